@@ -1,0 +1,43 @@
+"""StyleCrafter: videos and pictures in the style of a reference picture."""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+__version__ = "0.1.0"
+
+__all__ = [
+    "StyleAdapter",
+    "StyleCrafterImagePipeline",
+    "StyleCrafterPipeline",
+    "VideoCrafterUNet",
+    "__version__",
+]
+
+if TYPE_CHECKING:
+    from stylecrafter.adapter.style_adapter import StyleAdapter
+    from stylecrafter.backbones.videocrafter import VideoCrafterUNet
+    from stylecrafter.pipelines.stylized_image import StyleCrafterImagePipeline
+    from stylecrafter.pipelines.stylized_video import StyleCrafterPipeline
+
+# Public name -> module that defines it; resolved on first use, so that importing the package stays free.
+_LAZY = {
+    "StyleAdapter": "stylecrafter.adapter.style_adapter",
+    "VideoCrafterUNet": "stylecrafter.backbones.videocrafter",
+    "StyleCrafterPipeline": "stylecrafter.pipelines.stylized_video",
+    "StyleCrafterImagePipeline": "stylecrafter.pipelines.stylized_image",
+    # diffusers looks for the base mixin in the namespace that a saved component names ("stylecrafter"),
+    # so it has to be found here for `from_pretrained` to work.
+    "ModelMixin": "diffusers",
+}
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _LAZY:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(importlib.import_module(_LAZY[name]), name)
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)
