@@ -1,0 +1,3 @@
+"""What the method adds to a text-to-video model; knows no backbone."""
+
+from __future__ import annotations

@@ -1,0 +1,52 @@
+"""How strongly each layer follows the style, predicted from the style and the prompt."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+
+from stylecrafter.adapter.query_transformer import JointAttentionBlock
+from stylecrafter.errors import InvalidInputError
+
+
+class ScalePredictor(nn.Module):
+    """One factor s = 1 + tanh(.) in (0, 2) per dual cross-attention layer (the paper's context-aware scale).
+
+    Follows the published `ScaleEncoder`: joint self-attention of [queries; style tokens; text], one query
+    per layer, no positional embedding.
+
+    Args:
+        dim: Width of style tokens and text, a multiple of `num_heads` and of 2.
+        num_heads: Attention heads.
+        num_scales: Factors to predict (dual cross-attention layers).
+        num_layers: Transformer blocks.
+    """
+
+    def __init__(self, dim: int, num_heads: int, num_scales: int, num_layers: int) -> None:
+        super().__init__()
+        self.queries = nn.Parameter(torch.randn(num_scales, dim) * dim**-0.5)
+        self.norm_in = nn.LayerNorm(dim)
+        self.blocks = nn.ModuleList(JointAttentionBlock(dim, num_heads) for _ in range(num_layers))
+        self.norm_out = nn.LayerNorm(dim)
+        self.head = nn.Sequential(nn.Linear(dim, dim // 2), nn.GELU(), nn.Linear(dim // 2, 1), nn.Tanh())
+
+    def forward(self, style_tokens: Tensor, text_embeds: Tensor) -> Tensor:
+        """Predict the factors (b, num_scales) from style tokens (b, q, dim) and text (b, l, dim).
+
+        Raises:
+            InvalidInputError: Shapes that do not fit.
+        """
+        count, dim = self.queries.shape
+        for name, value in (("style tokens", style_tokens), ("text embeddings", text_embeds)):
+            if value.ndim != 3 or value.shape[-1] != dim:
+                raise InvalidInputError(f"{name} must be (batch, tokens, {dim}), got {tuple(value.shape)}")
+        if style_tokens.shape[0] != text_embeds.shape[0]:
+            raise InvalidInputError(
+                f"style tokens and text must have one batch size, got {style_tokens.shape[0]} and "
+                f"{text_embeds.shape[0]}"
+            )
+        queries = self.queries.to(style_tokens.dtype).expand(style_tokens.shape[0], -1, -1)
+        x = self.norm_in(torch.cat([queries, style_tokens, text_embeds], dim=1))
+        for block in self.blocks:
+            x = block(x)
+        return 1 + self.head(self.norm_out(x[:, :count])).squeeze(-1)

@@ -1,0 +1,264 @@
+"""The style adapter: extractor, scale predictor and the style side of every dual cross-attention layer."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from diffusers import ModelMixin
+from diffusers.configuration_utils import ConfigMixin, register_to_config
+from diffusers.models.attention_processor import Attention, AttnProcessor, AttnProcessor2_0
+from torch import Tensor, nn
+
+from stylecrafter.adapter.dual_attention import (
+    DualCrossAttentionProcessor,
+    StyleBlindProcessor,
+    StyleKeyValue,
+)
+from stylecrafter.adapter.query_transformer import QueryTransformer
+from stylecrafter.adapter.scale_predictor import ScalePredictor
+from stylecrafter.errors import InvalidInputError, unknown_name
+
+Scale = float | Mapping[str, float] | Sequence[float]
+
+
+@dataclass(frozen=True)
+class _Attachment:
+    """The model an adapter is attached to and the processors that stood there before."""
+
+    module: nn.Module
+    originals: dict[str, Any]
+    dual: dict[str, DualCrossAttentionProcessor]
+
+
+def cross_attention_layers(module: nn.Module) -> dict[str, Attention]:
+    """Name -> module of all cross-attention layers (diffusers `Attention`), in registration order."""
+    return {
+        name: layer
+        for name, layer in module.named_modules()
+        if isinstance(layer, Attention) and layer.is_cross_attention
+    }
+
+
+class StyleAdapter(ModelMixin, ConfigMixin):
+    """Style for any diffusers model with cross-attention, trained while that model stays frozen.
+
+    Args:
+        image_dim: Width of the image encoder's tokens.
+        text_dim: Width of the text embeddings, and of the style tokens.
+        layer_names: Names of the cross-attention modules in the model, in the order of the scales.
+        layer_dims: Inner width (heads x head width) of each of these layers.
+        num_style_tokens: Style tokens per sample.
+        extractor_layers: Blocks of the query transformer.
+        extractor_heads: Heads of the query transformer; divides `image_dim`.
+        scale_layers: Blocks of the scale predictor.
+        scale_heads: Heads of the scale predictor; divides `text_dim`.
+    """
+
+    config_name = "config.json"
+
+    @register_to_config
+    def __init__(
+        self,
+        image_dim: int,
+        text_dim: int,
+        layer_names: Sequence[str],
+        layer_dims: Sequence[int],
+        num_style_tokens: int = 8,
+        extractor_layers: int = 3,
+        extractor_heads: int = 8,
+        scale_layers: int = 2,
+        scale_heads: int = 8,
+    ) -> None:
+        super().__init__()
+        if not layer_names or len(layer_names) != len(layer_dims):
+            raise InvalidInputError(
+                f"need one width per layer and at least one layer, got {len(layer_names)} names and "
+                f"{len(layer_dims)} widths"
+            )
+        self.layer_names = tuple(layer_names)
+        self.extractor = QueryTransformer(
+            image_dim, text_dim, extractor_heads, num_style_tokens, extractor_layers
+        )
+        self.scale_predictor = ScalePredictor(text_dim, scale_heads, len(layer_names), scale_layers)
+        self.layers = nn.ModuleList(StyleKeyValue(text_dim, dim) for dim in layer_dims)
+        self._attachment: _Attachment | None = None
+        self._layer_scales: tuple[float, ...] = (1.0,) * len(self.layer_names)
+        self._frame_scales: tuple[float, ...] | None = None
+
+    @classmethod
+    def for_model(cls, module: nn.Module, image_dim: int, **sizes: int) -> StyleAdapter:
+        """Build a fresh adapter that fits `module`: one layer per cross-attention, found by type.
+
+        The style keys and values start as copies of the text's (keys from keys, values from values).
+
+        Args:
+            module: A model with diffusers cross-attention layers of one text width.
+            image_dim: Width of the image encoder's tokens.
+            **sizes: Other sizes of the constructor (`num_style_tokens`, `extractor_layers`, ...).
+
+        Raises:
+            InvalidInputError: The model has no cross-attention, or layers of several text widths.
+        """
+        found = cross_attention_layers(module)
+        if not found:
+            raise InvalidInputError(f"{type(module).__name__} has no cross-attention layer to attach to")
+        text_dims = sorted({layer.cross_attention_dim for layer in found.values()})
+        if len(text_dims) > 1:
+            raise InvalidInputError(f"cross-attention layers read texts of different widths: {text_dims}")
+        dims = [layer.to_k.out_features for layer in found.values()]
+        adapter = cls(image_dim, text_dims[0], tuple(found), tuple(dims), **sizes)
+        with torch.no_grad():
+            for own, layer in zip(adapter.layers, found.values(), strict=True):
+                own.to_k.weight.copy_(layer.to_k.weight)
+                own.to_v.weight.copy_(layer.to_v.weight)
+        return adapter
+
+    @property
+    def num_layers(self) -> int:
+        """L, the number of dual cross-attention layers."""
+        return len(self.layer_names)
+
+    @property
+    def attached(self) -> bool:
+        """Whether the adapter is attached to a model."""
+        return self._attachment is not None
+
+    def encode(self, image_tokens: Tensor, token_weights: Tensor | None = None) -> Tensor:
+        """Style tokens (b, q, text_dim) from image tokens (b, n, image_dim).
+
+        Args:
+            image_tokens: The tokens of all pictures of a sample, one picture after the other.
+            token_weights: (b, n), >= 0; weight 2 is the token given twice, 0 the token left out.
+
+        Raises:
+            InvalidInputError: Shapes that do not fit, or negative weights.
+        """
+        return self.extractor(image_tokens, token_weights)
+
+    def predict_scales(self, style_tokens: Tensor, text_embeds: Tensor) -> Tensor:
+        """Factors s = 1 + tanh(.) (b, L) from style tokens (b, q, d) and text embeddings (b, l, d)."""
+        return self.scale_predictor(style_tokens, text_embeds)
+
+    def set_scale(self, scale: Scale = 1.0, frames: Sequence[float] | None = None) -> None:
+        """Set how strongly the layers and frames follow the style; every call sets all of them anew.
+
+        Args:
+            scale: One factor for all layers; or one per layer (L numbers); or a mapping from layer names or
+                dotted prefixes of them to factors: the longest match counts, layers without one have 1
+                ("" matches every layer).
+            frames: One factor per frame, multiplied with the layer's, or None for 1 in all frames.
+
+        Raises:
+            InvalidInputError: Not finite, or not one number per layer.
+            UnknownNameError: A name that no layer has.
+        """
+        layer_scales = self._resolve_scales(scale)
+        frame_scales = None if frames is None else tuple(float(value) for value in frames)
+        if not all(map(math.isfinite, layer_scales + (frame_scales or ()))):
+            raise InvalidInputError(f"style scales must be finite, got {scale} and frames {frames}")
+        if frame_scales is not None and not frame_scales:
+            raise InvalidInputError("frame scales need one number per frame, got none")
+        self._layer_scales, self._frame_scales = layer_scales, frame_scales
+        self._push_scales()
+
+    def attach(self, module: nn.Module) -> StyleAdapter:
+        """Take part in the cross-attention of `module`; its weights and state dict stay as they are.
+
+        Afterwards the model takes `style_tokens` and `style_scales` (diffusers models: in
+        `cross_attention_kwargs`); without them it computes what it did before.
+
+        Raises:
+            InvalidInputError: Already attached, or the model's layers do not fit.
+            UnknownNameError: A layer that the model does not have.
+        """
+        if self._attachment is not None:
+            owner = type(self._attachment.module).__name__
+            raise InvalidInputError(f"the adapter is already attached to a {owner}; call detach() first")
+        owners = {
+            name: layer
+            for name, layer in module.named_modules()
+            if hasattr(layer, "set_processor") and hasattr(layer, "get_processor")
+        }
+        self._check_fit(module, owners)
+        index = {name: i for i, name in enumerate(self.layer_names)}
+        originals: dict[str, Any] = {}
+        dual: dict[str, DualCrossAttentionProcessor] = {}
+        for name, owner in owners.items():
+            originals[name] = owner.get_processor()
+            if name in index:
+                layer = self.layers[index[name]]
+                dual[name] = DualCrossAttentionProcessor(layer, index[name], originals[name])
+                owner.set_processor(dual[name])
+            else:
+                owner.set_processor(StyleBlindProcessor(originals[name]))
+        self._attachment = _Attachment(module, originals, dual)
+        self._push_scales()
+        return self
+
+    def detach(self) -> None:
+        """Give the model back the processors it had.
+
+        Raises:
+            InvalidInputError: The adapter is not attached.
+        """
+        if self._attachment is None:
+            raise InvalidInputError("the adapter is not attached to a model; call attach(model) first")
+        for name, processor in self._attachment.originals.items():
+            self._attachment.module.get_submodule(name).set_processor(processor)
+        self._attachment = None
+
+    def _check_fit(self, module: nn.Module, owners: Mapping[str, Any]) -> None:
+        for name, dim in zip(self.layer_names, self.config.layer_dims, strict=True):
+            if name not in owners:
+                known = cross_attention_layers(module)
+                raise unknown_name(f"layer of {type(module).__name__}", name, known)
+            owner = owners[name]
+            inner, text = owner.to_k.out_features, owner.cross_attention_dim
+            if inner != dim or text != self.config.text_dim:
+                raise InvalidInputError(
+                    f"layer {name} has inner width {inner} and text width {text}, the adapter expects {dim} "
+                    f"and {self.config.text_dim}"
+                )
+            processor = owner.get_processor()
+            if isinstance(processor, DualCrossAttentionProcessor):
+                raise InvalidInputError(f"another adapter is attached at layer {name}; detach that one first")
+            if not isinstance(processor, AttnProcessor | AttnProcessor2_0):
+                raise InvalidInputError(
+                    f"layer {name} has the attention processor {type(processor).__name__}; style "
+                    "attention can stand in for AttnProcessor and AttnProcessor2_0 only"
+                )
+
+    def _resolve_scales(self, scale: Scale) -> tuple[float, ...]:
+        if isinstance(scale, Mapping):
+            for key in scale:
+                if not any(_matches(name, key) for name in self.layer_names):
+                    raise unknown_name("layer", key, self.layer_names)
+            best = (
+                max((key for key in scale if _matches(name, key)), key=len, default=None)
+                for name in self.layer_names
+            )
+            return tuple(1.0 if key is None else float(scale[key]) for key in best)
+        if isinstance(scale, Sequence):
+            if len(scale) != self.num_layers:
+                raise InvalidInputError(f"need {self.num_layers} scales, one per layer, got {len(scale)}")
+            return tuple(float(value) for value in scale)
+        return (float(scale),) * self.num_layers
+
+    def _push_scales(self) -> None:
+        if self._attachment is None:
+            return
+        for name, value in zip(self.layer_names, self._layer_scales, strict=True):
+            processor = self._attachment.dual[name]
+            processor.layer_scale, processor.frame_scales = value, self._frame_scales
+
+
+def _matches(name: str, prefix: str) -> bool:
+    return not prefix or name == prefix or name.startswith(f"{prefix}.")
+
+
+# Saved pipelines name a component by its module; the public one outlives moves inside the package.
+StyleAdapter.__module__ = "stylecrafter"
