@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, cast
 
 import torch
 from diffusers import ModelMixin
@@ -57,8 +57,6 @@ class StyleAdapter(ModelMixin, ConfigMixin):
         scale_layers: Blocks of the scale predictor.
         scale_heads: Heads of the scale predictor; divides `text_dim`.
     """
-
-    config_name = "config.json"
 
     @register_to_config
     def __init__(
@@ -190,7 +188,7 @@ class StyleAdapter(ModelMixin, ConfigMixin):
         for name, owner in owners.items():
             originals[name] = owner.get_processor()
             if name in index:
-                layer = self.layers[index[name]]
+                layer = cast(StyleKeyValue, self.layers[index[name]])
                 dual[name] = DualCrossAttentionProcessor(layer, index[name], originals[name])
                 owner.set_processor(dual[name])
             else:
@@ -208,20 +206,21 @@ class StyleAdapter(ModelMixin, ConfigMixin):
         if self._attachment is None:
             raise InvalidInputError("the adapter is not attached to a model; call attach(model) first")
         for name, processor in self._attachment.originals.items():
-            self._attachment.module.get_submodule(name).set_processor(processor)
+            owner: Any = self._attachment.module.get_submodule(name)
+            owner.set_processor(processor)
         self._attachment = None
 
     def _check_fit(self, module: nn.Module, owners: Mapping[str, Any]) -> None:
-        for name, dim in zip(self.layer_names, self.config.layer_dims, strict=True):
+        for name, dim in zip(self.layer_names, self.config["layer_dims"], strict=True):
             if name not in owners:
                 known = cross_attention_layers(module)
                 raise unknown_name(f"layer of {type(module).__name__}", name, known)
             owner = owners[name]
             inner, text = owner.to_k.out_features, owner.cross_attention_dim
-            if inner != dim or text != self.config.text_dim:
+            if inner != dim or text != self.config["text_dim"]:
                 raise InvalidInputError(
                     f"layer {name} has inner width {inner} and text width {text}, the adapter expects {dim} "
-                    f"and {self.config.text_dim}"
+                    f"and {self.config['text_dim']}"
                 )
             processor = owner.get_processor()
             if isinstance(processor, DualCrossAttentionProcessor):

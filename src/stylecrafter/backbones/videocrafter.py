@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, cast
 
 import torch
 from diffusers import ModelMixin
@@ -164,8 +164,8 @@ class VideoCrafterUNet(ModelMixin, ConfigMixin, AttentionMixin):  # type: ignore
         self.conv_norm_out = nn.GroupNorm(norm_num_groups, channels[0], eps=1e-5)
         self.conv_act = nn.SiLU()
         self.conv_out = nn.Conv2d(channels[0], out_channels, 3, padding=1)
-        nn.init.zeros_(self.conv_out.weight)
-        nn.init.zeros_(self.conv_out.bias)
+        for parameter in self.conv_out.parameters():
+            nn.init.zeros_(parameter)
         self.gradient_checkpointing = False
 
     def temporal_modules(self) -> Iterator[tuple[str, TemporalTransformer]]:
@@ -225,7 +225,7 @@ class VideoCrafterUNet(ModelMixin, ConfigMixin, AttentionMixin):  # type: ignore
         if context.temporal:
             x = self._run(self.init_temporal, x, f)
         skips = [x]
-        for block in self.down_blocks:
+        for block in _stages(self.down_blocks):
             for i in range(len(block.resnets)):
                 x = self._layer(block, i, x, context)
                 skips.append(x)
@@ -234,7 +234,7 @@ class VideoCrafterUNet(ModelMixin, ConfigMixin, AttentionMixin):  # type: ignore
                 skips.append(x)
         x = self._layer(self.mid_block, 0, x, context)
         x = self._run(self.mid_block.resnets[1], x, context.temb)
-        for block in self.up_blocks:
+        for block in _stages(self.up_blocks):
             for i in range(len(block.resnets)):
                 x = self._layer(block, i, torch.cat([x, skips.pop()], dim=1), context)
             for upsampler in block.upsamplers:
@@ -260,11 +260,11 @@ class VideoCrafterUNet(ModelMixin, ConfigMixin, AttentionMixin):  # type: ignore
     def _check_inputs(
         self, sample: Tensor, text: Tensor, style_tokens: Tensor | None, style_scales: Tensor | None
     ) -> None:
-        width = self.config.cross_attention_dim
-        if sample.ndim != 5 or sample.shape[1] != self.config.in_channels:
+        width = self.config["cross_attention_dim"]
+        channels = self.config["in_channels"]
+        if sample.ndim != 5 or sample.shape[1] != channels:
             raise InvalidInputError(
-                f"latents must be (batch, {self.config.in_channels}, frames, height, width), "
-                f"got {tuple(sample.shape)}"
+                f"latents must be (batch, {channels}, frames, height, width), got {tuple(sample.shape)}"
             )
         b, f = sample.shape[0], sample.shape[2]
         for name, value in (("text embeddings", text), ("style tokens", style_tokens)):
@@ -280,6 +280,10 @@ class VideoCrafterUNet(ModelMixin, ConfigMixin, AttentionMixin):  # type: ignore
             raise InvalidInputError(
                 f"style scales must be ({b}, layers) or ({b}, {f}, layers), got {tuple(style_scales.shape)}"
             )
+
+
+def _stages(blocks: nn.ModuleList) -> Iterator[_Stage]:
+    return cast("Iterator[_Stage]", iter(blocks))
 
 
 def _check_sizes(channels: Sequence[int], attention: Sequence[bool], head_dim: int, groups: int) -> None:
