@@ -3,7 +3,7 @@
     StyleCrafterError
     ├── InvalidInputError (also a ValueError)      what the caller gave cannot be used
     │   ├── UnknownNameError                       a model, scheduler, format … that does not exist
-    │   ├── ImageReadError                         a picture that cannot be read
+    │   ├── ImageReadError                         a picture or clip that cannot be read
     │   ├── CheckpointError                        weights that are missing or do not fit
     │   └── OutputError                            a result that cannot be written
     └── MissingDependencyError (also an ImportError)   an extra that is not installed
@@ -30,7 +30,7 @@ class UnknownNameError(InvalidInputError):
 
 
 class ImageReadError(InvalidInputError):
-    """A picture that is missing, corrupt, or too large to be read."""
+    """A picture or clip that is missing, corrupt, or too large to be read."""
 
 
 class CheckpointError(InvalidInputError):
@@ -58,4 +58,5 @@ def unknown_name(kind: str, name: str, known: Iterable[str], hint: str = "") -> 
     close = difflib.get_close_matches(name, names, n=1)
     nearest = f" Did you mean {close[0]!r}?" if close else ""
     listing = ", ".join(names) if names else "none"
-    return UnknownNameError(f"unknown {kind} {name!r}.{nearest} Known: {listing}.{' ' + hint if hint else ''}")
+    advice = f" {hint}" if hint else ""
+    return UnknownNameError(f"unknown {kind} {name!r}.{nearest} Known: {listing}.{advice}")

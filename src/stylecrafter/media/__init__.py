@@ -1,0 +1,1 @@
+"""Reading pictures, writing clips, and the settings kept inside them. Knows nothing of models."""

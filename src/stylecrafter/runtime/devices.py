@@ -1,0 +1,101 @@
+"""Where the model runs, and in which numbers."""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING
+
+from stylecrafter.errors import InvalidInputError, unknown_name
+
+if TYPE_CHECKING:
+    import torch
+
+DTYPES = {
+    "float32": "float32",
+    "fp32": "float32",
+    "float16": "float16",
+    "fp16": "float16",
+    "half": "float16",
+    "bfloat16": "bfloat16",
+    "bf16": "bfloat16",
+}
+_DEVICE = re.compile(r"auto|cpu|mps|cuda(:\d+)?")
+
+
+def check_device_name(name: str) -> str:
+    """The name itself, if some machine could have such a device; needs no torch.
+
+    Raises:
+        UnknownNameError: Neither auto, cpu, mps, cuda nor cuda:N.
+    """
+    if not _DEVICE.fullmatch(name):
+        raise unknown_name("device", name, ("auto", "cpu", "cuda", "cuda:0", "mps"))
+    return name
+
+
+def check_dtype_name(name: str) -> str:
+    """The name itself, if it is "auto" or one of `DTYPES`; needs no torch.
+
+    Raises:
+        UnknownNameError: It is not.
+    """
+    if name != "auto" and name not in DTYPES:
+        raise unknown_name("dtype", name, ("auto", *DTYPES))
+    return name
+
+
+def available_devices() -> list[str]:
+    """Names of the devices of this machine, best first; always ends with "cpu"."""
+    import torch
+
+    names = (
+        [f"cuda:{index}" for index in range(torch.cuda.device_count())] if torch.cuda.is_available() else []
+    )
+    if torch.backends.mps.is_available():
+        names.append("mps")
+    return [*names, "cpu"]
+
+
+def resolve_device(name: str = "auto") -> torch.device:
+    """The device of that name; "auto" is the best there is.
+
+    Raises:
+        UnknownNameError: No device is ever called that.
+        InvalidInputError: This machine has none of that name; the message says which it has.
+    """
+    import torch
+
+    check_device_name(name)
+    available = available_devices()
+    if name == "auto":
+        return torch.device(available[0])
+    wanted = "cuda:0" if name == "cuda" else name
+    if wanted not in available:
+        raise InvalidInputError(f"device {name!r} is not available here. Available: {', '.join(available)}.")
+    return torch.device(wanted)
+
+
+def resolve_dtype(name: str, device: torch.device) -> torch.dtype:
+    """The number format of that name; "auto" is float16 on cuda and float32 elsewhere.
+
+    Weights may lie on disk as float16: on a CPU they are still run in float32, since most CPUs compute halves
+    tens of times more slowly or not at all.
+
+    Raises:
+        UnknownNameError: Not one of `DTYPES`.
+        InvalidInputError: float16 on a CPU.
+    """
+    import torch
+
+    check_dtype_name(name)
+    if name == "auto":
+        return torch.float16 if device.type == "cuda" else torch.float32
+    canonical = DTYPES[name]
+    if canonical == "float16" and device.type == "cpu":
+        raise InvalidInputError("float16 does not run on a cpu; use float32 (the default there) or bfloat16.")
+    return {"float32": torch.float32, "float16": torch.float16, "bfloat16": torch.bfloat16}[canonical]
+
+
+def dtype_name(dtype: torch.dtype) -> str:
+    """torch.float32 -> "float32"."""
+    return str(dtype).removeprefix("torch.")

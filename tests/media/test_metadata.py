@@ -1,0 +1,88 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from stylecrafter.errors import ImageReadError, InvalidInputError
+from stylecrafter.media.metadata import (
+    GenerationRecord,
+    ModelReference,
+    StyleReference,
+    read_metadata,
+    read_record,
+)
+from stylecrafter.media.video import SUFFIXES, write_frames
+
+FRAMES = np.zeros((1, 16, 16, 3), np.uint8)
+
+
+def record(prompt: str = 'a “red” fox\nrunning; "quoted" \\ 狐狸 🦊') -> GenerationRecord:
+    return GenerationRecord(
+        kind="video",
+        prompt=prompt,
+        negative_prompt="blurry",
+        styles=[StyleReference(name="a.jpg", sha256="0" * 64, weight=0.5, path="../a.jpg")],
+        seed=2**63 - 1,
+        frames=16,
+        width=64,
+        height=64,
+        fps=8.0,
+        steps=25,
+        scheduler="dpm++",
+        text_guidance=7.5,
+        style_guidance=3.25,
+        style_scale=1.0,
+        device="cpu",
+        dtype="float32",
+        model=ModelReference(name="mini", sha256="1" * 64),
+        versions={"torch": "2"},
+    )
+
+
+@pytest.mark.parametrize("suffix", SUFFIXES)
+@pytest.mark.parametrize("prompt", ["a fox", 'a “red” fox\nrunning; "quoted" \\ 狐狸 🦊', "word " * 5000])
+def test_round_trip_in_every_format(tmp_path: Path, suffix: str, prompt: str) -> None:
+    wanted = record(prompt)
+    path = write_frames(FRAMES, tmp_path / f"a{suffix}", metadata=wanted.model_dump())
+    assert read_record(path) == wanted
+
+
+@pytest.mark.parametrize("suffix", SUFFIXES)
+def test_files_without_settings(tmp_path: Path, suffix: str) -> None:
+    path = write_frames(FRAMES, tmp_path / f"a{suffix}")
+    assert read_metadata(path) is None
+    with pytest.raises(InvalidInputError, match="holds no StyleCrafter settings"):
+        read_record(path)
+
+
+def test_remarks_of_other_programs_are_not_ours(tmp_path: Path) -> None:
+    for remark in (b"made by hand", b"[1, 2]", b'{"other": {}}', b'{"stylecrafter": 3}', b"\xff\xfe"):
+        Image.new("RGB", (4, 4)).save(tmp_path / "a.gif", comment=remark)
+        assert read_metadata(tmp_path / "a.gif") is None
+
+
+def test_incomplete_settings_are_named(tmp_path: Path) -> None:
+    path = write_frames(FRAMES, tmp_path / "a.mp4", metadata={"prompt": "a fox"})
+    with pytest.raises(InvalidInputError, match="kind"):
+        read_record(path)
+
+
+def test_unreadable_files(tmp_path: Path) -> None:
+    with pytest.raises(ImageReadError, match="no such file"):
+        read_record(tmp_path / "a.mp4")
+    (tmp_path / "a.mp4").write_text("text")
+    with pytest.raises(ImageReadError, match="neither a picture nor a clip"):
+        read_record(tmp_path / "a.mp4")
+
+
+def test_json() -> None:
+    wanted = record()
+    assert GenerationRecord.from_json(wanted.to_json()) == wanted
+    assert "\n" not in wanted.to_json()
+    with pytest.raises(InvalidInputError):
+        GenerationRecord.from_json("{}")
+    later = wanted.to_json()[:-1] + ', "motion": 3}'
+    assert '"motion": 3' in GenerationRecord.from_json(later).to_json()

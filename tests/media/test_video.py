@@ -1,0 +1,160 @@
+from __future__ import annotations
+
+import hashlib
+from pathlib import Path
+
+import av
+import numpy as np
+import pytest
+from PIL import Image
+
+from stylecrafter.errors import ImageReadError, InvalidInputError, OutputError, UnknownNameError
+from stylecrafter.media.video import SUFFIXES, check_suffix, read_frames, write_frames
+
+
+def clip(count: int = 8, height: int = 48, width: int = 64) -> np.ndarray:
+    y, x = np.mgrid[0:height, 0:width]
+    frames = [np.stack([(3 * x + 6 * i) % 256, 5 * y % 256, (x + y + 4 * i) % 256], -1) for i in range(count)]
+    return np.stack(frames).astype(np.uint8)
+
+
+def difference(frames: list[Image.Image], array: np.ndarray) -> float:
+    return float(np.abs(np.stack([np.asarray(f) for f in frames]).astype(float) - array).mean())
+
+
+@pytest.mark.parametrize(("suffix", "worst"), [(".mp4", 4.0), (".gif", 12.0), (".webp", 4.0), (".MP4", 4.0)])
+def test_round_trip(tmp_path: Path, suffix: str, worst: float) -> None:
+    frames = clip()
+    path = write_frames(frames, tmp_path / f"a{suffix}", fps=8)
+    back, fps = read_frames(path)
+    assert len(back) == len(frames)
+    assert back[0].size == (64, 48)
+    assert fps == pytest.approx(8, rel=0.01)
+    assert difference(back, frames) < worst
+
+
+def test_png_is_exact(tmp_path: Path) -> None:
+    frames = clip(1)
+    back, fps = read_frames(write_frames(frames, tmp_path / "a.png"))
+    assert difference(back, frames) == 0.0
+    assert fps == 0.0
+
+
+@pytest.mark.parametrize("suffix", SUFFIXES)
+def test_one_frame_is_fine_everywhere(tmp_path: Path, suffix: str) -> None:
+    back, _ = read_frames(write_frames(clip(1), tmp_path / f"a{suffix}"))
+    assert len(back) == 1
+
+
+@pytest.mark.parametrize("suffix", SUFFIXES)
+def test_same_frames_same_bytes(tmp_path: Path, suffix: str) -> None:
+    count = 1 if suffix == ".png" else 6
+    hashes = {
+        hashlib.sha256(
+            write_frames(clip(count), tmp_path / f"{name}{suffix}", metadata={"a": 1}).read_bytes()
+        ).hexdigest()
+        for name in ("one", "two")
+    }
+    assert len(hashes) == 1
+
+
+@pytest.mark.parametrize("fps", [1, 6, 8, 12.5, 23.976, 24, 30])
+@pytest.mark.parametrize("suffix", [".mp4", ".gif", ".webp"])
+def test_pace(tmp_path: Path, suffix: str, fps: float) -> None:
+    back, found = read_frames(write_frames(clip(24), tmp_path / f"a{suffix}", fps=fps))
+    assert len(back) == 24
+    assert found == pytest.approx(fps, rel=0.02)
+
+
+@pytest.mark.parametrize(
+    "colour", [(255, 0, 0), (0, 255, 0), (0, 0, 255), (200, 100, 50), (0, 0, 0), (255, 255, 255)]
+)
+def test_mp4_keeps_colours(tmp_path: Path, colour: tuple[int, int, int]) -> None:
+    frames = np.broadcast_to(np.array(colour, np.uint8), (3, 32, 32, 3))
+    back, _ = read_frames(write_frames(frames, tmp_path / "a.mp4"))
+    assert np.abs(np.asarray(back[1], int) - np.array(colour)).max() <= 3
+
+
+def test_mp4_plays_everywhere(tmp_path: Path) -> None:
+    path = write_frames(clip(), tmp_path / "a.mp4")
+    with av.open(str(path)) as container:
+        context = container.streams.video[0].codec_context
+        assert (context.name, context.pix_fmt) == ("h264", "yuv420p")
+        assert (context.colorspace, context.color_range) == (1, 1)
+    data = path.read_bytes()
+    assert data.index(b"moov") < data.index(b"mdat")  # starts to play while it loads
+
+
+@pytest.mark.parametrize(("height", "width"), [(33, 47), (32, 47), (33, 48)])
+def test_odd_sizes_are_kept(tmp_path: Path, height: int, width: int) -> None:
+    frames = clip(3, height, width)
+    back, _ = read_frames(write_frames(frames, tmp_path / "a.mp4"))
+    assert back[0].size == (width, height)
+    assert difference(back, frames) < 4
+
+
+@pytest.mark.parametrize("suffix", [".gif", ".webp"])
+def test_runs_of_equal_frames_come_back(tmp_path: Path, suffix: str) -> None:
+    order = [0, 0, 0, 1, 2, 2]
+    frames = clip(3)[order]
+    back, fps = read_frames(write_frames(frames, tmp_path / f"a{suffix}", fps=8))
+    assert len(back) == len(order)
+    assert fps == pytest.approx(8, rel=0.02)
+    assert difference(back, frames) < 12
+
+
+def test_pil_and_float_frames(tmp_path: Path) -> None:
+    frames = clip(2)
+    a = write_frames([Image.fromarray(f) for f in frames], tmp_path / "a.mp4").read_bytes()
+    b = write_frames(frames.astype(np.float32) / 255, tmp_path / "b.mp4").read_bytes()
+    assert a == b == write_frames(frames, tmp_path / "c.mp4").read_bytes()
+
+
+def test_check_suffix() -> None:
+    assert check_suffix("a.MP4", 16) == ".mp4"
+    assert check_suffix("a.png") == ".png"
+    with pytest.raises(InvalidInputError, match="one picture, not 16"):
+        check_suffix("a.png", 16)
+    for name in ("a.avi", "a", "a.mp4.txt", "a.jpg"):
+        with pytest.raises(UnknownNameError, match=r"\.mp4"):
+            check_suffix(name)
+
+
+@pytest.mark.parametrize(
+    ("frames", "fps"),
+    [
+        (np.zeros((0, 4, 4, 3), np.uint8), 8),
+        ([], 8),
+        (np.zeros((4, 4, 3), np.uint8), 8),
+        (np.zeros((2, 4, 4, 3), np.int32), 8),
+        (np.full((2, 4, 4, 3), np.nan), 8),
+        ([Image.new("RGB", (4, 4)), Image.new("RGB", (6, 4))], 8),
+        (np.zeros((2, 4, 4, 3), np.uint8), 0),
+        (np.zeros((2, 4, 4, 3), np.uint8), float("nan")),
+    ],
+)
+def test_wrong_frames(tmp_path: Path, frames: np.ndarray, fps: float) -> None:
+    with pytest.raises(InvalidInputError):
+        write_frames(frames, tmp_path / "a.mp4", fps=fps)
+    assert not list(tmp_path.iterdir())
+
+
+def test_gif_has_a_highest_pace(tmp_path: Path) -> None:
+    with pytest.raises(InvalidInputError, match="50"):
+        write_frames(clip(2), tmp_path / "a.gif", fps=60)
+
+
+def test_unwritable_place_keeps_things_as_they_are(tmp_path: Path) -> None:
+    (tmp_path / "a.mp4").mkdir()
+    with pytest.raises(OutputError, match="folder"):
+        write_frames(clip(2), tmp_path / "a.mp4")
+
+
+@pytest.mark.parametrize("name", ["a.mp4", "a.gif", "a.webp", "a.png", "a"])
+def test_unreadable_clips(tmp_path: Path, name: str) -> None:
+    with pytest.raises(ImageReadError, match="no such file"):
+        read_frames(tmp_path / name)
+    (tmp_path / name).write_text("no clip")
+    with pytest.raises(ImageReadError) as caught:
+        read_frames(tmp_path / name)
+    assert "\n" not in str(caught.value)
