@@ -61,9 +61,10 @@ def blur(field: torch.Tensor, radius: int) -> torch.Tensor:
     """Box blur applied twice (a triangle filter) with replicated borders: (n, h, w) -> (n, h, w)."""
     if radius < 1:
         return field
-    out = field[:, None]
+    out, width = field[:, None], 2 * radius + 1
     for _ in range(2):
-        out = F.avg_pool2d(F.pad(out, (radius,) * 4, mode="replicate"), 2 * radius + 1, stride=1)
+        out = F.avg_pool2d(F.pad(out, (radius, radius, 0, 0), mode="replicate"), (1, width), stride=1)
+        out = F.avg_pool2d(F.pad(out, (0, 0, radius, radius), mode="replicate"), (width, 1), stride=1)
     return out[:, 0]
 
 

@@ -1,0 +1,42 @@
+# make demo   sets up .venv, then turns a prompt and a picture into out/demo.mp4
+# make test   sets up .venv, then runs every test
+#
+#     make demo STYLE=my.jpg PROMPT="a red fox in the snow"
+
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+READY := $(VENV)/.ready
+
+STYLE ?= examples/style.jpg
+PROMPT ?= a sailboat moving to the right at sunset
+OUT ?= out/demo.mp4
+
+.PHONY: demo test test-slow check setup clean
+
+setup: $(READY)
+
+$(READY): pyproject.toml constraints.txt
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/pip install --quiet --disable-pip-version-check --upgrade pip
+	$(BIN)/pip install --quiet --disable-pip-version-check -r constraints.txt
+	$(BIN)/pip install --quiet --disable-pip-version-check -c constraints.txt -e ".[dev]"
+	touch $(READY)
+
+demo: $(READY)
+	mkdir -p $(dir $(OUT))
+	$(BIN)/stylecrafter generate "$(PROMPT)" --style "$(STYLE)" -o "$(OUT)" --seed 7
+
+test: $(READY)
+	$(BIN)/python -m pytest -m "not slow"
+
+test-slow: $(READY)
+	$(BIN)/python -m pytest -m slow
+
+check: $(READY)
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+clean:
+	rm -rf $(VENV) out
