@@ -16,19 +16,22 @@ class ScalePredictor(nn.Module):
     per layer, no positional embedding.
 
     Args:
-        dim: Width of style tokens and text, a multiple of `num_heads` and of 2.
+        dim: Width of style tokens and text, a multiple of `num_heads`.
         num_heads: Attention heads.
         num_scales: Factors to predict (dual cross-attention layers).
         num_layers: Transformer blocks.
+        head_dim: Hidden width of the head that turns a query into its factor.
     """
 
-    def __init__(self, dim: int, num_heads: int, num_scales: int, num_layers: int) -> None:
+    def __init__(
+        self, dim: int, num_heads: int, num_scales: int, num_layers: int, head_dim: int = 32
+    ) -> None:
         super().__init__()
         self.queries = nn.Parameter(torch.randn(num_scales, dim) * dim**-0.5)
         self.norm_in = nn.LayerNorm(dim)
         self.blocks = nn.ModuleList(JointAttentionBlock(dim, num_heads) for _ in range(num_layers))
         self.norm_out = nn.LayerNorm(dim)
-        self.head = nn.Sequential(nn.Linear(dim, dim // 2), nn.GELU(), nn.Linear(dim // 2, 1), nn.Tanh())
+        self.head = nn.Sequential(nn.Linear(dim, head_dim), nn.GELU(), nn.Linear(head_dim, 1), nn.Tanh())
 
     def forward(self, style_tokens: Tensor, text_embeds: Tensor) -> Tensor:
         """Predict the factors (b, num_scales) from style tokens (b, q, dim) and text (b, l, dim).

@@ -56,6 +56,7 @@ class StyleAdapter(ModelMixin, ConfigMixin):
         extractor_heads: Heads of the query transformer; divides `image_dim`.
         scale_layers: Blocks of the scale predictor.
         scale_heads: Heads of the scale predictor; divides `text_dim`.
+        scale_head_dim: Hidden width of the scale predictor's last two layers.
     """
 
     @register_to_config
@@ -70,6 +71,7 @@ class StyleAdapter(ModelMixin, ConfigMixin):
         extractor_heads: int = 8,
         scale_layers: int = 2,
         scale_heads: int = 8,
+        scale_head_dim: int = 32,
     ) -> None:
         super().__init__()
         if not layer_names or len(layer_names) != len(layer_dims):
@@ -81,7 +83,9 @@ class StyleAdapter(ModelMixin, ConfigMixin):
         self.extractor = QueryTransformer(
             image_dim, text_dim, extractor_heads, num_style_tokens, extractor_layers
         )
-        self.scale_predictor = ScalePredictor(text_dim, scale_heads, len(layer_names), scale_layers)
+        self.scale_predictor = ScalePredictor(
+            text_dim, scale_heads, len(layer_names), scale_layers, scale_head_dim
+        )
         self.layers = nn.ModuleList(StyleKeyValue(text_dim, dim) for dim in layer_dims)
         self._attachment: _Attachment | None = None
         self._layer_scales: tuple[float, ...] = (1.0,) * len(self.layer_names)

@@ -120,6 +120,10 @@ class TemporalTransformer(nn.Module):
         # (b, hw, f, c) in memory is a channels-last (b, c, hw, f): the norm runs on it without a copy, and
         # what it returns is the token layout.
         tokens = maps.permute(0, 3, 1, 2).contiguous()
+        if torch.is_grad_enabled() and not tokens.requires_grad:
+            # torch's channels-last group norm crashes the process in its backward pass when only its weights
+            # need gradients, which is the case here if all that comes before is frozen.
+            tokens = tokens.detach().requires_grad_()
         tokens = self.norm(tokens.permute(0, 3, 1, 2)).permute(0, 2, 3, 1)
         y = self.proj_in(tokens.reshape(-1, num_frames, c))
         for block in self.transformer_blocks:

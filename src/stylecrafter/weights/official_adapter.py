@@ -65,6 +65,7 @@ def adapter_config(shapes: Shapes, layers: Mapping[str, str], num_heads: int) ->
             "extractor_heads": num_heads,
             "scale_layers": _depth(shapes, "scale_predictor"),
             "scale_heads": num_heads,
+            "scale_head_dim": shapes["scale_predictor.out.0.weight"][0],
         }
         num_scales = shapes["scale_predictor.scale_emb"][1]
     except KeyError as error:
