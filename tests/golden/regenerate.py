@@ -2,7 +2,8 @@
 
 The rule. A tensor's values are standard normal float32 draws from PCG64, seeded with the CRC-32 of its UTF-8
 name. As a weight they are scaled by what the last part of the name says: biases by 0.05; embeddings by 0.5;
-vectors and scalars become 1 + 0.1 x; everything else is divided by the square root of its fan-in. All in float32.
+vectors and scalars become 1 + 0.1 x; everything else is divided by the square root of its fan-in. All in
+float32.
 """
 
 from __future__ import annotations

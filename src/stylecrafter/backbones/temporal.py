@@ -30,8 +30,10 @@ class RelativeTemporalAttention(nn.Module):
         self.to_v = nn.Linear(dim, inner, bias=False)
         self.to_out = nn.Linear(inner, dim)
         table = 2 * max_relative_position + 1
-        self.key_positions = nn.Parameter(nn.init.xavier_uniform_(torch.empty(table, head_dim)))
-        self.value_positions = nn.Parameter(nn.init.xavier_uniform_(torch.empty(table, head_dim)))
+        self.key_positions = nn.Parameter(torch.empty(table, head_dim))
+        self.value_positions = nn.Parameter(torch.empty(table, head_dim))
+        nn.init.xavier_uniform_(self.key_positions)
+        nn.init.xavier_uniform_(self.value_positions)
 
     def forward(self, x: Tensor) -> Tensor:
         """Map x (n, f, dim), n independent sequences of f frames, to the same shape."""
