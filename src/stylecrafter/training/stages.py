@@ -11,6 +11,7 @@ All of them minimise the plain mean squared error of the scheduler's prediction 
 from __future__ import annotations
 
 import random
+from abc import ABC, abstractmethod
 from dataclasses import dataclass
 
 import torch
@@ -98,17 +99,22 @@ def random_crop(pictures: torch.Tensor, generator: torch.Generator, least: float
     return F.grid_sample(pictures, where, mode="bicubic", padding_mode="reflection", align_corners=False).clamp(0, 1)
 
 
-class _DiffusionStage:
+class _DiffusionStage(ABC):
     """What the three stages share: encoding, noise, loss."""
 
-    name = ""
+    name: str
 
     def __init__(self, parts: Parts, config: DiffusionConfig, vocabulary: splits.Vocabulary) -> None:
         self.parts, self.config, self.vocabulary = parts, config, vocabulary
         freeze_all_but(parts.modules(), self.trainable())
 
+    @abstractmethod
     def trainable(self) -> dict[str, nn.Parameter]:
-        raise NotImplementedError
+        """Name -> parameter of everything that moves."""
+
+    @abstractmethod
+    def loss(self, step: int) -> torch.Tensor:
+        """The loss of a step, a function of seed, step and weights."""
 
     def _is_clip_step(self, step: int) -> bool:
         """Whether step shows clips: spread evenly, so that every part of a run has the same mix."""
@@ -138,6 +144,7 @@ class _DiffusionStage:
         generator: torch.Generator,
         style_tokens: torch.Tensor | None = None,
         style_scales: torch.Tensor | None = None,
+        temporal: bool | None = None,
     ) -> torch.Tensor:
         scheduler, n = self.parts.scheduler, latents.shape[0]
         noise = torch.randn(latents.shape, generator=generator).to(latents.device)
@@ -146,7 +153,7 @@ class _DiffusionStage:
         timesteps = ((torch.arange(n) + torch.rand(n, generator=generator)) / n * steps).long()
         timesteps = timesteps[torch.randperm(n, generator=generator)].clamp(max=steps - 1).to(latents.device)
         noisy = scheduler.add_noise(latents, noise, timesteps)
-        predicted = self.parts.unet(noisy, timesteps, text, style_tokens, style_scales).sample
+        predicted = self.parts.unet(noisy, timesteps, text, style_tokens, style_scales, temporal=temporal).sample
         return F.mse_loss(predicted.float(), prediction_target(scheduler, latents, noise, timesteps))
 
     def _generators(self, step: int) -> tuple[torch.Generator, random.Random]:
@@ -209,6 +216,8 @@ class AdapterStage(_DiffusionStage):
     """
 
     name = "adapter"
+    #: Whether pictures, clips of one frame, pass through the temporal layers.
+    pictures_through_time = False
 
     def trainable(self) -> dict[str, nn.Parameter]:
         if self.parts.style_adapter is None:
@@ -236,7 +245,8 @@ class AdapterStage(_DiffusionStage):
         text = self._encode_text(batch.content_captions(rng, moving=False))
         style_tokens = adapter.encode(tokens)
         scales = adapter.predict_scales(style_tokens, text)
-        return self._denoising_loss(self._encode_frames(pictures, generator), text, generator, style_tokens, scales)
+        latents = self._encode_frames(pictures, generator)
+        return self._denoising_loss(latents, text, generator, style_tokens, scales, self.pictures_through_time)
 
 
 class TemporalStage(AdapterStage):
@@ -246,6 +256,7 @@ class TemporalStage(AdapterStage):
     """
 
     name = "temporal"
+    pictures_through_time = True
 
     def trainable(self) -> dict[str, nn.Parameter]:
         moving = {id(value) for value in self.parts.unet.temporal_parameters()}
