@@ -60,7 +60,7 @@ class _Stage(nn.Module):
         self.upsamplers = nn.ModuleList([upsampler] if upsampler is not None else [])
 
 
-class VideoCrafterUNet(ModelMixin, ConfigMixin, AttentionMixin):  # type: ignore[misc]
+class VideoCrafterUNet(ModelMixin, ConfigMixin, AttentionMixin):
     """Text-to-video UNet with relative-position temporal attention (published `UNetModel`, `UNet2DModel`).
 
     A clip runs through all layers; with `temporal=False` the temporal layers are left out and every frame is

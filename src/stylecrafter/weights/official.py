@@ -13,6 +13,7 @@ from transformers import CLIPTextConfig, CLIPTextModel, CLIPVisionConfig, CLIPVi
 from stylecrafter.adapter.style_adapter import StyleAdapter
 from stylecrafter.backbones.videocrafter import VideoCrafterUNet
 from stylecrafter.errors import CheckpointError
+from stylecrafter.presets import load_preset
 from stylecrafter.weights.official_adapter import adapter_config, adapter_state
 from stylecrafter.weights.official_clip import text_config, text_state, vision_config, vision_state
 from stylecrafter.weights.official_files import (
@@ -122,17 +123,7 @@ def from_official(
 
 def published_scheduler() -> DDIMScheduler:
     """The published noise schedule and DDIM steps; the last step goes to alphas_cumprod[0], not to 1."""
-    return DDIMScheduler(
-        num_train_timesteps=1000,
-        beta_start=0.00085,
-        beta_end=0.012,
-        beta_schedule="scaled_linear",
-        clip_sample=False,
-        set_alpha_to_one=False,
-        steps_offset=1,
-        prediction_type="epsilon",
-        timestep_spacing="leading",
-    )
+    return DDIMScheduler(**load_preset("published")["scheduler"])
 
 
 def build_unet(

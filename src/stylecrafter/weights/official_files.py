@@ -75,7 +75,7 @@ def nested_tensors(state: Mapping[str, Any], modules: Sequence[str], what: str) 
     absent = [module for module in modules if not any(key.startswith(f"{module}.") for key in tensors)]
     if strange or absent:
         raise CheckpointError(
-            f"{what} does not fit this model: {_listing(absent)} missing, {_listing(strange)} unknown"
+            f"{what} does not fit this model: {_listing(absent, 'module')} missing, {_listing(strange)} unknown"
         )
     return tensors
 
@@ -161,17 +161,17 @@ def _read_file(path: Path, what: str) -> Any:
             return torch.load(path, map_location="cpu", weights_only=True)
     except pickle.UnpicklingError as error:
         raise CheckpointError(
-            f"{what}: {path} is not a plain torch checkpoint; files with other objects than tensors are "
-            "refused, because loading them can run code"
+            f"{what}: {path} is no torch checkpoint of tensors alone (files with other objects are refused, "
+            "because loading them can run code)"
         ) from error
     except (RuntimeError, SafetensorError, OSError, EOFError, ValueError) as error:
         first_line = str(error).splitlines()[0] if str(error) else type(error).__name__
         raise CheckpointError(f"{what}: {path} cannot be read: {first_line}") from error
 
 
-def _listing(names: Sequence[str]) -> str:
+def _listing(names: Sequence[str], noun: str = "tensor") -> str:
     """ "3 tensors (a, b, c)"."""
     if not names:
-        return "0 tensors"
+        return f"0 {noun}s"
     shown = ", ".join(names[:3]) + (", …" if len(names) > 3 else "")
-    return f"{len(names)} tensor{'s' if len(names) > 1 else ''} ({shown})"
+    return f"{len(names)} {noun}{'s' if len(names) > 1 else ''} ({shown})"
