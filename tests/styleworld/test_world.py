@@ -1,0 +1,150 @@
+"""StyleWorld: what is drawn is what was asked for, and the hold-outs hold."""
+
+from __future__ import annotations
+
+import random
+
+import pytest
+import torch
+
+from stylecrafter.errors import InvalidInputError, UnknownNameError
+from stylecrafter.styleworld import splits, world
+from stylecrafter.styleworld.motions import MOTION_NAMES
+from stylecrafter.styleworld.objects import OBJECT_NAMES, PACKS, load_sprites, object_index
+from stylecrafter.styleworld.palettes import PALETTE_FAMILIES
+from stylecrafter.styleworld.scenes import SCENE_NAMES
+from stylecrafter.styleworld.styles import STYLE_NAMES
+
+
+def drawn(n: int = 8, seed: int = 0, **options) -> world.WorldBatch:
+    return world.sample(n, torch.Generator().manual_seed(seed), **options)
+
+
+def test_shapes_and_range() -> None:
+    frames = world.render(drawn(4), 32, num_frames=3)
+    assert frames.shape == (4, 3, 3, 32, 32)
+    assert frames.min() >= 0 and frames.max() <= 1 and torch.isfinite(frames).all()
+
+
+def test_the_same_seed_draws_the_same() -> None:
+    assert torch.equal(world.render(drawn(seed=3), 32), world.render(drawn(seed=3), 32))
+    assert not torch.equal(world.render(drawn(seed=3), 32), world.render(drawn(seed=4), 32))
+
+
+def test_a_batch_is_a_loop_of_ones() -> None:
+    batch = drawn(6)
+    together = world.render(batch, 32, 2)
+    alone = torch.cat([world.render(batch[i : i + 1], 32, 2) for i in range(6)])
+    assert (together - alone).abs().max() < 1e-4
+
+
+@pytest.mark.parametrize("style", range(len(STYLE_NAMES)))
+def test_every_style_paints_and_differs_from_plain(style: int) -> None:
+    batch = drawn(4)
+    batch = batch.replace(style=torch.full_like(batch.style, style))
+    painted, plain = world.render(batch, 48), world.render(batch.plain(), 48)
+    assert torch.isfinite(painted).all()
+    assert ((painted - plain).abs().mean() > 0.02) == (STYLE_NAMES[style] != "plain")
+
+
+@pytest.mark.parametrize("scene", range(len(SCENE_NAMES)))
+def test_scenes_differ_from_each_other(scene: int) -> None:
+    batch = drawn(1).plain()
+    here = world.render(batch.replace(scene=torch.tensor([scene])), 32)
+    for other in range(len(SCENE_NAMES)):
+        there = world.render(batch.replace(scene=torch.tensor([other])), 32)
+        assert ((here - there).abs().mean() > 0.01) == (other != scene)
+
+
+def figure_centre(motion: str) -> torch.Tensor:
+    """Centre of what changes against the empty scene, per frame: (f, 2) as x, y."""
+    batch = drawn(1).plain()
+    batch = batch.replace(motion=torch.tensor([MOTION_NAMES.index(motion)]), place=torch.tensor([[0.5, 0.5, 0.4]]))
+    empty = world.render(batch.replace(place=torch.tensor([[9.0, 9.0, 0.4]])), 64, 5)[0]
+    mask = ((world.render(batch, 64, 5)[0] - empty).abs().sum(1) > 0.15).float()
+    axis = torch.arange(64.0)
+    return torch.stack([(mask.sum(1) @ axis), (mask.sum(2) @ axis)], 1) / mask.sum((1, 2))[:, None]
+
+
+@pytest.mark.parametrize(("motion", "axis", "sign"), [("left", 0, -1), ("right", 0, 1), ("up", 1, -1), ("down", 1, 1)])
+def test_motions_go_where_they_say(motion: str, axis: int, sign: int) -> None:
+    steps = figure_centre(motion).diff(dim=0)[:, axis] * sign
+    assert (steps > 1).all()
+
+
+def test_a_still_object_does_not_move() -> None:
+    centre = figure_centre("still")
+    assert (centre - centre[:1]).abs().max() < 1e-3
+
+
+def test_training_never_draws_what_is_held_out() -> None:
+    batch = drawn(4000, vocabulary=splits.FULL)
+    assert not set(batch.family.tolist()) & set(splits.HELD_OUT_PALETTES)
+    assert not {OBJECT_NAMES[i] for i in batch.thing.tolist()} & set(splits.HELD_OUT_OBJECTS)
+    assert not {STYLE_NAMES[i] for i in batch.style.tolist()} & set(splits.HELD_OUT_STYLES)
+    low, high = splits.HELD_OUT_PARAMETER
+    first = batch.style_parameters[:, 0]
+    assert not ((first > low) & (first < high)).any()
+    assert not splits.is_held_out_pair(batch.motion, batch.thing).any()
+
+
+def test_the_held_out_split_draws_only_what_training_never_sees() -> None:
+    batch = drawn(500, split="held_out")
+    assert set(batch.family.tolist()) <= set(splits.HELD_OUT_PALETTES)
+    low, high = splits.HELD_OUT_PARAMETER
+    assert ((batch.style_parameters[:, 0] >= low) & (batch.style_parameters[:, 0] <= high)).all()
+
+
+def test_hold_outs_are_a_real_part_of_the_world() -> None:
+    assert len(splits.HELD_OUT_PALETTES) > PALETTE_FAMILIES / 10
+    assert len(splits.HELD_OUT_STYLES) >= 4 and len(splits.HELD_OUT_OBJECTS) >= 10
+    pairs = [
+        splits.is_held_out_pair(torch.tensor([m]), torch.tensor([t])).item()
+        for m in range(len(MOTION_NAMES))
+        for t in range(len(OBJECT_NAMES))
+    ]
+    assert 0.04 < sum(pairs) / len(pairs) < 0.15
+
+
+def test_style_transfer_ground_truth_keeps_content_and_takes_style() -> None:
+    content, style = drawn(6, seed=1), drawn(6, seed=2)
+    both = content.in_style_of(style)
+    assert torch.equal(both.thing, content.thing) and torch.equal(both.scene, content.scene)
+    assert torch.equal(both.palette, style.palette) and torch.equal(both.style, style.style)
+
+
+def test_captions_name_content_and_never_style() -> None:
+    batch = drawn(64)
+    style_words = {"watercolor", "halftone", "poster", "sketch", "neon", "painting", "engraving", "photo"}
+    for caption, thing in zip(batch.content_captions(random.Random(0), True), batch.thing.tolist(), strict=True):
+        assert OBJECT_NAMES[thing] in caption.lower()
+        assert not style_words & set(caption.lower().split())
+    full = batch.full_captions(random.Random(0), False)
+    assert all(OBJECT_NAMES[thing] in caption for caption, thing in zip(full, batch.thing.tolist(), strict=True))
+    assert len(set(full)) > 40
+
+
+def test_every_drawing_set_draws_every_object() -> None:
+    for pack in PACKS:
+        sprites = load_sprites(pack)
+        assert sprites.shape[0] == len(OBJECT_NAMES)
+        assert (sprites[:, 3].mean((1, 2)) > 0.03).all(), pack
+
+
+def test_vocabularies_name_real_things() -> None:
+    for vocabulary in (splits.SMALL, splits.FULL):
+        assert all(object_index(name) >= 0 for name in vocabulary.objects)
+        assert set(vocabulary.scenes) <= set(SCENE_NAMES) and set(vocabulary.styles) <= set(STYLE_NAMES)
+        assert not set(vocabulary.objects) & set(splits.HELD_OUT_OBJECTS)
+    assert len(splits.SMALL.objects) >= 24 and len(splits.SMALL.styles) >= 8
+
+
+def test_refusals() -> None:
+    with pytest.raises(InvalidInputError, match="0 pictures"):
+        drawn(0)
+    with pytest.raises(InvalidInputError, match="8 pixels"):
+        world.render(drawn(1), 8)
+    with pytest.raises(UnknownNameError, match="dgo.*dog"):
+        object_index("dgo")
+    with pytest.raises(UnknownNameError, match="noto"):
+        load_sprites("apple")
