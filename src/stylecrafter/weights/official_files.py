@@ -75,7 +75,8 @@ def nested_tensors(state: Mapping[str, Any], modules: Sequence[str], what: str) 
     absent = [module for module in modules if not any(key.startswith(f"{module}.") for key in tensors)]
     if strange or absent:
         raise CheckpointError(
-            f"{what} does not fit this model: {_listing(absent, 'module')} missing, {_listing(strange)} unknown"
+            f"{what} does not fit this model: {_listing(absent, 'module')} missing, "
+            f"{_listing(strange)} unknown"
         )
     return tensors
 
