@@ -43,6 +43,13 @@ def test_style_keys_and_values_start_as_the_text_ones(adapter: StyleAdapter, une
         assert layer.to_k.weight.data_ptr() != attention.to_k.weight.data_ptr()
 
 
+def test_forward_is_encode_then_predict(adapter: StyleAdapter, draw: Draw) -> None:
+    images, text, weights = draw(2, 6, IMAGE_DIM), draw(2, 5, TEXT_DIM, seed=1), torch.rand(2, 6)
+    style, scales = adapter(images, text, weights)
+    assert torch.equal(style, adapter.encode(images, weights))
+    assert torch.equal(scales, adapter.predict_scales(style, text))
+
+
 def test_attached_without_style_is_the_base_bit_for_bit(
     adapter: StyleAdapter, unet: VideoCrafterUNet, draw: Draw
 ) -> None:

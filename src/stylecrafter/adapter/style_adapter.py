@@ -129,6 +129,13 @@ class StyleAdapter(ModelMixin, ConfigMixin):
         """Whether the adapter is attached to a model."""
         return self._attachment is not None
 
+    def forward(
+        self, image_tokens: Tensor, text_embeds: Tensor, token_weights: Tensor | None = None
+    ) -> tuple[Tensor, Tensor]:
+        """`encode`, then `predict_scales`: style tokens (b, q, text_dim) and factors (b, L)."""
+        style_tokens = self.encode(image_tokens, token_weights)
+        return style_tokens, self.predict_scales(style_tokens, text_embeds)
+
     def encode(self, image_tokens: Tensor, token_weights: Tensor | None = None) -> Tensor:
         """Style tokens (b, q, text_dim) from image tokens (b, n, image_dim).
 
