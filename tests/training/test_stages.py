@@ -1,0 +1,112 @@
+"""What each stage trains, on which mix, and that its loss is what it says."""
+
+from __future__ import annotations
+
+import dataclasses
+
+import pytest
+import torch
+
+from stylecrafter.errors import InvalidInputError
+from stylecrafter.styleworld import splits
+from stylecrafter.training.stages import (
+    AdapterStage,
+    BaseStage,
+    DiffusionConfig,
+    TemporalStage,
+    prediction_target,
+    random_crop,
+)
+from tests.training.tiny_parts import tiny_parts
+
+SIZES = DiffusionConfig(image_size=16, image_batch=3, clip_batch=2, num_frames=3)
+
+
+def moved_names(stage, steps: int) -> set[str]:
+    """Names of all parameters that receive a gradient in the first steps."""
+    for step in range(steps):
+        stage.loss(step).backward()
+    models = {"unet": stage.parts.unet, "adapter": stage.parts.style_adapter, "vae": stage.parts.vae,
+              "text": stage.parts.text_encoder, "image": stage.parts.image_encoder}  # fmt: skip
+    return {
+        f"{owner}.{name}"
+        for owner, model in models.items()
+        for name, value in model.named_parameters()
+        if value.grad is not None and value.grad.abs().sum() > 0
+    }
+
+
+def test_stage_1_moves_exactly_the_adapter() -> None:
+    stage = AdapterStage(tiny_parts(), SIZES, splits.SMALL)
+    expected = {f"adapter.{name}" for name, _ in stage.parts.style_adapter.named_parameters()}
+    assert moved_names(stage, 2) == expected
+
+
+def test_stage_2_moves_exactly_the_temporal_layers() -> None:
+    config = dataclasses.replace(SIZES, clip_ratio=0.5)
+    stage = TemporalStage(tiny_parts(), config, splits.SMALL)
+    owners = [name for name, _ in stage.parts.unet.temporal_modules()]
+    expected = {
+        f"unet.{name}"
+        for name, _ in stage.parts.unet.named_parameters()
+        if any(name.startswith(f"{owner}.") for owner in owners)
+    }
+    assert expected and moved_names(stage, 4) == expected
+
+
+def test_stage_2_pictures_alone_reach_the_temporal_layers() -> None:
+    stage = TemporalStage(tiny_parts(), SIZES, splits.SMALL)
+    moved = moved_names(stage, 1)
+    assert moved and all(name.startswith("unet.") for name in moved)
+
+
+def test_base_moves_the_whole_unet_and_nothing_else() -> None:
+    config = dataclasses.replace(SIZES, clip_ratio=0.5)
+    stage = BaseStage(tiny_parts(), config, splits.SMALL)
+    assert moved_names(stage, 4) == {f"unet.{name}" for name, _ in stage.parts.unet.named_parameters()}
+
+
+@pytest.mark.parametrize("ratio", [0.0, 0.2, 0.8, 1.0])
+def test_clip_steps_come_in_the_asked_ratio(ratio: float) -> None:
+    stage = TemporalStage(tiny_parts(), dataclasses.replace(SIZES, clip_ratio=ratio), splits.SMALL)
+    assert sum(stage._is_clip_step(step) for step in range(200)) == round(200 * ratio)
+
+
+def test_the_loss_of_a_step_is_a_function_of_the_step() -> None:
+    first, second = (AdapterStage(tiny_parts(), SIZES, splits.SMALL) for _ in range(2))
+    assert torch.equal(first.loss(5), second.loss(5))
+    assert not torch.equal(first.loss(5), first.loss(6))
+
+
+def test_the_style_matters_to_the_loss_of_stage_1() -> None:
+    stage = AdapterStage(tiny_parts(), SIZES, splits.SMALL)
+    before = stage.loss(0).item()
+    stage.parts.style_adapter.set_scale(0.0)
+    assert stage.loss(0).item() != before
+
+
+def test_targets_are_noise_or_velocity() -> None:
+    latents, noise = torch.randn(2, 4, 1, 2, 2), torch.randn(2, 4, 1, 2, 2)
+    steps = torch.tensor([10, 900])
+    parts = tiny_parts(prediction_type="epsilon")
+    assert prediction_target(parts.scheduler, latents, noise, steps) is noise
+    parts = tiny_parts(prediction_type="v_prediction")
+    alpha = parts.scheduler.alphas_cumprod[steps].view(2, 1, 1, 1, 1)
+    expected = alpha.sqrt() * noise - (1 - alpha).sqrt() * latents
+    assert torch.allclose(prediction_target(parts.scheduler, latents, noise, steps), expected)
+
+
+def test_a_crop_is_a_part_of_the_picture() -> None:
+    ramp = torch.linspace(0, 1, 32).expand(4, 3, 32, 32).contiguous()
+    crops = random_crop(ramp, torch.Generator().manual_seed(0), least=0.5)
+    spans = crops[:, 0, 16].amax(1) - crops[:, 0, 16].amin(1)
+    assert ((spans > 0.4) & (spans < 0.99)).all()
+
+
+def test_refusals() -> None:
+    with pytest.raises(InvalidInputError, match="clip_ratio"):
+        DiffusionConfig(image_size=16, image_batch=1, clip_batch=1, clip_ratio=1.5)
+    with pytest.raises(InvalidInputError, match="clip_batch"):
+        DiffusionConfig(image_size=16, image_batch=1, clip_ratio=0.5)
+    with pytest.raises(InvalidInputError, match="StyleAdapter.for_model"):
+        AdapterStage(dataclasses.replace(tiny_parts(), style_adapter=None), SIZES, splits.SMALL)
