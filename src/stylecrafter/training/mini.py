@@ -17,11 +17,11 @@ from transformers import CLIPConfig, CLIPModel, CLIPTextConfig, CLIPTextModel, C
 
 from stylecrafter.adapter.style_adapter import StyleAdapter
 from stylecrafter.backbones.videocrafter import VideoCrafterUNet
-from stylecrafter.errors import unknown_name
+from stylecrafter.errors import CheckpointError, unknown_name
 from stylecrafter.styleworld import splits
 from stylecrafter.styleworld.captions import vocabulary_words
 from stylecrafter.training.checkpoint import load_checkpoint
-from stylecrafter.training.encoders import AutoencoderStage, ClipStage
+from stylecrafter.training.encoders import AutoencoderStage, ClipStage, latent_scale
 from stylecrafter.training.stages import AdapterStage, BaseStage, DiffusionConfig, Parts, TemporalStage
 from stylecrafter.training.trainer import TrainConfig, Trainer
 from stylecrafter.weights.tokenizer import compact_tokenizer
@@ -38,7 +38,13 @@ def preset() -> dict[str, Any]:
 
 
 def build_vae() -> AutoencoderKL:
-    return AutoencoderKL(**preset()["vae"])
+    vae = AutoencoderKL(**preset()["vae"])
+    # Start with little noise on the latents (a standard deviation of 0.05): at the usual 1 the first thousands of
+    # steps go into latents that are large enough to be heard.
+    with torch.no_grad():
+        vae.quant_conv.bias[vae.config.latent_channels :] = -6.0
+        vae.quant_conv.weight[vae.config.latent_channels :] *= 0.1
+    return vae
 
 
 def build_tokenizer() -> Any:
@@ -76,6 +82,17 @@ def _load_tower(tower: torch.nn.Module, clip: CLIPModel, prefix: str) -> None:
     wanted = {key.removeprefix(prefix) for key in tower.state_dict()}
     own = {key.removeprefix(prefix): key for key in tower.state_dict()}
     tower.load_state_dict({own[key]: value for key, value in state.items() if key in wanted}, strict=True)
+
+
+def load_part(model: torch.nn.Module, weights: dict[str, torch.Tensor]) -> None:
+    """Load the parameters that a stage trained; every one of them must be the model's.
+
+    Raises:
+        CheckpointError: `weights` has names that the model has not.
+    """
+    unknown = model.load_state_dict(weights, strict=False).unexpected_keys
+    if unknown:
+        raise CheckpointError(f"{len(unknown)} weights do not belong to {type(model).__name__}, first: {unknown[0]}")
 
 
 class MiniBuild:
@@ -141,13 +158,12 @@ class MiniBuild:
         vae.register_to_config(scaling_factor=self._latent_scale(vae))
         tokenizer = build_tokenizer()
         clip = build_clip(tokenizer)
-        clip.load_state_dict(self._average("clip"), strict=False)
+        load_part(clip, self._average("clip"))
         text_encoder, image_encoder = split_clip(clip)
         unet = VideoCrafterUNet(**preset()["unet"])
         for stage in ("base", "temporal"):
             if stage in trained:
-                missing, unexpected = unet.load_state_dict(self._average(stage), strict=stage == "base")
-                assert not unexpected, unexpected
+                load_part(unet, self._average(stage))
         adapter = StyleAdapter.for_model(unet, preset()["vision"]["hidden_size"], **preset()["adapter"])
         if "adapter" in trained:
             adapter.load_state_dict(self._average("adapter"))
@@ -170,8 +186,6 @@ class MiniBuild:
         return average
 
     def _latent_scale(self, vae: AutoencoderKL) -> float:
-        from stylecrafter.training.encoders import latent_scale
-
         stage = AutoencoderStage(
             vae, self.vocabulary, image_size=self.image_size, batch_size=1, seed=self.seed
         )
