@@ -65,9 +65,14 @@ def check_writable(path: str | os.PathLike[str]) -> None:
             part.unlink()
 
 
+def is_part(path: Path) -> bool:
+    """Whether this is a temporary file of `write_atomic`, which only a killed process leaves behind."""
+    return path.name.startswith(".") and path.suffix == _PART_SUFFIX and path.is_file()
+
+
 def remove_parts(folder: str | os.PathLike[str]) -> int:
     """Remove temporary files that a killed process left in `folder`; returns how many there were."""
-    parts = [p for p in Path(folder).glob(f".*{_PART_SUFFIX}") if p.is_file()]
+    parts = [path for path in Path(folder).iterdir() if is_part(path)]
     for part in parts:
         part.unlink(missing_ok=True)
     return len(parts)

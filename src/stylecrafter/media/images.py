@@ -71,6 +71,12 @@ def read_picture(source: PictureLike) -> Picture:
     raise ImageReadError(f"a picture is a path, a PIL image or a numpy array, not {type(source).__name__}.")
 
 
+def file_hash(path: str | os.PathLike[str]) -> str:
+    """sha256 of a file's bytes: what `Picture.sha256` is for a file."""
+    with open(path, "rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
 def _read_file(path: Path) -> Picture:
     try:
         # Before opening: a pipe would wait for ever, a device may never end.

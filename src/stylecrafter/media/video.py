@@ -11,7 +11,7 @@ from collections.abc import Callable, Mapping, Sequence
 from fractions import Fraction
 from io import BytesIO
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -58,7 +58,8 @@ def write_frames(
 
     mp4 is H.264 with BT.709 colours. Even sizes are stored as yuv420p, which plays everywhere; an odd width
     or height, which yuv420p cannot hold, is kept exactly and stored as yuv444p, which browsers on some
-    devices do not play. gif shares one dithered palette of 256 colours. webp is lossy at quality 90. png is lossless.
+    devices do not play. gif shares one dithered palette of 256 colours, webp is lossy at
+    quality 90, png is lossless.
 
     Args:
         frames: Pictures of one size, or an array (f, h, w, 3) that is uint8 or float in [0, 1].
@@ -108,23 +109,29 @@ def read_frames(path: str | os.PathLike[str]) -> tuple[list[Image.Image], float]
 def to_arrays(frames: Frames) -> list[NDArray[np.uint8]]:
     """Frames as uint8 arrays (h, w, 3) of one size."""
     if isinstance(frames, np.ndarray):
-        if frames.ndim != 4 or frames.shape[-1] != 3:
-            raise InvalidInputError(f"frames must be (f, h, w, 3), not {frames.shape}.")
-        if np.issubdtype(frames.dtype, np.floating):
-            if not np.isfinite(frames).all():
-                raise InvalidInputError("frames hold values that are not numbers.")
-            frames = np.rint(np.clip(frames.astype(np.float32), 0.0, 1.0) * 255.0).astype(np.uint8)
-        if frames.dtype != np.uint8:
-            raise InvalidInputError(f"frames must be uint8 or float in [0, 1], not {frames.dtype}.")
-        arrays = [np.ascontiguousarray(frame) for frame in frames]
+        arrays = [np.ascontiguousarray(frame) for frame in _to_bytes(frames)]
     else:
-        arrays = [np.asarray(cast(Image.Image, frame).convert("RGB")) for frame in frames]
+        arrays = [np.asarray(frame.convert("RGB")) for frame in frames]
     if not arrays:
         raise InvalidInputError("there are no frames to write.")
     sizes = {(a.shape[1], a.shape[0]) for a in arrays}
     if len(sizes) > 1:
         raise InvalidInputError(f"all frames must have one size, not {sorted(sizes)}.")
     return arrays
+
+
+def _to_bytes(frames: NDArray[np.generic]) -> NDArray[np.uint8]:
+    if frames.ndim != 4 or frames.shape[-1] != 3:
+        raise InvalidInputError(f"frames must be (f, h, w, 3), not {frames.shape}.")
+    if frames.dtype == np.uint8:
+        return frames.astype(np.uint8, copy=False)
+    if not np.issubdtype(frames.dtype, np.floating):
+        raise InvalidInputError(f"frames must be uint8 or float in [0, 1], not {frames.dtype}.")
+    values = frames.astype(np.float32)
+    if not np.isfinite(values).all():
+        raise InvalidInputError("frames hold values that are not numbers.")
+    scaled: NDArray[np.uint8] = np.rint(np.clip(values, 0.0, 1.0) * 255.0).astype(np.uint8)
+    return scaled
 
 
 def _encode_mp4(arrays: list[NDArray[np.uint8]], fps: float, comment: str | None) -> bytes:
@@ -261,7 +268,7 @@ def _read_video(file: Path) -> tuple[list[Image.Image], float]:
         if not container.streams.video:
             raise ImageReadError("it holds no video")
         stream = container.streams.video[0]
-        frames = [frame.to_image() for frame in container.decode(stream)]
+        frames = [Image.fromarray(frame.to_ndarray(format="rgb24")) for frame in container.decode(stream)]
         rate = stream.average_rate
     if not frames:
         raise ImageReadError("it holds no frames")

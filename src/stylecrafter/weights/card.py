@@ -37,6 +37,12 @@ class ModelCard:
     defaults: dict[str, Any] = field(default_factory=dict)
     world: dict[str, list[str]] = field(default_factory=dict)
 
+    @property
+    def clip(self) -> str:
+        """What it makes where nothing else is asked for."""
+        d = self.defaults
+        return f"{d.get('num_frames', '?')} frames of {d.get('width', '?')}x{d.get('height', '?')}"
+
 
 def read_card(folder: str | os.PathLike[str], name: str = "") -> ModelCard:
     """Read the card of a model folder: README.md (with the hub's front matter), configs, `world.json`."""
@@ -64,7 +70,7 @@ def read_defaults(folder: str | os.PathLike[str]) -> dict[str, Any]:
 
 
 def size_multiple(folder: str | os.PathLike[str]) -> int:
-    """Width and height must be multiples of this many pixels: the encoder and the UNet halve them so often."""
+    """Width and height must be multiples of this many pixels: encoder and UNet halve them so often."""
     vae = read_config(Path(folder) / "vae" / "config.json")
     unet = read_config(Path(folder) / "unet" / "config.json")
     halvings = sum(max(0, len(config.get("block_out_channels") or [0]) - 1) for config in (vae, unet))

@@ -156,5 +156,5 @@ def _check_folder(folder: Path) -> Path:
         )
     raise CheckpointError(
         f"{folder} is no model folder: it holds no {INDEX_NAME}. "
-        "Published checkpoints become one with `stylecrafter convert`; `stylecrafter models` lists the others."
+        "Published checkpoints become one with `stylecrafter convert`; `stylecrafter models` lists others."
     )

@@ -1,0 +1,1 @@
+"""The command line: options in, one call into the library, words out. No logic of its own."""

@@ -1,0 +1,7 @@
+"""`python -m stylecrafter.cli`."""
+
+from __future__ import annotations
+
+from stylecrafter.cli.main import main
+
+main()

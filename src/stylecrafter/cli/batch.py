@@ -1,0 +1,91 @@
+"""`stylecrafter batch`: one clip per entry of a json file."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from stylecrafter.cli import options
+from stylecrafter.cli.console import EXIT_BAD_INPUT, say, show, show_json
+
+
+def batch(
+    file: Annotated[
+        Path,
+        typer.Argument(help='Json: [{"prompt": …, "style_path": PIC or [PIC, …]}, …].', show_default=False),
+    ],
+    output: Annotated[Path, typer.Option("--output", "-o", help="Folder for the results.")],
+    resume: Annotated[
+        bool, typer.Option("--resume", help="Go on where a batch in the folder stopped.")
+    ] = False,
+    format: Annotated[str, typer.Option("--format", help="mp4, gif, webp, or png for pictures.")] = "mp4",
+    limit: Annotated[int | None, typer.Option("--limit", help="Only the first N entries.")] = None,
+    model: options.Model = "mini",
+    seed: options.Seed = None,
+    steps: options.Steps = None,
+    frames: options.Frames = None,
+    size: options.Size = None,
+    fps: options.Fps = None,
+    style_scale: options.StyleScale = 1.0,
+    text_guidance: options.TextGuidance = None,
+    style_guidance: options.StyleGuidance = None,
+    negative: options.Negative = "",
+    scheduler: options.Scheduler = None,
+    device: options.Device = "auto",
+    dtype: options.Dtype = "auto",
+    no_metadata: options.NoMetadata = False,
+    json: options.AsJson = False,
+) -> None:
+    """Make one clip for every entry of FILE; style paths are relative to FILE, entry i has seed + i."""
+    from stylecrafter.generation.batch import Progress, run_batch
+
+    def tell(progress: Progress) -> None:
+        entry = progress.entry
+        if not json and progress.status != "failed":
+            note = "finished before" if progress.status == "skipped" else f"{progress.seconds:.1f} s"
+            show(f"[{entry.index + 1}/{progress.total}] {entry.name}  {note}")
+
+    settings = options.make_settings(
+        prompt="",
+        styles=[],
+        model=model,
+        seed=seed,
+        steps=steps,
+        frames=frames,
+        size=size,
+        fps=fps,
+        style_scale=style_scale,
+        text_guidance=text_guidance,
+        style_guidance=style_guidance,
+        negative_prompt=negative,
+        scheduler=scheduler,
+        device=device,
+        dtype=dtype,
+    )
+    report = run_batch(
+        file,
+        output,
+        settings,
+        suffix=f".{format.lower().lstrip('.')}",
+        resume=resume,
+        limit=limit,
+        embed=not no_metadata,
+        on_progress=tell,
+    )
+    if json:
+        show_json(
+            {
+                "folder": str(report.folder),
+                "done": report.done,
+                "skipped": report.skipped,
+                "failed": report.failed,
+            }
+        )
+    else:
+        show(f"{len(report.done)} made, {len(report.skipped)} finished before, {len(report.failed)} failed")
+    for name, error in report.failed.items():
+        say(f"error: {name}: {error}")
+    if report.failed:
+        raise typer.Exit(EXIT_BAD_INPUT)

@@ -1,0 +1,132 @@
+"""How commands speak: results on stdout, everything else as single lines on stderr."""
+
+from __future__ import annotations
+
+import json
+import logging
+import os
+import signal
+import sys
+import warnings
+from collections.abc import Sequence
+from types import FrameType
+from typing import Any, NoReturn
+
+import typer
+from typer.core import TyperGroup
+from typer.exceptions import TyperException
+
+from stylecrafter.errors import InvalidInputError, StyleCrafterError
+
+EXIT_OK, EXIT_FAILED, EXIT_BAD_INPUT, EXIT_INTERRUPTED = 0, 1, 2, 130
+DEBUG = "STYLECRAFTER_DEBUG"
+
+
+class CommandGroup(TyperGroup):
+    """A group of commands that ends every failure in one line and the right exit code."""
+
+    def main(
+        self,
+        args: Sequence[str] | None = None,
+        prog_name: str | None = None,
+        complete_var: str | None = None,
+        standalone_mode: bool = True,
+        windows_expand_args: bool = True,
+        **extra: Any,
+    ) -> Any:
+        try:
+            code = super().main(args, prog_name, complete_var, False, windows_expand_args, **extra)
+        except (
+            TyperException,
+            typer.Abort,
+            StyleCrafterError,
+            KeyboardInterrupt,
+            MemoryError,
+            RuntimeError,
+        ) as error:
+            if os.environ.get(DEBUG) and not isinstance(error, TyperException):
+                raise
+            code = report(error)
+        if standalone_mode:
+            sys.exit(code if isinstance(code, int) else EXIT_OK)
+        return code
+
+
+def report(error: BaseException) -> int:
+    """Say what went wrong in one line on stderr; returns the exit code.
+
+    Raises:
+        BaseException: The error itself, where it is a fault of the program.
+    """
+    if isinstance(error, (KeyboardInterrupt, typer.Abort)):
+        say("interrupted")
+        return EXIT_INTERRUPTED
+    if isinstance(error, TyperException):
+        if not error.format_message():
+            return int(error.exit_code)  # the help was shown instead
+        context = getattr(error, "ctx", None)
+        where = f" (see `{context.command_path} --help`)" if context is not None else ""
+        say(f"error: {error.format_message()}{where}")
+        return int(error.exit_code)
+    if isinstance(error, StyleCrafterError):
+        say(f"error: {error}")
+        return EXIT_BAD_INPUT if isinstance(error, InvalidInputError) else EXIT_FAILED
+    if _is_out_of_memory(error):
+        say("error: out of memory; use fewer frames (--frames), a smaller size (--size) or another --device.")
+        return EXIT_FAILED
+    raise error
+
+
+def _is_out_of_memory(error: BaseException) -> bool:
+    # torch raises its own class on accelerators and a plain RuntimeError on the CPU.
+    words = ("out of memory", "can't allocate memory", "not enough memory")
+    return isinstance(error, MemoryError) or any(word in str(error).lower() for word in words)
+
+
+def say(message: str) -> None:
+    """One line on stderr, whatever the message."""
+    typer.echo(" ".join(message.split()), err=True)
+
+
+def show(text: str = "") -> None:
+    """A line of the result on stdout."""
+    typer.echo(text)
+
+
+def show_json(content: Any) -> None:
+    """The result as one json object on stdout."""
+    typer.echo(json.dumps(content, ensure_ascii=False))
+
+
+def quiet_libraries() -> None:
+    """Keep advice meant for programmers off the user's screen, our own warnings on it."""
+    if os.environ.get(DEBUG):
+        logging.basicConfig(level=logging.INFO)
+        return
+    warnings.simplefilter("ignore")
+    for variable, value in (
+        ("TRANSFORMERS_VERBOSITY", "error"),
+        ("DIFFUSERS_VERBOSITY", "error"),
+        ("HF_HUB_DISABLE_PROGRESS_BARS", "0" if sys.stderr.isatty() else "1"),
+    ):
+        os.environ.setdefault(variable, value)
+    handler = logging.StreamHandler()
+    handler.setFormatter(_OneLine())
+    logger = logging.getLogger("stylecrafter")
+    logger.handlers[:] = [handler]
+    logger.propagate = False
+
+
+class _OneLine(logging.Formatter):
+    def format(self, record: logging.LogRecord) -> str:
+        return f"{record.levelname.lower()}: {' '.join(record.getMessage().split())}"
+
+
+def end_politely_on_terminate() -> None:
+    """Let a terminated process remove its temporary files, as an interrupted one does."""
+
+    def stop(number: int, frame: FrameType | None) -> NoReturn:
+        raise SystemExit(128 + number)
+
+    if hasattr(signal, "SIGTERM"):
+        signal.signal(signal.SIGTERM, stop)

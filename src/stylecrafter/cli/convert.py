@@ -1,0 +1,35 @@
+"""`stylecrafter convert`: published checkpoints into a model folder."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from stylecrafter.cli.console import say, show
+
+
+def convert(
+    videocrafter: Annotated[Path, typer.Option("--videocrafter", help="VideoCrafter's model.ckpt.")],
+    adapter: Annotated[Path, typer.Option("--adapter", help="StyleCrafter's adapter_v1.pth.")],
+    output: Annotated[Path, typer.Option("--output", "-o", help="Folder to make.")],
+    temporal: Annotated[
+        Path | None, typer.Option("--temporal", help="temporal_v1_1.pth: temporal layers made for style.")
+    ] = None,
+    openclip: Annotated[
+        Path | None,
+        typer.Option("--openclip", help="open_clip_pytorch_model.bin: needed to read style pictures."),
+    ] = None,
+) -> None:
+    """Turn the published checkpoints into a folder that --model takes."""
+    from stylecrafter.weights.saving import check_new_folder, save_model
+
+    check_new_folder(output)
+    from stylecrafter.weights import from_official
+
+    pipe = from_official(videocrafter, adapter, temporal, openclip)
+    save_model(pipe, output)
+    show(f"{output}  use it with: stylecrafter generate … --model {output}")
+    if openclip is None:
+        say("note: without --openclip the model cannot read style pictures, only style tokens in Python.")

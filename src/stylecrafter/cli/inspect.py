@@ -1,0 +1,62 @@
+"""`stylecrafter inspect`: the settings inside a file, and the file made again from them."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from stylecrafter.cli import options
+from stylecrafter.cli.console import EXIT_FAILED, say, show, show_json
+
+
+def inspect(
+    file: Annotated[Path, typer.Argument(help="A clip or picture made by StyleCrafter.", show_default=False)],
+    replay: Annotated[Path | None, typer.Option("--replay", help="Make it again, into this file.")] = None,
+    style: Annotated[
+        list[Path] | None, typer.Option("--style", help="With --replay: where the style pictures are now.")
+    ] = None,
+    model: Annotated[
+        str | None, typer.Option("--model", help="With --replay: where the model is now.")
+    ] = None,
+    device: Annotated[str | None, typer.Option("--device", help="With --replay: another device.")] = None,
+    json: options.AsJson = False,
+) -> None:
+    """Show the settings inside FILE; with --replay, generate it again from them."""
+    if replay is None:
+        if style or model or device:
+            raise typer.BadParameter("--style, --model and --device go with --replay.")
+        _show_record(file, json)
+        return
+    from stylecrafter.generation.replay import replay as run_replay
+
+    result = run_replay(file, replay, styles=style or [], model=model, device=device)
+    if json:
+        show_json({**result.made.as_dict(), "identical": result.identical})
+    else:
+        verdict = {True: "same frames", False: "other frames", None: "another format, not compared"}
+        show(f"{result.made.path}  {verdict[result.identical]}  {result.made.seconds:.1f} s")
+    if result.identical is False:
+        say(f"error: the frames of {replay} differ from those of {file}.")
+        raise typer.Exit(EXIT_FAILED)
+
+
+def _show_record(file: Path, as_json: bool) -> None:
+    from stylecrafter.media.metadata import read_record
+
+    record = read_record(file)
+    if as_json:
+        show_json(record.model_dump())
+        return
+    for name, value in record.model_dump().items():
+        if name == "styles":
+            for style in value:
+                weight = "" if style["weight"] == 1 else f"  weight {style['weight']:g}"
+                show(f"{'style':<16}{style['path'] or style['name']}  sha256 {style['sha256'][:16]}…{weight}")
+        elif name == "model":
+            show(f"{name:<16}{value['name']}  sha256 {(value['sha256'] or 'unknown')[:16]}…")
+        elif name == "versions":
+            show(f"{name:<16}{', '.join(f'{key} {number}' for key, number in value.items())}")
+        else:
+            show(f"{name.replace('_', ' '):<16}{value}")

@@ -1,0 +1,247 @@
+"""Many clips, one after the other, that may be stopped at any moment and gone on with.
+
+The folder holds one output per entry, `batch.json` (what all of them share, written first) and
+`results.jsonl` (one line per entry that was tried, see `results`).
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Literal
+
+from stylecrafter.errors import InvalidInputError, OutputError
+from stylecrafter.generation.batch_file import Entry, read_entries
+from stylecrafter.generation.results import RESULTS_NAME, Results
+from stylecrafter.generation.run import Engine, make_file
+from stylecrafter.generation.settings import (
+    GenerationSettings,
+    Job,
+    StyleInput,
+    check_settings,
+    look_up_model,
+    prepare,
+)
+from stylecrafter.media.files import check_writable, is_part, remove_parts, write_atomic
+from stylecrafter.media.metadata import GenerationRecord
+from stylecrafter.media.video import check_suffix
+from stylecrafter.runtime.seeding import MAX_SEED, draw_seed
+
+SHARED_NAME = "batch.json"
+
+# What an entry says itself, and where it runs, may differ between the runs of one batch.
+_NOT_SHARED = {"prompt", "styles", "seed", "device"}
+
+
+@dataclass(frozen=True)
+class Progress:
+    """What happened to one entry."""
+
+    entry: Entry
+    total: int
+    status: Literal["done", "skipped", "failed"]
+    seconds: float = 0.0
+    error: str = ""
+
+
+@dataclass
+class BatchReport:
+    """What happened to all entries, by name; `failed` says why."""
+
+    folder: Path
+    done: list[str] = field(default_factory=list)
+    skipped: list[str] = field(default_factory=list)
+    failed: dict[str, str] = field(default_factory=dict)
+
+
+def run_batch(
+    file: str | os.PathLike[str],
+    folder: str | os.PathLike[str],
+    settings: GenerationSettings,
+    *,
+    suffix: str = ".mp4",
+    resume: bool = False,
+    limit: int | None = None,
+    embed: bool = True,
+    on_progress: Callable[[Progress], None] = lambda progress: None,
+) -> BatchReport:
+    """Make one clip for every entry of a batch file.
+
+    Entry i is made with seed + i. Without a seed one is drawn and kept in the folder, so that a batch that
+    was stopped and resumed ends like one that ran through.
+
+    Args:
+        file: See `batch_file`.
+        folder: For the results; new or empty, unless `resume`.
+        settings: What all entries share; its prompt and styles are not looked at.
+        suffix: Format of the outputs.
+        resume: Go on in a folder that a batch was started in; what is finished there is left as it is.
+        limit: Only the first so many entries.
+        embed: Keep the settings inside each output.
+        on_progress: Called after every entry.
+
+    Returns:
+        What was done. An entry whose pictures cannot be read is reported and does not stop the others.
+
+    Raises:
+        InvalidInputError: File, folder or settings do not fit; nothing was generated then.
+        OutputError: The disk does not take a result; once it does, `resume` goes on there.
+    """
+    target = Path(folder)
+    entries = read_entries(file)
+    if limit is not None and limit < 1:
+        raise InvalidInputError(f"limit must be at least 1, not {limit}.")
+    check_suffix(f"output{suffix}", settings.frames or 1)
+    template = settings.model_copy(update={"prompt": "-", "styles": ()})
+    check_settings(template)
+    _check_folder(target, resume)
+    model = look_up_model(settings.model)
+    prepare(template, suffix, model)
+    engine = Engine(model, settings.device, settings.dtype)
+    check_writable(target / SHARED_NAME)
+    with _only_one(target):
+        _check_folder(target, resume)
+        remove_parts(target)
+        seed = _share(target, template, suffix, engine.weights)
+        work = _Work(target, suffix, template, seed, engine, embed)
+        return work.do(entries[:limit], on_progress)
+
+
+@dataclass(frozen=True)
+class _Work:
+    folder: Path
+    suffix: str
+    template: GenerationSettings
+    seed: int
+    engine: Engine
+    embed: bool
+
+    def do(self, entries: list[Entry], on_progress: Callable[[Progress], None]) -> BatchReport:
+        report = BatchReport(self.folder)
+        results = Results(self.folder / RESULTS_NAME)
+        for entry in entries:
+            progress = self._one(entry, len(entries), results)
+            if progress.status == "failed":
+                report.failed[entry.name] = progress.error
+            else:
+                (report.done if progress.status == "done" else report.skipped).append(entry.name)
+            on_progress(progress)
+        results.tidy()
+        return report
+
+    def _one(self, entry: Entry, total: int, results: Results) -> Progress:
+        output = self.folder / f"{entry.name}{self.suffix}"
+        started = time.monotonic()
+        try:
+            job = self._job(entry)
+            if results.is_finished(
+                entry, output, lambda record: _made_from(record, job, self.engine.weights)
+            ):
+                return Progress(entry, total, "skipped")
+            made = make_file(self.engine, job, output, embed=self.embed)
+        except OutputError:
+            raise  # the next entry would fare no better
+        except InvalidInputError as error:
+            results.add_failed(entry, str(error))
+            return Progress(entry, total, "failed", time.monotonic() - started, str(error))
+        results.add_done(entry, output, made.record, made.seconds)
+        return Progress(entry, total, "done", time.monotonic() - started)
+
+    def _job(self, entry: Entry) -> Job:
+        settings = self.template.model_copy(
+            update={
+                "prompt": entry.prompt,
+                "styles": tuple(StyleInput(path=path) for path in entry.styles),
+                "seed": (self.seed + entry.index) % (MAX_SEED + 1),
+            }
+        )
+        return prepare(settings, self.suffix, self.engine.model)
+
+
+def _made_from(record: GenerationRecord, job: Job, weights: str) -> bool:
+    """Whether a record is what this job would write, wherever it ran."""
+    s = job.settings
+    wanted = {
+        "prompt": s.prompt,
+        "negative_prompt": s.negative_prompt,
+        "seed": s.seed,
+        "frames": job.frames,
+        "width": job.width,
+        "height": job.height,
+        "fps": job.fps,
+        "steps": job.steps,
+        "scheduler": job.scheduler,
+        "text_guidance": job.text_guidance,
+        "style_guidance": job.style_guidance,
+        "style_scale": s.style_scale,
+    }
+    pictures = [(style.sha256, style.weight) for style in record.styles]
+    return (
+        all(getattr(record, name) == value for name, value in wanted.items())
+        and pictures == [(p.sha256, style.weight) for p, style in zip(job.pictures, s.styles, strict=True)]
+        and record.model.sha256 == weights
+    )
+
+
+def _check_folder(folder: Path, resume: bool) -> None:
+    if not folder.exists():
+        return
+    if not folder.is_dir():
+        raise OutputError(f"{folder} is a file; a batch needs a folder.")
+    filled = any(not is_part(path) for path in folder.iterdir())
+    if filled and not resume:
+        raise OutputError(f"{folder} is not empty: add --resume to go on there, or name another folder.")
+    if filled and not (folder / SHARED_NAME).is_file():
+        raise OutputError(
+            f"{folder} holds no {SHARED_NAME}, so no batch was started there: name another folder."
+        )
+
+
+def _share(folder: Path, template: GenerationSettings, suffix: str, weights: str) -> int:
+    """Write down what all entries share, or compare it with what was written; returns the first seed."""
+    file = folder / SHARED_NAME
+    settings = {k: v for k, v in json.loads(template.model_dump_json()).items() if k not in _NOT_SHARED}
+    shared: dict[str, Any] = {"format": suffix, "weights": weights, **settings}
+    if not file.exists():
+        seed = draw_seed() if template.seed is None else template.seed
+        write_atomic(file, json.dumps({**shared, "seed": seed}, indent=1).encode())
+        return seed
+    try:
+        before = json.loads(file.read_text(encoding="utf-8"))
+        seed = int(before["seed"])
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise OutputError(f"{file} cannot be read; name another folder.") from error
+    if template.seed is not None:
+        shared["seed"] = template.seed
+    changed = [name for name, value in shared.items() if before.get(name) != value]
+    if changed:
+        name = changed[0]
+        raise InvalidInputError(
+            f"the batch in {folder} was started with another {name.replace('_', ' ')} "
+            f"({before.get(name)!r}, now {shared[name]!r}): use what it was started with, or another folder."
+        )
+    return seed
+
+
+@contextlib.contextmanager
+def _only_one(folder: Path) -> Iterator[None]:
+    """Keep a second process out of the folder; the lock ends with the process, however that ends."""
+    try:
+        import fcntl
+    except ImportError:
+        yield  # no such locks on this system
+        return
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            raise OutputError(f"another batch is at work in {folder}.") from error
+        yield
+    finally:
+        os.close(descriptor)

@@ -1,0 +1,247 @@
+"""Settings in, frames and their record out."""
+
+from __future__ import annotations
+
+import logging
+import os
+import time
+from dataclasses import dataclass, replace
+from functools import cached_property
+from importlib import metadata
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from PIL import Image
+
+from stylecrafter import __version__
+from stylecrafter.errors import CheckpointError
+from stylecrafter.generation.paths import portable_path
+from stylecrafter.generation.settings import (
+    SCHEDULERS,
+    GenerationSettings,
+    Job,
+    ModelFacts,
+    check_settings,
+    prepare,
+)
+from stylecrafter.media.files import check_writable
+from stylecrafter.media.metadata import GenerationRecord, ModelReference, StyleReference
+from stylecrafter.media.video import check_suffix, write_frames
+from stylecrafter.runtime.seeding import draw_seed
+from stylecrafter.weights.locate import list_models, weights_hash
+
+if TYPE_CHECKING:
+    from stylecrafter.pipelines.stylized_video import StyleCrafterPipeline
+
+logger = logging.getLogger(__name__)
+
+_RECORDED_PACKAGES = ("torch", "diffusers", "transformers", "av", "pillow")
+
+
+@dataclass(frozen=True)
+class Made:
+    """A file that was made.
+
+    Attributes:
+        seconds: The whole run, with loading the model where it was loaded for it.
+    """
+
+    path: Path
+    record: GenerationRecord
+    seconds: float
+
+    def as_dict(self) -> dict[str, Any]:
+        """For json: where, how long, and every setting."""
+        return {"path": str(self.path), "seconds": round(self.seconds, 3), **self.record.model_dump()}
+
+
+class Engine:
+    """A model that works off jobs; loaded when the first one comes.
+
+    Args:
+        model: Which model.
+        device: "auto" or a device of this machine.
+        dtype: "auto" or a number format.
+
+    Raises:
+        InvalidInputError: The device or the number format is not to be had here.
+    """
+
+    def __init__(self, model: ModelFacts, device: str = "auto", dtype: str = "auto") -> None:
+        from stylecrafter.runtime.devices import resolve_device, resolve_dtype
+
+        self.model = model
+        self.device = resolve_device(device)
+        self.dtype = resolve_dtype(dtype, self.device)
+
+    @cached_property
+    def weights(self) -> str:
+        """Hash of the model's weights."""
+        return weights_hash(self.model.folder)
+
+    @cached_property
+    def pipe(self) -> StyleCrafterPipeline:
+        """The loaded model, on its device."""
+        return _load(self.model.folder).to(self.device, self.dtype)
+
+    @cached_property
+    def _own_scheduler(self) -> Any:
+        return self.pipe.scheduler
+
+    def run(
+        self, job: Job, seed: int, output: str | os.PathLike[str]
+    ) -> tuple[list[Image.Image], GenerationRecord]:
+        """Generate the frames of one clip.
+
+        Args:
+            job: Checked settings.
+            seed: Decides the noise.
+            output: Where the clip will lie: paths are recorded as seen from there.
+
+        Raises:
+            InvalidInputError: The clip cannot fit into memory.
+            CheckpointError: The model cannot be loaded.
+        """
+        from stylecrafter.runtime.seeding import make_generator
+
+        self._check_memory(job)
+        s = job.settings
+        scheduler = self._make_scheduler(s.scheduler)
+        self.pipe.scheduler = scheduler
+        out = self.pipe(
+            s.prompt,
+            style_images=[picture.image for picture in job.pictures],
+            style_weights=[style.weight for style in s.styles],
+            negative_prompt=s.negative_prompt,
+            num_frames=job.frames,
+            height=job.height,
+            width=job.width,
+            num_inference_steps=job.steps,
+            text_guidance_scale=job.text_guidance,
+            style_guidance_scale=job.style_guidance,
+            style_scale=s.style_scale,
+            generator=make_generator(seed),
+        )
+        return list(out.frames[0]), self._record(job, seed, output)
+
+    def _check_memory(self, job: Job) -> None:
+        from stylecrafter.runtime.memory import check_memory, estimate_memory
+
+        estimate = estimate_memory(self.model.folder, job.frames, job.width, job.height, self.dtype.itemsize)
+        if "pipe" in self.__dict__:
+            estimate = replace(estimate, weights=0)  # they are in memory already
+        check_memory(estimate, self.device)
+
+    def _make_scheduler(self, name: str | None) -> Any:
+        if name is None:
+            return self._own_scheduler
+        import diffusers
+
+        class_name, changes = SCHEDULERS[name]
+        return getattr(diffusers, class_name).from_config(self._own_scheduler.config, **changes)
+
+    def _record(self, job: Job, seed: int, output: str | os.PathLike[str]) -> GenerationRecord:
+        from stylecrafter.runtime.devices import dtype_name
+
+        s = job.settings
+        styles = [
+            StyleReference(
+                name=picture.name,
+                sha256=picture.sha256,
+                weight=style.weight,
+                path=portable_path(style.path, output),
+            )
+            for picture, style in zip(job.pictures, s.styles, strict=True)
+        ]
+        return GenerationRecord(
+            kind="image" if job.frames == 1 else "video",
+            prompt=s.prompt,
+            negative_prompt=s.negative_prompt,
+            styles=styles,
+            seed=seed,
+            frames=job.frames,
+            width=job.width,
+            height=job.height,
+            fps=job.fps,
+            steps=job.steps,
+            scheduler=job.scheduler,
+            text_guidance=job.text_guidance,
+            style_guidance=job.style_guidance,
+            style_scale=s.style_scale,
+            device=str(self.device),
+            dtype=dtype_name(self.dtype),
+            model=ModelReference(name=recorded_model_name(self.model, output), sha256=self.weights),
+            versions=versions(),
+        )
+
+
+def generate_file(
+    settings: GenerationSettings, output: str | os.PathLike[str], *, embed: bool = True
+) -> Made:
+    """Check, generate and write one file.
+
+    Args:
+        settings: What is asked for.
+        output: Where to; the suffix decides the format.
+        embed: Keep the settings inside the file.
+
+    Raises:
+        InvalidInputError: Something asked for is not possible; found before loading wherever that can be.
+        OutputError: The file cannot be written.
+    """
+    started = time.monotonic()
+    check_settings(settings)
+    suffix = check_suffix(output, settings.frames or 1)
+    job = prepare(settings, suffix)
+    check_writable(output)
+    engine = Engine(job.model, settings.device, settings.dtype)
+    return make_file(engine, job, output, embed=embed, started=started)
+
+
+def make_file(
+    engine: Engine,
+    job: Job,
+    output: str | os.PathLike[str],
+    *,
+    embed: bool = True,
+    started: float | None = None,
+) -> Made:
+    """Generate and write one file with a model that is loaded already.
+
+    Args:
+        started: `time.monotonic()` of when the work began, if that was before this call.
+    """
+    started = time.monotonic() if started is None else started
+    seed = draw_seed() if job.settings.seed is None else job.settings.seed
+    frames, record = engine.run(job, seed, output)
+    path = write_frames(frames, output, job.fps, record.model_dump() if embed else None)
+    return Made(path, record, time.monotonic() - started)
+
+
+def recorded_model_name(model: ModelFacts, output: str | os.PathLike[str]) -> str:
+    """An embedded name or a hub id as it is; a folder as seen from the output, starting with a dot."""
+    if (
+        model.name in {embedded.name for embedded in list_models()}
+        or not Path(model.name).expanduser().is_dir()
+    ):
+        return model.name
+    path = portable_path(model.folder, output)
+    return path if path.startswith(".") or Path(path).is_absolute() else f"./{path}"
+
+
+def _load(folder: Path) -> StyleCrafterPipeline:
+    from diffusers.utils import logging as diffusers_logging
+
+    from stylecrafter.pipelines.stylized_video import StyleCrafterPipeline
+
+    diffusers_logging.disable_progress_bar()
+    try:
+        return StyleCrafterPipeline.from_pretrained(str(folder))
+    except (OSError, ValueError, KeyError, RuntimeError, AttributeError, TypeError) as error:
+        reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
+        raise CheckpointError(f"{folder} is not a model that can be loaded: {reason}") from error
+
+
+def versions() -> dict[str, str]:
+    """Versions of all that may change a result."""
+    return {"stylecrafter": __version__} | {name: metadata.version(name) for name in _RECORDED_PACKAGES}

@@ -1,0 +1,196 @@
+"""What a user may ask for, and every check that needs no model in memory."""
+
+from __future__ import annotations
+
+import math
+import os
+import re
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from pydantic import BaseModel, ConfigDict
+
+from stylecrafter.errors import InvalidInputError, unknown_name
+from stylecrafter.media.images import Picture, read_picture
+from stylecrafter.media.video import check_suffix
+from stylecrafter.runtime.devices import check_device_name, check_dtype_name
+from stylecrafter.runtime.memory import read_config
+from stylecrafter.runtime.seeding import check_seed
+from stylecrafter.weights.card import check_size, read_defaults, size_multiple
+from stylecrafter.weights.locate import INDEX_NAME, fetch_model
+
+MAX_STEPS = 1000
+MAX_FRAMES = 10_000
+MAX_SIDE = 16_384
+
+SCHEDULERS: dict[str, tuple[str, dict[str, Any]]] = {
+    "ddim": ("DDIMScheduler", {}),
+    "dpm++": ("DPMSolverMultistepScheduler", {"algorithm_type": "dpmsolver++"}),
+    "dpm++sde": ("DPMSolverMultistepScheduler", {"algorithm_type": "sde-dpmsolver++"}),
+    "euler": ("EulerDiscreteScheduler", {}),
+    "euler-a": ("EulerAncestralDiscreteScheduler", {}),
+    "heun": ("HeunDiscreteScheduler", {}),
+    "unipc": ("UniPCMultistepScheduler", {}),
+    "deis": ("DEISMultistepScheduler", {}),
+    "ddpm": ("DDPMScheduler", {}),
+}
+"""Names for the command line: diffusers class and what is changed in its config."""
+
+
+class StyleInput(BaseModel):
+    """A style picture and how much it counts beside the others."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    path: str
+    weight: float = 1.0
+
+
+class GenerationSettings(BaseModel):
+    """What is asked for. None means: what the model was made for."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    prompt: str
+    styles: tuple[StyleInput, ...] = ()
+    model: str = "mini"
+    negative_prompt: str = ""
+    seed: int | None = None
+    steps: int | None = None
+    frames: int | None = None
+    size: tuple[int, int] | None = None
+    fps: float | None = None
+    style_scale: float = 1.0
+    text_guidance: float | None = None
+    style_guidance: float | None = None
+    scheduler: str | None = None
+    device: str = "auto"
+    dtype: str = "auto"
+
+
+@dataclass(frozen=True)
+class ModelFacts:
+    """What can be known of a model before it is loaded.
+
+    Attributes:
+        scheduler: Class name of the one it was saved with.
+        defaults: Numbers of its `model_index.json`.
+    """
+
+    name: str
+    folder: Path
+    size_multiple: int
+    scheduler: str
+    defaults: dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Job:
+    """Checked settings, with the pictures read and every number filled in."""
+
+    settings: GenerationSettings
+    model: ModelFacts
+    pictures: tuple[Picture, ...]
+    frames: int
+    width: int
+    height: int
+    fps: float
+    steps: int
+    scheduler: str
+    text_guidance: float
+    style_guidance: float
+
+
+def parse_size(text: str) -> tuple[int, int]:
+    """ "128x96" -> (128, 96), width first.
+
+    Raises:
+        InvalidInputError: Not two positive whole numbers with an x between them.
+    """
+    match = re.fullmatch(r"\s*(\d+)\s*[xX×*]\s*(\d+)\s*", text)
+    width, height = (int(match.group(1)), int(match.group(2))) if match else (0, 0)
+    if not (0 < width <= MAX_SIDE and 0 < height <= MAX_SIDE):
+        raise InvalidInputError(f"size {text!r} is not WIDTHxHEIGHT in pixels, such as 128x128.")
+    return width, height
+
+
+def look_up_model(name: str | os.PathLike[str]) -> ModelFacts:
+    """Find a model and read its configs; a hub id is fetched.
+
+    Raises:
+        InvalidInputError: There is no such model; see `weights.locate`.
+    """
+    folder = fetch_model(name)
+    index = read_config(folder / INDEX_NAME)
+    scheduler = str((index.get("scheduler") or [None, "unknown"])[1])
+    return ModelFacts(os.fspath(name), folder, size_multiple(folder), scheduler, read_defaults(folder))
+
+
+def check_settings(settings: GenerationSettings) -> None:
+    """Check all that does not depend on the model or the disk.
+
+    Raises:
+        InvalidInputError: With the value, and what would be right.
+    """
+    s = settings
+    if not s.prompt.strip():
+        raise InvalidInputError("the prompt is empty: say in a few words what is to be seen.")
+    if s.seed is not None:
+        check_seed(s.seed)
+    for name, count, most in (("steps", s.steps, MAX_STEPS), ("frames", s.frames, MAX_FRAMES)):
+        if count is not None and not 1 <= count <= most:
+            raise InvalidInputError(f"{name} must lie between 1 and {most}, not {count}.")
+    if s.fps is not None and not 0 < s.fps <= 240:
+        raise InvalidInputError(f"fps must lie above 0 and at most at 240, not {s.fps}.")
+    for name, value in (
+        ("style scale", s.style_scale),
+        ("text guidance", s.text_guidance),
+        ("style guidance", s.style_guidance),
+    ):
+        if value is not None and not (math.isfinite(value) and abs(value) <= 1000):
+            raise InvalidInputError(f"{name} must be a number between -1000 and 1000, not {value}.")
+    for style in s.styles:
+        if not (math.isfinite(style.weight) and style.weight >= 0):
+            raise InvalidInputError(
+                f"the weight of {style.path} must not be negative, but is {style.weight}."
+            )
+    if s.scheduler is not None and s.scheduler not in SCHEDULERS:
+        raise unknown_name("scheduler", s.scheduler, SCHEDULERS)
+    check_device_name(s.device)
+    check_dtype_name(s.dtype)
+
+
+def prepare(settings: GenerationSettings, suffix: str, model: ModelFacts | None = None) -> Job:
+    """Check everything that can be checked without loading a model, read the pictures, fill in the numbers.
+
+    Args:
+        settings: What is asked for.
+        suffix: Suffix of the output; a `.png` is one frame.
+        model: Its model where it was looked up before.
+
+    Raises:
+        InvalidInputError: Anything that is wrong, before anything expensive happens.
+    """
+    check_settings(settings)
+    pictures = tuple(read_picture(style.path) for style in settings.styles)
+    facts = model or look_up_model(settings.model)
+    default = facts.defaults
+    frames = settings.frames or (1 if suffix == ".png" else int(default["num_frames"]))
+    check_suffix(f"output{suffix}", frames)
+    width, height = settings.size or (int(default["width"]), int(default["height"]))
+    check_size(width, height, facts.size_multiple)
+    text, style = settings.text_guidance, settings.style_guidance
+    return Job(
+        settings,
+        facts,
+        pictures,
+        frames,
+        width,
+        height,
+        fps=settings.fps or float(default["fps"]),
+        scheduler=settings.scheduler or facts.scheduler,
+        steps=settings.steps or int(default["num_inference_steps"]),
+        text_guidance=float(default["text_guidance_scale"]) if text is None else text,
+        style_guidance=float(default["style_guidance_scale"]) if style is None else style,
+    )

@@ -1,0 +1,85 @@
+from __future__ import annotations
+
+import subprocess
+import sys
+from typing import Any
+
+import pytest
+
+from stylecrafter.errors import InvalidInputError, UnknownNameError
+from stylecrafter.generation.settings import (
+    SCHEDULERS,
+    GenerationSettings,
+    StyleInput,
+    check_settings,
+    parse_size,
+)
+
+
+@pytest.mark.parametrize(
+    ("text", "size"),
+    [("128x96", (128, 96)), (" 64X64 ", (64, 64)), ("512×320", (512, 320)), ("8 x 8", (8, 8))],
+)
+def test_sizes(text: str, size: tuple[int, int]) -> None:
+    assert parse_size(text) == size
+
+
+@pytest.mark.parametrize(
+    "text", ["", "128", "128x", "axb", "0x64", "-64x64", "64.5x64", "64x64x64", "99999x64"]
+)
+def test_wrong_sizes(text: str) -> None:
+    with pytest.raises(InvalidInputError, match="WIDTHxHEIGHT"):
+        parse_size(text)
+
+
+@pytest.mark.parametrize(
+    ("changes", "says"),
+    [
+        ({"prompt": ""}, "prompt is empty"),
+        ({"prompt": " \n"}, "prompt is empty"),
+        ({"seed": -1}, "seed"),
+        ({"seed": 2**63}, "seed"),
+        ({"steps": 0}, "steps must lie between 1 and"),
+        ({"steps": 1001}, "1000"),
+        ({"frames": 0}, "frames"),
+        ({"frames": 10**9}, "frames"),
+        ({"fps": 0.0}, "fps"),
+        ({"fps": float("nan")}, "fps"),
+        ({"style_scale": float("inf")}, "style scale"),
+        ({"text_guidance": float("nan")}, "text guidance"),
+        ({"style_guidance": 1e9}, "style guidance"),
+        ({"scheduler": "dpm"}, r"Did you mean 'd.*'\? Known: .*ddim"),
+        ({"device": "gpu"}, "unknown device"),
+        ({"dtype": "int8"}, "unknown dtype"),
+        ({"styles": (StyleInput(path="a", weight=-1.0),)}, "weight of a"),
+    ],
+)
+def test_wrong_values_are_named(changes: dict[str, Any], says: str) -> None:
+    settings = GenerationSettings(**{"prompt": "a fox", **changes})
+    with pytest.raises(InvalidInputError, match=says):
+        check_settings(settings)
+
+
+def test_right_values() -> None:
+    check_settings(GenerationSettings(prompt="a fox"))
+    for name in SCHEDULERS:
+        check_settings(
+            GenerationSettings(prompt="word " * 5000, scheduler=name, seed=2**63 - 1, style_scale=0)
+        )
+
+
+def test_unknown_scheduler_is_an_unknown_name() -> None:
+    with pytest.raises(UnknownNameError):
+        check_settings(GenerationSettings(prompt="a", scheduler="magic"))
+
+
+def test_checks_need_no_torch() -> None:
+    code = "import sys, stylecrafter.generation.settings; sys.exit('torch' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+
+
+def test_every_scheduler_name_is_a_class_of_diffusers() -> None:
+    import diffusers
+
+    for class_name, _ in SCHEDULERS.values():
+        assert hasattr(diffusers, class_name)
