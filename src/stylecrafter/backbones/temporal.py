@@ -119,14 +119,9 @@ class TemporalTransformer(nn.Module):
         """Map x (b * num_frames, c, h, w), the frames of a clip in a row, to the same shape."""
         _, c, h, w = x.shape
         maps = x.view(-1, num_frames, c, h * w)
-        # (b, hw, f, c) in memory is a channels-last (b, c, hw, f): the norm runs on it without a copy, and
-        # what it returns is the token layout.
-        tokens = maps.permute(0, 3, 1, 2).contiguous()
-        if torch.is_grad_enabled() and not tokens.requires_grad:
-            # torch's channels-last group norm crashes the process in its backward pass when only its weights
-            # need gradients, which is the case here if all that comes before is frozen.
-            tokens = tokens.detach().requires_grad_()
-        tokens = self.norm(tokens.permute(0, 3, 1, 2)).permute(0, 2, 3, 1)
+        # Copied to (b, c, f, hw) because torch's group norm on other layouts is many times slower in the
+        # backward pass, and crashes there if its input needs no gradient.
+        tokens = self.norm(maps.transpose(1, 2).contiguous()).permute(0, 3, 2, 1)
         y = self.proj_in(tokens.reshape(-1, num_frames, c))
         for block in self.transformer_blocks:
             y = block(y)

@@ -1,0 +1,1 @@
+"""Pixels -> image tokens against the published image encoder, tiny and at full size."""
