@@ -20,7 +20,7 @@ def step_generator(seed: int, step: int) -> torch.Generator:
 
 
 class AutoencoderStage:
-    """The autoencoder: L1 on pixels at two resolutions and on their gradients, and a small KL term."""
+    """The autoencoder: L1 on pixels at three resolutions and on their differences, and a small KL term."""
 
     name = "autoencoder"
 
@@ -60,11 +60,13 @@ class AutoencoderStage:
 
 
 def reconstruction_loss(decoded: torch.Tensor, pictures: torch.Tensor) -> torch.Tensor:
-    """L1 on pixels, on horizontal and vertical differences, and on pixels at half size: (n, 3, h, w) each."""
-    loss = F.l1_loss(decoded, pictures)
-    loss = loss + F.l1_loss(decoded.diff(dim=-1), pictures.diff(dim=-1))
-    loss = loss + F.l1_loss(decoded.diff(dim=-2), pictures.diff(dim=-2))
-    return loss + F.l1_loss(F.avg_pool2d(decoded, 2), F.avg_pool2d(pictures, 2))
+    """L1 on pixels (twice), at half and quarter size, and on neighbours' differences (half): (n, 3, h, w) each."""
+    loss = 2 * F.l1_loss(decoded, pictures)
+    for factor in (2, 4):
+        loss = loss + F.l1_loss(F.avg_pool2d(decoded, factor), F.avg_pool2d(pictures, factor))
+    for axis in (-1, -2):
+        loss = loss + 0.5 * F.l1_loss(decoded.diff(dim=axis), pictures.diff(dim=axis))
+    return loss
 
 
 @torch.no_grad()
