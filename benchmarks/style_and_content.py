@@ -85,7 +85,12 @@ class ObjectProbe(nn.Module):
         widths = (3, 32, 64, 96, 128)
         layers: list[nn.Module] = []
         for c_in, c_out in zip(widths, widths[1:], strict=False):
-            layers += [nn.Conv2d(c_in, c_out, 3, padding=1), nn.BatchNorm2d(c_out), nn.ReLU(), nn.MaxPool2d(2)]
+            layers += [
+                nn.Conv2d(c_in, c_out, 3, padding=1),
+                nn.BatchNorm2d(c_out),
+                nn.ReLU(),
+                nn.MaxPool2d(2),
+            ]
         self.features = nn.Sequential(*layers)
         self.head = nn.Linear(widths[-1], num_objects)
 
@@ -134,7 +139,9 @@ def recognised(probe: ObjectProbe, clips: torch.Tensor, wanted: torch.Tensor) ->
 
 
 def to_tensor(frames: list[Image.Image]) -> torch.Tensor:
-    return torch.from_numpy(np.stack([np.asarray(frame) for frame in frames])).permute(0, 3, 1, 2).float() / 255
+    return (
+        torch.from_numpy(np.stack([np.asarray(frame) for frame in frames])).permute(0, 3, 1, 2).float() / 255
+    )
 
 
 def measure(args: argparse.Namespace) -> dict[str, Any]:
@@ -149,7 +156,9 @@ def measure(args: argparse.Namespace) -> dict[str, Any]:
     prompts = contents.content_captions(random.Random(args.seed), moving=True)
     labels = {object_index(name): i for i, name in enumerate(vocabulary.objects)}
     wanted = torch.tensor([labels[int(thing)] for thing in contents.thing])
-    pictures = [Image.fromarray((p.permute(1, 2, 0).numpy() * 255).round().astype("uint8")) for p in references]
+    pictures = [
+        Image.fromarray((p.permute(1, 2, 0).numpy() * 255).round().astype("uint8")) for p in references
+    ]
 
     def generate(style_scale: float) -> torch.Tensor:
         clips = []
@@ -197,14 +206,18 @@ def measure(args: argparse.Namespace) -> dict[str, Any]:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--model", default="mini")
     parser.add_argument("--clips", type=int, default=50)
     parser.add_argument("--steps", type=int, help="denoising steps (default: the model's)")
     parser.add_argument("--probe-steps", type=int, default=400)
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--output", type=Path, help="write the figures here as JSON")
-    parser.add_argument("--sheet", type=Path, help="write a contact sheet here: reference, then four frames of each set")
+    parser.add_argument(
+        "--sheet", type=Path, help="write a contact sheet here: reference, then four frames of each set"
+    )
     parser.add_argument("--sheet-rows", type=int, default=16)
     args = parser.parse_args()
     logging.basicConfig(level=logging.INFO, format="%(message)s")

@@ -44,7 +44,8 @@ def fit(picture: Image.Image, size: int) -> np.ndarray:
     premultiplied = np.asarray(picture, np.float32) / 255
     premultiplied[..., :3] *= premultiplied[..., 3:]
     planes = [
-        np.asarray(Image.fromarray(premultiplied[..., c]).resize(target, Image.Resampling.LANCZOS)) for c in range(4)
+        np.asarray(Image.fromarray(premultiplied[..., c]).resize(target, Image.Resampling.LANCZOS))
+        for c in range(4)
     ]
     small = np.stack(planes, -1).clip(0, 1)
     small[..., :3] = np.where(small[..., 3:] > 1e-3, small[..., :3] / np.maximum(small[..., 3:], 1e-3), 0)
@@ -80,7 +81,9 @@ def line_sprite(font: ImageFont.FreeTypeFont, hex_code: str) -> Image.Image:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--packages", type=Path, required=True)
     parser.add_argument("--index", type=Path, required=True)
     parser.add_argument(
@@ -93,7 +96,11 @@ def main() -> None:
     font = ImageFont.truetype(str(font_file), 256)
     packs = [*ICONIFY, "fluent_3d", "line"]
     for pack in packs:
-        icons = json.loads((args.packages / ICONIFY[pack] / "package/icons.json").read_text()) if pack in ICONIFY else {}
+        icons = (
+            json.loads((args.packages / ICONIFY[pack] / "package/icons.json").read_text())
+            if pack in ICONIFY
+            else {}
+        )
         rows = -(-len(OBJECTS) // ATLAS_COLUMNS)
         sheet = np.zeros((rows * SPRITE_SIZE, ATLAS_COLUMNS * SPRITE_SIZE, 4), np.uint8)
         for i, thing in enumerate(OBJECTS):
@@ -101,7 +108,9 @@ def main() -> None:
             if pack == "line":
                 sprite = line_sprite(font, entry["hex"])
             elif pack == "fluent_3d":
-                data = (args.packages / FLUENT_3D / "package/assets" / entry["icons"]["fluent_3d"]).read_bytes()
+                data = (
+                    args.packages / FLUENT_3D / "package/assets" / entry["icons"]["fluent_3d"]
+                ).read_bytes()
                 sprite = Image.open(io.BytesIO(data)).convert("RGBA")
             else:
                 sprite = iconify_sprite(icons, entry["icons"][pack])

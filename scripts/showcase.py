@@ -35,7 +35,9 @@ def world_references(count: int, size: int) -> list[Image.Image]:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--model", default="mini")
     parser.add_argument("--styles", type=Path, help="a folder of pictures")
     parser.add_argument("--output", type=Path, default=Path("docs/images/mini.png"))

@@ -63,7 +63,9 @@ RECIPE: dict[str, dict[str, Any]] = {
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("stage", choices=[*STAGES, "all", "export"])
     parser.add_argument("--folder", type=Path, default=Path("runs/mini"))
     parser.add_argument("--output", type=Path, default=Path("src/stylecrafter/weights/mini"))

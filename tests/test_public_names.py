@@ -29,6 +29,7 @@ def test_an_unknown_name_is_an_attribute_error() -> None:
 
 
 def test_importing_the_package_imports_nothing_heavy() -> None:
-    code = "import sys, stylecrafter; print([m for m in ('torch', 'diffusers', 'transformers', 'av') if m in sys.modules])"
+    heavy = ("torch", "diffusers", "transformers", "av")
+    code = f"import sys, stylecrafter; print([name for name in {heavy} if name in sys.modules])"
     out = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert out.stdout.strip() == "[]"

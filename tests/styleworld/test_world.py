@@ -59,14 +59,18 @@ def test_scenes_differ_from_each_other(scene: int) -> None:
 def figure_centre(motion: str) -> torch.Tensor:
     """Centre of what changes against the empty scene, per frame: (f, 2) as x, y."""
     batch = drawn(1).plain()
-    batch = batch.replace(motion=torch.tensor([MOTION_NAMES.index(motion)]), place=torch.tensor([[0.5, 0.5, 0.4]]))
+    batch = batch.replace(
+        motion=torch.tensor([MOTION_NAMES.index(motion)]), place=torch.tensor([[0.5, 0.5, 0.4]])
+    )
     empty = world.render(batch.replace(place=torch.tensor([[9.0, 9.0, 0.4]])), 64, 5)[0]
     mask = ((world.render(batch, 64, 5)[0] - empty).abs().sum(1) > 0.15).float()
     axis = torch.arange(64.0)
     return torch.stack([(mask.sum(1) @ axis), (mask.sum(2) @ axis)], 1) / mask.sum((1, 2))[:, None]
 
 
-@pytest.mark.parametrize(("motion", "axis", "sign"), [("left", 0, -1), ("right", 0, 1), ("up", 1, -1), ("down", 1, 1)])
+@pytest.mark.parametrize(
+    ("motion", "axis", "sign"), [("left", 0, -1), ("right", 0, 1), ("up", 1, -1), ("down", 1, 1)]
+)
 def test_motions_go_where_they_say(motion: str, axis: int, sign: int) -> None:
     steps = figure_centre(motion).diff(dim=0)[:, axis] * sign
     assert (steps > 1).all()
@@ -116,11 +120,15 @@ def test_style_transfer_ground_truth_keeps_content_and_takes_style() -> None:
 def test_captions_name_content_and_never_style() -> None:
     batch = drawn(64)
     style_words = {"watercolor", "halftone", "poster", "sketch", "neon", "painting", "engraving", "photo"}
-    for caption, thing in zip(batch.content_captions(random.Random(0), True), batch.thing.tolist(), strict=True):
+    for caption, thing in zip(
+        batch.content_captions(random.Random(0), True), batch.thing.tolist(), strict=True
+    ):
         assert OBJECT_NAMES[thing] in caption.lower()
         assert not style_words & set(caption.lower().split())
     full = batch.full_captions(random.Random(0), False)
-    assert all(OBJECT_NAMES[thing] in caption for caption, thing in zip(full, batch.thing.tolist(), strict=True))
+    assert all(
+        OBJECT_NAMES[thing] in caption for caption, thing in zip(full, batch.thing.tolist(), strict=True)
+    )
     assert len(set(full)) > 40
 
 

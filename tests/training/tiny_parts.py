@@ -29,7 +29,12 @@ def tiny_parts(seed: int = 0, prediction_type: str = "v_prediction") -> Parts:
         max_position_embeddings=12, eos_token_id=tokenizer.eos_token_id,
     )  # fmt: skip
     vision = CLIPVisionConfig(
-        hidden_size=16, intermediate_size=32, num_hidden_layers=1, num_attention_heads=2, image_size=16, patch_size=8
+        hidden_size=16,
+        intermediate_size=32,
+        num_hidden_layers=1,
+        num_attention_heads=2,
+        image_size=16,
+        patch_size=8,
     )
     unet = VideoCrafterUNet(
         block_out_channels=[8, 16], attention_levels=[True, True], layers_per_block=1, attention_head_dim=8,
@@ -46,6 +51,8 @@ def tiny_parts(seed: int = 0, prediction_type: str = "v_prediction") -> Parts:
         tokenizer=tokenizer,
         image_encoder=CLIPVisionModel(vision).eval(),
         unet=unet,
-        scheduler=DDIMScheduler(beta_schedule="scaled_linear", prediction_type=prediction_type, clip_sample=False),
+        scheduler=DDIMScheduler(
+            beta_schedule="scaled_linear", prediction_type=prediction_type, clip_sample=False
+        ),
         style_adapter=adapter,
     )

@@ -72,7 +72,8 @@ OBJECTS: tuple[WorldObject, ...] = tuple(
         "thing",
         "guitar, violin, drum, trumpet, book=closed book, umbrella=closed umbrella, key, lamp=light bulb, candle,"
         "clock=alarm clock, camera, telephone, computer=laptop, hammer, crown, hat=top hat, shoe=running shoe, dress,"
-        "backpack, gift=wrapped gift, football=soccer ball, basketball, trophy, telescope, bell, snowman, star, heart=heart suit",
+        "backpack, gift=wrapped gift, football=soccer ball, basketball, trophy, telescope, bell, snowman, star,"
+        "heart=heart suit",
     )
 )
 
@@ -97,6 +98,8 @@ def load_sprites(pack: str) -> torch.Tensor:
         sheet = np.asarray(Image.open(path).convert("RGBA"))
     rows = sheet.shape[0] // SPRITE_SIZE
     tiles = sheet.reshape(rows, SPRITE_SIZE, ATLAS_COLUMNS, SPRITE_SIZE, 4).transpose(0, 2, 4, 1, 3)
-    sprites = torch.from_numpy(tiles.reshape(-1, 4, SPRITE_SIZE, SPRITE_SIZE)[: len(OBJECTS)].copy()).float() / 255
+    sprites = (
+        torch.from_numpy(tiles.reshape(-1, 4, SPRITE_SIZE, SPRITE_SIZE)[: len(OBJECTS)].copy()).float() / 255
+    )
     sprites[:, :3] *= sprites[:, 3:]
     return sprites

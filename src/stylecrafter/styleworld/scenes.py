@@ -38,7 +38,9 @@ def _ridge(x: torch.Tensor, seed: torch.Tensor, frequency: float) -> torch.Tenso
     return 0.7 * value_noise(x * frequency, row, seed) + 0.3 * value_noise(x * frequency * 2.7, row + 5, seed)
 
 
-def _disc(x: torch.Tensor, y: torch.Tensor, cx: torch.Tensor, cy: torch.Tensor, radius: float) -> torch.Tensor:
+def _disc(
+    x: torch.Tensor, y: torch.Tensor, cx: torch.Tensor, cy: torch.Tensor, radius: float
+) -> torch.Tensor:
     distance = ((x - column(cx)).square() + (y - column(cy)).square()).sqrt()
     return smoothstep(radius + 0.012, radius - 0.012, distance)
 
@@ -99,7 +101,9 @@ def _mountains(x: torch.Tensor, y: torch.Tensor, p: torch.Tensor) -> torch.Tenso
     out = _sky(y * 1.4, _rgb(0.42, 0.6, 0.88, x), _rgb(0.9, 0.93, 0.98, x))
     zigzag = ((x * 2.2 + column(p[:, 0] * 3)) % 1 - 0.5).abs() * 2
     peak = 0.2 + 0.34 * zigzag + 0.05 * value_noise(x * 14, torch.zeros_like(x), p[:, 1] * 20)
-    rock = mix(_rgb(0.97, 0.98, 1.0, x), _rgb(0.42, 0.42, 0.52, x), smoothstep(0.08, 0.13, y - peak + 0.03 * zigzag))
+    rock = mix(
+        _rgb(0.97, 0.98, 1.0, x), _rgb(0.42, 0.42, 0.52, x), smoothstep(0.08, 0.13, y - peak + 0.03 * zigzag)
+    )
     out = mix(out, rock, smoothstep(peak - 0.008, peak + 0.008, y))
     hill = 0.7 - 0.08 * _ridge(x, p[:, 2] * 30, 3.0)
     return mix(out, _rgb(0.3, 0.5, 0.3, x), smoothstep(hill - 0.01, hill + 0.01, y))
@@ -133,7 +137,9 @@ def _sea(x: torch.Tensor, y: torch.Tensor, p: torch.Tensor) -> torch.Tensor:
     for step in range(4):
         level = 0.45 + 0.14 * step + 0.025 * torch.sin(x * (11 - step) + column(p[:, 0] * TAU) + step * 1.9)
         depth = 1 - 0.16 * step
-        out = mix(out, _rgb(0.12 * depth, 0.45 * depth, 0.75 * depth, x), smoothstep(level - 0.01, level + 0.01, y))
+        out = mix(
+            out, _rgb(0.12 * depth, 0.45 * depth, 0.75 * depth, x), smoothstep(level - 0.01, level + 0.01, y)
+        )
     return out
 
 

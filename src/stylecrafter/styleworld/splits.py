@@ -16,10 +16,23 @@ from stylecrafter.styleworld.palettes import PALETTE_FAMILIES
 from stylecrafter.styleworld.scenes import SCENE_NAMES
 from stylecrafter.styleworld.styles import STYLE_NAMES
 
-HELD_OUT_OBJECTS = ("panda", "violin", "tulip", "helicopter", "pear", "crab", "trophy", "church", "wolf", "cookie")
+HELD_OUT_OBJECTS = (
+    "panda",
+    "violin",
+    "tulip",
+    "helicopter",
+    "pear",
+    "crab",
+    "trophy",
+    "church",
+    "wolf",
+    "cookie",
+)
 HELD_OUT_STYLES = ("crosshatch", "stained glass", "cross stitch", "contours")
 #: Every fifth palette family, spread over harmonies and hues.
-HELD_OUT_PALETTES = tuple(family for family in range(PALETTE_FAMILIES) if (family * 7 + family // 24) % 5 == 0)
+HELD_OUT_PALETTES = tuple(
+    family for family in range(PALETTE_FAMILIES) if (family * 7 + family // 24) % 5 == 0
+)
 TRAIN_PALETTES = tuple(family for family in range(PALETTE_FAMILIES) if family not in HELD_OUT_PALETTES)
 #: The first style parameter never falls in this range during training.
 HELD_OUT_PARAMETER = (0.4, 0.55)

@@ -89,7 +89,9 @@ def canvas(rgb: torch.Tensor, figure: torch.Tensor, palette: torch.Tensor, p: to
     area = figure.sum((1, 2)).clamp(min=1e-3)
     mean = (tone * figure).sum((1, 2)) / area
     # Too close to call: the figure goes where there is more room.
-    side = torch.where((mean - ground).abs() < 0.08, torch.where(ground < 0.5, 1.0, -1.0), (mean - ground).sign())
+    side = torch.where(
+        (mean - ground).abs() < 0.08, torch.where(ground < 0.5, 1.0, -1.0), (mean - ground).sign()
+    )
     target = ground + side * torch.maximum((mean - ground).abs(), torch.full_like(mean, FIGURE_CONTRAST))
     target = torch.where((target < 0.05) | (target > 0.95), target.clamp(0.12, 0.88), target)
     ground_tone = column(ground) + (tone - column(ground)) * 0.6
@@ -167,7 +169,13 @@ def _neon(c: Canvas) -> torch.Tensor:
 
 
 def _woodcut(c: Canvas) -> torch.Tensor:
-    bands = torch.sin((blur(c.tone, c.tone.shape[-1] // 32) * column(c.between(0, 1, 3)) + c.y * column(c.between(3, 6, 12))) * TAU)
+    bands = torch.sin(
+        (
+            blur(c.tone, c.tone.shape[-1] // 32) * column(c.between(0, 1, 3))
+            + c.y * column(c.between(3, 6, 12))
+        )
+        * TAU
+    )
     carved = smoothstep(-0.15, 0.15, bands * 0.6 + (c.tone - 0.45) * column(c.between(1, 2.5, 4.0)))
     out = mix(c.ink.expand_as(c.rgb), map_tones(c.tone * 0.5 + 0.5, c.palette), carved)
     return mix(out, c.ink, c.edge * 0.7)
@@ -291,5 +299,7 @@ def paint(
     out = torch.empty_like(rgb)
     for index in style.unique().tolist():
         rows = (style == index).nonzero()[:, 0]
-        out[rows] = STYLES[STYLE_NAMES[index]](canvas(rgb[rows], figure[rows], palette[rows], p[rows])).clamp(0, 1)
+        out[rows] = STYLES[STYLE_NAMES[index]](canvas(rgb[rows], figure[rows], palette[rows], p[rows])).clamp(
+            0, 1
+        )
     return out

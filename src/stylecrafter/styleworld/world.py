@@ -54,7 +54,10 @@ class WorldBatch:
     def in_style_of(self, other: WorldBatch) -> WorldBatch:
         """This content in the style of `other`: same kind, palette and parameters, row by row."""
         return self.replace(
-            style=other.style, family=other.family, palette=other.palette, style_parameters=other.style_parameters
+            style=other.style,
+            family=other.family,
+            palette=other.palette,
+            style_parameters=other.style_parameters,
         )
 
     def plain(self) -> WorldBatch:
@@ -182,7 +185,9 @@ def render(
         InvalidInputError: size < 16 or num_frames < 1.
     """
     if size < 16 or num_frames < 1:
-        raise InvalidInputError(f"cannot draw {num_frames} frames of {size} pixels; at least 1 frame of 16 pixels")
+        raise InvalidInputError(
+            f"cannot draw {num_frames} frames of {size} pixels; at least 1 frame of 16 pixels"
+        )
     n = len(batch)
     u = torch.linspace(0, 1, num_frames) if num_frames > 1 else torch.tensor([0.5])
     pose = poses(batch.motion, u[None].expand(n, -1))

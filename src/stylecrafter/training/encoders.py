@@ -48,12 +48,14 @@ class AutoencoderStage:
         styled = world.sample(self.batch_size - plain, generator, vocabulary=self.vocabulary)
         bare = world.sample(max(1, plain), generator, vocabulary=self.vocabulary, styled=False)
         device = self.vae.device
-        pictures = torch.cat([world.render(part, self.image_size, device=device)[:, 0] for part in (styled, bare)])
+        pictures = torch.cat(
+            [world.render(part, self.image_size, device=device)[:, 0] for part in (styled, bare)]
+        )
         pictures = pictures * 2 - 1
         posterior = self.vae.encode(pictures).latent_dist
-        latent = posterior.mean + posterior.std * torch.randn(
-            posterior.mean.shape, generator=generator
-        ).to(device)
+        latent = posterior.mean + posterior.std * torch.randn(posterior.mean.shape, generator=generator).to(
+            device
+        )
         decoded = self.vae.decode(latent).sample.float()
         kl = posterior.kl().mean() / posterior.mean[0].numel()
         return reconstruction_loss(decoded, pictures) + self.kl_weight * kl
@@ -117,7 +119,9 @@ class ClipStage:
         device = self.clip.device
         captions = [caption for part in parts for caption in part.full_captions(rng, moving=False)]
         pictures = torch.cat([world.render(part, self.image_size, device=device)[:, 0] for part in parts])
-        tokens = self.tokenizer(captions, padding="max_length", truncation=True, return_tensors="pt").to(device)
+        tokens = self.tokenizer(captions, padding="max_length", truncation=True, return_tensors="pt").to(
+            device
+        )
         out = self.clip(
             input_ids=tokens.input_ids,
             pixel_values=normalise_for_clip(pictures),

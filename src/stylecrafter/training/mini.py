@@ -1,6 +1,6 @@
 """The embedded model from nothing: sizes from `presets/mini.json`, and the order in which its parts are trained.
 
-    autoencoder, clip  ->  base  ->  adapter (stage 1)  ->  temporal (stage 2)  ->  a pipeline folder
+autoencoder, clip  ->  base  ->  adapter (stage 1)  ->  temporal (stage 2)  ->  a pipeline folder
 """
 
 from __future__ import annotations
@@ -13,7 +13,14 @@ from typing import Any
 
 import torch
 from diffusers import AutoencoderKL, DDIMScheduler
-from transformers import CLIPConfig, CLIPModel, CLIPTextConfig, CLIPTextModel, CLIPVisionConfig, CLIPVisionModel
+from transformers import (
+    CLIPConfig,
+    CLIPModel,
+    CLIPTextConfig,
+    CLIPTextModel,
+    CLIPVisionConfig,
+    CLIPVisionModel,
+)
 
 from stylecrafter.adapter.style_adapter import StyleAdapter
 from stylecrafter.backbones.videocrafter import VideoCrafterUNet
@@ -65,7 +72,9 @@ def build_clip(tokenizer: Any) -> CLIPModel:
         **sizes["text"],
     )
     vision = CLIPVisionConfig(projection_dim=sizes["projection_dim"], **sizes["vision"])
-    return CLIPModel(CLIPConfig(text_config=text, vision_config=vision, projection_dim=sizes["projection_dim"]))
+    return CLIPModel(
+        CLIPConfig(text_config=text, vision_config=vision, projection_dim=sizes["projection_dim"])
+    )
 
 
 def split_clip(clip: CLIPModel) -> tuple[CLIPTextModel, CLIPVisionModel]:
@@ -78,7 +87,9 @@ def split_clip(clip: CLIPModel) -> tuple[CLIPTextModel, CLIPVisionModel]:
 
 
 def _load_tower(tower: torch.nn.Module, clip: CLIPModel, prefix: str) -> None:
-    state = {key.removeprefix(prefix): value for key, value in clip.state_dict().items() if key.startswith(prefix)}
+    state = {
+        key.removeprefix(prefix): value for key, value in clip.state_dict().items() if key.startswith(prefix)
+    }
     wanted = {key.removeprefix(prefix) for key in tower.state_dict()}
     own = {key.removeprefix(prefix): key for key in tower.state_dict()}
     tower.load_state_dict({own[key]: value for key, value in state.items() if key in wanted}, strict=True)
@@ -92,7 +103,9 @@ def load_part(model: torch.nn.Module, weights: dict[str, torch.Tensor]) -> None:
     """
     unknown = model.load_state_dict(weights, strict=False).unexpected_keys
     if unknown:
-        raise CheckpointError(f"{len(unknown)} weights do not belong to {type(model).__name__}, first: {unknown[0]}")
+        raise CheckpointError(
+            f"{len(unknown)} weights do not belong to {type(model).__name__}, first: {unknown[0]}"
+        )
 
 
 class MiniBuild:
@@ -146,9 +159,9 @@ class MiniBuild:
             tokenizer = build_tokenizer()
             clip = build_clip(tokenizer).to(self.device)
             return ClipStage(clip, tokenizer, self.vocabulary, image_size=self.image_size, **data)
-        kind = {"base": BaseStage, "adapter": AdapterStage, "temporal": TemporalStage}[name]
+        kinds: dict[str, Any] = {"base": BaseStage, "adapter": AdapterStage, "temporal": TemporalStage}
         config = DiffusionConfig(image_size=self.image_size, **data)
-        return kind(self.parts(STAGES[: STAGES.index(name)]), config, self.vocabulary)
+        return kinds[name](self.parts(STAGES[: STAGES.index(name)]), config, self.vocabulary)
 
     def parts(self, trained: tuple[str, ...]) -> Parts:
         """The models with the averaged weights of the stages named in `trained`; the rest as initialised."""

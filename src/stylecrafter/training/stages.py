@@ -68,7 +68,9 @@ class DiffusionConfig:
             if not 0 <= getattr(self, name) <= 1:
                 raise InvalidInputError(f"{name} must be in [0, 1], got {getattr(self, name)}")
         if self.clip_ratio > 0 and self.clip_batch < 1:
-            raise InvalidInputError(f"clip_ratio {self.clip_ratio} needs clip_batch >= 1, got {self.clip_batch}")
+            raise InvalidInputError(
+                f"clip_ratio {self.clip_ratio} needs clip_batch >= 1, got {self.clip_batch}"
+            )
 
 
 def prediction_target(
@@ -96,7 +98,9 @@ def random_crop(pictures: torch.Tensor, generator: torch.Generator, least: float
     theta[:, 0, 0] = theta[:, 1, 1] = side
     theta[:, :, 2] = offset
     where = F.affine_grid(theta.to(pictures.device), list(pictures.shape), align_corners=False)
-    return F.grid_sample(pictures, where, mode="bicubic", padding_mode="reflection", align_corners=False).clamp(0, 1)
+    return F.grid_sample(
+        pictures, where, mode="bicubic", padding_mode="reflection", align_corners=False
+    ).clamp(0, 1)
 
 
 class _DiffusionStage(ABC):
@@ -153,7 +157,9 @@ class _DiffusionStage(ABC):
         timesteps = ((torch.arange(n) + torch.rand(n, generator=generator)) / n * steps).long()
         timesteps = timesteps[torch.randperm(n, generator=generator)].clamp(max=steps - 1).to(latents.device)
         noisy = scheduler.add_noise(latents, noise, timesteps)
-        predicted = self.parts.unet(noisy, timesteps, text, style_tokens, style_scales, temporal=temporal).sample
+        predicted = self.parts.unet(
+            noisy, timesteps, text, style_tokens, style_scales, temporal=temporal
+        ).sample
         return F.mse_loss(predicted.float(), prediction_target(scheduler, latents, noise, timesteps))
 
     def _generators(self, step: int) -> tuple[torch.Generator, random.Random]:
@@ -221,7 +227,9 @@ class AdapterStage(_DiffusionStage):
 
     def trainable(self) -> dict[str, nn.Parameter]:
         if self.parts.style_adapter is None:
-            raise InvalidInputError("stage 'adapter' needs a style adapter; build one with StyleAdapter.for_model")
+            raise InvalidInputError(
+                "stage 'adapter' needs a style adapter; build one with StyleAdapter.for_model"
+            )
         return dict(self.parts.style_adapter.named_parameters())
 
     def loss(self, step: int) -> torch.Tensor:
@@ -246,7 +254,9 @@ class AdapterStage(_DiffusionStage):
         style_tokens = adapter.encode(tokens)
         scales = adapter.predict_scales(style_tokens, text)
         latents = self._encode_frames(pictures, generator)
-        return self._denoising_loss(latents, text, generator, style_tokens, scales, self.pictures_through_time)
+        return self._denoising_loss(
+            latents, text, generator, style_tokens, scales, self.pictures_through_time
+        )
 
 
 class TemporalStage(AdapterStage):

@@ -200,7 +200,9 @@ class Trainer:
             writer.writerow([self.step, f"{loss:.6f}"])
 
 
-def freeze_all_but(modules: Iterator[nn.Module] | list[nn.Module], trainable: dict[str, nn.Parameter]) -> None:
+def freeze_all_but(
+    modules: Iterator[nn.Module] | list[nn.Module], trainable: dict[str, nn.Parameter]
+) -> None:
     """Let gradients reach exactly `trainable` among the parameters of `modules`."""
     chosen = {id(value) for value in trainable.values()}
     for module in modules:
