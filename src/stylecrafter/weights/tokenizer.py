@@ -39,8 +39,13 @@ def _build(merges: Iterable[Merge], pad: str) -> CLIPTokenizer:
     symbols = _byte_symbols()
     tokens = [*symbols, *(s + "</w>" for s in symbols), *(left + right for left, right in merges), START, END]
     vocabulary = {token: index for index, token in enumerate(tokens)}
+    # Marks are put in, never read from a text: otherwise every "!" that someone types would become padding.
     return CLIPTokenizer(
-        vocab=vocabulary, merges=merges, pad_token=pad, model_max_length=CONTEXT_LENGTH
+        vocab=vocabulary,
+        merges=merges,
+        pad_token=pad,
+        model_max_length=CONTEXT_LENGTH,
+        split_special_tokens=True,
     )
 
 
