@@ -26,7 +26,7 @@ from stylecrafter.adapter.style_adapter import StyleAdapter
 from stylecrafter.backbones.videocrafter import VideoCrafterUNet
 from stylecrafter.errors import CheckpointError, unknown_name
 from stylecrafter.styleworld import splits
-from stylecrafter.styleworld.captions import vocabulary_words
+from stylecrafter.styleworld.captions import MOTION_PHRASES, vocabulary_words
 from stylecrafter.training.checkpoint import load_checkpoint
 from stylecrafter.training.encoders import AutoencoderStage, ClipStage, latent_scale
 from stylecrafter.training.stages import AdapterStage, BaseStage, DiffusionConfig, Parts, TemporalStage
@@ -203,3 +203,37 @@ class MiniBuild:
             vae, self.vocabulary, image_size=self.image_size, batch_size=1, seed=self.seed
         )
         return latent_scale(stage)
+
+    def export(self, folder: Path) -> None:
+        """Write the trained model as a folder that `StyleCrafterPipeline.from_pretrained` loads: float16 weights.
+
+        Raises:
+            CheckpointError: A stage has not been trained yet.
+        """
+        from stylecrafter.pipelines.stylized_video import StyleCrafterPipeline
+
+        parts = self.parts(STAGES)
+        size = self.image_size
+        pipe = StyleCrafterPipeline(
+            vae=parts.vae,
+            text_encoder=parts.text_encoder,
+            tokenizer=parts.tokenizer,
+            unet=parts.unet,
+            scheduler=parts.scheduler,
+            image_encoder=parts.image_encoder,
+            style_adapter=parts.style_adapter,
+            reference_size=size,
+            default_frames=preset()["num_frames"],
+            default_height=size,
+            default_width=size,
+            **preset()["sampling"],
+        )
+        pipe.to(torch.float16)
+        pipe.save_pretrained(str(folder))
+        world = {
+            "objects": self.vocabulary.objects,
+            "scenes": self.vocabulary.scenes,
+            "motions": [MOTION_PHRASES[name][-1] for name in self.vocabulary.motions],
+            "styles": self.vocabulary.styles,
+        }
+        (folder / "world.json").write_text(json.dumps(world, indent=2) + "\n", encoding="utf-8")
