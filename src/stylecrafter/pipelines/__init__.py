@@ -1,0 +1,1 @@
+"""From prompt and picture to frames."""

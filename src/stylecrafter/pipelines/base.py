@@ -1,0 +1,323 @@
+"""What the video and the image pipeline share: components, encoders, decoding."""
+
+from __future__ import annotations
+
+import logging
+import os
+from collections.abc import Sequence
+from typing import Any, Self
+
+import torch
+from diffusers import AutoencoderKL, DiffusionPipeline, SchedulerMixin
+from torch import Tensor
+from transformers import CLIPTextModel, CLIPTokenizer, CLIPVisionModel
+
+from stylecrafter.adapter.dual_attention import DualCrossAttentionProcessor
+from stylecrafter.adapter.style_adapter import StyleAdapter
+from stylecrafter.backbones.videocrafter import VideoCrafterUNet
+from stylecrafter.errors import InvalidInputError
+from stylecrafter.media.images import PictureLike, load_picture
+from stylecrafter.pipelines.references import StyleWeights, check_groups, pack_tokens, weights_per_sample
+from stylecrafter.pipelines.style_images import preprocess_style_images
+
+logger = logging.getLogger(__name__)
+
+
+class StylizedPipelineBase(DiffusionPipeline):
+    """Components and the steps that are the same for clips and pictures.
+
+    Args:
+        vae: Autoencoder of single frames.
+        text_encoder: Its `last_hidden_state` is the text embedding. (The published model reads CLIP before its
+            last block, which is a text encoder of one block less.)
+        tokenizer: CLIP tokenizer; its `model_max_length` is the length of every text.
+        unet: The text-to-video model.
+        scheduler: Any diffusers scheduler for noise, velocity or sample prediction.
+        image_encoder: CLIP image tower; without it the pipeline takes style tokens, but no style pictures.
+        style_adapter: Attached to `unet` here; without it there is text only.
+        reference_size: Side in pixels of the square cut from the middle of a style picture.
+        image_tokens_half: Round image tokens to float16, as the published code does.
+        default_steps: Sampling steps where a call names none; likewise all other defaults.
+        default_eta: Noise added by DDIM, from 0 (none) to 1.
+        default_text_guidance: Scale of the prompt.
+        default_style_guidance: Scale of the style.
+        default_published_guidance: Whether the scales are those of the published sampler, see
+            `guidance.published_scales`.
+        default_frames: Frames of a clip.
+        default_height: Height in pixels.
+        default_width: Width in pixels.
+        default_fps: Frames per second that the clips are meant for.
+
+    Raises:
+        InvalidInputError: Components whose widths do not fit together.
+    """
+
+    # The adapter's keys and values run inside the UNet, so it has to stay on the device with it.
+    model_cpu_offload_seq = "text_encoder->image_encoder->unet->vae"
+    _exclude_from_cpu_offload = ["style_adapter"]
+    _optional_components = ["image_encoder", "style_adapter"]
+    _callback_tensor_inputs = ["latents", "text_embeds", "negative_text_embeds", "style_tokens", "style_scales"]
+
+    def __init__(
+        self,
+        vae: AutoencoderKL,
+        text_encoder: CLIPTextModel,
+        tokenizer: CLIPTokenizer,
+        unet: VideoCrafterUNet,
+        scheduler: SchedulerMixin,
+        image_encoder: CLIPVisionModel | None = None,
+        style_adapter: StyleAdapter | None = None,
+        reference_size: int = 512,
+        image_tokens_half: bool = False,
+        default_steps: int = 50,
+        default_eta: float = 1.0,
+        default_text_guidance: float = 15.0,
+        default_style_guidance: float = 7.5,
+        default_published_guidance: bool = True,
+        default_frames: int = 16,
+        default_height: int = 320,
+        default_width: int = 512,
+        default_fps: float = 10.0,
+    ) -> None:
+        super().__init__()
+        _check_widths(unet, text_encoder, image_encoder, style_adapter)
+        self.register_modules(
+            vae=vae,
+            text_encoder=text_encoder,
+            tokenizer=tokenizer,
+            unet=unet,
+            scheduler=scheduler,
+            image_encoder=image_encoder,
+            style_adapter=style_adapter,
+        )
+        self.register_to_config(
+            reference_size=reference_size,
+            image_tokens_half=image_tokens_half,
+            default_steps=default_steps,
+            default_eta=float(default_eta),
+            default_text_guidance=float(default_text_guidance),
+            default_style_guidance=float(default_style_guidance),
+            default_published_guidance=default_published_guidance,
+            default_frames=default_frames,
+            default_height=default_height,
+            default_width=default_width,
+            default_fps=float(default_fps),
+        )
+        if style_adapter is not None and not _is_attached(style_adapter, unet):
+            style_adapter.attach(unet)
+        self._interrupt = False
+
+    @classmethod
+    def from_pretrained(cls, pretrained_model_name_or_path: str | os.PathLike[str], **kwargs: Any) -> Self:
+        """Load a pipeline; weights come as float32 unless `dtype` says otherwise.
+
+        Args:
+            pretrained_model_name_or_path: The name of an embedded model ("mini"), a folder, or a hub id.
+            **kwargs: As `DiffusionPipeline.from_pretrained`.
+
+        Raises:
+            UnknownNameError: There is no such model.
+            CheckpointError: The folder holds no model.
+        """
+        from stylecrafter.weights.locate import resolve_model
+
+        # Left to themselves, the encoders would take the type of the file and the other models float32.
+        if "torch_dtype" not in kwargs:
+            kwargs.setdefault("dtype", torch.float32)
+        return super().from_pretrained(resolve_model(pretrained_model_name_or_path), **kwargs)
+
+    @property
+    def vae_scale_factor(self) -> int:
+        """Pixels per latent, on either side."""
+        return int(2 ** (len(self.vae.config.block_out_channels) - 1))
+
+    @property
+    def size_multiple(self) -> int:
+        """Width and height in pixels are multiples of this."""
+        return int(self.vae_scale_factor * 2 ** (len(self.unet.config["block_out_channels"]) - 1))
+
+    @property
+    def interrupt(self) -> bool:
+        """Set to True during a call (in a callback) to leave out the remaining steps."""
+        return self._interrupt
+
+    @interrupt.setter
+    def interrupt(self, value: bool) -> None:
+        self._interrupt = value
+
+    @torch.no_grad()
+    def encode_text(self, prompts: str | Sequence[str]) -> Tensor:
+        """Text embeddings (b, l, d) of prompts; what is too long is cut off and logged as a warning.
+
+        Raises:
+            InvalidInputError: Something other than texts.
+        """
+        texts = [prompts] if isinstance(prompts, str) else list(prompts)
+        for text in texts:
+            if not isinstance(text, str):
+                raise InvalidInputError(f"a prompt is a text, got {type(text).__name__}: {text!r}")
+        self._warn_about_cuts(texts)
+        tokens = self.tokenizer(
+            texts,
+            padding="max_length",
+            max_length=self.tokenizer.model_max_length,
+            truncation=True,
+            return_tensors="pt",
+        )
+        ids = tokens.input_ids.to(self._execution_device)
+        return self.text_encoder(input_ids=ids).last_hidden_state
+
+    @torch.no_grad()
+    def encode_image(self, pictures: PictureLike | Sequence[PictureLike]) -> Tensor:
+        """Image tokens (n, 1 + p, w) of n pictures: the pooled token after the last norm, then raw patch tokens.
+
+        Raises:
+            InvalidInputError: The pipeline has no image encoder, or there are no pictures.
+            ImageReadError: A picture that cannot be read.
+        """
+        if self.image_encoder is None:
+            raise InvalidInputError(
+                "this pipeline has no image encoder, so it cannot read style pictures; give style_tokens, or "
+                "convert the model with its OpenCLIP checkpoint"
+            )
+        several = list(pictures) if isinstance(pictures, (list, tuple)) else [pictures]
+        if not several:
+            raise InvalidInputError("no style pictures were given")
+        size = self.image_encoder.config.image_size
+        loaded = [load_picture(picture) for picture in several]
+        pixels = preprocess_style_images(loaded, self.config.reference_size, size)
+        out = self.image_encoder(pixel_values=pixels.to(self._execution_device, self.image_encoder.dtype))
+        tokens = torch.cat([out.pooler_output[:, None], out.last_hidden_state[:, 1:]], dim=1)
+        return tokens.half().to(tokens.dtype) if self.config.image_tokens_half else tokens
+
+    @torch.no_grad()
+    def encode_style(
+        self,
+        pictures: PictureLike | Sequence[PictureLike] | Sequence[Sequence[PictureLike]],
+        weights: StyleWeights | None = None,
+    ) -> Tensor:
+        """Style tokens (b, q, d).
+
+        Args:
+            pictures: A list of b pictures gives b styles. A list of b lists gives b styles too, each read off
+                all pictures of its list together. One picture is a list of one.
+            weights: How much each picture of a list of lists counts, >= 0; 2 is the picture given twice.
+
+        Raises:
+            InvalidInputError: No adapter or image encoder, an empty list, weights that do not fit.
+            ImageReadError: A picture that cannot be read.
+        """
+        adapter = self._need_adapter()
+        several: list[Any] = list(pictures) if isinstance(pictures, (list, tuple)) else [pictures]
+        if not several:
+            raise InvalidInputError("no style pictures were given")
+        nested = any(isinstance(entry, (list, tuple)) for entry in several)
+        groups = check_groups(several if nested else [[picture] for picture in several])
+        per_picture = weights_per_sample(weights, groups)
+        tokens = self.encode_image([picture for group in groups for picture in group])
+        packed, token_weights = pack_tokens(tokens, [len(group) for group in groups], per_picture)
+        return adapter.encode(packed.to(adapter.dtype), token_weights)
+
+    @torch.no_grad()
+    def predict_scales(self, style_tokens: Tensor, text_embeds: Tensor) -> Tensor:
+        """Factor of every style layer (b, L), each in (0, 2), from style tokens and text embeddings.
+
+        Raises:
+            InvalidInputError: The pipeline has no adapter, or shapes do not fit.
+        """
+        adapter = self._need_adapter()
+        dtype = adapter.dtype
+        return adapter.predict_scales(style_tokens.to(dtype), text_embeds.to(dtype))
+
+    @torch.no_grad()
+    def predict_noise(
+        self,
+        latents: Tensor,
+        timestep: Tensor | float | int,
+        text_embeds: Tensor,
+        style_tokens: Tensor | None = None,
+        style_scales: Tensor | None = None,
+    ) -> Tensor:
+        """One pass of the UNet, in its own number format; the result has the latents'.
+
+        Args:
+            latents: (b, c, f, h, w); one frame is a picture and leaves out the temporal layers.
+            timestep: One for all samples, or one per sample.
+            text_embeds: (b, l, d).
+            style_tokens: (b, q, d), or None for the text alone.
+            style_scales: (b, L) or (b, f, L); None: factor 1 in every layer.
+
+        Returns:
+            (b, c, f, h, w): noise, or velocity where the scheduler's `prediction_type` says so.
+        """
+        dtype = self.unet.dtype
+        sample = self.unet(
+            latents.to(dtype),
+            timestep,
+            text_embeds.to(dtype),
+            style_tokens=None if style_tokens is None else style_tokens.to(dtype),
+            style_scales=None if style_scales is None else style_scales.to(dtype),
+        ).sample
+        return sample.to(latents.dtype)
+
+    @torch.no_grad()
+    def decode_latents(self, latents: Tensor, chunk_size: int | None = None) -> Tensor:
+        """Frames (b, f, 3, H, W), float32 in [0, 1], of latents (b, c, f, h, w).
+
+        Args:
+            latents: As the UNet sees them; the autoencoder's scaling is undone here.
+            chunk_size: Frames decoded at once; None: all.
+        """
+        b, _, f = latents.shape[:3]
+        flat = (latents / self.vae.config.scaling_factor).transpose(1, 2).flatten(0, 1).to(self.vae.dtype)
+        chunks = [self.vae.decode(part).sample.float() for part in flat.split(chunk_size or b * f)]
+        return (torch.cat(chunks) / 2 + 0.5).clamp(0, 1).unflatten(0, (b, f))
+
+    def enable_vae_tiling(self) -> None:
+        """Decode frames in tiles: less memory for large frames, at slight differences along the seams."""
+        self.vae.enable_tiling()
+
+    def disable_vae_tiling(self) -> None:
+        """Decode whole frames again."""
+        self.vae.disable_tiling()
+
+    def _need_adapter(self) -> StyleAdapter:
+        if self.style_adapter is None:
+            raise InvalidInputError("this pipeline has no style adapter; it takes text only")
+        return self.style_adapter
+
+    def _warn_about_cuts(self, texts: Sequence[str]) -> None:
+        room = self.tokenizer.model_max_length - 2
+        for text in texts:
+            # Words are read one by one only to find where the cut falls; most prompts stop at the first line.
+            ids = self.tokenizer(text, add_special_tokens=False, verbose=False).input_ids
+            if len(ids) > room:
+                cut = self.tokenizer.decode(ids[room:])
+                shown = cut if len(cut) <= 200 else f"{cut[:200]}…"
+                logger.warning(
+                    "the prompt has %d tokens, %d fit; this part was cut off: %s", len(ids), room, shown
+                )
+
+
+def _is_attached(adapter: StyleAdapter, unet: VideoCrafterUNet) -> bool:
+    own = {id(layer) for layer in adapter.layers}
+    processors = unet.attn_processors.values()
+    return any(isinstance(p, DualCrossAttentionProcessor) and id(p.layer) in own for p in processors)
+
+
+def _check_widths(
+    unet: VideoCrafterUNet,
+    text_encoder: CLIPTextModel,
+    image_encoder: CLIPVisionModel | None,
+    adapter: StyleAdapter | None,
+) -> None:
+    width = unet.config["cross_attention_dim"]
+    pairs = [("text encoder", text_encoder.config.hidden_size, "UNet", width)]
+    if adapter is not None:
+        pairs.append(("style adapter", adapter.config["text_dim"], "UNet", width))
+        if image_encoder is not None:
+            image_width = image_encoder.config.hidden_size
+            pairs.append(("image encoder", image_width, "style adapter", adapter.config["image_dim"]))
+    for giver, given, reader, expected in pairs:
+        if given != expected:
+            raise InvalidInputError(f"the {giver} gives width {given}, the {reader} reads width {expected}")

@@ -1,0 +1,61 @@
+"""Where the noise comes from: one source per sample, drawn on the CPU."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from stylecrafter.errors import InvalidInputError
+
+Generators = torch.Generator | Sequence[torch.Generator]
+
+
+def sample_generators(generator: Generators | None, seed: int | None, count: int) -> list[torch.Generator]:
+    """One CPU generator per sample, so that noise is the same on every device and in every batch.
+
+    Each sample's generator is seeded with one number drawn from the given generator (or its own of a list).
+    A batch of n therefore consumes what n calls for one sample each would consume, and gets the same noise.
+
+    Args:
+        generator: One for all samples, or one per sample, on any device.
+        seed: Short for a fresh generator with this seed.
+        count: Samples.
+
+    Raises:
+        InvalidInputError: Both given, another number of generators than samples, or a seed out of range.
+    """
+    if generator is not None and seed is not None:
+        raise InvalidInputError("give a generator or a seed, not both")
+    if seed is not None:
+        if not 0 <= seed < 2**63:
+            raise InvalidInputError(f"seed must lie between 0 and {2**63 - 1}, not {seed}")
+        generator = torch.Generator().manual_seed(seed)
+    if generator is None:
+        generator = torch.default_generator
+    if isinstance(generator, torch.Generator):
+        sources = [generator] * count
+    else:
+        sources = list(generator)
+        if len(sources) != count:
+            raise InvalidInputError(f"got {len(sources)} generators for {count} samples; give one or {count}")
+    return [torch.Generator().manual_seed(_draw_seed(source)) for source in sources]
+
+
+def draw_noise(shape: Sequence[int], generators: Sequence[torch.Generator]) -> Tensor:
+    """Standard normal float32 noise (b, *shape) on the CPU, one row from each generator."""
+    return torch.stack([torch.randn(tuple(shape), generator=generator) for generator in generators])
+
+
+def step_arguments(scheduler: Any, generators: list[torch.Generator], eta: float) -> dict[str, Any]:
+    """What `scheduler.step` takes beyond prediction, timestep and latents: its noise source and eta, if it has."""
+    parameters = inspect.signature(scheduler.step).parameters
+    given = {"generator": generators, "eta": eta}
+    return {name: value for name, value in given.items() if name in parameters}
+
+
+def _draw_seed(source: torch.Generator) -> int:
+    return int(torch.randint(2**63 - 1, (1,), generator=source, device=source.device))

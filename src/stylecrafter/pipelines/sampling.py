@@ -1,0 +1,301 @@
+"""From a request to latents: conditions, guidance, scheduler steps."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from stylecrafter.errors import InvalidInputError
+from stylecrafter.guidance import guide, needed_passes, published_scales, rescale
+from stylecrafter.pipelines.base import StylizedPipelineBase
+from stylecrafter.pipelines.noise import Generators, draw_noise, sample_generators, step_arguments
+from stylecrafter.pipelines.references import StyleImages, StyleWeights, group_per_sample, weights_per_sample
+from stylecrafter.schedules import Schedule, weights
+from stylecrafter.weights.card import check_size
+
+Callback = Callable[[Any, int, Any, dict[str, Any]], dict[str, Any] | None]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Request:
+    """The arguments of one call; None stands for the pipeline's default. See `StyleCrafterPipeline.__call__`."""
+
+    prompt: str | Sequence[str] | None = None
+    style_images: StyleImages | None = None
+    style_weights: StyleWeights | None = None
+    negative_prompt: str | Sequence[str] | None = None
+    num_frames: int | None = None
+    height: int | None = None
+    width: int | None = None
+    num_inference_steps: int | None = None
+    text_guidance_scale: float | None = None
+    style_guidance_scale: float | None = None
+    published_guidance: bool | None = None
+    guidance_rescale: float = 0.0
+    style_scale: float = 1.0
+    frame_style_scales: Schedule | Sequence[float] | None = None
+    step_style_scales: Schedule | Sequence[float] | None = None
+    samples_per_prompt: int = 1
+    eta: float | None = None
+    generator: Generators | None = None
+    seed: int | None = None
+    latents: Tensor | None = None
+    style_tokens: Tensor | None = None
+    text_embeds: Tensor | None = None
+    negative_text_embeds: Tensor | None = None
+    sequential_guidance: bool = False
+    callback_on_step_end: Callback | None = None
+    callback_on_step_end_tensor_inputs: Sequence[str] = ("latents",)
+
+
+@dataclass(frozen=True)
+class _Guidance:
+    """How the passes of a step are made and combined; the scales are those of equation 2."""
+
+    text_scale: float
+    style_scale: float
+    rescale: float
+    sequential: bool
+
+
+class SamplingPipeline(StylizedPipelineBase):
+    """Adds sampling to the shared components."""
+
+    @torch.no_grad()
+    def _generate(self, request: Request) -> Tensor:
+        """Latents (samples, c, f, h, w), float32.
+
+        Raises:
+            InvalidInputError: Whatever is wrong with the request, with the value and what would be right.
+        """
+        # 1. Check what can be checked, and fill in the defaults
+        self._interrupt = False
+        self._check_callback(request)
+        guidance = self._guidance(request)
+        frames, height, width = self._sizes(request)
+        steps = self._steps(request)
+        eta = _finite("eta", _or(request.eta, self.config.default_eta))
+        style_scale = _finite("style_scale", request.style_scale)
+        copies = _at_least_one("the number of samples per prompt", request.samples_per_prompt)
+
+        # 2. Text
+        text, negative = self._encode_prompts(request)
+        samples = text.shape[0]
+
+        # 3. Style
+        style = self._encode_references(request, samples)
+        scales = None if style is None else self.predict_scales(style, text)
+        frame_weights: tuple[float, ...] | None = None
+        if request.frame_style_scales is not None:
+            frame_weights = weights(request.frame_style_scales, frames, "frame")
+
+        # 4. Timesteps
+        device = self._execution_device
+        self.scheduler.set_timesteps(steps, device=device)
+        timesteps = self.scheduler.timesteps
+        step_weights = weights(request.step_style_scales, len(timesteps), "step")
+
+        # 5. Noise
+        samples *= copies
+        generators = sample_generators(request.generator, request.seed, samples)
+        factor = self.vae_scale_factor
+        shape = (self.unet.config["in_channels"], frames, height // factor, width // factor)
+        latents = self._initial_latents(request.latents, (samples, *shape), generators)
+        extra = step_arguments(self.scheduler, generators, eta)
+        tensors: dict[str, Any] = {
+            "latents": latents.to(device) * self.scheduler.init_noise_sigma,
+            "text_embeds": _repeat(text, copies),
+            "negative_text_embeds": _repeat(negative, copies),
+            "style_tokens": _repeat(style, copies),
+            "style_scales": _repeat(scales, copies),
+        }
+
+        # 6. Steps
+        with self.progress_bar(total=len(timesteps)) as bar:
+            for i, t in enumerate(timesteps):
+                if self._interrupt:
+                    continue
+                model_input = self.scheduler.scale_model_input(tensors["latents"], t)
+                factors = _style_factors(tensors["style_scales"], style_scale * step_weights[i], frame_weights)
+                noise = self._guided_noise(model_input, t, tensors, factors, guidance)
+                step = self.scheduler.step(noise, t, tensors["latents"], **extra, return_dict=False)
+                tensors["latents"] = step[0]
+                if request.callback_on_step_end is not None:
+                    names = request.callback_on_step_end_tensor_inputs
+                    changed = request.callback_on_step_end(self, i, t, {name: tensors[name] for name in names})
+                    tensors.update(changed or {})
+                bar.update()
+        return tensors["latents"]
+
+    def _guided_noise(
+        self,
+        latents: Tensor,
+        timestep: Tensor,
+        tensors: dict[str, Any],
+        style_factors: Tensor | None,
+        guidance: _Guidance,
+    ) -> Tensor:
+        """One prediction from up to three passes; those with weight zero are left out."""
+        text, negative = tensors["text_embeds"], tensors["negative_text_embeds"]
+        style_scale = None if style_factors is None else guidance.style_scale
+        needed = needed_passes(guidance.text_scale, style_scale)
+        texts = [embeds for embeds, wanted in ((negative, needed.null), (text, needed.text)) if wanted]
+        if len(texts) == 2 and not guidance.sequential and texts[0].shape == texts[1].shape:
+            # The pass with style runs on its own: the others bypass the adapter.
+            plain = list(self.predict_noise(torch.cat([latents] * 2), timestep, torch.cat(texts)).chunk(2))
+        else:
+            plain = [self.predict_noise(latents, timestep, embeds) for embeds in texts]
+        null = plain.pop(0) if needed.null else None
+        conditional = with_text = plain.pop(0) if needed.text else None
+        styled = None
+        if needed.style:
+            styled = self.predict_noise(latents, timestep, text, tensors["style_tokens"], style_factors)
+            conditional = styled
+        guided = guide(null, with_text, styled, guidance.text_scale, style_scale)
+        return guided if conditional is None else rescale(guided, conditional, guidance.rescale)
+
+    def _encode_prompts(self, request: Request) -> tuple[Tensor, Tensor]:
+        """Embeddings of the prompts and of the negative ones, both (b, l, d)."""
+        if (request.prompt is None) == (request.text_embeds is None):
+            raise InvalidInputError("give either a prompt or text_embeds")
+        device = self._execution_device
+        if request.text_embeds is not None:
+            text = _three_axes("text_embeds", request.text_embeds).to(device)
+        else:
+            assert request.prompt is not None
+            text = self.encode_text(request.prompt)
+        b = text.shape[0]
+        if b == 0:
+            raise InvalidInputError("the list of prompts is empty")
+        if request.negative_text_embeds is not None:
+            if request.negative_prompt is not None:
+                raise InvalidInputError("give either a negative prompt or negative_text_embeds")
+            negative = _three_axes("negative_text_embeds", request.negative_text_embeds).to(device)
+        else:
+            negative = self.encode_text(_or(request.negative_prompt, ""))
+        return text, _per_sample("negative prompts", negative, b)
+
+    def _encode_references(self, request: Request, samples: int) -> Tensor | None:
+        """Style tokens (b, q, d), or None where there is no style."""
+        if request.style_tokens is not None:
+            if request.style_images is not None or request.style_weights is not None:
+                raise InvalidInputError("give either style pictures or style_tokens (weights go with pictures)")
+            self._need_adapter()
+            tokens = _three_axes("style_tokens", request.style_tokens).to(self._execution_device)
+            return _per_sample("style tokens", tokens, samples)
+        groups = group_per_sample(request.style_images, samples)
+        picture_weights = weights_per_sample(request.style_weights, groups)
+        if not groups:
+            return None
+        if all(group is groups[0] for group in groups):
+            # References that all prompts share are read once.
+            shared = self.encode_style(groups[:1], None if picture_weights is None else picture_weights[:1])
+            return _per_sample("style tokens", shared, samples)
+        return self.encode_style(groups, picture_weights)
+
+    def _guidance(self, request: Request) -> _Guidance:
+        text = _finite(
+            "text_guidance_scale", _or(request.text_guidance_scale, self.config.default_text_guidance)
+        )
+        style = _finite(
+            "style_guidance_scale", _or(request.style_guidance_scale, self.config.default_style_guidance)
+        )
+        if _or(request.published_guidance, self.config.default_published_guidance):
+            text, style = published_scales(text, style)
+        amount = _finite("guidance_rescale", request.guidance_rescale)
+        if not 0.0 <= amount <= 1.0:
+            raise InvalidInputError(f"guidance_rescale must lie between 0 and 1, not {amount}")
+        return _Guidance(text, style, amount, request.sequential_guidance)
+
+    def _sizes(self, request: Request) -> tuple[int, int, int]:
+        """Frames, height and width in pixels; latents that were given decide where the call says nothing."""
+        sizes = (self.config.default_frames, self.config.default_height, self.config.default_width)
+        if request.latents is not None:
+            if request.latents.ndim != 5:
+                shape = tuple(request.latents.shape)
+                raise InvalidInputError(f"latents must be (samples, channels, frames, h, w), got {shape}")
+            f, h, w = request.latents.shape[2:]
+            sizes = (f, h * self.vae_scale_factor, w * self.vae_scale_factor)
+        frames = _at_least_one("num_frames", _or(request.num_frames, sizes[0]))
+        height, width = _or(request.height, sizes[1]), _or(request.width, sizes[2])
+        if not (isinstance(height, int) and isinstance(width, int)):
+            raise InvalidInputError(f"height and width must be whole numbers, got {height!r} and {width!r}")
+        check_size(width, height, self.size_multiple)
+        return frames, height, width
+
+    def _steps(self, request: Request) -> int:
+        steps = _at_least_one(
+            "num_inference_steps", _or(request.num_inference_steps, self.config.default_steps)
+        )
+        most = self.scheduler.config.num_train_timesteps
+        if steps > most:
+            raise InvalidInputError(f"num_inference_steps must be at most {most}, got {steps}")
+        return steps
+
+    def _initial_latents(
+        self, latents: Tensor | None, shape: tuple[int, ...], generators: list[torch.Generator]
+    ) -> Tensor:
+        if latents is None:
+            return draw_noise(shape[1:], generators)
+        if tuple(latents.shape) != shape:
+            raise InvalidInputError(f"latents must be {shape}, got {tuple(latents.shape)}")
+        return latents.float()
+
+    def _check_callback(self, request: Request) -> None:
+        unknown = set(request.callback_on_step_end_tensor_inputs) - set(self._callback_tensor_inputs)
+        if unknown:
+            raise InvalidInputError(
+                f"callback_on_step_end_tensor_inputs {sorted(unknown)} do not exist; "
+                f"there are {', '.join(self._callback_tensor_inputs)}"
+            )
+
+
+def _style_factors(
+    scales: Tensor | None, weight: float, frame_weights: tuple[float, ...] | None
+) -> Tensor | None:
+    """Factors per layer (b, L), or per frame and layer (b, f, L); None if the style has no weight at all."""
+    if scales is None or weight == 0.0:
+        return None
+    if frame_weights is None:
+        return scales * weight
+    if not any(frame_weights):
+        return None
+    return scales[:, None] * (weight * scales.new_tensor(frame_weights))[None, :, None]
+
+
+def _or(value: Any, default: Any) -> Any:
+    return default if value is None else value
+
+
+def _repeat(tensor: Tensor | None, copies: int) -> Tensor | None:
+    """Every row `copies` times in a row."""
+    return tensor if tensor is None or copies == 1 else tensor.repeat_interleave(copies, dim=0)
+
+
+def _per_sample(what: str, tensor: Tensor, samples: int) -> Tensor:
+    if tensor.shape[0] not in (1, samples):
+        raise InvalidInputError(f"got {tensor.shape[0]} {what} for {samples} prompts; give one or {samples}")
+    return tensor.expand(samples, -1, -1)
+
+
+def _three_axes(name: str, tensor: Tensor) -> Tensor:
+    if tensor.ndim != 3:
+        raise InvalidInputError(f"{name} must be (prompts, tokens, width), got {tuple(tensor.shape)}")
+    return tensor
+
+
+def _finite(name: str, value: float) -> float:
+    if not math.isfinite(value):
+        raise InvalidInputError(f"{name} must be a finite number, got {value}")
+    return float(value)
+
+
+def _at_least_one(name: str, value: int) -> int:
+    if not isinstance(value, int) or value < 1:
+        raise InvalidInputError(f"{name} must be a whole number of at least 1, got {value!r}")
+    return value

@@ -1,0 +1,99 @@
+"""Weights of the style over time: over the frames of a clip, or over the steps of the sampler.
+
+    constant(0.8)                       the same everywhere
+    linear(0.0, 1.0)                    from the first to the last
+    ease(0.0, 1.0)                      the same, slow at both ends
+    keyframes((0, 1), (0.5, 0), (1, 1)) straight lines between the points
+    window(0.2, 0.9)                    1 inside a part of the time, 0 outside
+"""
+
+from __future__ import annotations
+
+import bisect
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+from stylecrafter.errors import InvalidInputError
+
+
+@dataclass(frozen=True)
+class Schedule:
+    """A weight for every moment of [0, 1]."""
+
+    weight: Callable[[float], float]
+
+    def at(self, count: int) -> tuple[float, ...]:
+        """Weights of `count` moments, the first at 0 and the last at 1; a single one is at 0."""
+        return tuple(float(self.weight(i / (count - 1) if count > 1 else 0.0)) for i in range(count))
+
+
+def constant(value: float) -> Schedule:
+    """`value` at every moment."""
+    _check_finite(value)
+    return Schedule(lambda _: value)
+
+
+def linear(start: float, end: float) -> Schedule:
+    """From `start` at 0 to `end` at 1."""
+    _check_finite(start, end)
+    return Schedule(lambda t: start + (end - start) * t)
+
+
+def ease(start: float, end: float) -> Schedule:
+    """From `start` to `end` along a smoothstep."""
+    _check_finite(start, end)
+    return Schedule(lambda t: start + (end - start) * t * t * (3 - 2 * t))
+
+
+def keyframes(*points: tuple[float, float]) -> Schedule:
+    """Straight lines between (moment, weight) points; constant before the first and after the last.
+
+    Raises:
+        InvalidInputError: No points, moments outside [0, 1] or not rising.
+    """
+    moments, values = [t for t, _ in points], [v for _, v in points]
+    _check_finite(*moments, *values)
+    rising = all(a < b for a, b in zip(moments, moments[1:], strict=False))
+    if not points or not rising or moments[0] < 0 or moments[-1] > 1:
+        raise InvalidInputError(f"keyframes need rising moments in [0, 1], got {moments}")
+
+    def weight(t: float) -> float:
+        i = bisect.bisect_right(moments, t)
+        if i == 0 or i == len(moments):
+            return values[max(0, i - 1)]
+        part = (t - moments[i - 1]) / (moments[i] - moments[i - 1])
+        return values[i - 1] + (values[i] - values[i - 1]) * part
+
+    return Schedule(weight)
+
+
+def window(start: float, end: float) -> Schedule:
+    """1 from `start` to `end`, 0 elsewhere.
+
+    Raises:
+        InvalidInputError: Not 0 <= start <= end <= 1.
+    """
+    if not 0 <= start <= end <= 1:
+        raise InvalidInputError(f"a window needs 0 <= start <= end <= 1, got {start} and {end}")
+    return Schedule(lambda t: float(start <= t <= end))
+
+
+def weights(schedule: Schedule | Sequence[float] | None, count: int, what: str) -> tuple[float, ...]:
+    """Weights for `count` frames or steps from a schedule, a sequence of that length, or None (1 everywhere).
+
+    Raises:
+        InvalidInputError: A sequence of another length, or numbers that are not finite.
+    """
+    if schedule is None:
+        return (1.0,) * count
+    values = schedule.at(count) if isinstance(schedule, Schedule) else tuple(float(v) for v in schedule)
+    if len(values) != count:
+        raise InvalidInputError(f"need one style weight per {what}, {count}, got {len(values)}")
+    _check_finite(*values)
+    return values
+
+
+def _check_finite(*values: float) -> None:
+    if not all(math.isfinite(v) for v in values):
+        raise InvalidInputError(f"style weights must be finite, got {values}")

@@ -1,0 +1,129 @@
+"""A whole pipeline of real components at toy size."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import torch
+from diffusers import AutoencoderKL, DDIMScheduler
+from PIL import Image
+from transformers import CLIPTextConfig, CLIPTextModel, CLIPTokenizer, CLIPVisionConfig, CLIPVisionModel
+
+from stylecrafter.adapter.style_adapter import StyleAdapter
+from stylecrafter.backbones.videocrafter import VideoCrafterUNet
+from stylecrafter.pipelines.stylized_video import StyleCrafterPipeline
+from stylecrafter.weights.tokenizer import compact_tokenizer
+
+WIDTH = 16
+TEXT_LENGTH = 16
+WORDS = ("a", "red", "fox", "boat", "running", "on", "lake", "oil", "painting", "blurry")
+#: Sizes and steps of a clip where a test asks for nothing else.
+DEFAULTS: dict[str, Any] = {
+    "reference_size": 16,
+    "default_steps": 3,
+    "default_frames": 3,
+    "default_height": 16,
+    "default_width": 24,
+    "default_fps": 4,
+}
+
+
+def tiny_tokenizer() -> CLIPTokenizer:
+    tokenizer = compact_tokenizer(WORDS, extra_merges=8)
+    tokenizer.model_max_length = TEXT_LENGTH
+    return tokenizer
+
+
+def tiny_components(seed: int = 0, prediction_type: str = "epsilon") -> dict[str, Any]:
+    """All components, with weights that let text, style, time and neighbouring frames matter."""
+    torch.manual_seed(seed)
+    tokenizer = tiny_tokenizer()
+    vae = AutoencoderKL(
+        down_block_types=["DownEncoderBlock2D"] * 2,
+        up_block_types=["UpDecoderBlock2D"] * 2,
+        block_out_channels=[4, 8],
+        layers_per_block=1,
+        norm_num_groups=4,
+        sample_size=16,
+    )
+    text_encoder = CLIPTextModel(
+        CLIPTextConfig(
+            vocab_size=len(tokenizer),
+            hidden_size=WIDTH,
+            intermediate_size=32,
+            num_hidden_layers=1,
+            num_attention_heads=2,
+            max_position_embeddings=TEXT_LENGTH,
+            bos_token_id=tokenizer.bos_token_id,
+            eos_token_id=tokenizer.eos_token_id,
+            pad_token_id=tokenizer.pad_token_id,
+        )
+    )
+    image_encoder = CLIPVisionModel(
+        CLIPVisionConfig(
+            hidden_size=WIDTH,
+            intermediate_size=32,
+            num_hidden_layers=1,
+            num_attention_heads=2,
+            image_size=16,
+            patch_size=8,
+        )
+    )
+    unet = VideoCrafterUNet(
+        block_out_channels=[8, 16],
+        attention_levels=[True, True],
+        layers_per_block=1,
+        attention_head_dim=8,
+        cross_attention_dim=WIDTH,
+        norm_num_groups=4,
+        max_relative_position=4,
+        init_temporal_heads=1,
+        init_temporal_head_dim=8,
+    )
+    # What starts at zero or close to it would hide mistakes.
+    torch.nn.init.normal_(unet.conv_out.weight, std=0.1)
+    for _, module in unet.temporal_modules():
+        torch.nn.init.normal_(module.proj_out.weight, std=0.1)
+    for encoder in (text_encoder, image_encoder):
+        for parameter in encoder.parameters():
+            if parameter.ndim == 2:
+                torch.nn.init.normal_(parameter, std=0.3)
+    adapter = StyleAdapter.for_model(
+        unet, WIDTH, num_style_tokens=2, extractor_layers=1, extractor_heads=2, scale_layers=1, scale_heads=2
+    )
+    scheduler = DDIMScheduler(
+        beta_start=0.00085,
+        beta_end=0.012,
+        beta_schedule="scaled_linear",
+        prediction_type=prediction_type,
+        clip_sample=False,
+        set_alpha_to_one=False,
+        steps_offset=1,
+    )
+    models = (vae, text_encoder, image_encoder, unet, adapter)
+    for model in models:
+        model.eval()
+    return {
+        "vae": vae,
+        "text_encoder": text_encoder,
+        "tokenizer": tokenizer,
+        "unet": unet,
+        "scheduler": scheduler,
+        "image_encoder": image_encoder,
+        "style_adapter": adapter,
+    }
+
+
+def tiny_pipeline(seed: int = 0, prediction_type: str = "epsilon", **numbers: Any) -> StyleCrafterPipeline:
+    """A pipeline of a few ten thousand weights; `numbers` replace those of `DEFAULTS`."""
+    pipe = StyleCrafterPipeline(**tiny_components(seed, prediction_type), **{**DEFAULTS, **numbers})
+    pipe.set_progress_bar_config(disable=True)
+    return pipe
+
+
+def tiny_picture(seed: int = 0, width: int = 20, height: int = 16) -> Image.Image:
+    """A picture of random pixels over a random colour."""
+    rng = np.random.default_rng(seed)
+    colour = rng.integers(0, 200, 3)
+    return Image.fromarray((colour + rng.integers(0, 56, (height, width, 3))).astype(np.uint8))
