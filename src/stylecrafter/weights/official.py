@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from typing import TYPE_CHECKING, Any, TypeVar, cast
+from typing import TYPE_CHECKING, TypeVar, cast
 
 from accelerate import init_empty_weights
 from diffusers import AutoencoderKL, DDIMScheduler
+from huggingface_hub.errors import StrictDataclassError
 from torch import Tensor, nn
 from transformers import CLIPTextConfig, CLIPTextModel, CLIPVisionConfig, CLIPVisionModel
 
@@ -85,6 +86,7 @@ def from_official(
 
     Raises:
         CheckpointError: A file that cannot be read, or tensors that are missing, left over or do not fit.
+        InvalidInputError: Files of models that do not go together.
     """
     from stylecrafter.pipelines.stylized_video import StyleCrafterPipeline
     from stylecrafter.weights.tokenizer import clip_tokenizer
@@ -109,7 +111,6 @@ def from_official(
     if openclip is not None:
         tensors = tensors_only(read_checkpoint(openclip, "OpenCLIP checkpoint"), "OpenCLIP checkpoint")
         image_encoder = build_image_encoder(tensors, clip_vision_num_heads, isinstance(openclip, Mapping))
-    _check_widths(unet, text_encoder, style_adapter, image_encoder)
     return StyleCrafterPipeline(
         vae=vae,
         text_encoder=text_encoder,
@@ -118,6 +119,9 @@ def from_official(
         scheduler=published_scheduler(),
         image_encoder=image_encoder,
         style_adapter=style_adapter,
+        reference_size=512,
+        image_tokens_half=True,
+        default_frames=num_frames,
     )
 
 
@@ -146,23 +150,24 @@ def build_text_encoder(
     tensors: Mapping[str, Tensor], num_heads: int, copy: bool
 ) -> tuple[CLIPTextModel, list[str]]:
     """The text encoder from an OpenCLIP text tower, without its last block, and the names without a place."""
-    config = CLIPTextConfig(**text_config(shapes_of(tensors), num_heads))
-    state, left_over = text_state(tensors, config.num_hidden_layers)
-    last = f"transformer.resblocks.{config.num_hidden_layers}."
+    config = text_config(shapes_of(tensors), num_heads)
+    layers = config["num_hidden_layers"]
+    state, left_over = text_state(tensors, layers)
+    last = f"transformer.resblocks.{layers}."
     foreign = [key for key in left_over if key.startswith("transformer.") and not key.startswith(last)]
     if foreign:
         raise CheckpointError(f"text encoder: {len(foreign)} tensors without a place, first: {foreign[0]}")
-    return _filled(lambda: CLIPTextModel(config), state, "text encoder", copy), left_over
+    return _filled(lambda: CLIPTextModel(CLIPTextConfig(**config)), state, "text encoder", copy), left_over
 
 
 def build_image_encoder(tensors: Mapping[str, Tensor], num_heads: int, copy: bool) -> CLIPVisionModel:
     """The image encoder from a whole OpenCLIP checkpoint."""
     tower = with_prefix(tensors, "visual.")
-    config = CLIPVisionConfig(**vision_config(shapes_of(tower), num_heads))
-    state, left_over = vision_state(tower, config.num_hidden_layers)
+    config = vision_config(shapes_of(tower), num_heads)
+    state, left_over = vision_state(tower, config["num_hidden_layers"])
     rest = [f"visual.{key}" for key in left_over] + [key for key in tensors if not key.startswith("visual.")]
     account(rest, OPENCLIP_LEFT_OUT, "OpenCLIP checkpoint")
-    return _filled(lambda: CLIPVisionModel(config), state, "image encoder", copy)
+    return _filled(lambda: CLIPVisionModel(CLIPVisionConfig(**config)), state, "image encoder", copy)
 
 
 def build_adapter(
@@ -200,31 +205,10 @@ def _filled(build: Callable[[], Model], state: Mapping[str, Tensor], what: str, 
     try:
         with init_empty_weights():
             model = build()
-    except ValueError as error:
-        raise CheckpointError(f"{what}: the sizes do not go together: {error}") from error
+    except (ValueError, StrictDataclassError) as error:
+        reason = str(error).splitlines()[-1].strip()
+        raise CheckpointError(f"{what}: the sizes do not go together: {reason}") from error
     module = cast(nn.Module, model)
     fill(module, state, what, copy)
     module.eval()
     return model
-
-
-def _check_widths(
-    unet: VideoCrafterUNet,
-    text_encoder: CLIPTextModel,
-    adapter: StyleAdapter | None,
-    image_encoder: CLIPVisionModel | None,
-) -> None:
-    width = unet.config["cross_attention_dim"]
-    pairs: list[tuple[str, Any, str, Any]] = [
-        ("the UNet reads text", width, "text encoder", text_encoder.config.hidden_size)
-    ]
-    if adapter is not None:
-        pairs.append(("the UNet reads style", width, "adapter", adapter.config["text_dim"]))
-    if adapter is not None and image_encoder is not None:
-        image_dim = adapter.config["image_dim"]
-        pairs.append(
-            ("the adapter reads images", image_dim, "image encoder", image_encoder.config.hidden_size)
-        )
-    for reader, expected, giver, given in pairs:
-        if expected != given:
-            raise CheckpointError(f"{reader} of width {expected}, the {giver} gives {given}")
