@@ -28,7 +28,12 @@ FLAGS = {
 def test_no_flag_comes_or_goes_unseen() -> None:
     commands = typer.main.get_command(app).commands  # type: ignore[attr-defined]
     found = {
-        name: {option for p in one.params if p.param_type_name == "option" for option in p.opts + p.secondary_opts}
+        name: {
+            option
+            for p in one.params
+            if p.param_type_name == "option"
+            for option in p.opts + p.secondary_opts
+        }
         for name, one in commands.items()
     }
     assert {name: flags - {"--help"} for name, flags in found.items()} == FLAGS

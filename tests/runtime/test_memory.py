@@ -39,8 +39,8 @@ def test_parameters_come_from_the_header(folder: Path) -> None:
 def test_estimate_grows_with_the_clip(folder: Path) -> None:
     small = estimate_memory(folder, 16, 128, 128)
     assert small.weights == 2 * 207 * 4
-    # The full UNet's peak for 16 frames of 16x16 latents was measured at 1.2 GiB above its weights.
-    assert 1.0 < small.working / 2**30 < 1.6
+    # The full UNet's peak for 16 frames of 16x16 latents was measured at 1.2 GiB above its weights, per pass.
+    assert 2.0 < small.working / 2**30 < 3.2
     assert estimate_memory(folder, 32, 128, 128).working == pytest.approx(2 * small.working, rel=0.01)
     assert estimate_memory(folder, 16, 256, 128).working > 1.9 * small.working
     assert estimate_memory(folder, 16, 128, 128, itemsize=2).weights == small.weights // 2

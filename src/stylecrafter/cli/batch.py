@@ -43,9 +43,9 @@ def batch(
 
     def tell(progress: Progress) -> None:
         entry = progress.entry
-        if not json and progress.status != "failed":
-            note = "finished before" if progress.status == "skipped" else f"{progress.seconds:.1f} s"
-            show(f"[{entry.index + 1}/{progress.total}] {entry.name}  {note}")
+        notes = {"done": f"{progress.seconds:.1f} s", "skipped": "finished before", "failed": "failed"}
+        if not json:
+            show(f"[{entry.index + 1}/{progress.total}] {entry.name}  {notes[progress.status]}")
 
     settings = options.make_settings(
         prompt="",

@@ -53,10 +53,10 @@ def _show_record(file: Path, as_json: bool) -> None:
         if name == "styles":
             for style in value:
                 weight = "" if style["weight"] == 1 else f"  weight {style['weight']:g}"
-                show(f"{'style':<16}{style['path'] or style['name']}  sha256 {style['sha256'][:16]}…{weight}")
+                show(f"{'style':<20}{style['path'] or style['name']}  sha256 {style['sha256'][:16]}…{weight}")
         elif name == "model":
-            show(f"{name:<16}{value['name']}  sha256 {(value['sha256'] or 'unknown')[:16]}…")
+            show(f"{name:<20}{value['name']}  sha256 {(value['sha256'] or 'unknown')[:16]}…")
         elif name == "versions":
-            show(f"{name:<16}{', '.join(f'{key} {number}' for key, number in value.items())}")
+            show(f"{name:<20}{', '.join(f'{key} {number}' for key, number in value.items())}")
         else:
-            show(f"{name.replace('_', ' '):<16}{value}")
+            show(f"{name.replace('_', ' '):<20}{value}")

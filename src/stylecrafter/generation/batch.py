@@ -34,8 +34,8 @@ from stylecrafter.runtime.seeding import MAX_SEED, draw_seed
 
 SHARED_NAME = "batch.json"
 
-# What an entry says itself, and where it runs, may differ between the runs of one batch.
-_NOT_SHARED = {"prompt", "styles", "seed", "device"}
+# What an entry says itself, and where things lie and run, may differ between the runs of one batch.
+_NOT_SHARED = {"prompt", "styles", "seed", "device", "model"}
 
 
 @dataclass(frozen=True)
@@ -176,8 +176,10 @@ def _made_from(record: GenerationRecord, job: Job, weights: str) -> bool:
         "fps": job.fps,
         "steps": job.steps,
         "scheduler": job.scheduler,
+        "eta": job.eta,
         "text_guidance": job.text_guidance,
         "style_guidance": job.style_guidance,
+        "published_guidance": job.published_guidance,
         "style_scale": s.style_scale,
     }
     pictures = [(style.sha256, style.weight) for style in record.styles]
@@ -222,8 +224,8 @@ def _share(folder: Path, template: GenerationSettings, suffix: str, weights: str
     if changed:
         name = changed[0]
         raise InvalidInputError(
-            f"the batch in {folder} was started with another {name.replace('_', ' ')} "
-            f"({before.get(name)!r}, now {shared[name]!r}): use what it was started with, or another folder."
+            f"the batch in {folder} was started with {name} {before.get(name)!r}, not {shared[name]!r}: "
+            "use the options it was started with, or another folder."
         )
     return seed
 

@@ -13,10 +13,11 @@ import numpy as np
 from stylecrafter.errors import ImageReadError, InvalidInputError
 from stylecrafter.generation.paths import candidates
 from stylecrafter.generation.run import Made, generate_file, versions
-from stylecrafter.generation.settings import SCHEDULERS, GenerationSettings, StyleInput
+from stylecrafter.generation.settings import GenerationSettings, StyleInput
 from stylecrafter.media.images import file_hash
 from stylecrafter.media.metadata import GenerationRecord, StyleReference, read_record
 from stylecrafter.media.video import read_frames
+from stylecrafter.pipelines.schedulers import SCHEDULERS
 from stylecrafter.weights.locate import fetch_model, list_models, weights_hash
 
 logger = logging.getLogger(__name__)
@@ -83,6 +84,8 @@ def replay(
         style_scale=record.style_scale,
         text_guidance=record.text_guidance,
         style_guidance=record.style_guidance,
+        published_guidance=record.published_guidance,
+        eta=record.eta,
         # A class name stands for the scheduler that the model was saved with.
         scheduler=record.scheduler if record.scheduler in SCHEDULERS else None,
         device=device or record.device,

@@ -17,7 +17,6 @@ from stylecrafter import __version__
 from stylecrafter.errors import CheckpointError
 from stylecrafter.generation.paths import portable_path
 from stylecrafter.generation.settings import (
-    SCHEDULERS,
     GenerationSettings,
     Job,
     ModelFacts,
@@ -27,10 +26,13 @@ from stylecrafter.generation.settings import (
 from stylecrafter.media.files import check_writable
 from stylecrafter.media.metadata import GenerationRecord, ModelReference, StyleReference
 from stylecrafter.media.video import check_suffix, write_frames
+from stylecrafter.pipelines.schedulers import make_scheduler
 from stylecrafter.runtime.seeding import draw_seed
 from stylecrafter.weights.locate import list_models, weights_hash
 
 if TYPE_CHECKING:
+    import torch
+
     from stylecrafter.pipelines.stylized_video import StyleCrafterPipeline
 
 logger = logging.getLogger(__name__)
@@ -82,11 +84,9 @@ class Engine:
     @cached_property
     def pipe(self) -> StyleCrafterPipeline:
         """The loaded model, on its device."""
-        return _load(self.model.folder).to(self.device, self.dtype)
-
-    @cached_property
-    def _own_scheduler(self) -> Any:
-        return self.pipe.scheduler
+        pipe: StyleCrafterPipeline = _load(self.model.folder, self.dtype).to(self.device)
+        pipe.set_progress_bar_config(disable=None)  # shown on a terminal only
+        return pipe
 
     def run(
         self, job: Job, seed: int, output: str | os.PathLike[str]
@@ -106,9 +106,8 @@ class Engine:
 
         self._check_memory(job)
         s = job.settings
-        scheduler = self._make_scheduler(s.scheduler)
-        self.pipe.scheduler = scheduler
-        out = self.pipe(
+        self.pipe.scheduler = self._scheduler(s.scheduler)
+        out: Any = self.pipe(
             s.prompt,
             style_images=[picture.image for picture in job.pictures],
             style_weights=[style.weight for style in s.styles],
@@ -119,6 +118,8 @@ class Engine:
             num_inference_steps=job.steps,
             text_guidance_scale=job.text_guidance,
             style_guidance_scale=job.style_guidance,
+            published_guidance=job.published_guidance,
+            eta=job.eta,
             style_scale=s.style_scale,
             generator=make_generator(seed),
         )
@@ -132,13 +133,14 @@ class Engine:
             estimate = replace(estimate, weights=0)  # they are in memory already
         check_memory(estimate, self.device)
 
-    def _make_scheduler(self, name: str | None) -> Any:
-        if name is None:
-            return self._own_scheduler
-        import diffusers
+    def _scheduler(self, name: str | None) -> Any:
+        """The one of that name, or the one the model came with; fresh, as it may remember its last steps."""
+        own = self._own_scheduler
+        return type(own).from_config(own.config) if name is None else make_scheduler(name, own.config)
 
-        class_name, changes = SCHEDULERS[name]
-        return getattr(diffusers, class_name).from_config(self._own_scheduler.config, **changes)
+    @cached_property
+    def _own_scheduler(self) -> Any:
+        return self.pipe.scheduler
 
     def _record(self, job: Job, seed: int, output: str | os.PathLike[str]) -> GenerationRecord:
         from stylecrafter.runtime.devices import dtype_name
@@ -167,6 +169,8 @@ class Engine:
             scheduler=job.scheduler,
             text_guidance=job.text_guidance,
             style_guidance=job.style_guidance,
+            published_guidance=job.published_guidance,
+            eta=job.eta,
             style_scale=s.style_scale,
             device=str(self.device),
             dtype=dtype_name(self.dtype),
@@ -229,14 +233,14 @@ def recorded_model_name(model: ModelFacts, output: str | os.PathLike[str]) -> st
     return path if path.startswith(".") or Path(path).is_absolute() else f"./{path}"
 
 
-def _load(folder: Path) -> StyleCrafterPipeline:
+def _load(folder: Path, dtype: torch.dtype) -> StyleCrafterPipeline:
     from diffusers.utils import logging as diffusers_logging
 
     from stylecrafter.pipelines.stylized_video import StyleCrafterPipeline
 
     diffusers_logging.disable_progress_bar()
     try:
-        return StyleCrafterPipeline.from_pretrained(str(folder))
+        return StyleCrafterPipeline.from_pretrained(str(folder), torch_dtype=dtype)
     except (OSError, ValueError, KeyError, RuntimeError, AttributeError, TypeError) as error:
         reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
         raise CheckpointError(f"{folder} is not a model that can be loaded: {reason}") from error

@@ -11,9 +11,10 @@ from typing import Any
 
 from pydantic import BaseModel, ConfigDict
 
-from stylecrafter.errors import InvalidInputError, unknown_name
+from stylecrafter.errors import CheckpointError, InvalidInputError, unknown_name
 from stylecrafter.media.images import Picture, read_picture
 from stylecrafter.media.video import check_suffix
+from stylecrafter.pipelines.schedulers import SCHEDULERS
 from stylecrafter.runtime.devices import check_device_name, check_dtype_name
 from stylecrafter.runtime.memory import read_config
 from stylecrafter.runtime.seeding import check_seed
@@ -23,19 +24,6 @@ from stylecrafter.weights.locate import INDEX_NAME, fetch_model
 MAX_STEPS = 1000
 MAX_FRAMES = 10_000
 MAX_SIDE = 16_384
-
-SCHEDULERS: dict[str, tuple[str, dict[str, Any]]] = {
-    "ddim": ("DDIMScheduler", {}),
-    "dpm++": ("DPMSolverMultistepScheduler", {"algorithm_type": "dpmsolver++"}),
-    "dpm++sde": ("DPMSolverMultistepScheduler", {"algorithm_type": "sde-dpmsolver++"}),
-    "euler": ("EulerDiscreteScheduler", {}),
-    "euler-a": ("EulerAncestralDiscreteScheduler", {}),
-    "heun": ("HeunDiscreteScheduler", {}),
-    "unipc": ("UniPCMultistepScheduler", {}),
-    "deis": ("DEISMultistepScheduler", {}),
-    "ddpm": ("DDPMScheduler", {}),
-}
-"""Names for the command line: diffusers class and what is changed in its config."""
 
 
 class StyleInput(BaseModel):
@@ -64,6 +52,8 @@ class GenerationSettings(BaseModel):
     style_scale: float = 1.0
     text_guidance: float | None = None
     style_guidance: float | None = None
+    published_guidance: bool | None = None
+    eta: float | None = None
     scheduler: str | None = None
     device: str = "auto"
     dtype: str = "auto"
@@ -75,6 +65,7 @@ class ModelFacts:
 
     Attributes:
         scheduler: Class name of the one it was saved with.
+        reads_pictures: Whether it has all it takes to read style pictures.
         defaults: Numbers of its `model_index.json`.
     """
 
@@ -82,7 +73,19 @@ class ModelFacts:
     folder: Path
     size_multiple: int
     scheduler: str
+    reads_pictures: bool
     defaults: dict[str, Any]
+
+    def default(self, name: str) -> float:
+        """A number that the model was made for, such as "frames".
+
+        Raises:
+            CheckpointError: The folder does not say.
+        """
+        value = self.defaults.get(f"default_{name}")
+        if not isinstance(value, (int, float)):
+            raise CheckpointError(f"{self.folder}: its {INDEX_NAME} has no number default_{name}.")
+        return value
 
 
 @dataclass(frozen=True)
@@ -98,8 +101,10 @@ class Job:
     fps: float
     steps: int
     scheduler: str
+    eta: float
     text_guidance: float
     style_guidance: float
+    published_guidance: bool
 
 
 def parse_size(text: str) -> tuple[int, int]:
@@ -123,8 +128,19 @@ def look_up_model(name: str | os.PathLike[str]) -> ModelFacts:
     """
     folder = fetch_model(name)
     index = read_config(folder / INDEX_NAME)
-    scheduler = str((index.get("scheduler") or [None, "unknown"])[1])
-    return ModelFacts(os.fspath(name), folder, size_multiple(folder), scheduler, read_defaults(folder))
+
+    def class_of(part: str) -> str | None:
+        entry = index.get(part)
+        return entry[1] if isinstance(entry, list) and len(entry) == 2 else None
+
+    return ModelFacts(
+        name=os.fspath(name),
+        folder=folder,
+        size_multiple=size_multiple(folder),
+        scheduler=class_of("scheduler") or "unknown",
+        reads_pictures=None not in (class_of("image_encoder"), class_of("style_adapter")),
+        defaults=read_defaults(folder),
+    )
 
 
 def check_settings(settings: GenerationSettings) -> None:
@@ -147,6 +163,7 @@ def check_settings(settings: GenerationSettings) -> None:
         ("style scale", s.style_scale),
         ("text guidance", s.text_guidance),
         ("style guidance", s.style_guidance),
+        ("eta", s.eta),
     ):
         if value is not None and not (math.isfinite(value) and abs(value) <= 1000):
             raise InvalidInputError(f"{name} must be a number between -1000 and 1000, not {value}.")
@@ -175,12 +192,20 @@ def prepare(settings: GenerationSettings, suffix: str, model: ModelFacts | None 
     check_settings(settings)
     pictures = tuple(read_picture(style.path) for style in settings.styles)
     facts = model or look_up_model(settings.model)
-    default = facts.defaults
-    frames = settings.frames or (1 if suffix == ".png" else int(default["num_frames"]))
+    if pictures and not facts.reads_pictures:
+        raise CheckpointError(
+            f"model {facts.name!r} cannot read style pictures: it has no image encoder or no style adapter "
+            "(convert it with its OpenCLIP checkpoint and its adapter)."
+        )
+    frames = settings.frames or (1 if suffix == ".png" else int(facts.default("frames")))
     check_suffix(f"output{suffix}", frames)
-    width, height = settings.size or (int(default["width"]), int(default["height"]))
+    width, height = settings.size or (int(facts.default("width")), int(facts.default("height")))
     check_size(width, height, facts.size_multiple)
-    text, style = settings.text_guidance, settings.style_guidance
+
+    def number(asked: float | None, name: str) -> float:
+        return float(facts.default(name)) if asked is None else asked
+
+    published = settings.published_guidance
     return Job(
         settings,
         facts,
@@ -188,9 +213,11 @@ def prepare(settings: GenerationSettings, suffix: str, model: ModelFacts | None 
         frames,
         width,
         height,
-        fps=settings.fps or float(default["fps"]),
+        fps=number(settings.fps, "fps"),
+        steps=settings.steps or int(facts.default("steps")),
         scheduler=settings.scheduler or facts.scheduler,
-        steps=settings.steps or int(default["num_inference_steps"]),
-        text_guidance=float(default["text_guidance_scale"]) if text is None else text,
-        style_guidance=float(default["style_guidance_scale"]) if style is None else style,
+        eta=number(settings.eta, "eta"),
+        text_guidance=number(settings.text_guidance, "text_guidance"),
+        style_guidance=number(settings.style_guidance, "style_guidance"),
+        published_guidance=bool(facts.default("published_guidance")) if published is None else published,
     )

@@ -55,8 +55,10 @@ class GenerationRecord(BaseModel):
     fps: float
     steps: int
     scheduler: str
+    eta: float
     text_guidance: float
     style_guidance: float
+    published_guidance: bool
     style_scale: float
     device: str
     dtype: str

@@ -19,9 +19,11 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 
 # Measured peaks, rounded up, in numbers held at once: by the UNet per latent position and base channel, by
-# the decoder per pixel and base channel (one frame is decoded at a time).
+# the decoder per pixel and base channel.
 _UNET_FACTOR = 260
 _DECODER_FACTOR = 10
+# How the pipeline works by default: two of its passes side by side, eight frames decoded at once.
+_PASSES, _DECODED_FRAMES = 2, 8
 # Python, torch and the libraries themselves.
 _PROCESS_BYTES = 700 * 2**20
 # An estimate this many times over what is free is no matter of rounding.
@@ -57,8 +59,9 @@ def estimate_memory(
     vae_channels = vae.get("block_out_channels") or [128] * 4
     factor = 2 ** (len(vae_channels) - 1)
     positions = frames * math.ceil(width / factor) * math.ceil(height / factor)
-    unet_bytes = positions * unet_channels * _UNET_FACTOR * itemsize
-    decoder_bytes = width * height * vae_channels[0] * _DECODER_FACTOR * itemsize
+    unet_bytes = _PASSES * positions * unet_channels * _UNET_FACTOR * itemsize
+    decoded = min(frames, _DECODED_FRAMES) * width * height
+    decoder_bytes = decoded * vae_channels[0] * _DECODER_FACTOR * itemsize
     pixels = frames * width * height * 3 * 5  # the clip as float and as bytes
     weights = sum(count_parameters(file) for file in sorted(root.rglob("*.safetensors"))) * itemsize
     return MemoryEstimate(weights, max(unet_bytes, decoder_bytes) + pixels)

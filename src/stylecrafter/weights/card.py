@@ -41,7 +41,8 @@ class ModelCard:
     def clip(self) -> str:
         """What it makes where nothing else is asked for."""
         d = self.defaults
-        return f"{d.get('num_frames', '?')} frames of {d.get('width', '?')}x{d.get('height', '?')}"
+        frames, width, height = (d.get(f"default_{name}", "?") for name in ("frames", "width", "height"))
+        return f"{frames} frames of {width}x{height}"
 
 
 def read_card(folder: str | os.PathLike[str], name: str = "") -> ModelCard:
