@@ -39,9 +39,9 @@ class StylizedPipelineBase(DiffusionPipeline):
         image_tokens_half: Round image tokens to float16, as the published code does.
         default_steps: Sampling steps where a call names none; likewise all other defaults.
         default_eta: Noise added by DDIM, from 0 (none) to 1.
-        default_text_guidance: Scale of the prompt.
-        default_style_guidance: Scale of the style.
-        default_published_guidance: Whether the scales are those of the published sampler, see
+        default_text_guidance: Scale of the prompt in equation 2; 16 is what the published sampler calls 15.
+        default_style_guidance: Scale of the style in equation 2; 8.5 is what the published sampler calls 7.5.
+        default_published_guidance: True reads scales as the published sampler does, see
             `guidance.published_scales`.
         default_frames: Frames of a clip.
         default_height: Height in pixels.
@@ -71,9 +71,9 @@ class StylizedPipelineBase(DiffusionPipeline):
         image_tokens_half: bool = False,
         default_steps: int = 50,
         default_eta: float = 1.0,
-        default_text_guidance: float = 15.0,
-        default_style_guidance: float = 7.5,
-        default_published_guidance: bool = True,
+        default_text_guidance: float = 16.0,
+        default_style_guidance: float = 8.5,
+        default_published_guidance: bool = False,
         default_frames: int = 16,
         default_height: int = 320,
         default_width: int = 512,

@@ -79,7 +79,7 @@ class SamplingPipeline(StylizedPipelineBase):
         guidance = self._guidance(request)
         frames, height, width = self._sizes(request)
         steps = self._steps(request)
-        eta = _finite("eta", _or(request.eta, self.config.default_eta))
+        eta = _fraction("eta", _or(request.eta, self.config.default_eta))
         style_scale = _finite("style_scale", request.style_scale)
         copies = _at_least_one("the number of samples per prompt", request.samples_per_prompt)
 
@@ -207,9 +207,7 @@ class SamplingPipeline(StylizedPipelineBase):
         )
         if _or(request.published_guidance, self.config.default_published_guidance):
             text, style = published_scales(text, style)
-        amount = _finite("guidance_rescale", request.guidance_rescale)
-        if not 0.0 <= amount <= 1.0:
-            raise InvalidInputError(f"guidance_rescale must lie between 0 and 1, not {amount}")
+        amount = _fraction("guidance_rescale", request.guidance_rescale)
         return _Guidance(text, style, amount, request.sequential_guidance)
 
     def _sizes(self, request: Request) -> tuple[int, int, int]:
@@ -292,6 +290,12 @@ def _three_axes(name: str, tensor: Tensor) -> Tensor:
 def _finite(name: str, value: float) -> float:
     if not math.isfinite(value):
         raise InvalidInputError(f"{name} must be a finite number, got {value}")
+    return float(value)
+
+
+def _fraction(name: str, value: float) -> float:
+    if not 0.0 <= value <= 1.0:
+        raise InvalidInputError(f"{name} must lie between 0 and 1, not {value}")
     return float(value)
 
 

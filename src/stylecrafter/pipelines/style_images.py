@@ -16,7 +16,7 @@ from stylecrafter.errors import InvalidInputError
 
 def crop_square(picture: Image.Image, size: int) -> Tensor:
     """Shorter side to `size` (bilinear), square from the centre: (3, size, size) in [-1, 1]."""
-    picture = picture.convert("RGB")
+    picture = _cut_strip(picture.convert("RGB"))
     width, height = picture.size
     if min(width, height) != size:
         # The longer side is cut to whole pixels, not rounded.
@@ -26,6 +26,17 @@ def crop_square(picture: Image.Image, size: int) -> Tensor:
     left, top = (round((side - size) / 2) for side in picture.size)
     pixels = np.asarray(picture.crop((left, top, left + size, top + size)), np.float32)
     return torch.from_numpy(pixels / 255 * 2 - 1).permute(2, 0, 1)
+
+
+def _cut_strip(picture: Image.Image, longest: int = 64) -> Image.Image:
+    """The middle of a picture that is more than `longest` times as long as wide: only its centre will be seen, and
+    bringing the short side to size would take gigabytes for the rest."""
+    width, height = picture.size
+    limit = longest * min(width, height)
+    if max(width, height) <= limit:
+        return picture
+    left, top = max(0, (width - limit) // 2), max(0, (height - limit) // 2)
+    return picture.crop((left, top, left + min(width, limit), top + min(height, limit)))
 
 
 def normalise_for_clip(pictures: Tensor) -> Tensor:
