@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import numpy as np
 import pytest
 import torch
 from PIL import Image
@@ -70,7 +71,9 @@ def test_tokens_at_full_size() -> None:
     comparison.add("tokens_300x200", wide[:, ::8], wanted["tokens_300x200"])
     comparison.add("tokens_300x200_cls", wide[:, 0], wanted["tokens_300x200_cls"])
     comparison.check()
-    # Rounding to float16 may fall on the other side of a tie: one unit in the last place.
+    # Rounding to float16 may fall on the other side of a tie, one unit in the last place; where values are
+    # close to zero that unit is smaller than the error of float32.
     official, ours = wanted["tokens_official_half"], square[:, ::8].half()
     assert official.dtype == torch.float16
-    assert (official.view(torch.int16).int() - ours.view(torch.int16).int()).abs().max() <= 1
+    unit = torch.from_numpy(np.spacing(official.abs().numpy())).float()
+    assert ((official.float() - ours.float()).abs() <= unit + 1e-5 * official.float().std()).all()
