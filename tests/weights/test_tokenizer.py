@@ -70,3 +70,17 @@ def test_saving_changes_nothing(whole: CLIPTokenizer, compact: CLIPTokenizer, tm
         for text in ("a photo of a cat", "", "zebra, zebra"):
             assert padded(loaded, text) == padded(tokenizer, text)
         assert loaded.model_max_length == tokenizer.model_max_length == 77
+
+
+def test_exclamation_marks_are_not_padding(whole: CLIPTokenizer, tmp_path) -> None:
+    """Token 0, the padding, is "!" inside a word; at its end it is 256, and "!!" is 748."""
+    whole.save_pretrained(tmp_path)
+    for tokenizer in (whole, CLIPTokenizer.from_pretrained(tmp_path)):
+        assert tokenizer("hello world!").input_ids == [49406, 3306, 1002, 256, 49407]
+        assert tokenizer("wow!! ! a").input_ids == [49406, 2781, 748, 256, 320, 49407]
+
+
+def test_marks_in_a_text_are_only_text(whole: CLIPTokenizer, compact: CLIPTokenizer) -> None:
+    for tokenizer in (whole, compact):
+        ids = tokenizer("a <|endoftext|> b <|startoftext|> c").input_ids
+        assert ids.count(tokenizer.eos_token_id) == ids.count(tokenizer.bos_token_id) == 1
