@@ -18,7 +18,19 @@ GENERATION = {
 FLAGS = {
     "generate": {"--style", "--output", "-o", *GENERATION},
     "batch": {"--output", "-o", "--resume", "--format", "--limit", *GENERATION},
-    "convert": {"--videocrafter", "--adapter", "--temporal", "--openclip", "--output", "-o"},
+    "convert": {
+        "--videocrafter",
+        "--adapter",
+        "--temporal",
+        "--openclip",
+        "--output",
+        "-o",
+        "--attention-head-dim",
+        "--num-frames",
+        "--adapter-num-heads",
+        "--clip-text-num-heads",
+        "--clip-vision-num-heads",
+    },  # fmt: skip
     "models": set(),
     "doctor": set(),
     "inspect": {"--replay", "--style", "--model", "--device", "--json"},

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -51,7 +52,7 @@ def test_wrong_sizes(text: str) -> None:
         ({"scheduler": "dpm"}, r"Did you mean 'd.*'\? Known: .*ddim"),
         ({"device": "gpu"}, "unknown device"),
         ({"dtype": "int8"}, "unknown dtype"),
-        ({"styles": (StyleInput(path="a", weight=-1.0),)}, "weight of a"),
+        ({"styles": (StyleInput(path=Path("a"), weight=-1.0),)}, "weight of a"),
     ],
 )
 def test_wrong_values_are_named(changes: dict[str, Any], says: str) -> None:

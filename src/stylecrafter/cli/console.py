@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 import logging
 import os
@@ -110,20 +111,21 @@ def quiet_libraries() -> None:
         ("HF_HUB_DISABLE_PROGRESS_BARS", "0" if sys.stderr.isatty() else "1"),
     ):
         os.environ.setdefault(variable, value)
-    handler = logging.StreamHandler()
-    handler.setFormatter(_OneLine())
-    logger = logging.getLogger("stylecrafter")
-    logger.handlers[:] = [handler]
-    logger.propagate = False
+    logging.getLogger("stylecrafter").handlers[:] = [_Sayer()]
 
 
-class _OneLine(logging.Formatter):
-    def format(self, record: logging.LogRecord) -> str:
-        return f"{record.levelname.lower()}: {' '.join(record.getMessage().split())}"
+class _Sayer(logging.Handler):
+    """Our warnings in the same form as everything else."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        say(f"{record.levelname.lower()}: {record.getMessage()}")
 
 
-def end_politely_on_terminate() -> None:
-    """Let a terminated process remove its temporary files, as an interrupted one does."""
+def prepare_process() -> None:
+    """Let a terminated process remove its temporary files as an interrupted one does, and any text be shown."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="replace")  # a name may hold what the terminal cannot show
 
     def stop(number: int, frame: FrameType | None) -> NoReturn:
         raise SystemExit(128 + number)

@@ -8,7 +8,7 @@ import typer
 
 from stylecrafter import __version__
 from stylecrafter.cli.batch import batch
-from stylecrafter.cli.console import CommandGroup, end_politely_on_terminate, quiet_libraries, show
+from stylecrafter.cli.console import CommandGroup, prepare_process, quiet_libraries, show
 from stylecrafter.cli.convert import convert
 from stylecrafter.cli.doctor import doctor
 from stylecrafter.cli.generate import generate
@@ -44,5 +44,5 @@ def configure(
 
 def main() -> None:
     """Entry point of the console script."""
-    end_politely_on_terminate()
+    prepare_process()
     app(prog_name="stylecrafter")

@@ -47,10 +47,17 @@ AsJson = Annotated[bool, typer.Option("--json", help="Print one json object inst
 
 def make_settings(*, styles: list[Path], size: str | None, **values: Any) -> GenerationSettings:
     """Options as the library takes them."""
+    from pydantic import ValidationError
+
+    from stylecrafter.errors import InvalidInputError
     from stylecrafter.generation.settings import GenerationSettings, StyleInput, parse_size
 
-    return GenerationSettings(
-        styles=tuple(StyleInput(path=str(path)) for path in styles),
-        size=None if size is None else parse_size(size),
-        **values,
-    )
+    try:
+        return GenerationSettings(
+            styles=tuple(StyleInput(path=path) for path in styles),
+            size=None if size is None else parse_size(size),
+            **values,
+        )
+    except ValidationError as error:
+        problem = error.errors()[0]
+        raise InvalidInputError(f"{'.'.join(map(str, problem['loc']))}: {problem['msg']}.") from error

@@ -156,7 +156,7 @@ class _Work:
         settings = self.template.model_copy(
             update={
                 "prompt": entry.prompt,
-                "styles": tuple(StyleInput(path=path) for path in entry.styles),
+                "styles": tuple(StyleInput(path=Path(path)) for path in entry.styles),
                 "seed": (self.seed + entry.index) % (MAX_SEED + 1),
             }
         )

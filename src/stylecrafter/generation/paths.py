@@ -9,6 +9,15 @@ from pathlib import Path, PurePosixPath
 
 def portable_path(path: str | os.PathLike[str], output: str | os.PathLike[str]) -> str:
     """`path` as seen from the folder of `output`, with forward slashes; absolute on another drive."""
+    return readable(_relative(path, output))
+
+
+def readable(name: str) -> str:
+    """A file name as valid text: names may hold bytes that no text has, settings may not."""
+    return name.encode("utf-8", "replace").decode()
+
+
+def _relative(path: str | os.PathLike[str], output: str | os.PathLike[str]) -> str:
     target = Path(path).expanduser().resolve()
     try:
         return Path(os.path.relpath(target, Path(output).resolve().parent)).as_posix()

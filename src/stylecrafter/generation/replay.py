@@ -71,7 +71,7 @@ def replay(
     settings = GenerationSettings(
         prompt=record.prompt,
         styles=tuple(
-            StyleInput(path=str(path), weight=style.weight)
+            StyleInput(path=path, weight=style.weight)
             for path, style in zip(paths, record.styles, strict=True)
         ),
         model=name,

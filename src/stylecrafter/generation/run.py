@@ -15,7 +15,7 @@ from PIL import Image
 
 from stylecrafter import __version__
 from stylecrafter.errors import CheckpointError
-from stylecrafter.generation.paths import portable_path
+from stylecrafter.generation.paths import portable_path, readable
 from stylecrafter.generation.settings import (
     GenerationSettings,
     Job,
@@ -148,7 +148,7 @@ class Engine:
         s = job.settings
         styles = [
             StyleReference(
-                name=picture.name,
+                name=readable(picture.name),
                 sha256=picture.sha256,
                 weight=style.weight,
                 path=portable_path(style.path, output),

@@ -31,7 +31,7 @@ class StyleInput(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    path: str
+    path: Path
     weight: float = 1.0
 
 

@@ -1,0 +1,259 @@
+from __future__ import annotations
+
+import hashlib
+import json
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from stylecrafter.media.metadata import read_metadata, read_record
+from stylecrafter.media.video import read_frames
+from tests.cli.support import assert_one_line_error, command, environment, invoke
+from tests.tiny import tiny_picture
+
+
+@pytest.fixture
+def entries(tmp_path: Path) -> Path:
+    """Four clips; their pictures lie beside the file."""
+    (tmp_path / "pics").mkdir()
+    for i in range(2):
+        tiny_picture(i).save(tmp_path / "pics" / f"{i}.png")
+    return write(
+        tmp_path / "list.json",
+        [
+            {"prompt": "a red fox", "style_path": "pics/0.png"},
+            {"prompt": "a boat on a lake", "style_path": ["pics/0.png", "pics/1.png"]},
+            {"prompt": "a fox running", "style_path": "pics/1.png"},
+            {"prompt": "a red fox", "style_path": "pics/0.png"},
+        ],
+    )
+
+
+def write(path: Path, content: Any) -> Path:
+    path.write_text(json.dumps(content))
+    return path
+
+
+def batch(model: Path, file: Path, folder: Path, *more: object):  # type: ignore[no-untyped-def]
+    return invoke("batch", file, "-o", folder, "--model", model, *more)
+
+
+def outputs(folder: Path, suffix: str = ".mp4") -> dict[str, str]:
+    return {
+        path.name: hashlib.sha256(path.read_bytes()).hexdigest() for path in sorted(folder.glob(f"*{suffix}"))
+    }
+
+
+def lines(folder: Path) -> list[dict[str, Any]]:
+    return [json.loads(line) for line in (folder / "results.jsonl").read_text().splitlines()]
+
+
+def test_one_output_per_entry(model: Path, entries: Path, tmp_path: Path) -> None:
+    result = batch(model, entries, tmp_path / "out", "--seed", 10)
+    assert result.exit_code == 0, result.stderr
+    assert result.stdout.splitlines()[-1] == "4 made, 0 finished before, 0 failed"
+    names = ["0000_a-red-fox_0", "0001_a-boat-on-a-lake_0", "0002_a-fox-running_1", "0003_a-red-fox_0"]
+    assert list(outputs(tmp_path / "out")) == [f"{name}.mp4" for name in names]
+    found = lines(tmp_path / "out")
+    assert [line["name"] for line in found] == names
+    for i, line in enumerate(found):
+        file = tmp_path / "out" / line["file"]
+        record = read_record(file)
+        assert record.seed == 10 + i
+        assert line["record"] == record.model_dump()
+        assert line["sha256"] == outputs(tmp_path / "out")[file.name]
+        assert len(read_frames(file)[0]) == 3
+    assert [len(read_record(tmp_path / "out" / f"{name}.mp4").styles) for name in names] == [1, 2, 1, 1]
+
+
+def test_an_entry_is_what_generate_makes(model: Path, entries: Path, tmp_path: Path) -> None:
+    batch(model, entries, tmp_path / "out", "--seed", 10, "--limit", 1)
+    style = tmp_path / "pics" / "0.png"
+    alone = tmp_path / "out" / "alone.mp4"
+    result = invoke("generate", "a red fox", "--style", style, "-o", alone, "--model", model, "--seed", 10)
+    assert result.exit_code == 0
+    assert alone.read_bytes() == (tmp_path / "out" / "0000_a-red-fox_0.mp4").read_bytes()
+
+
+def test_pictures_and_json(model: Path, entries: Path, tmp_path: Path) -> None:
+    result = batch(model, entries, tmp_path / "out", "--format", "png", "--limit", 2, "--json")
+    assert result.exit_code == 0, result.stderr
+    answer = json.loads(result.stdout)
+    assert len(answer["done"]) == 2 and answer["failed"] == {}
+    assert all(
+        len(read_frames(tmp_path / "out" / name)[0]) == 1 for name in outputs(tmp_path / "out", ".png")
+    )
+
+
+def test_resumed_is_as_if_it_ran_through(model: Path, entries: Path, tmp_path: Path) -> None:
+    folder, whole = tmp_path / "out", tmp_path / "whole"
+    assert batch(model, entries, folder, "--limit", 2).exit_code == 0
+    before = outputs(folder)
+    times = {path.name: path.stat().st_mtime_ns for path in folder.glob("*.mp4")}
+    result = batch(model, entries, folder, "--resume")
+    assert result.exit_code == 0
+    assert result.stdout.splitlines()[-1] == "2 made, 2 finished before, 0 failed"
+    assert {name: path.stat().st_mtime_ns for name in times if (path := folder / name)} == times
+    assert before.items() <= outputs(folder).items()
+    seed = json.loads((folder / "batch.json").read_text())["seed"]
+    assert batch(model, entries, whole, "--seed", seed).exit_code == 0
+    assert outputs(whole) == outputs(folder)
+    assert [line["index"] for line in lines(folder)] == [0, 1, 2, 3]
+
+
+def test_failed_entries_do_not_stop_the_others(model: Path, entries: Path, tmp_path: Path) -> None:
+    (tmp_path / "pics" / "1.png").write_text("no picture")
+    result = batch(model, entries, tmp_path / "out")
+    assert result.exit_code == 2
+    assert result.stdout.splitlines()[-1] == "2 made, 0 finished before, 2 failed"
+    errors = result.stderr.splitlines()
+    assert len(errors) == 2 and all(line.startswith("error: 000") and "1.png" in line for line in errors)
+    assert [line["status"] for line in lines(tmp_path / "out")] == ["done", "failed", "failed", "done"]
+    tiny_picture(1).save(tmp_path / "pics" / "1.png")
+    again = batch(model, entries, tmp_path / "out", "--resume")
+    assert again.exit_code == 0
+    assert again.stdout.splitlines()[-1] == "2 made, 2 finished before, 0 failed"
+    assert [line["status"] for line in lines(tmp_path / "out")] == ["done"] * 4
+
+
+def test_what_is_not_as_asked_is_made_again(model: Path, entries: Path, tmp_path: Path) -> None:
+    folder = tmp_path / "out"
+    assert batch(model, entries, folder, "--seed", 1).exit_code == 0
+    whole = outputs(folder)
+    first, second, third, fourth = (folder / name for name in whole)
+    first.write_bytes(first.read_bytes()[:-700])  # damaged on the disk
+    second.unlink()
+    third.write_bytes(fourth.read_bytes())  # another clip under its name
+    result = batch(model, entries, folder, "--resume", "--seed", 1)
+    assert result.stdout.splitlines()[-1] == "3 made, 1 finished before, 0 failed"
+    assert outputs(folder) == whole
+
+
+def test_lines_of_a_killed_process_are_mended(model: Path, entries: Path, tmp_path: Path) -> None:
+    folder = tmp_path / "out"
+    assert batch(model, entries, folder).exit_code == 0
+    results = folder / "results.jsonl"
+    kept = results.read_text().splitlines(keepends=True)
+    results.write_text("".join(kept[:2]) + kept[2][:40])
+    (folder / ".0003_a-red-fox_0.mp4.01234567.part").write_bytes(b"half")
+    result = batch(model, entries, folder, "--resume")
+    assert result.stdout.splitlines()[-1] == "0 made, 4 finished before, 0 failed"
+    assert [line["index"] for line in lines(folder)] == [0, 1, 2, 3]
+    assert not list(folder.glob(".*"))
+
+
+def test_resume_without_settings_inside(model: Path, entries: Path, tmp_path: Path) -> None:
+    folder = tmp_path / "out"
+    assert batch(model, entries, folder, "--no-metadata", "--limit", 3).exit_code == 0
+    assert all(read_metadata(folder / name) is None for name in outputs(folder))
+    result = batch(model, entries, folder, "--no-metadata", "--resume")
+    assert result.stdout.splitlines()[-1] == "1 made, 3 finished before, 0 failed"
+
+
+def test_folders_that_are_refused(model: Path, entries: Path, tmp_path: Path) -> None:
+    folder = tmp_path / "out"
+    folder.mkdir()
+    (folder / "mine.txt").write_text("precious")
+    assert_one_line_error(batch(model, entries, folder), "is not empty", "--resume")
+    assert_one_line_error(batch(model, entries, folder, "--resume"), "no batch was started there")
+    assert [path.name for path in folder.iterdir()] == ["mine.txt"]
+    assert_one_line_error(batch(model, entries, entries), "is a file")
+
+
+@pytest.mark.parametrize(
+    ("more", "says"),
+    [
+        (["--steps", 4], "steps None, not 4"),
+        (["--seed", 4], "seed 3, not 4"),
+        (["--format", "gif"], "format '.mp4', not '.gif'"),
+        (["--negative", "blurry"], "negative prompt"),
+    ],
+)
+def test_resume_with_other_settings(
+    model: Path, entries: Path, tmp_path: Path, more: list[object], says: str
+) -> None:
+    folder = tmp_path / "out"
+    assert batch(model, entries, folder, "--limit", 1, "--seed", 3).exit_code == 0
+    before = outputs(folder)
+    assert_one_line_error(batch(model, entries, folder, "--resume", *more), says)
+    assert outputs(folder) == before
+
+
+@pytest.mark.parametrize(
+    ("more", "says"),
+    [
+        (["--format", "avi"], "Known: .gif"),
+        (["--format", "png", "--frames", 2], "one picture"),
+        (["--limit", 0], "limit"),
+        (["--size", "25x25"], "Nearest"),
+        (["--model", "nowhere"], "unknown model"),
+        (["--scheduler", "magic"], "unknown scheduler"),
+    ],
+)
+def test_bad_settings_stop_before_anything_is_made(
+    model: Path, entries: Path, tmp_path: Path, more: list[object], says: str
+) -> None:
+    assert_one_line_error(batch(model, entries, tmp_path / "out", *more), says)
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_wrong_file(model: Path, tmp_path: Path) -> None:
+    assert_one_line_error(batch(model, tmp_path / "no.json", tmp_path / "out"), "cannot be read")
+    assert_one_line_error(batch(model, write(tmp_path / "a.json", {}), tmp_path / "out"), "must hold a list")
+    assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="there is no SIGKILL there")
+def test_killed_and_resumed(model: Path, tmp_path: Path) -> None:
+    """SIGKILL in the middle: no half file, nothing lost, nothing done twice."""
+    tiny_picture().save(tmp_path / "s.png")
+    file = write(tmp_path / "a.json", [{"prompt": f"a fox {i}", "style_path": "s.png"} for i in range(12)])
+    folder = tmp_path / "out"
+    arguments = ("batch", file, "-o", folder, "--model", model, "--seed", 7, "--steps", 10)
+    for wanted in (2, 5):
+        process = subprocess.Popen(
+            command(*arguments, "--resume"), env=environment(), stdout=subprocess.PIPE, stderr=subprocess.PIPE
+        )
+        deadline = time.monotonic() + 240
+        while len(list(folder.glob("*.mp4"))) < wanted and process.poll() is None:
+            assert time.monotonic() < deadline
+            time.sleep(0.01)
+        process.kill()
+        process.communicate()
+        made = outputs(folder)
+        assert wanted <= len(made) < 12
+        for name in made:
+            assert len(read_frames(folder / name)[0]) == 3
+            assert read_record(folder / name).seed == 7 + int(name[:4])
+
+    times = {name: (folder / name).stat().st_mtime_ns for name in made}
+    result = invoke(*arguments, "--resume")
+    assert result.exit_code == 0, result.stderr
+    assert f"{12 - len(made)} made, {len(made)} finished before, 0 failed" in result.stdout
+    assert {name: (folder / name).stat().st_mtime_ns for name in times} == times
+    assert [line["index"] for line in lines(folder)] == list(range(12))
+    assert sorted(path.name for path in folder.iterdir()) == sorted(
+        [*outputs(folder), "batch.json", "results.jsonl"]
+    )
+    assert len(outputs(folder)) == 12
+    assert {line["file"]: line["sha256"] for line in lines(folder)} == outputs(folder)
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="folders are not locked there")
+def test_two_at_once_are_kept_apart(model: Path, entries: Path, tmp_path: Path) -> None:
+    import fcntl
+    import os
+
+    folder = tmp_path / "out"
+    folder.mkdir()
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX)
+        assert_one_line_error(batch(model, entries, folder), "another batch is at work")
+    finally:
+        os.close(descriptor)
+    assert batch(model, entries, folder, "--limit", 1).exit_code == 0
