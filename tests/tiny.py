@@ -116,7 +116,7 @@ def tiny_components(seed: int = 0, prediction_type: str = "epsilon") -> dict[str
 
 
 def tiny_pipeline(seed: int = 0, prediction_type: str = "epsilon", **numbers: Any) -> StyleCrafterPipeline:
-    """A pipeline of a few ten thousand weights; `numbers` replace those of `DEFAULTS`."""
+    """A pipeline of less than 150,000 weights; `numbers` replace those of `DEFAULTS`."""
     pipe = StyleCrafterPipeline(**tiny_components(seed, prediction_type), **{**DEFAULTS, **numbers})
     pipe.set_progress_bar_config(disable=True)
     return pipe

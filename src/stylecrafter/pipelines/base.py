@@ -56,7 +56,13 @@ class StylizedPipelineBase(DiffusionPipeline):
     model_cpu_offload_seq = "text_encoder->image_encoder->unet->vae"
     _exclude_from_cpu_offload = ["style_adapter"]
     _optional_components = ["image_encoder", "style_adapter"]
-    _callback_tensor_inputs = ["latents", "text_embeds", "negative_text_embeds", "style_tokens", "style_scales"]
+    _callback_tensor_inputs = [
+        "latents",
+        "text_embeds",
+        "negative_text_embeds",
+        "style_tokens",
+        "style_scales",
+    ]
 
     def __init__(
         self,
@@ -150,9 +156,11 @@ class StylizedPipelineBase(DiffusionPipeline):
         """Text embeddings (b, l, d) of prompts; what is too long is cut off and logged as a warning.
 
         Raises:
-            InvalidInputError: Something other than texts.
+            InvalidInputError: No texts, or something else among them.
         """
-        texts = [prompts] if isinstance(prompts, str) else list(prompts)
+        texts: list[Any] = list(prompts) if isinstance(prompts, (list, tuple)) else [prompts]
+        if not texts:
+            raise InvalidInputError("the list of prompts is empty")
         for text in texts:
             if not isinstance(text, str):
                 raise InvalidInputError(f"a prompt is a text, got {type(text).__name__}: {text!r}")
@@ -180,7 +188,7 @@ class StylizedPipelineBase(DiffusionPipeline):
                 "this pipeline has no image encoder, so it cannot read style pictures; give style_tokens, or "
                 "convert the model with its OpenCLIP checkpoint"
             )
-        several = list(pictures) if isinstance(pictures, (list, tuple)) else [pictures]
+        several: list[Any] = list(pictures) if isinstance(pictures, (list, tuple)) else [pictures]
         if not several:
             raise InvalidInputError("no style pictures were given")
         size = self.image_encoder.config.image_size

@@ -48,7 +48,9 @@ def check_groups(groups: Sequence[Any]) -> list[list[PictureLike]]:
     for i, group in enumerate(groups):
         if not _is_list(group) or len(group) == 0:
             found = "an empty list" if _is_list(group) else type(group).__name__
-            raise InvalidInputError(f"style pictures {i}: need a list of pictures for every prompt, got {found}")
+            raise InvalidInputError(
+                f"style pictures {i}: need a list of pictures for every prompt, got {found}"
+            )
     return [list(group) for group in groups]
 
 
@@ -65,7 +67,11 @@ def weights_per_sample(
     nested = any(isinstance(entry, Sequence) for entry in weights)
     if nested and not all(isinstance(entry, Sequence) for entry in weights):
         raise InvalidInputError(f"style weights must be numbers or lists of numbers, got {weights}")
-    rows = [list(row) for row in cast(Any, weights)] if nested else [list(weights)] * max(len(groups), 1)
+    rows: list[list[float]] = (
+        [list(row) for row in cast(Any, weights)]
+        if nested
+        else [list(cast(Any, weights))] * max(len(groups), 1)
+    )
     if [len(row) for row in rows] != [len(group) for group in groups]:
         raise InvalidInputError(
             f"need one style weight per picture: {[len(group) for group in groups]} pictures, "

@@ -49,6 +49,7 @@ class Request:
     text_embeds: Tensor | None = None
     negative_text_embeds: Tensor | None = None
     sequential_guidance: bool = False
+    decode_chunk_size: int | None = None
     callback_on_step_end: Callback | None = None
     callback_on_step_end_tensor_inputs: Sequence[str] = ("latents",)
 
@@ -82,6 +83,8 @@ class SamplingPipeline(StylizedPipelineBase):
         eta = _fraction("eta", _or(request.eta, self.config.default_eta))
         style_scale = _finite("style_scale", request.style_scale)
         copies = _at_least_one("the number of samples per prompt", request.samples_per_prompt)
+        if request.decode_chunk_size is not None:
+            _at_least_one("decode_chunk_size", request.decode_chunk_size)
 
         # 2. Text
         text, negative = self._encode_prompts(request)
@@ -121,13 +124,17 @@ class SamplingPipeline(StylizedPipelineBase):
                 if self._interrupt:
                     continue
                 model_input = self.scheduler.scale_model_input(tensors["latents"], t)
-                factors = _style_factors(tensors["style_scales"], style_scale * step_weights[i], frame_weights)
+                factors = _style_factors(
+                    tensors["style_scales"], style_scale * step_weights[i], frame_weights
+                )
                 noise = self._guided_noise(model_input, t, tensors, factors, guidance)
                 step = self.scheduler.step(noise, t, tensors["latents"], **extra, return_dict=False)
                 tensors["latents"] = step[0]
                 if request.callback_on_step_end is not None:
                     names = request.callback_on_step_end_tensor_inputs
-                    changed = request.callback_on_step_end(self, i, t, {name: tensors[name] for name in names})
+                    changed = request.callback_on_step_end(
+                        self, i, t, {name: tensors[name] for name in names}
+                    )
                     tensors.update(changed or {})
                 bar.update()
         return tensors["latents"]
@@ -161,17 +168,14 @@ class SamplingPipeline(StylizedPipelineBase):
 
     def _encode_prompts(self, request: Request) -> tuple[Tensor, Tensor]:
         """Embeddings of the prompts and of the negative ones, both (b, l, d)."""
-        if (request.prompt is None) == (request.text_embeds is None):
-            raise InvalidInputError("give either a prompt or text_embeds")
         device = self._execution_device
-        if request.text_embeds is not None:
+        if request.prompt is not None and request.text_embeds is None:
+            text = self.encode_text(request.prompt)
+        elif request.prompt is None and request.text_embeds is not None:
             text = _three_axes("text_embeds", request.text_embeds).to(device)
         else:
-            assert request.prompt is not None
-            text = self.encode_text(request.prompt)
+            raise InvalidInputError("give either a prompt or text_embeds")
         b = text.shape[0]
-        if b == 0:
-            raise InvalidInputError("the list of prompts is empty")
         if request.negative_text_embeds is not None:
             if request.negative_prompt is not None:
                 raise InvalidInputError("give either a negative prompt or negative_text_embeds")
@@ -184,7 +188,9 @@ class SamplingPipeline(StylizedPipelineBase):
         """Style tokens (b, q, d), or None where there is no style."""
         if request.style_tokens is not None:
             if request.style_images is not None or request.style_weights is not None:
-                raise InvalidInputError("give either style pictures or style_tokens (weights go with pictures)")
+                raise InvalidInputError(
+                    "give either style pictures or style_tokens (weights go with pictures)"
+                )
             self._need_adapter()
             tokens = _three_axes("style_tokens", request.style_tokens).to(self._execution_device)
             return _per_sample("style tokens", tokens, samples)

@@ -105,4 +105,3 @@ def preprocess_style_images(pictures: Sequence[Image.Image], reference_size: int
         raise InvalidInputError("need at least one style picture, got none")
     squares = torch.stack([crop_square(picture, reference_size) for picture in pictures])
     return normalise_for_clip((resize_with_blur(squares, image_size) + 1) / 2)
-

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -71,7 +72,9 @@ class StyleCrafterImagePipeline(SamplingPipeline):
         check_output_type(output_type)
         if latents is not None:
             if latents.ndim != 4:
-                raise InvalidInputError(f"latents must be (samples, channels, h, w), got {tuple(latents.shape)}")
+                raise InvalidInputError(
+                    f"latents must be (samples, channels, h, w), got {tuple(latents.shape)}"
+                )
             latents = latents[:, :, None]
         request = Request(
             prompt=prompt,
@@ -97,11 +100,12 @@ class StyleCrafterImagePipeline(SamplingPipeline):
             text_embeds=text_embeds,
             negative_text_embeds=negative_text_embeds,
             sequential_guidance=sequential_guidance,
+            decode_chunk_size=decode_chunk_size,
             callback_on_step_end=callback_on_step_end,
             callback_on_step_end_tensor_inputs=callback_on_step_end_tensor_inputs,
         )
         result = self._generate(request)
-        images = result[:, :, 0]
+        images: Any = result[:, :, 0]
         if output_type != "latent":
             frames = convert_frames(self.decode_latents(result, decode_chunk_size), output_type)
             images = [clip[0] for clip in frames] if output_type == "pil" else frames[:, 0]

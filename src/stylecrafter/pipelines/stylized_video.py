@@ -124,6 +124,7 @@ class StyleCrafterPipeline(SamplingPipeline):
             text_embeds=text_embeds,
             negative_text_embeds=negative_text_embeds,
             sequential_guidance=sequential_guidance,
+            decode_chunk_size=decode_chunk_size,
             callback_on_step_end=callback_on_step_end,
             callback_on_step_end_tensor_inputs=callback_on_step_end_tensor_inputs,
         )

@@ -1,0 +1,97 @@
+"""Arguments that cannot be used are named, with what would be right."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+import torch
+
+from stylecrafter.errors import InvalidInputError, UnknownNameError
+from stylecrafter.pipelines.schedulers import make_scheduler
+from stylecrafter.pipelines.stylized_video import StyleCrafterPipeline
+from tests.tiny import WIDTH, tiny_components
+
+PICTURE = object()  # stands for the fixture
+TOKENS = torch.zeros(1, 2, WIDTH)
+TEXT = torch.zeros(1, 16, WIDTH)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "says"),
+    [
+        ({"height": 18}, "size 24x18 .* multiples of 4. Nearest: 24x16 or 24x20"),
+        ({"width": 0}, "size 0x16"),
+        ({"width": 24.0}, "whole numbers, got 16 and 24.0"),
+        ({"num_frames": 0}, "num_frames must be .* at least 1, got 0"),
+        ({"num_inference_steps": 0}, "num_inference_steps must be .* got 0"),
+        ({"num_inference_steps": 1001}, "at most 1000, got 1001"),
+        ({"num_videos_per_prompt": 0}, "at least 1, got 0"),
+        ({"text_guidance_scale": float("nan")}, "text_guidance_scale must be a finite number, got nan"),
+        ({"style_guidance_scale": float("inf")}, "style_guidance_scale must be a finite number"),
+        ({"style_scale": float("nan")}, "style_scale must be a finite number"),
+        ({"guidance_rescale": 2.0}, "between 0 and 1, not 2.0"),
+        ({"output_type": "mp3"}, "unknown output type 'mp3'.*latent"),
+        ({"prompt": None}, "either a prompt or text_embeds"),
+        ({"text_embeds": TEXT}, "either a prompt or text_embeds"),
+        ({"prompt": []}, "list of prompts is empty"),
+        ({"prompt": 3.5}, "a prompt is a text, got float: 3.5"),
+        ({"negative_prompt": ["a", "b"]}, "got 2 negative prompts for 1 prompts; give one or 1"),
+        ({"negative_prompt": "a", "negative_text_embeds": TEXT}, "either a negative prompt"),
+        ({"style_tokens": TOKENS}, "either style pictures or style_tokens"),
+        (
+            {"style_tokens": TOKENS.expand(3, -1, -1), "style_images": None},
+            "got 3 style tokens for 1 prompts",
+        ),
+        ({"style_tokens": TOKENS[0], "style_images": None}, "style_tokens must be"),
+        ({"style_images": [[PICTURE], [PICTURE]]}, "style pictures for 2 prompts, there are 1"),
+        ({"style_images": [[]]}, "style pictures 0: .* got an empty list"),
+        ({"style_images": [[PICTURE], PICTURE]}, "style pictures 1: need a list of pictures .* got Image"),
+        ({"style_weights": [1.0, 2.0]}, "one style weight per picture"),
+        ({"style_weights": [-1.0]}, "style weights must be finite"),
+        ({"style_images": None, "style_weights": [1.0]}, "one style weight per picture"),
+        ({"frame_style_scales": [1.0]}, "one style weight per frame, 3, got 1"),
+        ({"step_style_scales": [1.0]}, "one style weight per step, 3, got 1"),
+        ({"latents": torch.zeros(1, 4, 8, 12)}, "latents must be .* got \\(1, 4, 8, 12\\)"),
+        ({"latents": torch.zeros(2, 4, 3, 8, 12)}, "latents must be \\(1, 4, 3, 8, 12\\), got \\(2,"),
+        ({"seed": 1, "generator": torch.Generator()}, "a generator or a seed, not both"),
+        ({"seed": -1}, "seed must lie between .* not -1"),
+        ({"generator": [torch.Generator()] * 2}, "got 2 generators for 1 samples"),
+        (
+            {"callback_on_step_end_tensor_inputs": ["latent"]},
+            "\\['latent'\\] do not exist; there are latents",
+        ),
+        ({"decode_chunk_size": 0}, "decode_chunk_size must be .* at least 1, got 0"),
+    ],
+)
+def test_refusals(pipe, picture, arguments: dict[str, Any], says: str) -> None:
+    def filled(value: Any) -> Any:
+        if isinstance(value, list):
+            return [filled(entry) for entry in value]
+        return picture if value is PICTURE else value
+
+    given = {"prompt": "a fox", "style_images": picture, **{k: filled(v) for k, v in arguments.items()}}
+    with pytest.raises(InvalidInputError, match=says):
+        pipe(**given)
+
+
+def test_an_unknown_scheduler(pipe) -> None:
+    with pytest.raises(UnknownNameError, match="unknown scheduler 'dpm\\+'. Did you mean 'dpm\\+\\+'?"):
+        make_scheduler("dpm+", pipe.scheduler.config)
+
+
+def test_components_that_do_not_fit() -> None:
+    from stylecrafter.adapter.style_adapter import StyleAdapter
+    from stylecrafter.backbones.videocrafter import VideoCrafterUNet
+
+    parts = tiny_components()
+    narrow = VideoCrafterUNet(
+        block_out_channels=[8], attention_levels=[True], cross_attention_dim=8, attention_head_dim=8, norm_num_groups=4
+    )  # fmt: skip
+    with pytest.raises(InvalidInputError, match="text encoder gives width 16, the UNet reads width 8"):
+        StyleCrafterPipeline(**{**parts, "unet": narrow})
+    other = StyleAdapter.for_model(parts["unet"], 24, extractor_heads=2, scale_heads=2)
+    with pytest.raises(
+        InvalidInputError, match="image encoder gives width 16, the style adapter reads width 24"
+    ):
+        StyleCrafterPipeline(**{**parts, "style_adapter": other})
