@@ -297,7 +297,6 @@ class StylizedPipelineBase(DiffusionPipeline):
     def _warn_about_cuts(self, texts: Sequence[str]) -> None:
         room = self.tokenizer.model_max_length - 2
         for text in texts:
-            # Words are read one by one only to find where the cut falls; most prompts stop at the first line.
             ids = self.tokenizer(text, add_special_tokens=False, verbose=False).input_ids
             if len(ids) > room:
                 cut = self.tokenizer.decode(ids[room:])
