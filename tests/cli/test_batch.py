@@ -15,6 +15,8 @@ from stylecrafter.media.video import read_frames
 from tests.cli.support import assert_one_line_error, command, environment, invoke
 from tests.tiny import tiny_picture
 
+SHARED = Path(__file__).parents[3] / "shared" / "testset"
+
 
 @pytest.fixture
 def entries(tmp_path: Path) -> Path:
@@ -241,6 +243,17 @@ def test_killed_and_resumed(model: Path, tmp_path: Path) -> None:
     )
     assert len(outputs(folder)) == 12
     assert {line["file"]: line["sha256"] for line in lines(folder)} == outputs(folder)
+
+
+@pytest.mark.skipif(not SHARED.is_dir(), reason="the published test set is not beside the repository")
+@pytest.mark.parametrize(
+    "name", ["eval_image_gen_single_ref_half.json", "eval_video_gen_multi_ref_style2.json"]
+)
+def test_published_test_set_runs_unchanged(model: Path, tmp_path: Path, name: str) -> None:
+    kind = "png" if "image" in name else "mp4"
+    result = batch(model, SHARED / name, tmp_path / "out", "--format", kind, "--limit", 2)
+    assert result.exit_code == 0, result.stderr
+    assert len(outputs(tmp_path / "out", f".{kind}")) == 2
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="folders are not locked there")

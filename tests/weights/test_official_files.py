@@ -39,12 +39,13 @@ def test_forms_that_are_read(tmp_path: Path) -> None:
 def test_files_that_are_refused(tmp_path: Path) -> None:
     (tmp_path / "text.pth").write_text("not a checkpoint")
     (tmp_path / "text.safetensors").write_text("not a checkpoint")
+    (tmp_path / "word.pth").write_bytes(b"text")
     (tmp_path / "empty.pth").touch()
     torch.save([1, 2], tmp_path / "list.pth")
     torch.save({}, tmp_path / "nothing.pth")
     torch.save(TENSORS, tmp_path / "cut.pth")
     (tmp_path / "cut.pth").write_bytes((tmp_path / "cut.pth").read_bytes()[:-200])
-    for name in ("text.pth", "text.safetensors", "empty.pth", "list.pth", "nothing.pth", "cut.pth"):
+    for name in ("text.pth", "word.pth", "text.safetensors", "empty.pth", "list.pth", "nothing.pth", "cut.pth"):
         with pytest.raises(CheckpointError, match="^adapter: ") as caught:
             read_checkpoint(tmp_path / name, "adapter")
         assert "\n" not in str(caught.value)

@@ -122,7 +122,7 @@ class _Sayer(logging.Handler):
 
 
 def prepare_process() -> None:
-    """Let a terminated process remove its temporary files as an interrupted one does, and any text be shown."""
+    """Let a terminated process clean up as an interrupted one does, and let any text be shown."""
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="replace")  # a name may hold what the terminal cannot show

@@ -222,9 +222,9 @@ def _share(folder: Path, template: GenerationSettings, suffix: str, weights: str
         shared["seed"] = template.seed
     changed = [name for name, value in shared.items() if before.get(name) != value]
     if changed:
-        name = changed[0]
+        name, words = changed[0], changed[0].replace("_", " ")
         raise InvalidInputError(
-            f"the batch in {folder} was started with {name} {before.get(name)!r}, not {shared[name]!r}: "
+            f"the batch in {folder} was started with {words} {before.get(name)!r}, not {shared[name]!r}: "
             "use the options it was started with, or another folder."
         )
     return seed

@@ -235,10 +235,13 @@ def recorded_model_name(model: ModelFacts, output: str | os.PathLike[str]) -> st
 
 def _load(folder: Path, dtype: torch.dtype) -> StyleCrafterPipeline:
     from diffusers.utils import logging as diffusers_logging
+    from transformers.utils import logging as transformers_logging
 
     from stylecrafter.pipelines.stylized_video import StyleCrafterPipeline
 
+    # Loading takes a second or two; a bar for each part would only hide what there is to read.
     diffusers_logging.disable_progress_bar()
+    transformers_logging.disable_progress_bar()
     try:
         return StyleCrafterPipeline.from_pretrained(str(folder), torch_dtype=dtype)
     except (OSError, ValueError, KeyError, RuntimeError, AttributeError, TypeError) as error:

@@ -12,6 +12,7 @@ from typing import Any
 from pydantic import BaseModel, ConfigDict
 
 from stylecrafter.errors import CheckpointError, InvalidInputError, unknown_name
+from stylecrafter.generation.paths import readable
 from stylecrafter.media.images import Picture, read_picture
 from stylecrafter.media.video import check_suffix
 from stylecrafter.pipelines.schedulers import SCHEDULERS
@@ -21,7 +22,8 @@ from stylecrafter.runtime.seeding import check_seed
 from stylecrafter.weights.card import check_size, read_defaults, size_multiple
 from stylecrafter.weights.locate import INDEX_NAME, fetch_model
 
-MAX_STEPS = 1000
+# Models are trained on 1000 noise levels; where sampling starts one above zero, 1000 steps would need 1001.
+MAX_STEPS = 999
 MAX_FRAMES = 10_000
 MAX_SIDE = 16_384
 
@@ -152,6 +154,9 @@ def check_settings(settings: GenerationSettings) -> None:
     s = settings
     if not s.prompt.strip():
         raise InvalidInputError("the prompt is empty: say in a few words what is to be seen.")
+    for name, text in (("prompt", s.prompt), ("negative prompt", s.negative_prompt)):
+        if text != readable(text):
+            raise InvalidInputError(f"the {name} holds bytes that are no text: {readable(text)}")
     if s.seed is not None:
         check_seed(s.seed)
     for name, count, most in (("steps", s.steps, MAX_STEPS), ("frames", s.frames, MAX_FRAMES)):
