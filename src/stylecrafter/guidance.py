@@ -42,7 +42,11 @@ def needed_passes(text_scale: float, style_scale: float | None) -> Passes:
 
 
 def guide(
-    null: Tensor | None, text: Tensor | None, style: Tensor | None, text_scale: float, style_scale: float | None
+    null: Tensor | None,
+    text: Tensor | None,
+    style: Tensor | None,
+    text_scale: float,
+    style_scale: float | None,
 ) -> Tensor:
     """Combine predictions of one shape by equation 2.
 

@@ -1,10 +1,10 @@
 """Weights of the style over time: over the frames of a clip, or over the steps of the sampler.
 
-    constant(0.8)                       the same everywhere
-    linear(0.0, 1.0)                    from the first to the last
-    ease(0.0, 1.0)                      the same, slow at both ends
-    keyframes((0, 1), (0.5, 0), (1, 1)) straight lines between the points
-    window(0.2, 0.9)                    1 inside a part of the time, 0 outside
+constant(0.8)                       the same everywhere
+linear(0.0, 1.0)                    from the first to the last
+ease(0.0, 1.0)                      the same, slow at both ends
+keyframes((0, 1), (0.5, 0), (1, 1)) straight lines between the points
+window(0.2, 0.9)                    1 inside a part of the time, 0 outside
 """
 
 from __future__ import annotations

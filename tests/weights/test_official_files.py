@@ -45,7 +45,15 @@ def test_files_that_are_refused(tmp_path: Path) -> None:
     torch.save({}, tmp_path / "nothing.pth")
     torch.save(TENSORS, tmp_path / "cut.pth")
     (tmp_path / "cut.pth").write_bytes((tmp_path / "cut.pth").read_bytes()[:-200])
-    for name in ("text.pth", "word.pth", "text.safetensors", "empty.pth", "list.pth", "nothing.pth", "cut.pth"):
+    for name in (
+        "text.pth",
+        "word.pth",
+        "text.safetensors",
+        "empty.pth",
+        "list.pth",
+        "nothing.pth",
+        "cut.pth",
+    ):
         with pytest.raises(CheckpointError, match="^adapter: ") as caught:
             read_checkpoint(tmp_path / name, "adapter")
         assert "\n" not in str(caught.value)

@@ -70,7 +70,9 @@ def compact_tokenizer(words: Iterable[str], extra_merges: int = 512) -> CLIPToke
         pieces = [*word[:-1], word[-1] + "</w>"]
         while len(pieces) > 1:
             ranked = [
-                (rank[pair], i) for i, pair in enumerate(zip(pieces, pieces[1:], strict=False)) if pair in rank
+                (rank[pair], i)
+                for i, pair in enumerate(zip(pieces, pieces[1:], strict=False))
+                if pair in rank
             ]
             if not ranked:
                 break
