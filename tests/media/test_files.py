@@ -23,6 +23,16 @@ def test_writes_and_replaces(tmp_path: Path) -> None:
     assert names(path.parent) == ["a.bin"]
 
 
+@pytest.mark.skipif(sys.platform == "win32", reason="open files cannot be replaced there")
+def test_who_reads_the_old_file_reads_all_of_it(tmp_path: Path) -> None:
+    path = tmp_path / "a.bin"
+    path.write_bytes(b"old" * 1000)
+    with open(path, "rb") as reader:
+        write_atomic(path, b"new")
+        assert reader.read() == b"old" * 1000
+    assert path.read_bytes() == b"new"
+
+
 def test_permissions_are_kept(tmp_path: Path) -> None:
     path = tmp_path / "a.bin"
     path.write_bytes(b"")

@@ -14,6 +14,7 @@ from stylecrafter.training.stages import (
     BaseStage,
     DiffusionConfig,
     TemporalStage,
+    draw_timesteps,
     prediction_target,
     random_crop,
 )
@@ -94,6 +95,16 @@ def test_targets_are_noise_or_velocity() -> None:
     alpha = parts.scheduler.alphas_cumprod[steps].view(2, 1, 1, 1, 1)
     expected = alpha.sqrt() * noise - (1 - alpha).sqrt() * latents
     assert torch.allclose(prediction_target(parts.scheduler, latents, noise, steps), expected)
+
+
+@pytest.mark.parametrize(("middle", "inner"), [(False, 0.5), (True, 0.728)])
+def test_timesteps_follow_their_distribution(middle: bool, inner: float) -> None:
+    drawn = draw_timesteps(4000, 1000, middle, torch.Generator().manual_seed(0))
+    assert drawn.min() >= 0 and drawn.max() <= 999
+    # The part in 250 … 750: a half, or the normal mass within +- ln 3.
+    part = ((drawn >= 250) & (drawn < 750)).float().mean().item()
+    assert part == pytest.approx(inner, abs=0.01)
+    assert not torch.equal(drawn, drawn.sort().values)
 
 
 def test_a_crop_is_a_part_of_the_picture() -> None:

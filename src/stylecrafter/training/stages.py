@@ -61,6 +61,8 @@ class DiffusionConfig:
     """Part of the captions replaced by the empty one; a frozen base needs none."""
     cross_reference_ratio: float = 0.0
     """Part of the style references that show other content in the same style; the rest is a crop of the target."""
+    middle_timesteps: bool = False
+    """Draw timesteps logit-normally (most of them in the middle, where shapes are decided) instead of uniformly."""
     seed: int = 0
 
     def __post_init__(self) -> None:
@@ -84,6 +86,18 @@ def prediction_target(
     raise InvalidInputError(
         f"prediction_type must be epsilon or v_prediction, got {scheduler.config.prediction_type!r}"
     )
+
+
+def draw_timesteps(n: int, steps: int, middle: bool, generator: torch.Generator) -> torch.Tensor:
+    """n timesteps in 0 … steps - 1, in random order, one per stratum of equal probability (which lowers the variance).
+
+    Uniform, or logit-normal with mean 0 and deviation 1 (Esser et al., 2024).
+    """
+    quantiles = (torch.arange(n) + torch.rand(n, generator=generator)) / n
+    if middle:
+        quantiles = torch.sigmoid(torch.special.ndtri(quantiles.clamp(1e-6, 1 - 1e-6)))
+    timesteps = (quantiles * steps).long().clamp(max=steps - 1)
+    return timesteps[torch.randperm(n, generator=generator)]
 
 
 def random_crop(pictures: torch.Tensor, generator: torch.Generator, least: float = 0.6) -> torch.Tensor:
@@ -152,10 +166,9 @@ class _DiffusionStage(ABC):
     ) -> torch.Tensor:
         scheduler, n = self.parts.scheduler, latents.shape[0]
         noise = torch.randn(latents.shape, generator=generator).to(latents.device)
-        # One timestep per stratum: the same uniform distribution with less variance.
-        steps = scheduler.config.num_train_timesteps
-        timesteps = ((torch.arange(n) + torch.rand(n, generator=generator)) / n * steps).long()
-        timesteps = timesteps[torch.randperm(n, generator=generator)].clamp(max=steps - 1).to(latents.device)
+        timesteps = draw_timesteps(
+            n, scheduler.config.num_train_timesteps, self.config.middle_timesteps, generator
+        ).to(latents.device)
         noisy = scheduler.add_noise(latents, noise, timesteps)
         predicted = self.parts.unet(
             noisy, timesteps, text, style_tokens, style_scales, temporal=temporal
