@@ -132,6 +132,14 @@ def test_captions_name_content_and_never_style() -> None:
     assert len(set(full)) > 40
 
 
+def test_concatenated_batches_keep_every_row() -> None:
+    first, second = drawn(3, seed=1), drawn(2, seed=2)
+    both = world.concatenate([first, second])
+    assert len(both) == 5
+    apart = torch.cat([world.render(first, 32), world.render(second, 32)])
+    assert torch.equal(world.render(both, 32), apart)
+
+
 def test_every_drawing_set_draws_every_object() -> None:
     for pack in PACKS:
         sprites = load_sprites(pack)

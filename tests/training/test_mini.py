@@ -11,12 +11,20 @@ import torch
 from stylecrafter import StyleCrafterPipeline
 from stylecrafter.errors import CheckpointError, UnknownNameError
 from stylecrafter.styleworld import world
+from stylecrafter.training.checkpoint import load_checkpoint
 from stylecrafter.training.mini import STAGES, MiniBuild
+from stylecrafter.training.stages import TEXT_ENCODER_PREFIX
 
 DATA = {
     "autoencoder": {"batch_size": 2},
     "clip": {"batch_size": 4},
-    "base": {"image_batch": 2, "clip_batch": 1, "num_frames": 2, "clip_ratio": 0.5},
+    "base": {
+        "image_batch": 2,
+        "clip_batch": 1,
+        "num_frames": 2,
+        "clip_ratio": 0.5,
+        "train_text_encoder": True,
+    },
     "adapter": {"image_batch": 2, "cross_reference_ratio": 0.5},
     "temporal": {"image_batch": 2, "clip_batch": 1, "num_frames": 2, "clip_ratio": 0.5},
 }
@@ -60,6 +68,15 @@ def test_later_stages_leave_the_work_of_earlier_ones_alone(built: MiniBuild) -> 
     temporal = {id(value) for value in after.unet.temporal_parameters()}
     for (name, old), new in zip(before.unet.named_parameters(), after.unet.parameters(), strict=True):
         assert torch.equal(old, new) == (id(new) not in temporal), name
+
+
+def test_the_text_encoder_that_base_trained_is_the_one_in_use(built: MiniBuild) -> None:
+    before, after = built.parts(("autoencoder", "clip")).text_encoder, built.parts(STAGES).text_encoder
+    trained = load_checkpoint(built.folder / "base" / "checkpoint.pt")["average"]
+    for (name, old), new in zip(before.named_parameters(), after.parameters(), strict=True):
+        assert torch.equal(new, trained[TEXT_ENCODER_PREFIX + name]), name
+        if "token_embedding" not in name:
+            assert not torch.equal(new, old), name
 
 
 def test_a_stage_needs_the_ones_before_it(tmp_path: Path) -> None:

@@ -10,11 +10,13 @@ import torch
 from stylecrafter.errors import InvalidInputError
 from stylecrafter.styleworld import splits
 from stylecrafter.training.stages import (
+    POOL_BATCHES,
     AdapterStage,
     BaseStage,
     DiffusionConfig,
     TemporalStage,
     draw_timesteps,
+    pool_rows,
     prediction_target,
     random_crop,
 )
@@ -67,6 +69,50 @@ def test_base_moves_the_whole_unet_and_nothing_else() -> None:
     assert moved_names(stage, 4) == {f"unet.{name}" for name, _ in stage.parts.unet.named_parameters()}
 
 
+def test_base_trains_the_text_encoder_along_where_asked() -> None:
+    config = dataclasses.replace(SIZES, clip_ratio=0.5, train_text_encoder=True)
+    stage = BaseStage(tiny_parts(), config, splits.SMALL)
+    expected = {f"unet.{name}" for name, _ in stage.parts.unet.named_parameters()}
+    # Positions beyond the longest caption still count: captions are padded to the full length.
+    expected |= {f"text.{name}" for name, _ in stage.parts.text_encoder.named_parameters()}
+    assert moved_names(stage, 4) == expected
+
+
+def test_each_picture_of_a_pool_is_seen_as_often_as_asked() -> None:
+    batch, reuse = 3, 4
+    steps = POOL_BATCHES * reuse
+    for start in (0, steps):
+        drawn = [pool_rows(start + step, batch, reuse, seed=5) for step in range(steps)]
+        assert {pool for pool, _ in drawn} == {start // steps}
+        counts = torch.cat([rows for _, rows in drawn]).bincount()
+        assert counts.tolist() == [reuse] * (POOL_BATCHES * batch)
+    first, second = pool_rows(0, batch, reuse, 5)[1], pool_rows(POOL_BATCHES, batch, reuse, 5)[1]
+    assert not torch.equal(first, second)
+
+
+@pytest.mark.parametrize("kind", [BaseStage, AdapterStage])
+def test_reused_pictures_are_a_function_of_the_step_too(kind) -> None:
+    config = dataclasses.replace(SIZES, picture_reuse=2)
+    walked, jumped = (kind(tiny_parts(), config, splits.SMALL) for _ in range(2))
+    step = 2 * POOL_BATCHES + 3  # in the second pool
+    for earlier in (0, step - 1):
+        walked.loss(earlier)
+    assert torch.equal(walked.loss(step), jumped.loss(step))
+    # The same picture meets another noise the next time.
+    assert not torch.equal(jumped.loss(step), jumped.loss(step + POOL_BATCHES))
+
+
+def test_captions_of_styled_pictures_may_leave_the_style_unnamed(monkeypatch: pytest.MonkeyPatch) -> None:
+    config = dataclasses.replace(SIZES, image_batch=40, styled_ratio=1.0, unnamed_style_ratio=0.5)
+    stage = BaseStage(tiny_parts(), config, splits.SMALL)
+    seen: list[str] = []
+    encode = stage._encode_text
+    monkeypatch.setattr(stage, "_encode_text", lambda captions: (seen.extend(captions), encode(captions))[1])
+    stage.loss(0)
+    named = sum(any(word in caption for word in (", in ", "style")) for caption in seen)
+    assert len(seen) == 40 and 8 <= named <= 32
+
+
 @pytest.mark.parametrize("ratio", [0.0, 0.2, 0.8, 1.0])
 def test_clip_steps_come_in_the_asked_ratio(ratio: float) -> None:
     stage = TemporalStage(tiny_parts(), dataclasses.replace(SIZES, clip_ratio=ratio), splits.SMALL)
@@ -117,6 +163,8 @@ def test_a_crop_is_a_part_of_the_picture() -> None:
 def test_refusals() -> None:
     with pytest.raises(InvalidInputError, match="clip_ratio"):
         DiffusionConfig(image_size=16, image_batch=1, clip_batch=1, clip_ratio=1.5)
+    with pytest.raises(InvalidInputError, match="picture_reuse"):
+        DiffusionConfig(image_size=16, image_batch=1, picture_reuse=0)
     with pytest.raises(InvalidInputError, match="clip_batch"):
         DiffusionConfig(image_size=16, image_batch=1, clip_ratio=0.5)
     with pytest.raises(InvalidInputError, match="StyleAdapter.for_model"):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import math
 import os
 import signal
@@ -48,6 +49,33 @@ def test_resuming_equals_never_having_stopped(tmp_path: Path) -> None:
     assert recorded == [pytest.approx(value, abs=1e-6) for value in early + late]
     for name, value in load_checkpoint(whole.checkpoint_path)["average"].items():
         assert torch.equal(value, second.average[name]), name
+
+
+def test_the_rate_of_a_resumed_run_is_its_own(tmp_path: Path) -> None:
+    first = trainer(tmp_path)
+    first.folder.mkdir(exist_ok=True)
+    first.train_step()
+    first.save()
+    second = trainer(tmp_path, dataclasses.replace(CONFIG, weight_decay=0.25, betas=(0.5, 0.6)))
+    second.resume()
+    group = second.optimizer.param_groups[0]
+    assert group["weight_decay"] == 0.25 and group["betas"] == (0.5, 0.6)
+    moments = [state["exp_avg"] for state in second.optimizer.state.values()]
+    assert moments and any(moment.abs().sum() > 0 for moment in moments)
+
+
+def test_training_leaves_the_choice_of_attention_kernel_as_it_was(tmp_path: Path) -> None:
+    def settings() -> tuple[bool, bool, bool]:
+        cuda = torch.backends.cuda
+        return (
+            cuda.flash_sdp_enabled(),
+            cuda.math_sdp_enabled(),
+            cuda.fp16_bf16_reduction_math_sdp_allowed(),
+        )
+
+    before = settings()
+    trainer(tmp_path).train_step()
+    assert settings() == before
 
 
 def test_training_lowers_the_loss_of_a_fixed_batch(tmp_path: Path) -> None:

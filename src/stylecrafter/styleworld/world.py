@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import random
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -83,6 +84,16 @@ class WorldBatch:
             captions.full_caption(thing, scene, motion if moving else None, style, family, rng)
             for thing, scene, motion, style, family in rows
         ]
+
+
+def concatenate(batches: Sequence[WorldBatch]) -> WorldBatch:
+    """The rows of all `batches`, in order."""
+    return WorldBatch(
+        **{
+            field.name: torch.cat([getattr(batch, field.name) for batch in batches])
+            for field in dataclasses.fields(WorldBatch)
+        }
+    )
 
 
 def _pick(choices: tuple[int, ...], n: int, generator: torch.Generator) -> torch.Tensor:

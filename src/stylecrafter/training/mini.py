@@ -29,7 +29,14 @@ from stylecrafter.styleworld import splits
 from stylecrafter.styleworld.captions import MOTION_PHRASES, vocabulary_words
 from stylecrafter.training.checkpoint import load_checkpoint
 from stylecrafter.training.encoders import AutoencoderStage, ClipStage, latent_scale
-from stylecrafter.training.stages import AdapterStage, BaseStage, DiffusionConfig, Parts, TemporalStage
+from stylecrafter.training.stages import (
+    TEXT_ENCODER_PREFIX,
+    AdapterStage,
+    BaseStage,
+    DiffusionConfig,
+    Parts,
+    TemporalStage,
+)
 from stylecrafter.training.trainer import TrainConfig, Trainer
 from stylecrafter.weights.tokenizer import compact_tokenizer
 
@@ -176,7 +183,16 @@ class MiniBuild:
         unet = VideoCrafterUNet(**preset()["unet"])
         for stage in ("base", "temporal"):
             if stage in trained:
-                load_part(unet, self._average(stage))
+                average = self._average(stage)
+                load_part(unet, {k: v for k, v in average.items() if not k.startswith(TEXT_ENCODER_PREFIX)})
+                load_part(
+                    text_encoder,
+                    {
+                        k.removeprefix(TEXT_ENCODER_PREFIX): v
+                        for k, v in average.items()
+                        if k.startswith(TEXT_ENCODER_PREFIX)
+                    },
+                )
         adapter = StyleAdapter.for_model(unet, preset()["vision"]["hidden_size"], **preset()["adapter"])
         if "adapter" in trained:
             adapter.load_state_dict(self._average("adapter"))

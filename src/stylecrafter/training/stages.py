@@ -63,16 +63,92 @@ class DiffusionConfig:
     """Part of the style references that show other content in the same style; the rest is a crop of the target."""
     middle_timesteps: bool = False
     """Draw timesteps logit-normally (most of them in the middle, where shapes are decided) instead of uniformly."""
+    train_text_encoder: bool = False
+    """Whether the base stage trains the text encoder along. One that learned from a small contrastive run forgets the
+    object of a caption as soon as a style is named, because the style alone tells its pictures apart."""
+    unnamed_style_ratio: float = 0.0
+    """Part of the styled pictures of a base batch whose caption names the content only."""
+    picture_reuse: int = 1
+    """How many steps see each drawn picture, with new noise and timesteps each time. Drawing and encoding a picture
+    costs as much as a third of a step on it."""
     seed: int = 0
 
     def __post_init__(self) -> None:
-        for name in ("clip_ratio", "styled_ratio", "text_dropout", "cross_reference_ratio"):
+        if self.image_batch < 1 or self.picture_reuse < 1:
+            raise InvalidInputError(
+                f"image_batch and picture_reuse must be at least 1, got {self.image_batch} and {self.picture_reuse}"
+            )
+        ratios = (
+            "clip_ratio",
+            "styled_ratio",
+            "text_dropout",
+            "cross_reference_ratio",
+            "unnamed_style_ratio",
+        )
+        for name in ratios:
             if not 0 <= getattr(self, name) <= 1:
                 raise InvalidInputError(f"{name} must be in [0, 1], got {getattr(self, name)}")
         if self.clip_ratio > 0 and self.clip_batch < 1:
             raise InvalidInputError(
                 f"clip_ratio {self.clip_ratio} needs clip_batch >= 1, got {self.clip_batch}"
             )
+
+
+@dataclass(frozen=True, kw_only=True)
+class DrawnPictures:
+    """n pictures as a stage learns from them; all fields have n rows."""
+
+    batch: world.WorldBatch
+    latents: torch.Tensor
+    """Scaled latents (n, c, 1, h, w)."""
+    reference_tokens: torch.Tensor | None = None
+    """Image tokens of the style references (n, 1 + patches, w), where the stage has references."""
+
+    def __getitem__(self, rows: torch.Tensor) -> DrawnPictures:
+        tokens = self.reference_tokens
+        return DrawnPictures(
+            batch=self.batch[rows],
+            latents=self.latents[rows],
+            reference_tokens=None if tokens is None else tokens[rows],
+        )
+
+    def references(self) -> torch.Tensor:
+        """The image tokens of the style references."""
+        if self.reference_tokens is None:
+            raise InvalidInputError("these pictures were drawn without style references")
+        return self.reference_tokens
+
+    @staticmethod
+    def concatenate(parts: list[DrawnPictures]) -> DrawnPictures:
+        """The rows of all `parts`, in order."""
+        tokens = [part.reference_tokens for part in parts if part.reference_tokens is not None]
+        return DrawnPictures(
+            batch=world.concatenate([part.batch for part in parts]),
+            latents=torch.cat([part.latents for part in parts]),
+            reference_tokens=torch.cat(tokens) if tokens else None,
+        )
+
+
+#: What the names of the text encoder's parameters begin with in a base checkpoint; the UNet's have no prefix.
+TEXT_ENCODER_PREFIX = "text_encoder."
+#: Batches of pictures that are drawn at once where pictures are reused.
+POOL_BATCHES = 16
+
+
+def pool_rows(step: int, batch_size: int, reuse: int, seed: int) -> tuple[int, torch.Tensor]:
+    """Which pool a step takes its pictures from, and which rows of it: every row of a pool is used `reuse` times.
+
+    Returns:
+        The number of the pool (pools follow one another), and `batch_size` of its rows.
+    """
+    if reuse == 1:
+        return step, torch.arange(batch_size)
+    pool, step_in_pool = divmod(step, POOL_BATCHES * reuse)
+    round_of_pool, batch = divmod(step_in_pool, POOL_BATCHES)
+    order = torch.randperm(
+        POOL_BATCHES * batch_size, generator=step_generator(seed + 1 + round_of_pool, pool)
+    )
+    return pool, order[batch * batch_size : (batch + 1) * batch_size]
 
 
 def prediction_target(
@@ -124,6 +200,7 @@ class _DiffusionStage(ABC):
 
     def __init__(self, parts: Parts, config: DiffusionConfig, vocabulary: splits.Vocabulary) -> None:
         self.parts, self.config, self.vocabulary = parts, config, vocabulary
+        self._pool: tuple[int, DrawnPictures] | None = None
         freeze_all_but(parts.modules(), self.trainable())
 
     @abstractmethod
@@ -134,13 +211,30 @@ class _DiffusionStage(ABC):
     def loss(self, step: int) -> torch.Tensor:
         """The loss of a step, a function of seed, step and weights."""
 
+    @abstractmethod
+    def _draw_pictures(self, n: int, generator: torch.Generator) -> DrawnPictures:
+        """Draw and encode n new pictures."""
+
+    def _pictures(self, step: int, generator: torch.Generator) -> DrawnPictures:
+        """The pictures of a step: new ones, or some of a pool that lasts for several steps."""
+        size, reuse = self.config.image_batch, self.config.picture_reuse
+        if reuse == 1:
+            return self._draw_pictures(size, generator)
+        number, rows = pool_rows(step, size, reuse, self.config.seed)
+        if self._pool is None or self._pool[0] != number:
+            # Below zero: streams of randomness that no step uses.
+            drawing = step_generator(self.config.seed, -2 - number)
+            parts = [self._draw_pictures(size, drawing) for _ in range(POOL_BATCHES)]
+            self._pool = number, DrawnPictures.concatenate(parts)
+        return self._pool[1][rows]
+
     def _is_clip_step(self, step: int) -> bool:
         """Whether step shows clips: spread evenly, so that every part of a run has the same mix."""
         ratio = self.config.clip_ratio
         return int((step + 1) * ratio) > int(step * ratio)
 
-    @torch.no_grad()
     def _encode_text(self, captions: list[str]) -> torch.Tensor:
+        """Text states (n, length, d); gradients reach the encoder where the stage trains it."""
         tokens = self.parts.tokenizer(captions, padding="max_length", truncation=True, return_tensors="pt")
         encoder = self.parts.text_encoder
         return encoder(input_ids=tokens.input_ids.to(encoder.device)).last_hidden_state.float()
@@ -196,7 +290,7 @@ def _drop(captions: list[str], ratio: float, rng: random.Random) -> list[str]:
 
 
 class BaseStage(_DiffusionStage):
-    """Text-to-video pre-training of the whole UNet.
+    """Text-to-video pre-training of the whole UNet, and of the text encoder where the configuration says so.
 
     It sees styled pictures too, with their style in the caption: the published base was trained on pictures of
     every style, and an adapter can only call up what its frozen base is able to draw.
@@ -205,26 +299,36 @@ class BaseStage(_DiffusionStage):
     name = "base"
 
     def trainable(self) -> dict[str, nn.Parameter]:
-        return dict(self.parts.unet.named_parameters())
+        moving = dict(self.parts.unet.named_parameters())
+        if self.config.train_text_encoder:
+            for name, value in self.parts.text_encoder.named_parameters():
+                moving[TEXT_ENCODER_PREFIX + name] = value
+        return moving
 
     def loss(self, step: int) -> torch.Tensor:
         generator, rng = self._generators(step)
         if self._is_clip_step(step):
             return self._plain_clip_loss(generator, rng)
-        styled = round(self.config.image_batch * self.config.styled_ratio)
-        pictures, captions = [], []
-        for count, in_style in ((styled, True), (self.config.image_batch - styled, False)):
-            if not count:
-                continue
-            batch = self._draw(count, generator, styled=in_style)
-            if in_style:
-                captions += batch.full_captions(rng, moving=False)
-            else:
-                captions += batch.content_captions(rng, moving=False)
-            pictures.append(self._render(batch))
-        latents = self._encode_frames(torch.cat(pictures), generator)
+        drawn = self._pictures(step, generator)
+        full = drawn.batch.full_captions(rng, moving=False)
+        content = drawn.batch.content_captions(rng, moving=False)
+        captions = [
+            without if rng.random() < self.config.unnamed_style_ratio else named
+            for named, without in zip(full, content, strict=True)
+        ]
         text = self._encode_text(_drop(captions, self.config.text_dropout, rng))
-        return self._denoising_loss(latents, text, generator)
+        return self._denoising_loss(drawn.latents, text, generator)
+
+    def _draw_pictures(self, n: int, generator: torch.Generator) -> DrawnPictures:
+        styled = round(n * self.config.styled_ratio)
+        batch = world.concatenate(
+            [
+                self._draw(count, generator, styled=in_style)
+                for count, in_style in ((styled, True), (n - styled, False))
+                if count
+            ]
+        )
+        return DrawnPictures(batch=batch, latents=self._encode_frames(self._render(batch), generator))
 
 
 class AdapterStage(_DiffusionStage):
@@ -247,28 +351,33 @@ class AdapterStage(_DiffusionStage):
 
     def loss(self, step: int) -> torch.Tensor:
         generator, rng = self._generators(step)
-        return self._styled_picture_loss(generator, rng)
+        return self._styled_picture_loss(step, generator, rng)
 
-    def _styled_picture_loss(self, generator: torch.Generator, rng: random.Random) -> torch.Tensor:
+    def _styled_picture_loss(self, step: int, generator: torch.Generator, rng: random.Random) -> torch.Tensor:
         adapter = self.parts.style_adapter
         if adapter is None:
             raise InvalidInputError(f"stage {self.name!r} needs a style adapter")
-        batch = self._draw(self.config.image_batch, generator, styled=True)
+        drawn = self._pictures(step, generator)
+        text = self._encode_text(drawn.batch.content_captions(rng, moving=False))
+        style_tokens = adapter.encode(drawn.references())
+        scales = adapter.predict_scales(style_tokens, text)
+        return self._denoising_loss(
+            drawn.latents, text, generator, style_tokens, scales, self.pictures_through_time
+        )
+
+    def _draw_pictures(self, n: int, generator: torch.Generator) -> DrawnPictures:
+        batch = self._draw(n, generator, styled=True)
         pictures = self._render(batch)
         references = pictures[:, 0].clone()
-        crossed = round(len(batch) * self.config.cross_reference_ratio)
+        crossed = round(n * self.config.cross_reference_ratio)
         if crossed:
             other = self._draw(crossed, generator, styled=True).in_style_of(batch[:crossed])
             references[:crossed] = self._render(other)[:, 0]
         references = random_crop(references, generator)
         with torch.no_grad():
             tokens = image_tokens(self.parts.image_encoder, normalise_for_clip(references)).float()
-        text = self._encode_text(batch.content_captions(rng, moving=False))
-        style_tokens = adapter.encode(tokens)
-        scales = adapter.predict_scales(style_tokens, text)
-        latents = self._encode_frames(pictures, generator)
-        return self._denoising_loss(
-            latents, text, generator, style_tokens, scales, self.pictures_through_time
+        return DrawnPictures(
+            batch=batch, latents=self._encode_frames(pictures, generator), reference_tokens=tokens
         )
 
 
@@ -289,4 +398,4 @@ class TemporalStage(AdapterStage):
         generator, rng = self._generators(step)
         if self._is_clip_step(step):
             return self._plain_clip_loss(generator, rng)
-        return self._styled_picture_loss(generator, rng)
+        return self._styled_picture_loss(step, generator, rng)
