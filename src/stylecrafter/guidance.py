@@ -27,7 +27,11 @@ class Passes(NamedTuple):
 
 
 def published_scales(text_scale: float, style_scale: float) -> tuple[float, float]:
-    """The scales of equation 2 that reproduce the published sampler at its scales."""
+    """The scales of equation 2 that reproduce the published sampler at its scales.
+
+    One exception of the published code is not reproduced: at a text scale of exactly 1 it leaves out all guidance,
+    that of the style included, which makes the style jump there.
+    """
     return text_scale + 1.0, style_scale + 1.0
 
 

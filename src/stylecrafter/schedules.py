@@ -83,10 +83,15 @@ def weights(schedule: Schedule | Sequence[float] | None, count: int, what: str) 
     """Weights for `count` frames or steps from a schedule, a sequence of that length, or None (1 everywhere).
 
     Raises:
-        InvalidInputError: A sequence of another length, or numbers that are not finite.
+        InvalidInputError: A single number, a sequence of another length, or numbers that are not finite.
     """
     if schedule is None:
         return (1.0,) * count
+    if isinstance(schedule, (int, float)):
+        raise InvalidInputError(
+            f"style weights per {what} are a sequence of {count} numbers or a schedule such as "
+            f"schedules.constant({schedule}), got {schedule!r}"
+        )
     values = schedule.at(count) if isinstance(schedule, Schedule) else tuple(float(v) for v in schedule)
     if len(values) != count:
         raise InvalidInputError(f"need one style weight per {what}, {count}, got {len(values)}")

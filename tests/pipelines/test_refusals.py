@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 
@@ -21,8 +22,10 @@ TEXT = torch.zeros(1, 16, WIDTH)
     ("arguments", "says"),
     [
         ({"height": 18}, "size 24x18 .* multiples of 4. Nearest: 24x16 or 24x20"),
-        ({"width": 0}, "size 0x16"),
-        ({"width": 24.0}, "whole numbers, got 16 and 24.0"),
+        ({"width": 0}, "width must be a whole number of at least 1, got 0"),
+        ({"width": 24.0}, "width must be a whole number .* got 24.0"),
+        ({"style_weights": 2.0}, "a list with one number per picture, got 2.0"),
+        ({"frame_style_scales": 0.5}, "per frame are a sequence of 3 numbers or a schedule .* got 0.5"),
         ({"num_frames": 0}, "num_frames must be .* at least 1, got 0"),
         ({"num_inference_steps": 0}, "num_inference_steps must be .* got 0"),
         ({"num_inference_steps": 1001}, "at most 1000, got 1001"),
@@ -95,3 +98,9 @@ def test_components_that_do_not_fit() -> None:
         InvalidInputError, match="image encoder gives width 16, the style adapter reads width 24"
     ):
         StyleCrafterPipeline(**{**parts, "style_adapter": other})
+
+
+def test_whole_numbers_of_numpy_are_whole_numbers(pipe, picture) -> None:
+    sizes = {"height": np.int64(16), "width": np.int32(24), "num_frames": np.int64(2)}
+    out = pipe("a fox", style_images=picture, num_inference_steps=np.int64(1), output_type="np", **sizes)
+    assert out.frames.shape == (1, 2, 16, 24, 3)

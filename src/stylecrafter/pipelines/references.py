@@ -60,8 +60,10 @@ def weights_per_sample(
     """One weight per picture of every sample; a flat list holds for all samples.
 
     Raises:
-        InvalidInputError: Another number of weights than pictures, negative ones, or only zeros.
+        InvalidInputError: A single number, another number of weights than pictures, negative ones, or only zeros.
     """
+    if isinstance(weights, (int, float)):
+        raise InvalidInputError(f"style weights are a list with one number per picture, got {weights!r}")
     if weights is None or (not groups and len(weights) == 0):
         return None
     nested = any(isinstance(entry, Sequence) for entry in weights)

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import math
+import operator
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, SupportsIndex
 
 import torch
 from torch import Tensor
@@ -226,9 +227,8 @@ class SamplingPipeline(StylizedPipelineBase):
             f, h, w = request.latents.shape[2:]
             sizes = (f, h * self.vae_scale_factor, w * self.vae_scale_factor)
         frames = _at_least_one("num_frames", _or(request.num_frames, sizes[0]))
-        height, width = _or(request.height, sizes[1]), _or(request.width, sizes[2])
-        if not (isinstance(height, int) and isinstance(width, int)):
-            raise InvalidInputError(f"height and width must be whole numbers, got {height!r} and {width!r}")
+        height = _at_least_one("height", _or(request.height, sizes[1]))
+        width = _at_least_one("width", _or(request.width, sizes[2]))
         check_size(width, height, self.size_multiple)
         return frames, height, width
 
@@ -305,7 +305,12 @@ def _fraction(name: str, value: float) -> float:
     return float(value)
 
 
-def _at_least_one(name: str, value: int) -> int:
-    if not isinstance(value, int) or value < 1:
+def _at_least_one(name: str, value: SupportsIndex) -> int:
+    """`value` as an int; whatever counts as a whole number will do, NumPy's among them."""
+    try:
+        number = operator.index(value)
+    except TypeError:
+        number = 0
+    if number < 1:
         raise InvalidInputError(f"{name} must be a whole number of at least 1, got {value!r}")
-    return value
+    return number
