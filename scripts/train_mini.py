@@ -19,7 +19,7 @@ import torch
 
 from stylecrafter.training.mini import STAGES, MiniBuild
 
-#: What the shipped weights were trained with.
+#: What to train the weights with. How the shipped ones came about, detours included: docs/models/mini.md.
 RECIPE: dict[str, dict[str, Any]] = {
     "autoencoder": {
         "steps": 900,
@@ -37,27 +37,30 @@ RECIPE: dict[str, dict[str, Any]] = {
         "data": {"batch_size": 128},
     },
     "base": {
-        "steps": 3000,
-        "learning_rate": 1e-3,
+        "steps": 20_000,
+        "learning_rate": 9e-4,
         "warmup_steps": 100,
-        "ema_decay": 0.998,
+        "ema_decay": 0.9985,
         "data": {
-            "image_batch": 64, "clip_batch": 4, "clip_ratio": 0.35, "styled_ratio": 0.55, "text_dropout": 0.1,
+            "image_batch": 32, "clip_batch": 2, "clip_ratio": 0.12, "styled_ratio": 0.6, "unnamed_style_ratio": 0.15,
+            "text_dropout": 0.1, "middle_timesteps": True, "picture_reuse": 4, "train_text_encoder": True,
         },
     },
     "adapter": {
-        "steps": 1200,
+        "steps": 2600,
         "learning_rate": 1e-3,
         "warmup_steps": 50,
-        "ema_decay": 0.995,
-        "data": {"image_batch": 64, "cross_reference_ratio": 0.5},
+        "ema_decay": 0.997,
+        "data": {"image_batch": 32, "cross_reference_ratio": 0.5, "picture_reuse": 4},
     },
     "temporal": {
-        "steps": 300,
-        "learning_rate": 3e-4,
+        "steps": 500,
+        "learning_rate": 4e-4,
         "warmup_steps": 30,
         "ema_decay": 0.99,
-        "data": {"image_batch": 64, "clip_batch": 4, "clip_ratio": 0.8},
+        "data": {
+            "image_batch": 32, "clip_batch": 3, "clip_ratio": 0.8, "cross_reference_ratio": 0.5, "picture_reuse": 4,
+        },
     },
 }  # fmt: skip
 
