@@ -162,15 +162,16 @@ def measure(args: argparse.Namespace) -> dict[str, Any]:
 
     def generate(style_scale: float) -> torch.Tensor:
         clips = []
-        for i, (prompt, picture) in enumerate(zip(prompts, pictures, strict=True)):
-            seed = torch.Generator().manual_seed(args.seed * 1000 + i)
+        for first in range(0, args.clips, args.batch):
+            rows = range(first, min(first + args.batch, args.clips))
             out = pipe(
-                prompt,
-                style_images=picture if style_scale else None,
+                [prompts[i] for i in rows],
+                style_images=[[pictures[i]] for i in rows] if style_scale else None,
                 num_inference_steps=args.steps or pipe.config.default_steps,
-                generator=seed,
+                generator=[torch.Generator().manual_seed(args.seed * 1000 + i) for i in rows],
             )
-            clips.append(to_tensor(out.frames[0]))
+            clips += [to_tensor(frames) for frames in out.frames]
+            logger.info("style scale %g: %d of %d clips", style_scale, len(clips), args.clips)
         return torch.stack(clips)
 
     started = time.monotonic()
@@ -211,6 +212,7 @@ def main() -> None:
     )
     parser.add_argument("--model", default="mini")
     parser.add_argument("--clips", type=int, default=50)
+    parser.add_argument("--batch", type=int, default=5, help="clips that are made together")
     parser.add_argument("--steps", type=int, help="denoising steps (default: the model's)")
     parser.add_argument("--probe-steps", type=int, default=400)
     parser.add_argument("--seed", type=int, default=0)
