@@ -73,6 +73,8 @@ def test_training_leaves_the_choice_of_attention_kernel_as_it_was(tmp_path: Path
             cuda.fp16_bf16_reduction_math_sdp_allowed(),
         )
 
+    # Whatever an earlier test left behind: the setting that training turns on is off here.
+    torch.backends.cuda.allow_fp16_bf16_reduction_math_sdp(False)
     before = settings()
     trainer(tmp_path).train_step()
     assert settings() == before
