@@ -1,91 +1,184 @@
-"""What a picture of StyleWorld is called: content alone, or content and style."""
+"""What a picture of StyleWorld is called: content alone, or content and style.
+
+Plain captions are few phrases in one order. Rich captions use synonyms and many sentence shapes, of the kinds that
+people write and that published prompt lists hold: what somebody does and where, a place with something in it, a
+statement, a list of tags, the camera at the end or at the head.
+"""
 
 from __future__ import annotations
 
 import random
+import re
+from dataclasses import dataclass
 
+from stylecrafter.styleworld.cameras import CAMERA_NAMES
+from stylecrafter.styleworld.lexicon import (
+    ADJECTIVES,
+    CAMERA_PHRASES,
+    GROUP_MOTIONS,
+    MOTION_PHRASES,
+    NEW_STYLE_PHRASES,
+    SCENE_NOUNS,
+    SCENE_PHRASES,
+    STYLE_MANNERS,
+    STYLE_PHRASES,
+    SYNONYMS,
+)
 from stylecrafter.styleworld.motions import MOTION_NAMES
-from stylecrafter.styleworld.objects import OBJECT_NAMES
-from stylecrafter.styleworld.palettes import COLOUR_NAMES, family_colours
+from stylecrafter.styleworld.objects import OBJECT_NAMES, OBJECTS
+from stylecrafter.styleworld.palettes import COLOUR_NAMES, MUTED_NAMES, family_colours
 from stylecrafter.styleworld.scenes import SCENE_NAMES
+from stylecrafter.styleworld.splits import Vocabulary
 from stylecrafter.styleworld.styles import STYLE_NAMES
 
-SCENE_PHRASES: dict[str, tuple[str, ...]] = {
-    "meadow": ("in a meadow", "on a green meadow", "in a field of grass"),
-    "desert": ("in the desert", "in a sandy desert", "among desert dunes"),
-    "beach": ("on the beach", "on a sandy beach", "at the seaside"),
-    "night": ("at night", "under a starry night sky", "at night under the moon"),
-    "city": ("in the city", "on a city street", "in front of a city skyline"),
-    "mountains": ("in the mountains", "in front of snowy mountains", "in a mountain landscape"),
-    "forest": ("in the forest", "in the woods", "in a dark forest"),
-    "snow": ("in the snow", "on a snowy field", "in a snowy winter landscape"),
-    "sea": ("on the sea", "on the ocean", "in the waves"),
-    "sunset": ("at sunset", "under a sunset sky", "in the evening at sunset"),
-    "space": ("in space", "in outer space", "among the stars in space"),
-    "room": ("in a room", "inside a room", "at home in a room"),
-}
-MOTION_PHRASES: dict[str, tuple[str, ...]] = {
-    "still": ("", "standing still", "resting"),
-    "left": ("moving to the left", "going left", "running left"),
-    "right": ("moving to the right", "going right", "running right"),
-    "up": ("rising up", "floating up", "moving up"),
-    "down": ("falling down", "sinking down", "moving down"),
-    "jump": ("jumping", "bouncing", "jumping up and down"),
-    "spin": ("spinning", "turning around", "rotating"),
-    "grow": ("growing", "getting bigger", "coming closer"),
-    "shrink": ("shrinking", "getting smaller", "going away"),
-}
-STYLE_PHRASES: dict[str, tuple[str, ...]] = {
-    "plain": ("a photo of", "a picture of"),
-    "poster": ("a flat poster of", "a screen print of"),
-    "watercolour": ("a watercolor painting of", "a watercolor of"),
-    "halftone": ("a halftone print of", "a comic halftone of"),
-    "engraving": ("an engraving of", "a line engraving of"),
-    "sketch": ("a pencil sketch of", "a sketch of"),
-    "mosaic": ("a mosaic of", "a tile mosaic of"),
-    "neon": ("a neon drawing of", "a glowing neon sign of"),
-    "woodcut": ("a woodcut of", "a woodblock print of"),
-    "grain": ("a grainy print of", "a stippled drawing of"),
-    "stripes": ("a striped picture of", "a striped design of"),
-    "gradient": ("a soft gradient picture of", "a duotone picture of"),
-    "impasto": ("an oil painting of", "a thick oil painting of"),
-    "crosshatch": ("a crosshatched drawing of",),
-    "stained glass": ("a stained glass window of",),
-    "cross stitch": ("a cross stitch of",),
-    "contours": ("a contour map drawing of",),
-}
+_PLURAL = frozenset({"grapes", "cherries"})
+_UNCOUNTED = frozenset({"corn", "bread", "cheese", "coffee", "ice cream"})
+#: Scenes that exist for every model so far trained with plain captions.
+_FIRST_SCENES = 12
+_FIRST_MOTIONS = 9
+
+
+@dataclass(frozen=True, kw_only=True)
+class Content:
+    """What is to be seen, as indices; `motion` and `camera` are None for a still picture."""
+
+    thing: int
+    scene: int
+    motion: int | None = None
+    camera: int | None = None
 
 
 def _article(noun: str) -> str:
     return f"{'an' if noun[0] in 'aeiou' else 'a'} {noun}"
 
 
-def content_caption(thing: int, scene: int, motion: int | None, rng: random.Random) -> str:
-    """A sentence on what is to be seen. `motion` None is a still picture: nothing is said of movement."""
-    move = rng.choice(MOTION_PHRASES[MOTION_NAMES[motion]]) if motion is not None else ""
-    place = rng.choice(SCENE_PHRASES[SCENE_NAMES[scene]])
-    sentence = " ".join(word for word in (_article(OBJECT_NAMES[thing]), move, place) if word)
-    return sentence[0].upper() + sentence[1:] + "." if rng.random() < 0.3 else sentence
+def content_caption(content: Content, rng: random.Random, *, rich: bool = False) -> str:
+    """A sentence on what is to be seen, in plain or in rich words."""
+    if rich:
+        sentence = _rich_sentence(content, rng)
+        return _capital(sentence) + ("" if rng.random() < 0.5 else ".") if rng.random() < 0.4 else sentence
+    sentence = _plain_sentence(content, rng)
+    return _capital(sentence) + "." if rng.random() < 0.3 else sentence
 
 
 def full_caption(
-    thing: int, scene: int, motion: int | None, style: int, palette_family: int, rng: random.Random
+    content: Content, style: int, palette_family: int, rng: random.Random, *, rich: bool = False
 ) -> str:
     """The content caption with its style: the manner, and the colours by name."""
-    content = content_caption(thing, scene, motion, rng)
-    content = (content[0].lower() + content[1:]).rstrip(".")
+    sentence = content_caption(content, rng, rich=rich).rstrip(".")
+    sentence = sentence[0].lower() + sentence[1:]
     name = STYLE_NAMES[style]
-    phrase = rng.choice(STYLE_PHRASES[name])
-    if name == "plain":
-        return f"{phrase} {content}"
     first, second = family_colours(palette_family)
     colours = first if first == second else f"{first} and {second}"
-    return f"{phrase} {content}, in {colours}"
+    phrases = STYLE_PHRASES | NEW_STYLE_PHRASES
+    if not rich:
+        phrase = rng.choice(phrases[name])
+        return f"{phrase} {sentence}" if name == "plain" else f"{phrase} {sentence}, in {colours}"
+    painted = name != "plain" and rng.random() < 0.7
+    if rng.random() < 0.5 and not sentence.startswith(("there ", "the camera", "camera")):
+        caption = f"{rng.choice(phrases[name])} {sentence}"
+        return f"{caption}, in {colours}" if painted else caption
+    ending = f"{rng.choice(STYLE_MANNERS[name])}, {colours}" if painted else rng.choice(STYLE_MANNERS[name])
+    return f"{sentence}, {ending}"
+
+
+def _capital(sentence: str) -> str:
+    return sentence[0].upper() + sentence[1:]
+
+
+def _plain_sentence(content: Content, rng: random.Random) -> str:
+    move = rng.choice(MOTION_PHRASES[MOTION_NAMES[content.motion]]) if content.motion is not None else ""
+    place = rng.choice(SCENE_PHRASES[SCENE_NAMES[content.scene]])
+    words = [_article(OBJECT_NAMES[content.thing]), move, place]
+    sentence = " ".join(word for word in words if word)
+    if content.camera:
+        return f"{sentence}, {CAMERA_PHRASES[CAMERA_NAMES[content.camera]][0]}"
+    return sentence
+
+
+def _noun(thing: int, rng: random.Random) -> str:
+    """The object with or without an article, by one of its names."""
+    name = OBJECT_NAMES[thing]
+    spoken = rng.choice(SYNONYMS[name]) if name in SYNONYMS and rng.random() < 0.4 else name
+    if rng.random() < 0.15 and " of " not in spoken:
+        spoken = f"{rng.choice(ADJECTIVES[OBJECTS[thing].group])} {spoken}"
+    if name in _PLURAL and " of " not in spoken:
+        return spoken if rng.random() < 0.5 else f"some {spoken}"
+    if name in _UNCOUNTED and " of " not in spoken:
+        return spoken if rng.random() < 0.5 else f"some {spoken}"
+    return f"the {spoken}" if rng.random() < 0.12 else _article(spoken)
+
+
+def _motion(content: Content, rng: random.Random) -> str:
+    if content.motion is None:
+        return ""
+    name = MOTION_NAMES[content.motion]
+    group = OBJECTS[content.thing].group
+    ways = (*MOTION_PHRASES[name], *GROUP_MOTIONS[""][name], *GROUP_MOTIONS.get(group, {}).get(name, ()))
+    return rng.choice(ways)
+
+
+def _rich_sentence(content: Content, rng: random.Random) -> str:
+    noun, move = _noun(content.thing, rng), _motion(content, rng)
+    scene = SCENE_NAMES[content.scene]
+    place, where = rng.choice(SCENE_PHRASES[scene]), rng.choice(SCENE_NOUNS[scene])
+    verb = "are" if noun.split()[-1] in _PLURAL and " of " not in noun else "is"
+    bare = re.sub(r"^(an?|the|some) ", "", noun)
+    acting = f"{noun} {move}".rstrip()
+    shapes = {
+        "doing": (f"{acting} {place}", 6),
+        "statement": (f"{noun} {verb} {f'{move} ' if move else ''}{place}", 2),
+        "place first": (f"{place}, {acting}", 2),
+        "with": (f"{where} with {acting}", 2),
+        "and": (f"{where} and {acting}", 1),
+        "there": (f"there {verb} {acting} {place}", 1),
+        "tags": (", ".join(part for part in (bare, move, where) if part), 1),
+    }
+    kinds = list(shapes)
+    sentence = shapes[rng.choices(kinds, [shapes[kind][1] for kind in kinds])[0]][0]
+    return _with_camera(sentence, content.camera, rng)
+
+
+def _with_camera(sentence: str, camera: int | None, rng: random.Random) -> str:
+    if camera is None:
+        return sentence
+    name = CAMERA_NAMES[camera]
+    if name == "fixed" and rng.random() < 0.8:
+        return sentence
+    phrase = rng.choice([way for way in CAMERA_PHRASES[name] if way])
+    chance = rng.random()
+    if phrase.startswith("the camera") and chance < 0.3:
+        return f"{sentence} while {phrase}"
+    return f"{phrase}: {sentence}" if chance < 0.45 else f"{sentence}, {phrase}"
 
 
 def vocabulary_words() -> tuple[str, ...]:
-    """Every word that captions can use, for a tokenizer."""
+    """Every word of plain captions of the first world; the tokenizer of the first weights holds exactly these."""
     texts = [*OBJECT_NAMES, *COLOUR_NAMES, "a an and in"]
-    for phrases in (SCENE_PHRASES, MOTION_PHRASES, STYLE_PHRASES):
-        texts += [phrase for variants in phrases.values() for phrase in variants]
+    scenes = [SCENE_PHRASES[name] for name in SCENE_NAMES[:_FIRST_SCENES]]
+    motions = [MOTION_PHRASES[name] for name in MOTION_NAMES[:_FIRST_MOTIONS]]
+    for variants in (*scenes, *motions, *STYLE_PHRASES.values()):
+        texts += variants
+    return tuple(sorted({word for text in texts for word in text.split()}))
+
+
+def words_of(vocabulary: Vocabulary) -> tuple[str, ...]:
+    """Every word that captions of a vocabulary can use, for a tokenizer: never fewer than `vocabulary_words()`."""
+    texts = [*vocabulary_words(), *MUTED_NAMES]
+    plain = (
+        *(SCENE_PHRASES[name] for name in vocabulary.scenes),
+        *(MOTION_PHRASES[name] for name in vocabulary.motions),
+        *(CAMERA_PHRASES[name] for name in vocabulary.cameras),
+        *NEW_STYLE_PHRASES.values(),
+    )
+    rich = (
+        *SYNONYMS.values(),
+        *SCENE_NOUNS.values(),
+        *(ways for group in GROUP_MOTIONS.values() for ways in group.values()),
+        *STYLE_MANNERS.values(),
+        *ADJECTIVES.values(),
+        ("the some is are there with while",),
+    )
+    for variants in (*plain, *rich) if vocabulary.wording == "rich" else plain:
+        texts += variants
     return tuple(sorted({word for text in texts for word in text.split()}))

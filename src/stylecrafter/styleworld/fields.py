@@ -6,7 +6,9 @@ Shapes: n pictures of h × w pixels. Coordinates are in units of the picture: x 
 
 from __future__ import annotations
 
+import functools
 import math
+from collections.abc import Iterator
 
 import torch
 import torch.nn.functional as F
@@ -17,6 +19,19 @@ def grid(height: int, width: int, device: torch.device | str = "cpu") -> tuple[t
     y = (torch.arange(height, device=device) + 0.5) / height
     x = (torch.arange(width, device=device) + 0.5) / width
     return x[None, None, :].expand(1, height, width), y[None, :, None].expand(1, height, width)
+
+
+@functools.lru_cache(maxsize=512)
+def constant(values: tuple[float, ...], device: torch.device) -> torch.Tensor:
+    """Numbers as a tensor that stays on the device; not to be written to."""
+    return torch.tensor(values, device=device)
+
+
+def rows_by_value(values: torch.Tensor, device: torch.device) -> Iterator[tuple[int, torch.Tensor]]:
+    """Each value of (n,) CPU indices with its rows on `device`; one copy to the device for all of them."""
+    order = torch.argsort(values, stable=True)
+    found, counts = torch.unique_consecutive(values[order], return_counts=True)
+    yield from zip(found.tolist(), order.to(device).split(counts.tolist()), strict=True)
 
 
 def column(values: torch.Tensor) -> torch.Tensor:
@@ -61,11 +76,20 @@ def blur(field: torch.Tensor, radius: int) -> torch.Tensor:
     """Box blur applied twice (a triangle filter) with replicated borders: (n, h, w) -> (n, h, w)."""
     if radius < 1:
         return field
-    out, width = field[:, None], 2 * radius + 1
+    out = field[:, None]
     for _ in range(2):
-        out = F.avg_pool2d(F.pad(out, (radius, radius, 0, 0), mode="replicate"), (1, width), stride=1)
-        out = F.avg_pool2d(F.pad(out, (0, 0, radius, radius), mode="replicate"), (width, 1), stride=1)
+        for axis, pads in ((-1, (radius, radius, 0, 0)), (-2, (0, 0, radius, radius))):
+            out = _box(F.pad(out, pads, mode="replicate"), 2 * radius + 1, axis)
     return out[:, 0]
+
+
+def _box(padded: torch.Tensor, width: int, axis: int) -> torch.Tensor:
+    """Running means of `width` values along an axis; wide ones from running sums, whose cost is the same for all."""
+    if width < 9:
+        return F.avg_pool2d(padded, (1, width) if axis == -1 else (width, 1), stride=1)
+    sums = F.pad(padded.cumsum(axis), (1, 0) if axis == -1 else (0, 0, 1, 0))
+    count = padded.shape[axis] - width + 1
+    return (sums.narrow(axis, width, count) - sums.narrow(axis, 0, count)) / width
 
 
 def edges(field: torch.Tensor) -> torch.Tensor:
@@ -88,7 +112,7 @@ def colour(values: torch.Tensor) -> torch.Tensor:
 
 def hsv_to_rgb(hue: torch.Tensor, saturation: torch.Tensor, value: torch.Tensor) -> torch.Tensor:
     """Hue, saturation and value in [0, 1] (hue wraps), each of shape s, to RGB of shape (*s, 3)."""
-    k = (torch.tensor([5.0, 3.0, 1.0], device=hue.device) + (hue[..., None] % 1.0) * 6) % 6
+    k = (constant((5.0, 3.0, 1.0), hue.device) + (hue[..., None] % 1.0) * 6) % 6
     return value[..., None] * (1 - saturation[..., None] * torch.minimum(k, 4 - k).clamp(0, 1))
 
 

@@ -50,6 +50,8 @@ MOTIONS: dict[str, Callable[[torch.Tensor], Pose]] = {
     "spin": lambda u: _pose(u, angle=TAU * (u - 0.5)),
     "grow": lambda u: _pose(u, size=0.6 + 0.8 * u),
     "shrink": lambda u: _pose(u, size=1.4 - 0.8 * u),
+    "sway": lambda u: _pose(u, angle=0.5 * torch.sin(2 * TAU * u)),
+    "circle": lambda u: _pose(u, x=0.15 * torch.sin(TAU * u), y=-0.15 * (1 + torch.cos(TAU * u))),
 }
 MOTION_NAMES: tuple[str, ...] = tuple(MOTIONS)
 

@@ -12,8 +12,10 @@ from importlib import resources
 
 import numpy as np
 import torch
+import torch.nn.functional as F
 
-from stylecrafter.errors import unknown_name
+from stylecrafter.errors import InvalidInputError, unknown_name
+from stylecrafter.styleworld.fields import rows_by_value
 
 SPRITE_SIZE = 96
 ATLAS_COLUMNS = 16
@@ -103,3 +105,25 @@ def load_sprites(pack: str) -> torch.Tensor:
     )
     sprites[:, :3] *= sprites[:, 3:]
     return sprites
+
+
+@functools.cache
+def _reduced_sprites(pack: str, shrink: int, device: torch.device) -> torch.Tensor:
+    """The sprites of a set, reduced by `shrink`, kept on the device."""
+    sprites = load_sprites(pack)
+    return (F.avg_pool2d(sprites, shrink) if shrink > 1 else sprites).to(device)
+
+
+def gather_sprites(
+    pack: torch.Tensor, thing: torch.Tensor, shrink: int, device: torch.device
+) -> torch.Tensor:
+    """Sprites of (n,) drawing sets (on the CPU) and objects (on `device`): (n, 4, s, s), premultiplied."""
+    out: torch.Tensor | None = None
+    for index, rows in rows_by_value(pack, device):
+        sprites = _reduced_sprites(PACKS[index], shrink, device)
+        if out is None:
+            out = sprites.new_empty(len(pack), *sprites.shape[1:])
+        out[rows] = sprites[thing[rows]]
+    if out is None:
+        raise InvalidInputError("there are no sprites to gather for a batch of 0 rows")
+    return out

@@ -1,6 +1,11 @@
-"""Palettes: five colours from dark to light, drawn from families of hue harmonies."""
+"""Palettes: five colours from dark to light, drawn from families of hue harmonies and from real pictures."""
 
 from __future__ import annotations
+
+import colorsys
+import functools
+import json
+from importlib import resources
 
 import torch
 
@@ -16,7 +21,8 @@ SCHEMES: dict[str, tuple[float, float, float, float, float]] = {
     "triad": (0.0, 0.33, 0.67, 0.35, 0.66),
 }
 HUE_BINS = 24
-PALETTE_FAMILIES = len(SCHEMES) * HUE_BINS
+#: Families made of harmonies come first; after them each palette taken from a picture is a family of its own.
+HARMONY_FAMILIES = len(SCHEMES) * HUE_BINS
 
 #: Colours that captions can name, as hue in turns for saturated ones.
 _HUE_NAMES = (
@@ -35,16 +41,34 @@ _HUE_NAMES = (
     (1.0, "red"),
 )
 COLOUR_NAMES = tuple(dict.fromkeys(name for _, name in _HUE_NAMES))
+#: What colours of little saturation are called, besides orange ones that are dark or dull: brown and beige.
+MUTED_NAMES = ("brown", "beige", "gray", "white", "black")
+
+
+@functools.cache
+def picture_palettes() -> tuple[tuple[str, tuple[tuple[float, ...], ...]], ...]:
+    """Palettes from pictures: source and five colours in [0, 1] each (`scripts/build_palettes.py`)."""
+    text = (resources.files("stylecrafter.styleworld") / "atlas" / "palettes.json").read_text("utf-8")
+    return tuple(
+        (entry["source"], tuple(tuple(value / 255 for value in colour) for colour in entry["colours"]))
+        for entry in json.loads(text)
+    )
+
+
+PALETTE_FAMILIES = HARMONY_FAMILIES + len(picture_palettes())
 
 
 def draw_palettes(family: torch.Tensor, generator: torch.Generator) -> torch.Tensor:
     """Palettes (n, 5, 3) in [0, 1], dark to light, of the given families (n,).
 
     A family is a harmony and a bin of 15 degrees for the base hue; the rest (place in the bin, saturation, how
-    far it reaches into black and white) is drawn from `generator`.
+    far it reaches into black and white) is drawn from `generator`. A family from a picture is its palette, with
+    shadows and lights drawn out by a random amount.
     """
     n = family.shape[0]
-    offsets = torch.tensor(list(SCHEMES.values()))[family // HUE_BINS]
+    from_picture = family >= HARMONY_FAMILIES
+    scheme = torch.where(from_picture, torch.zeros_like(family), family // HUE_BINS)
+    offsets = torch.tensor(list(SCHEMES.values()))[scheme]
     base = (family % HUE_BINS + torch.rand(n, generator=generator)) / HUE_BINS
     hue = base[:, None] + offsets
     dark = 0.08 + 0.24 * torch.rand(n, 1, generator=generator)
@@ -54,11 +78,24 @@ def draw_palettes(family: torch.Tensor, generator: torch.Generator) -> torch.Ten
     vivid = 0.45 + 0.5 * torch.rand(n, 1, generator=generator)
     fade = 0.25 + 0.65 * torch.rand(n, 1, generator=generator)
     saturation = (vivid * (1 - fade * steps.pow(2))).clamp(0, 1)
-    return hsv_to_rgb(hue, saturation, value)
+    colours = hsv_to_rgb(hue, saturation, value)
+    if not from_picture.any():
+        return colours
+    table = torch.tensor([palette for _, palette in picture_palettes()])
+    own = table[(family - HARMONY_FAMILIES).clamp(min=0)]
+    # `dark` and `vivid` are random already: 0.08 … 0.32 and 0.45 … 0.95.
+    shadows = (0.35 + 2 * dark) * (1 - steps) + steps
+    lights = steps.pow(2) * (vivid - 0.45)
+    own = own * shadows[..., None]
+    own = own + (1 - own) * lights[..., None]
+    return torch.where(from_picture[:, None, None], own, colours)
 
 
 def family_colours(family: int) -> tuple[str, str]:
     """Names of the two hues that stand out in a family: of its dark and of its middle colours."""
+    if family >= HARMONY_FAMILIES:
+        colours = [_colour_name(c) for c in picture_palettes()[family - HARMONY_FAMILIES][1][1:4]]
+        return colours[0], next((name for name in colours[1:] if name != colours[0]), colours[0])
     offsets = list(SCHEMES.values())[family // HUE_BINS]
     base = (family % HUE_BINS + 0.5) / HUE_BINS
     return _hue_name(base + offsets[0]), _hue_name(base + offsets[2])
@@ -66,6 +103,18 @@ def family_colours(family: int) -> tuple[str, str]:
 
 def _hue_name(hue: float) -> str:
     return min(_HUE_NAMES, key=lambda entry: abs(entry[0] - hue % 1.0))[1]
+
+
+def _colour_name(colour: tuple[float, ...]) -> str:
+    """What a colour (red, green, blue in [0, 1]) is called."""
+    hue, saturation, value = colorsys.rgb_to_hsv(*colour)
+    if value < 0.16:
+        return "black"
+    if saturation < 0.16:
+        return "white" if value > 0.88 else "gray"
+    if 0.01 < hue < 0.17 and (value < 0.68 or saturation < 0.5):
+        return "beige" if value > 0.62 else "brown"
+    return _hue_name(hue)
 
 
 def map_tones(tone: torch.Tensor, palette: torch.Tensor, levels: torch.Tensor | None = None) -> torch.Tensor:
@@ -76,12 +125,8 @@ def map_tones(tone: torch.Tensor, palette: torch.Tensor, levels: torch.Tensor | 
     if levels is not None:
         count = levels[:, None, None]
         tone = (tone.clamp(0, 0.999) * count).floor() / (count - 1)
-    position = tone.clamp(0, 1) * (PALETTE_SIZE - 1)
-    index = position.floor().clamp(max=PALETTE_SIZE - 2).long()
-    weight = (position - index)[:, None]
+    position = tone.clamp(0, 1).flatten(1) * (PALETTE_SIZE - 1)
+    # A hat function per colour: their weights make a small matrix product of what would be a slow gather.
+    hats = torch.stack([(1 - (position - k).abs()).clamp_(min=0) for k in range(PALETTE_SIZE)], 1)
     n, h, w = tone.shape
-    flat = index.reshape(n, 1, h * w).expand(-1, 3, -1)
-    colours = palette.transpose(1, 2)
-    low = colours.gather(2, flat).reshape(n, 3, h, w)
-    high = colours.gather(2, flat + 1).reshape(n, 3, h, w)
-    return torch.lerp(low, high, weight)
+    return (palette.transpose(1, 2) @ hats).reshape(n, 3, h, w)

@@ -14,18 +14,21 @@ from stylecrafter.styleworld.fields import (
     TAU,
     colour,
     column,
+    constant,
     hash_noise,
     hsv_to_rgb,
     mix,
+    rows_by_value,
     smoothstep,
     value_noise,
 )
+from stylecrafter.styleworld.photographs import PANORAMAS, draw_photographs
 
 Painter = Callable[[torch.Tensor, torch.Tensor, torch.Tensor], torch.Tensor]
 
 
 def _rgb(red: float, green: float, blue: float, like: torch.Tensor) -> torch.Tensor:
-    return torch.tensor([red, green, blue], device=like.device)[None, :, None, None]
+    return constant((red, green, blue), like.device)[None, :, None, None]
 
 
 def _sky(y: torch.Tensor, top: torch.Tensor, bottom: torch.Tensor) -> torch.Tensor:
@@ -170,7 +173,7 @@ def _room(x: torch.Tensor, y: torch.Tensor, p: torch.Tensor) -> torch.Tensor:
     return mix(out, floor, smoothstep(0.7, 0.715, y))
 
 
-#: Scene name -> painter. The order is the order of indices in a `WorldBatch`.
+#: Drawn scene -> painter.
 SCENES: dict[str, Painter] = {
     "meadow": _meadow,
     "desert": _desert,
@@ -185,4 +188,33 @@ SCENES: dict[str, Painter] = {
     "space": _space,
     "room": _room,
 }
-SCENE_NAMES: tuple[str, ...] = tuple(SCENES)
+#: The drawn scenes, then the photographic ones. The order is the order of indices in a `WorldBatch`.
+SCENE_NAMES: tuple[str, ...] = (*SCENES, *(panorama.name for panorama in PANORAMAS))
+
+
+def draw_scenes(
+    scene: torch.Tensor, x: torch.Tensor, y: torch.Tensor, p: torch.Tensor, size: int
+) -> torch.Tensor:
+    """Draw scenes, each seen through its own coordinates.
+
+    Args:
+        scene: (n,) indices into `SCENE_NAMES`, on the CPU.
+        x: (n, h, w) in units of the picture, on the device to draw on.
+        y: (n, h, w).
+        p: (n, 4) in [0, 1], on the same device.
+        size: Pixels of the width of a picture.
+
+    Returns:
+        (n, 3, h, w) in [0, 1].
+    """
+    out = x.new_empty(x.shape[0], 3, *x.shape[1:])
+    drawn, painters = len(SCENES), tuple(SCENES.values())
+    photographs = (scene >= drawn).nonzero()[:, 0]
+    for index, rows in rows_by_value(scene, x.device):
+        if index < drawn:
+            out[rows] = painters[index](x[rows], y[rows], p[rows])
+    if len(photographs):
+        rows = photographs.to(x.device)
+        panorama = (scene[photographs] - drawn).to(x.device)
+        out[rows] = draw_photographs(panorama, x[rows], y[rows], p[rows], size)
+    return out.clamp_(0, 1)

@@ -9,96 +9,35 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from dataclasses import dataclass
 
 import torch
 import torch.nn.functional as F
 
+from stylecrafter.styleworld.canvas import STYLE_PARAMETERS, Canvas, canvas
 from stylecrafter.styleworld.fields import (
     TAU,
     blur,
     colour,
     column,
-    edges,
-    grid,
+    constant,
     hash_noise,
-    luminance,
     mix,
     rotate,
+    rows_by_value,
     smoothstep,
     value_noise,
 )
+from stylecrafter.styleworld.materials import (
+    paint_bricks,
+    paint_chalk,
+    paint_facets,
+    paint_paper_cut,
+    paint_pointillism,
+    paint_relief,
+    paint_riso,
+    paint_spiral,
+)
 from stylecrafter.styleworld.palettes import map_tones
-
-STYLE_PARAMETERS = 4
-
-
-@dataclass(frozen=True, kw_only=True)
-class Canvas:
-    """What a style paints from. Shapes: n pictures of h × w."""
-
-    rgb: torch.Tensor
-    """(n, 3, h, w) the plain picture."""
-    tone: torch.Tensor
-    """(n, h, w) its tones in [0, 1], with figure and ground kept apart (see `canvas`)."""
-    edge: torch.Tensor
-    """(n, h, w) outlines in [0, 1]."""
-    x: torch.Tensor
-    """(1, h, w) pixel coordinates in units of the picture."""
-    y: torch.Tensor
-    palette: torch.Tensor
-    """(n, 5, 3) colours, dark to light."""
-    p: torch.Tensor
-    """(n, 4) parameters in [0, 1]."""
-
-    @property
-    def ink(self) -> torch.Tensor:
-        return colour(self.palette[:, 0])
-
-    @property
-    def paper(self) -> torch.Tensor:
-        return colour(self.palette[:, -1])
-
-    def between(self, parameter: int, low: float, high: float) -> torch.Tensor:
-        """Parameter number `parameter`, spread over low … high: (n,)."""
-        return low + (high - low) * self.p[:, parameter]
-
-
-#: Least distance between the mean tones of figure and ground after `canvas` has set them apart.
-FIGURE_CONTRAST = 0.42
-
-
-def canvas(rgb: torch.Tensor, figure: torch.Tensor, palette: torch.Tensor, p: torch.Tensor) -> Canvas:
-    """Prepare plain pictures for painting.
-
-    As a painter would, it quiets the ground (tones pulled towards their mean), and where figure and ground are of
-    like tone it moves the figure away from the ground, on the side on which it already is.
-
-    Args:
-        rgb: (n, 3, h, w) in [0, 1].
-        figure: (n, h, w) in [0, 1], how much of a pixel belongs to the object.
-        palette: (n, 5, 3) in [0, 1].
-        p: (n, 4) in [0, 1].
-    """
-    x, y = grid(rgb.shape[-2], rgb.shape[-1], rgb.device)
-    # Warmth bends the tones, so that hues of one luma stay apart.
-    tone = (luminance(rgb) + (rgb[:, 0] - rgb[:, 2]) * 0.15).clamp(0, 1)
-    near = blur(figure, rgb.shape[-1] // 6)
-    ground_weight = (1 - figure) * (near + 1e-3)
-    ground = (tone * ground_weight).sum((1, 2)) / ground_weight.sum((1, 2)).clamp(min=1e-3)
-    area = figure.sum((1, 2)).clamp(min=1e-3)
-    mean = (tone * figure).sum((1, 2)) / area
-    # Too close to call: the figure goes where there is more room.
-    side = torch.where(
-        (mean - ground).abs() < 0.08, torch.where(ground < 0.5, 1.0, -1.0), (mean - ground).sign()
-    )
-    target = ground + side * torch.maximum((mean - ground).abs(), torch.full_like(mean, FIGURE_CONTRAST))
-    target = torch.where((target < 0.05) | (target > 0.95), target.clamp(0.12, 0.88), target)
-    ground_tone = column(ground) + (tone - column(ground)) * 0.6
-    figure_tone = column(target) + (tone - column(mean)) * 0.9
-    tone = torch.lerp(ground_tone, figure_tone, figure).clamp(0, 1)
-    outline = torch.maximum(edges(figure) * 2.2 - 0.2, edges(tone) * 2.5 - 0.3).clamp(0, 1)
-    return Canvas(rgb=rgb, tone=tone, edge=outline, x=x, y=y, palette=palette, p=p)
 
 
 def _poster(c: Canvas) -> torch.Tensor:
@@ -152,7 +91,7 @@ def _mosaic(c: Canvas) -> torch.Tensor:
         pieces.append(F.interpolate(small, size=(h, w), mode="nearest")[:, 0])
     choice = (c.p[:, 0] * 2.999).long()
     tone = torch.stack(pieces, 1)[torch.arange(len(choice), device=choice.device), choice]
-    count = column(torch.tensor([14.0, 18.0, 22.0], device=choice.device)[choice])
+    count = column(constant((14.0, 18.0, 22.0), choice.device)[choice])
     u, v = (c.x * count) % 1, (c.y * count) % 1
     gap = torch.minimum(torch.minimum(u, 1 - u), torch.minimum(v, 1 - v))
     jitter = hash_noise((c.x * count).floor(), (c.y * count).floor(), c.p[:, 3] * 9) - 0.5
@@ -277,8 +216,18 @@ STYLES: dict[str, Callable[[Canvas], torch.Tensor]] = {
     "stained glass": _stained_glass,
     "cross stitch": _cross_stitch,
     "contours": _contours,
+    "chalk": paint_chalk,
+    "facets": paint_facets,
+    "paper cut": paint_paper_cut,
+    "pointillism": paint_pointillism,
+    "relief": paint_relief,
+    "riso": paint_riso,
+    "spiral": paint_spiral,
+    "bricks": paint_bricks,
 }
 STYLE_NAMES: tuple[str, ...] = tuple(STYLES)
+
+__all__ = ["STYLES", "STYLE_NAMES", "STYLE_PARAMETERS", "paint"]
 
 
 def paint(
@@ -289,7 +238,8 @@ def paint(
     Args:
         rgb: (n, 3, h, w) in [0, 1].
         figure: (n, h, w) in [0, 1], how much of a pixel belongs to the object.
-        style: (n,) indices into `STYLE_NAMES`.
+        style: (n,) indices into `STYLE_NAMES`, on the CPU: which kernels run is decided there, without waiting for
+            the device.
         palette: (n, 5, 3) in [0, 1].
         p: (n, 4) parameters in [0, 1].
 
@@ -297,9 +247,10 @@ def paint(
         (n, 3, h, w) in [0, 1].
     """
     out = torch.empty_like(rgb)
-    for index in style.unique().tolist():
-        rows = (style == index).nonzero()[:, 0]
-        out[rows] = STYLES[STYLE_NAMES[index]](canvas(rgb[rows], figure[rows], palette[rows], p[rows])).clamp(
-            0, 1
-        )
+    for index, rows in rows_by_value(style, rgb.device):
+        if index == 0:
+            out[rows] = rgb[rows].clamp(0, 1)
+            continue
+        painter = STYLES[STYLE_NAMES[index]]
+        out[rows] = painter(canvas(rgb[rows], figure[rows], palette[rows], p[rows])).clamp(0, 1)
     return out

@@ -6,42 +6,48 @@ import dataclasses
 import random
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, NamedTuple
 
 import torch
 import torch.nn.functional as F
 
 from stylecrafter.errors import InvalidInputError
 from stylecrafter.styleworld import captions, splits
+from stylecrafter.styleworld.cameras import CAMERA_NAMES, MOTIONS_UNDER_CAMERA, View, views
 from stylecrafter.styleworld.fields import column, grid
-from stylecrafter.styleworld.motions import MOTION_NAMES, poses
-from stylecrafter.styleworld.objects import PACKS, load_sprites, object_index
+from stylecrafter.styleworld.motions import MOTION_NAMES, Pose, poses
+from stylecrafter.styleworld.objects import PACKS, SPRITE_SIZE, gather_sprites, object_index
 from stylecrafter.styleworld.palettes import draw_palettes
-from stylecrafter.styleworld.scenes import SCENE_NAMES, SCENES
+from stylecrafter.styleworld.scenes import SCENE_NAMES, draw_scenes
 from stylecrafter.styleworld.styles import STYLE_NAMES, STYLE_PARAMETERS, paint
 
 Split = Literal["train", "held_out"]
+#: Part of the clips of a world with moving cameras in which the camera moves.
+CAMERA_RATIO = 0.4
 
 
 @dataclass(frozen=True, kw_only=True)
 class WorldBatch:
     """n things to draw, with everything known about them; all tensors have n rows.
 
-    `thing`, `pack`, `scene`, `motion`, `style` and `family` are indices into the lists of this package; `palette` is
-    (n, 5, 3), `style_parameters` and `scene_parameters` are (n, 4) in [0, 1], `place` is (n, 3): centre x, y and
-    size of the object in units of the picture.
+    `thing`, `pack`, `scene`, `motion`, `camera`, `style` and `family` are indices into the lists of this package;
+    `palette` is (n, 5, 3), `style_parameters` and `scene_parameters` are (n, 4) in [0, 1], `place` is (n, 3): centre
+    x, y and size of the object in units of the picture; `rich` (bool) says how a row is spoken of (`captions`). All
+    tensors are on the CPU: drawing takes them to the device in two copies.
     """
 
     thing: torch.Tensor
     pack: torch.Tensor
     scene: torch.Tensor
     motion: torch.Tensor
+    camera: torch.Tensor
     style: torch.Tensor
     family: torch.Tensor
     palette: torch.Tensor
     style_parameters: torch.Tensor
     scene_parameters: torch.Tensor
     place: torch.Tensor
+    rich: torch.Tensor
 
     def __len__(self) -> int:
         return self.thing.shape[0]
@@ -65,24 +71,33 @@ class WorldBatch:
         """This content without a style."""
         return self.replace(style=torch.zeros_like(self.style))
 
+    def content(self, row: int, moving: bool) -> captions.Content:
+        """What is to be seen in a row; `moving` says whether that includes the motions of object and camera."""
+        return captions.Content(
+            thing=int(self.thing[row]),
+            scene=int(self.scene[row]),
+            motion=int(self.motion[row]) if moving else None,
+            camera=int(self.camera[row]) if moving else None,
+        )
+
     def content_captions(self, rng: random.Random, moving: bool) -> list[str]:
-        """Captions of the content alone; `moving` says whether the motion is named."""
+        """Captions of the content alone; `moving` says whether motions are named."""
         return [
-            captions.content_caption(thing, scene, motion if moving else None, rng)
-            for thing, scene, motion in zip(
-                self.thing.tolist(), self.scene.tolist(), self.motion.tolist(), strict=True
-            )
+            captions.content_caption(self.content(row, moving), rng, rich=bool(self.rich[row]))
+            for row in range(len(self))
         ]
 
     def full_captions(self, rng: random.Random, moving: bool) -> list[str]:
         """Captions of content and style."""
-        rows = zip(
-            self.thing.tolist(), self.scene.tolist(), self.motion.tolist(), self.style.tolist(),
-            self.family.tolist(), strict=True,
-        )  # fmt: skip
         return [
-            captions.full_caption(thing, scene, motion if moving else None, style, family, rng)
-            for thing, scene, motion, style, family in rows
+            captions.full_caption(
+                self.content(row, moving),
+                int(self.style[row]),
+                int(self.family[row]),
+                rng,
+                rich=bool(self.rich[row]),
+            )
+            for row in range(len(self))
         ]
 
 
@@ -131,7 +146,9 @@ def sample(
         motion = torch.where(splits.is_held_out_pair(motion, thing), torch.zeros_like(motion), motion)
     kinds = tuple(STYLE_NAMES.index(name) for name in vocabulary.styles)
     style = _pick(kinds, n, generator) if styled else torch.zeros(n, dtype=torch.long)
-    families = splits.TRAIN_PALETTES if split == "train" else splits.HELD_OUT_PALETTES
+    families = splits.TRAIN_HARMONIES if split == "train" else splits.HELD_OUT_HARMONIES
+    if vocabulary.picture_palettes:
+        families = splits.TRAIN_PALETTES if split == "train" else splits.HELD_OUT_PALETTES
     family = _pick(families, n, generator)
     parameters = torch.rand(n, STYLE_PARAMETERS, generator=generator)
     low, high = splits.HELD_OUT_PARAMETER
@@ -143,39 +160,45 @@ def sample(
         parameters[:, 0] = low + parameters[:, 0] * (high - low)
     spread = torch.rand(n, 3, generator=generator) - 0.5
     place = torch.tensor([0.5, 0.58, 0.56]) + spread * torch.tensor([0.2, 0.12, 0.14])
-    return WorldBatch(
+    batch = WorldBatch(
         thing=thing,
         pack=_pick(tuple(PACKS.index(name) for name in vocabulary.packs), n, generator),
         scene=_pick(tuple(SCENE_NAMES.index(name) for name in vocabulary.scenes), n, generator),
         motion=motion,
+        camera=torch.zeros_like(motion),
         style=style,
         family=family,
         palette=draw_palettes(family, generator),
         style_parameters=parameters,
         scene_parameters=torch.rand(n, 4, generator=generator),
         place=place,
+        rich=torch.full((n,), vocabulary.wording == "rich"),
     )
+    return _move_camera(batch, vocabulary.cameras, generator, split)
 
 
-def _sprites(batch: WorldBatch, device: torch.device | str) -> torch.Tensor:
-    """(n, 4, s, s) premultiplied sprites of a batch."""
-    first = load_sprites(PACKS[0])
-    out = torch.empty(len(batch), *first.shape[1:])
-    for index in batch.pack.unique().tolist():
-        rows = batch.pack == index
-        out[rows] = load_sprites(PACKS[index])[batch.thing[rows]]
-    return out.to(device)
+def _move_camera(
+    batch: WorldBatch, cameras: tuple[str, ...], generator: torch.Generator, split: Split
+) -> WorldBatch:
+    """Let the camera move in some rows; the object then moves in place or not at all.
 
-
-def _backgrounds(batch: WorldBatch, x: torch.Tensor, y: torch.Tensor) -> torch.Tensor:
-    """(n, 3, h, w) scenes."""
-    out = torch.empty(len(batch), 3, *x.shape[1:], device=x.device)
-    for index in batch.scene.unique().tolist():
-        rows = (batch.scene == index).nonzero()[:, 0].to(x.device)
-        painter = SCENES[SCENE_NAMES[index]]
-        grid_x, grid_y = (axis.expand(len(rows), -1, -1) for axis in (x, y))
-        out[rows] = painter(grid_x, grid_y, batch.scene_parameters.to(x.device)[rows])
-    return out.clamp(0, 1)
+    A vocabulary with a fixed camera draws nothing from `generator`.
+    """
+    moving = tuple(CAMERA_NAMES.index(name) for name in cameras if name != "fixed")
+    if not moving:
+        return batch
+    n = len(batch)
+    camera = _pick(moving, n, generator)
+    held_out = splits.is_held_out_view(camera, batch.thing)
+    on = torch.rand(n, generator=generator) < CAMERA_RATIO
+    if split == "train":
+        on &= ~held_out
+    in_place = tuple(MOTION_NAMES.index(name) for name in MOTIONS_UNDER_CAMERA)
+    stays = (batch.motion[:, None] == torch.tensor(in_place)).any(1)
+    return batch.replace(
+        camera=torch.where(on, camera, torch.zeros_like(camera)),
+        motion=torch.where(on & ~stays, torch.zeros_like(batch.motion), batch.motion),
+    )
 
 
 def render(
@@ -199,38 +222,92 @@ def render(
         raise InvalidInputError(
             f"cannot draw {num_frames} frames of {size} pixels; at least 1 frame of 16 pixels"
         )
-    n = len(batch)
-    u = torch.linspace(0, 1, num_frames) if num_frames > 1 else torch.tensor([0.5])
-    pose = poses(batch.motion, u[None].expand(n, -1))
+    device = torch.device(device)
+    n, f = len(batch), num_frames
+    u = torch.linspace(0, 1, f) if f > 1 else torch.tensor([0.5])
+    times = u[None].expand(n, -1)
+    rows = _on_device(batch, poses(batch.motion, times), views(batch.camera, times), device)
     x, y = grid(size, size, device)
-    background = _backgrounds(batch, x, y)
-
-    def per_frame(values: torch.Tensor) -> torch.Tensor:
-        return values.reshape(-1).to(device)
-
-    centre_x = per_frame(batch.place[:, :1] + pose.x)
-    centre_y = per_frame(batch.place[:, 1:2] + pose.y)
-    half = per_frame(batch.place[:, 2:] * pose.size / 2)
-    angle = per_frame(pose.angle)
-    dx, dy = (x - column(centre_x)) / column(half), (y - column(centre_y)) / column(half)
-    cos, sin = column(angle.cos()), column(angle.sin())
+    scene_x, scene_y = rows.view.scene_coordinates(x, y)
+    ground = _backgrounds(batch, rows, scene_x, scene_y, f, size)
+    dx = (scene_x - column(rows.pose.x)) / column(rows.pose.size)
+    dy = (scene_y - column(rows.pose.y)) / column(rows.pose.size)
+    cos, sin = column(rows.pose.angle.cos()), column(rows.pose.angle.sin())
     where = torch.stack([dx * cos + dy * sin, dy * cos - dx * sin], -1)
-    sprites = _sprites(batch, device).repeat_interleave(num_frames, 0)
     # Sprites are larger than they appear: sampling a reduced copy keeps thin lines from flickering.
-    shrink = max(1, round(sprites.shape[-1] / (size * 0.62)))
-    drawn = F.grid_sample(F.avg_pool2d(sprites, shrink), where, padding_mode="zeros", align_corners=False)
+    shrink = max(1, round(SPRITE_SIZE / (size * 0.62)))
+    sprites = gather_sprites(batch.pack, rows.thing, shrink, device)
+    # The frames of a clip are sampled as one tall picture, so that its sprite is there once.
+    drawn = F.grid_sample(
+        sprites, where.reshape(n, f * size, size, 2), padding_mode="zeros", align_corners=False
+    )
+    drawn = drawn.reshape(n, 4, f, size, size).transpose(1, 2).reshape(n * f, 4, size, size)
     shadow = 0.35 * (1 - ((dx / 0.8).square() + ((dy - 0.98) / 0.14).square()).clamp(0, 1))
-    ground = background.repeat_interleave(num_frames, 0) * (1 - shadow)[:, None]
+    ground = ground * (1 - shadow)[:, None]
     frames = drawn[:, :3] + ground * (1 - drawn[:, 3:])
 
     def repeated(values: torch.Tensor) -> torch.Tensor:
-        return values.to(device).repeat_interleave(num_frames, 0)
+        return values.repeat_interleave(f, 0) if f > 1 else values
 
     painted = paint(
         frames.clamp(0, 1),
         drawn[:, 3].clamp(0, 1),
         repeated(batch.style),
-        repeated(batch.palette),
-        repeated(batch.style_parameters),
+        repeated(rows.palette),
+        repeated(rows.style_parameters),
     )
-    return painted.reshape(n, num_frames, 3, size, size)
+    return painted.reshape(n, f, 3, size, size)
+
+
+class _Rows(NamedTuple):
+    """What drawing needs of a batch, on the device; `pose` (absolute) and `view` have n · f rows."""
+
+    thing: torch.Tensor
+    palette: torch.Tensor
+    style_parameters: torch.Tensor
+    scene_parameters: torch.Tensor
+    pose: Pose
+    view: View
+
+
+def _on_device(batch: WorldBatch, pose: Pose, view: View, device: torch.device) -> _Rows:
+    """Take the numbers of a batch to the device, all of them in one copy."""
+    n, f = pose.x.shape
+    placed = Pose(
+        batch.place[:, :1] + pose.x,
+        batch.place[:, 1:2] + pose.y,
+        batch.place[:, 2:] * pose.size / 2,
+        pose.angle,
+    )
+    still = [batch.palette.flatten(1), batch.style_parameters, batch.scene_parameters]
+    table = torch.cat([*still, *placed, *view], 1).to(device)
+    widths = [part.shape[1] for part in still] + [f] * (len(placed) + len(view))
+    palette, style_parameters, scene_parameters, *moving = table.split(widths, 1)
+    flat = [part.reshape(-1) for part in moving]
+    return _Rows(
+        thing=batch.thing.to(device),
+        palette=palette.reshape(n, -1, 3),
+        style_parameters=style_parameters,
+        scene_parameters=scene_parameters,
+        pose=Pose(*flat[: len(placed)]),
+        view=View(*flat[len(placed) :]),
+    )
+
+
+def _backgrounds(
+    batch: WorldBatch, rows: _Rows, x: torch.Tensor, y: torch.Tensor, num_frames: int, size: int
+) -> torch.Tensor:
+    """The scene of every frame, (n · f, 3, h, w), from its coordinates; what a fixed camera sees is drawn once."""
+    n, f = len(batch), num_frames
+    if f == 1:
+        return draw_scenes(batch.scene, x, y, rows.scene_parameters, size)
+    fixed = (batch.camera == 0)[:, None] & (torch.arange(f) > 0)[None]
+    drawn = (~fixed).flatten().nonzero()[:, 0]
+    owner = drawn // f
+    first = torch.full((n * f,), -1)
+    first[drawn] = torch.arange(len(drawn))
+    first = first.reshape(n, f)
+    first = torch.where(first < 0, first[:, :1], first).flatten()
+    at = torch.stack([drawn, owner]).to(x.device)
+    scenes = draw_scenes(batch.scene[owner], x[at[0]], y[at[0]], rows.scene_parameters[at[1]], size)
+    return scenes[first.to(x.device)]

@@ -1,0 +1,216 @@
+"""Which object, scene, motion and camera of the world a prompt names, and what to say instead where it names none.
+
+The inverse of `captions`, for anybody's words: synonyms, related words and plurals count, case and punctuation do
+not. The longest match wins, so a "pine tree" is no "tree".
+"""
+
+from __future__ import annotations
+
+import difflib
+import functools
+import re
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass
+
+from stylecrafter.styleworld.lexicon import (
+    CAMERA_PHRASES,
+    GROUP_MOTIONS,
+    MOTION_PHRASES,
+    RELATED,
+    SCENE_NOUNS,
+    SCENE_PHRASES,
+    SYNONYMS,
+)
+
+_IRREGULAR = {
+    "mouse": "mice",
+    "goose": "geese",
+    "wolf": "wolves",
+    "calf": "calves",
+    "man": "men",
+    "ox": "oxen",
+}
+#: Words of place by which a scene is known beyond its phrases.
+_SCENE_WORDS: dict[str, tuple[str, ...]] = {
+    "meadow": ("field", "grass", "pasture", "countryside"),
+    "desert": ("sand", "dune", "sahara"),
+    "beach": ("shore", "coast", "seaside"),
+    "night": ("midnight", "moonlight", "starry"),
+    "city": ("street", "town", "cityscape", "skyline", "downtown"),
+    "mountains": ("mountain", "hill", "peak", "alps"),
+    "forest": ("woods", "jungle", "woodland"),
+    "snow": ("winter", "snowy", "ice"),
+    "sea": ("ocean", "water", "wave", "lake"),
+    "sunset": ("dusk", "evening", "twilight"),
+    "space": ("galaxy", "universe", "cosmos"),
+    "room": ("indoor", "indoors", "home", "bedroom", "kitchen"),
+    "apartment": ("flat", "living room"),
+    "skywalk": ("footbridge", "walkway", "bridge"),
+    "city square": ("plaza",),
+    "rocky hills": ("canyon", "rocks", "badlands", "dawn"),
+    "mall": ("shopping mall", "shopping center", "shop", "store"),
+    "ballroom": ("dance hall", "hall"),
+    "machine room": ("machines", "laboratory"),
+    "lobby": ("foyer", "reception"),
+    "night field": ("savanna",),
+    "lawn": ("park", "garden"),
+    "clouds": ("cloud", "cloudy", "sky"),
+    "photo studio": ("studio",),
+    "sunrise": ("morning", "misty"),
+    "old square": ("palace", "old town"),
+    "waterfront": ("harbor", "harbour", "quay", "port"),
+    "workshop": ("factory hall", "garage"),
+}
+_MOTION_WORDS: dict[str, tuple[str, ...]] = {
+    "left": ("leftwards", "to the left"),
+    "right": ("rightwards", "to the right"),
+    "up": ("rising", "upwards", "floating", "taking off"),
+    "down": ("falling", "downwards", "landing", "dropping"),
+    "jump": ("jump", "hop", "leaping"),
+    "spin": ("rotate", "rotating", "whirling", "turning"),
+    "grow": ("closer", "approaches"),
+    "shrink": ("away", "disappearing"),
+    "sway": ("dancing", "rocking"),
+    "circle": ("circles", "orbiting"),
+}
+_HEADS = re.compile(r"^(?:(?:in|on|at|under|among|by|inside|into|front|of|the|an?|wide|large|empty) )+")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Understood:
+    """What a prompt names of the world, each in the order of the prompt."""
+
+    objects: tuple[str, ...]
+    scenes: tuple[str, ...]
+    motions: tuple[str, ...]
+    cameras: tuple[str, ...]
+
+
+def plural(noun: str) -> str:
+    """The plural of a noun or of a noun phrase with its noun last."""
+    head, _, last = noun.rpartition(" ")
+    if last in _IRREGULAR:
+        many = _IRREGULAR[last]
+    elif re.search(r"[^aeiou]y$", last):
+        many = f"{last[:-1]}ies"
+    else:
+        many = f"{last}es" if re.search(r"(?:s|x|z|ch|sh)$", last) else f"{last}s"
+    return f"{head} {many}".strip()
+
+
+def understand(prompt: str) -> Understood:
+    """Find what a free prompt names of StyleWorld."""
+    text = _clean(prompt)
+    cameras, text = _find(text, _camera_words())
+    motions, text = _find(text, _motion_words())
+    # "pine forest" is a place, not a pine: where a scene and an object overlap, the longer one counts.
+    both, _ = _find(text, {**{k: f"s:{v}" for k, v in _scene_words().items()}, **_object_words("o:")})
+    return Understood(
+        objects=tuple(name[2:] for name in both if name.startswith("o:")),
+        scenes=tuple(name[2:] for name in both if name.startswith("s:")),
+        motions=motions,
+        cameras=cameras,
+    )
+
+
+def names_any(prompt: str, names: Collection[str], words: Collection[str] = ()) -> bool:
+    """Whether a prompt holds one of `names`, singular or plural, or a synonym that is made of `words` alone."""
+    spoken = [*names, *(s for n in names for s in SYNONYMS.get(n, ()) if set(s.split()) <= set(words))]
+    table = {form: form for name in spoken for form in (name.lower(), plural(name.lower()))}
+    return bool(_find(_clean(prompt), table)[0])
+
+
+def nearest_names(prompt: str, names: Sequence[str], count: int = 3) -> list[str]:
+    """The names nearest to what a prompt says, best first: by meaning, then by spelling, then of the same kind.
+
+    Args:
+        prompt: Free words.
+        names: What a model knows.
+        count: At most so many.
+    """
+    from stylecrafter.styleworld.objects import OBJECT_NAMES, OBJECTS, object_index
+
+    meant = understand(prompt).objects
+    found = [name for name in meant if name in names]
+    for word in dict.fromkeys(_clean(prompt).split()):
+        if len(word) > 3:
+            found += difflib.get_close_matches(word, names, n=1, cutoff=0.75)
+    groups = {OBJECTS[object_index(name)].group for name in meant}
+    found += [name for name in names if name in OBJECT_NAMES and OBJECTS[object_index(name)].group in groups]
+    return list(dict.fromkeys(found))[:count]
+
+
+def hint(prompt: str, world: Mapping[str, Sequence[str]], model: str) -> str | None:
+    """One line for a prompt that names no object a model knows; None where there is nothing to say.
+
+    Args:
+        prompt: The prompt as given.
+        world: Lists of names by kind, as a model's `world.json` holds them: "objects", and where captions were rich
+            "words" with all that the model has read.
+        model: How the model is called, for the command that lists its words.
+    """
+    objects = world.get("objects", ())
+    if not objects or names_any(prompt, objects, world.get("words", ())):
+        return None
+    near = nearest_names(prompt, objects)
+    some = ", ".join(near if near else objects[:6])
+    what = "nearest" if near else "for instance"
+    rest = f" Its scenes and motions too: stylecrafter models {model}."
+    return f"the prompt names none of the {len(objects)} objects that {model} knows; {what}: {some}.{rest}"
+
+
+def _clean(text: str) -> str:
+    return " ".join(re.findall(r"[a-z0-9]+", text.lower()))
+
+
+def _find(text: str, table: Mapping[str, str]) -> tuple[tuple[str, ...], str]:
+    """Values of the keys found in a cleaned text, in its order, longest first; and the text without them."""
+    if not text:
+        return (), text
+    keys = sorted(table, key=lambda key: (-len(key.split()), -len(key)))
+    pattern = re.compile(r"\b(?:" + "|".join(map(re.escape, keys)) + r")\b")
+    found = tuple(dict.fromkeys(table[match.group()] for match in pattern.finditer(text)))
+    return found, " ".join(pattern.sub(" ", text).split())
+
+
+@functools.cache
+def _object_words(prefix: str = "") -> dict[str, str]:
+    from stylecrafter.styleworld.objects import OBJECT_NAMES
+
+    table: dict[str, str] = {}
+    for name in OBJECT_NAMES:
+        for spoken in (*RELATED.get(name, ()), *SYNONYMS.get(name, ())):
+            table |= {spoken: prefix + name, plural(spoken): prefix + name}
+    # Names come last: "rose" is a rose, whatever else it may be related to.
+    for name in OBJECT_NAMES:
+        table |= {name: prefix + name, plural(name): prefix + name}
+    return table
+
+
+@functools.cache
+def _scene_words() -> dict[str, str]:
+    table: dict[str, str] = {}
+    for name, words in _SCENE_WORDS.items():
+        table |= {form: name for word in words for form in (word, plural(word))}
+    for phrases in (SCENE_PHRASES, SCENE_NOUNS):
+        for name, variants in phrases.items():
+            table |= {form: name for text in variants for form in (text, _HEADS.sub("", text))}
+    return table | {name: name for name in SCENE_PHRASES}
+
+
+@functools.cache
+def _motion_words() -> dict[str, str]:
+    table = {word: name for name, words in _MOTION_WORDS.items() for word in words}
+    for group in (MOTION_PHRASES, *GROUP_MOTIONS.values()):
+        table |= {text: name for name, variants in group.items() for text in variants if text}
+    return table
+
+
+@functools.cache
+def _camera_words() -> dict[str, str]:
+    return {
+        text: name
+        for name, variants in CAMERA_PHRASES.items()
+        for text in (*variants, name)
+        if text and text != "fixed"
+    }
