@@ -1,0 +1,118 @@
+from __future__ import annotations
+
+import json
+import re
+from collections import Counter
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+from stylecrafter.data.captions import CaptionCleaning, clean_caption
+
+LABELLED = Path(__file__).parents[1] / "data" / "captions.jsonl"
+ROWS = [json.loads(line) for line in LABELLED.read_text(encoding="utf-8").splitlines()]
+
+
+def words(text: str) -> Counter[str]:
+    """Words in lower case; "an" counts as "a", since removing a word can change the article."""
+    found = re.findall(r"[\w'’-]+", text.lower())
+    return Counter("a" if word == "an" else word for word in found)
+
+
+@dataclass
+class Score:
+    precision: float
+    recall: float
+    exact: float
+
+
+def score(rows: list[dict[str, str]], cleaning: CaptionCleaning) -> Score:
+    """Of the removed words, how many are labelled as style; of the labelled, how many are removed; equal captions."""
+    right = removed = labelled = exact = 0
+    for row in rows:
+        cleaned = clean_caption(row["caption"], cleaning)
+        before = words(row["caption"])
+        gone, style = before - words(cleaned), before - words(row["wanted"])
+        right += (gone & style).total()
+        removed += gone.total()
+        labelled += style.total()
+        exact += cleaned.lower() == row["wanted"].lower()
+    return Score(right / removed, right / labelled, exact / len(rows))
+
+
+def half(name: str) -> list[dict[str, str]]:
+    return [row for row in ROWS if row["half"] == name]
+
+
+def test_the_list_is_large_and_holds_captions_without_style() -> None:
+    assert len(ROWS) >= 320
+    assert len({row["caption"] for row in ROWS}) == len(ROWS)
+    plain = sum(row["caption"] == row["wanted"] for row in ROWS) / len(ROWS)
+    assert 0.2 < plain < 0.35
+    assert abs(len(half("development")) - len(half("held-out"))) <= 2
+
+
+@pytest.mark.parametrize(
+    ("name", "cleaning", "least"),
+    [
+        ("development", CaptionCleaning.PUBLISHED, Score(0.90, 0.29, 0.41)),
+        ("held-out", CaptionCleaning.PUBLISHED, Score(0.84, 0.30, 0.41)),
+        ("development", CaptionCleaning.FULL, Score(0.99, 0.98, 0.97)),
+        ("held-out", CaptionCleaning.FULL, Score(0.98, 0.97, 0.96)),
+    ],
+)
+def test_precision_and_recall(name: str, cleaning: CaptionCleaning, least: Score) -> None:
+    found = score(half(name), cleaning)
+    assert found.precision >= least.precision, found
+    assert found.recall >= least.recall, found
+    assert found.exact >= least.exact, found
+
+
+def test_content_is_never_touched_in_captions_without_style() -> None:
+    plain = [row["caption"] for row in ROWS if row["caption"] == row["wanted"]]
+    damaged = [text for text in plain if clean_caption(text) != text]
+    assert len(damaged) <= len(plain) // 50, damaged
+
+
+@pytest.mark.parametrize(
+    ("caption", "wanted"),
+    [
+        ("a painting of a boat", "a boat"),
+        ("a very old oil painting of a photo of a boat", "a boat"),
+        ("a photo of a hill in a watercolor", "a hill"),
+        ("digital art - a boat", "a boat"),
+        # The published patterns take this for style, which is why there is a full mode.
+        ("a man holding a painting of a dog", "a dog"),
+        ("a boat, oil on canvas", "a boat, oil on canvas"),
+    ],
+)
+def test_published_patterns_as_they_are(caption: str, wanted: str) -> None:
+    assert clean_caption(caption, CaptionCleaning.PUBLISHED) == wanted
+
+
+@pytest.mark.parametrize(
+    "text", ["", "   ", "a " * 400, "in " * 500, "painting of " * 200, "((((", ",,,;", "é" * 300]
+)
+@pytest.mark.parametrize("cleaning", CaptionCleaning)
+def test_any_text_is_taken(text: str, cleaning: CaptionCleaning) -> None:
+    assert len(clean_caption(text, cleaning)) <= len(text)
+
+
+def test_cleaning_twice_changes_nothing() -> None:
+    for row in ROWS:
+        once = clean_caption(row["caption"])
+        assert clean_caption(once) == once
+
+
+def test_caption_that_is_style_alone_becomes_empty() -> None:
+    assert clean_caption("oil on canvas, 19th century") == ""
+
+
+def test_articles_fit_what_follows() -> None:
+    assert clean_caption("an anime girl with a cartoon owl") == "a girl with an owl"
+
+
+def test_framing_is_content() -> None:
+    assert clean_caption("a close-up photo of a bee") == "a close-up of a bee"
+    assert clean_caption("an aerial view of a river") == "an aerial view of a river"
