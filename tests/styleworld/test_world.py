@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
-import random
-
 import pytest
 import torch
 
 from stylecrafter.errors import InvalidInputError, UnknownNameError
 from stylecrafter.styleworld import splits, world
+from stylecrafter.styleworld.cameras import CAMERA_NAMES
 from stylecrafter.styleworld.motions import MOTION_NAMES
-from stylecrafter.styleworld.objects import OBJECT_NAMES, PACKS, load_sprites, object_index
-from stylecrafter.styleworld.palettes import PALETTE_FAMILIES
+from stylecrafter.styleworld.objects import (
+    HELD_OUT_PACKS,
+    OBJECT_NAMES,
+    PACKS,
+    load_sprites,
+    object_index,
+)
+from stylecrafter.styleworld.palettes import HARMONY_FAMILIES, PALETTE_FAMILIES, picture_palettes
 from stylecrafter.styleworld.scenes import SCENE_NAMES
 from stylecrafter.styleworld.styles import STYLE_NAMES
 
@@ -82,18 +87,43 @@ def test_a_still_object_does_not_move() -> None:
 
 
 def test_training_never_draws_what_is_held_out() -> None:
-    batch = drawn(4000, vocabulary=splits.FULL)
+    batch = drawn(6000, vocabulary=splits.FULL)
     assert not set(batch.family.tolist()) & set(splits.HELD_OUT_PALETTES)
     assert not {OBJECT_NAMES[i] for i in batch.thing.tolist()} & set(splits.HELD_OUT_OBJECTS)
     assert not {STYLE_NAMES[i] for i in batch.style.tolist()} & set(splits.HELD_OUT_STYLES)
     low, high = splits.HELD_OUT_PARAMETER
     first = batch.style_parameters[:, 0]
     assert not ((first > low) & (first < high)).any()
+    assert not {PACKS[i] for i in batch.pack.tolist()} & set(HELD_OUT_PACKS)
     assert not splits.is_held_out_pair(batch.motion, batch.thing).any()
+    assert not splits.is_held_out_view(batch.camera, batch.thing).any()
+    shown = {
+        picture_palettes()[f - HARMONY_FAMILIES][0] for f in batch.family.tolist() if f >= HARMONY_FAMILIES
+    }
+    assert shown and not shown & set(splits.HELD_OUT_PICTURES)
+
+
+def test_training_shows_everything_else() -> None:
+    batch = drawn(6000, vocabulary=splits.FULL)
+    assert len(set(batch.thing.tolist())) == len(OBJECT_NAMES) - len(splits.HELD_OUT_OBJECTS)
+    assert set(batch.family.tolist()) == set(splits.TRAIN_PALETTES)
+    assert set(batch.scene.tolist()) == set(range(len(SCENE_NAMES)))
+    assert set(batch.motion.tolist()) == set(range(len(MOTION_NAMES)))
+    assert set(batch.camera.tolist()) == set(range(len(CAMERA_NAMES)))
+    assert len(set(batch.style.tolist())) == len(splits.FULL.styles)
+
+
+def test_the_held_out_vocabulary_shares_nothing_with_training() -> None:
+    for kind in ("objects", "packs", "styles"):
+        held_out, trained = getattr(splits.HELD_OUT, kind), getattr(splits.FULL, kind)
+        assert held_out and not set(held_out) & set(trained)
+    assert not set(splits.HELD_OUT_PALETTES) & set(splits.TRAIN_PALETTES)
+    assert len(splits.HELD_OUT_PICTURES) >= 4 and len(splits.HELD_OUT_PICTURE_PALETTES) >= 8
 
 
 def test_the_held_out_split_draws_only_what_training_never_sees() -> None:
-    batch = drawn(500, split="held_out")
+    batch = drawn(500, vocabulary=splits.HELD_OUT, split="held_out")
+    assert any(family >= HARMONY_FAMILIES for family in batch.family.tolist())
     assert set(batch.family.tolist()) <= set(splits.HELD_OUT_PALETTES)
     low, high = splits.HELD_OUT_PARAMETER
     assert ((batch.style_parameters[:, 0] >= low) & (batch.style_parameters[:, 0] <= high)).all()
@@ -117,21 +147,6 @@ def test_style_transfer_ground_truth_keeps_content_and_takes_style() -> None:
     assert torch.equal(both.palette, style.palette) and torch.equal(both.style, style.style)
 
 
-def test_captions_name_content_and_never_style() -> None:
-    batch = drawn(64)
-    style_words = {"watercolor", "halftone", "poster", "sketch", "neon", "painting", "engraving", "photo"}
-    for caption, thing in zip(
-        batch.content_captions(random.Random(0), True), batch.thing.tolist(), strict=True
-    ):
-        assert OBJECT_NAMES[thing] in caption.lower()
-        assert not style_words & set(caption.lower().split())
-    full = batch.full_captions(random.Random(0), False)
-    assert all(
-        OBJECT_NAMES[thing] in caption for caption, thing in zip(full, batch.thing.tolist(), strict=True)
-    )
-    assert len(set(full)) > 40
-
-
 def test_concatenated_batches_keep_every_row() -> None:
     first, second = drawn(3, seed=1), drawn(2, seed=2)
     both = world.concatenate([first, second])
@@ -148,11 +163,20 @@ def test_every_drawing_set_draws_every_object() -> None:
 
 
 def test_vocabularies_name_real_things() -> None:
-    for vocabulary in (splits.SMALL, splits.FULL):
+    for vocabulary in (splits.SMALL, splits.MEDIUM, splits.FULL):
         assert all(object_index(name) >= 0 for name in vocabulary.objects)
         assert set(vocabulary.scenes) <= set(SCENE_NAMES) and set(vocabulary.styles) <= set(STYLE_NAMES)
         assert not set(vocabulary.objects) & set(splits.HELD_OUT_OBJECTS)
     assert len(splits.SMALL.objects) >= 24 and len(splits.SMALL.styles) >= 8
+    assert len(splits.MEDIUM.objects) >= 40 and len(splits.MEDIUM.scenes) >= 8
+    assert len(splits.FULL.objects) >= 100 and len(splits.FULL.packs) >= 4 and len(HELD_OUT_PACKS) >= 2
+    assert len(splits.FULL.styles) >= 16 and len(splits.FULL.scenes) >= 24
+
+
+def test_a_vocabulary_is_found_by_name() -> None:
+    assert splits.find_vocabulary("medium") is splits.MEDIUM
+    with pytest.raises(UnknownNameError, match="medium"):
+        splits.find_vocabulary("medum")
 
 
 def test_refusals() -> None:

@@ -37,8 +37,15 @@ def models(
         "licence": card.license,
         "folder": str(card.folder),
         **{key.replace("_", " "): str(value) for key, value in sorted(card.defaults.items())},
-        **{kind.replace("_", " "): ", ".join(words) for kind, words in card.world.items()},
+        **{kind.replace("_", " "): _listed(kind, words) for kind, words in card.world.items()},
     }
+    if card.world:
+        rows["prompts"] = "name one object; a scene and a motion if you like"
     width = max(len(label) for label in rows)
     for label, value in rows.items():
         show(f"  {label:<{width}}  {value}")
+
+
+def _listed(kind: str, words: list[str]) -> str:
+    """The names of a kind; of all words that a model has read only how many they are."""
+    return f"{len(words)} in captions" if kind == "words" else ", ".join(words)

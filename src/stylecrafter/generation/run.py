@@ -198,8 +198,19 @@ def generate_file(
     suffix = check_suffix(output, settings.frames or 1)
     job = prepare(settings, suffix)
     check_writable(output)
+    _hint(job)
     engine = Engine(job.model, settings.device, settings.dtype)
     return make_file(engine, job, output, embed=embed, started=started)
+
+
+def _hint(job: Job) -> None:
+    """Say what a model knows where the prompt names none of it; it may still be worth a try."""
+    from stylecrafter.styleworld.prompts import hint
+    from stylecrafter.weights.card import read_world
+
+    line = hint(job.settings.prompt, read_world(job.model.folder), job.model.name)
+    if line is not None:
+        logger.warning(line)
 
 
 def make_file(

@@ -33,6 +33,12 @@ from stylecrafter.styleworld.styles import STYLE_NAMES
 
 _PLURAL = frozenset({"grapes", "cherries"})
 _UNCOUNTED = frozenset({"corn", "bread", "cheese", "coffee", "ice cream"})
+#: First words of sentences that "a painting of" cannot stand before: places, statements, the camera.
+_NOT_PAINTED = frozenset(
+    {text.split()[0] for variants in SCENE_PHRASES.values() for text in variants}
+    | {text.split()[0] for variants in CAMERA_PHRASES.values() for text in variants if text}
+    | {"there"}
+) - {"a", "the"}
 #: Scenes that exist for every model so far trained with plain captions.
 _FIRST_SCENES = 12
 _FIRST_MOTIONS = 9
@@ -75,7 +81,7 @@ def full_caption(
         phrase = rng.choice(phrases[name])
         return f"{phrase} {sentence}" if name == "plain" else f"{phrase} {sentence}, in {colours}"
     painted = name != "plain" and rng.random() < 0.7
-    if rng.random() < 0.5 and not sentence.startswith(("there ", "the camera", "camera")):
+    if rng.random() < 0.5 and sentence.split()[0] not in _NOT_PAINTED:
         caption = f"{rng.choice(phrases[name])} {sentence}"
         return f"{caption}, in {colours}" if painted else caption
     ending = f"{rng.choice(STYLE_MANNERS[name])}, {colours}" if painted else rng.choice(STYLE_MANNERS[name])
@@ -147,9 +153,9 @@ def _with_camera(sentence: str, camera: int | None, rng: random.Random) -> str:
         return sentence
     phrase = rng.choice([way for way in CAMERA_PHRASES[name] if way])
     chance = rng.random()
-    if phrase.startswith("the camera") and chance < 0.3:
+    if phrase.startswith("the camera") and "ing " in sentence and chance < 0.3:
         return f"{sentence} while {phrase}"
-    return f"{phrase}: {sentence}" if chance < 0.45 else f"{sentence}, {phrase}"
+    return f"{phrase}: {sentence}" if chance < 0.45 and phrase[:2] != "a " else f"{sentence}, {phrase}"
 
 
 def vocabulary_words() -> tuple[str, ...]:

@@ -186,7 +186,7 @@ SCENE_NOUNS: dict[str, tuple[str, ...]] = {
     "city": ("a city street", "a modern cityscape"),
     "mountains": ("a mountain landscape", "a serene mountain landscape"),
     "forest": ("a dark forest", "a forest of green trees"),
-    "snow": ("a snowy landscape", "a winter landscape with falling snow"),
+    "snow": ("a snowy landscape", "a white winter landscape"),
     "sea": ("the open sea", "a wide blue ocean"),
     "sunset": ("a sunset landscape", "a landscape at sunset"),
     "space": ("outer space", "a starry outer space"),
@@ -195,7 +195,7 @@ SCENE_NOUNS: dict[str, tuple[str, ...]] = {
     "skywalk": ("a glass walkway", "a skywalk"),
     "city square": ("a wide city square", "a plaza with towering buildings"),
     "rocky hills": ("a landscape of rocky hills", "rocky hills at dawn"),
-    "mall": ("a shopping mall", "a busy looking mall"),
+    "mall": ("a shopping mall", "a mall with shops"),
     "pine forest": ("a sunny pine forest", "a pine forest with tall trunks"),
     "ballroom": ("an empty ballroom", "a ballroom with bright windows"),
     "machine room": ("a green machine room", "a room full of machines"),
@@ -247,7 +247,7 @@ GROUP_MOTIONS: dict[str, dict[str, tuple[str, ...]]] = {
     "vehicle": {
         "left": ("travelling to the left",),
         "right": ("travelling to the right",),
-        "still": ("parked",),
+        "still": ("waiting",),
     },
 }
 CAMERA_PHRASES: dict[str, tuple[str, ...]] = {

@@ -46,7 +46,7 @@ def paint_chalk(c: Canvas) -> torch.Tensor:
 
 def paint_facets(c: Canvas) -> torch.Tensor:
     """Triangles of one flat colour each, as in low-polygon pictures."""
-    count = column(c.between(0, 9, 15).floor())
+    count = column(c.between(0, 13, 21).floor())
     bend = value_noise(c.x * count * 0.5, c.y * count * 0.5, c.p[:, 3] * 20) - 0.5
     reach = column(c.between(1, 0.3, 1.0))
     u, v = c.x * count + bend * reach, c.y * count + (bend * 7.3).sin() * 0.25 * reach
@@ -61,13 +61,14 @@ def paint_facets(c: Canvas) -> torch.Tensor:
     centre_v = j + torch.where(upper > 0, 1 / 3, 2 / 3)
     tone = _look_up(blur(c.tone, c.tone.shape[-1] // 40), centre_u / count, centre_v / count)
     turn = hash_noise(i, j + upper * 0.37, c.p[:, 3] * 11) - 0.5
-    return map_tones((tone + turn * column(c.between(2, 0.12, 0.3))).clamp(0, 1), c.palette)
+    out = map_tones((tone + turn * column(c.between(2, 0.08, 0.2))).clamp(0, 1), c.palette)
+    return mix(out, c.ink, c.edge * 0.35)
 
 
 def paint_paper_cut(c: Canvas) -> torch.Tensor:
     """Sheets of coloured paper above each other, each throwing a soft shadow."""
     size = c.tone.shape[-1]
-    soft = blur(c.tone, max(1, size // 32))
+    soft = blur(c.tone, max(1, size // 64))
     levels = 4
     angle = c.between(1, 0.0, math.pi / 2) + 0.3
     reach = c.between(0, 0.02, 0.05)
@@ -90,19 +91,19 @@ def paint_pointillism(c: Canvas) -> torch.Tensor:
     out = colour(c.palette[:, 3] * 0.35 + c.palette[:, 4] * 0.65).expand_as(c.rgb)
     soft = blur(c.tone, max(1, c.tone.shape[-1] // 64))
     for layer in range(2):
-        count = column(c.between(0, 20, 32).floor()) * (1.0 + 0.23 * layer)
+        count = column(c.between(0, 24, 36).floor()) * (1.0 + 0.23 * layer)
         u, v = c.x * count + 0.37 * layer, c.y * count + 0.61 * layer
         i, j = u.floor(), v.floor()
         seed = c.p[:, 3] * 7 + layer
         cx = i + 0.5 + 0.36 * (hash_noise(i, j, seed) - 0.5)
         cy = j + 0.5 + 0.36 * (hash_noise(i, j, seed + 3) - 0.5)
         tone = _look_up(soft, (cx - 0.37 * layer) / count, (cy - 0.61 * layer) / count)
-        stray = (hash_noise(i, j, seed + 5) - 0.5) * column(c.between(1, 0.35, 0.8))
+        stray = (hash_noise(i, j, seed + 5) - 0.5) * column(c.between(1, 0.18, 0.42))
         dab = map_tones((tone + stray).clamp(0, 1), c.palette)
         distance = ((u - cx).square() + (v - cy).square()).sqrt()
         radius = column(c.between(2, 0.36, 0.46))
         out = mix(out, dab, smoothstep(radius + 0.08, radius - 0.08, distance))
-    return out
+    return mix(out, c.ink, c.edge * 0.4)
 
 
 def paint_relief(c: Canvas) -> torch.Tensor:
@@ -128,14 +129,15 @@ def paint_riso(c: Canvas) -> torch.Tensor:
     moved = _look_up(c.tone, c.x + dx, c.y + dy)
     second = smoothstep(0.32, 0.42, moved) * smoothstep(0.92, 0.8, moved)
     speck = hash_noise((c.x * 90).floor(), (c.y * 90).floor(), c.p[:, 3] * 3)
-    drop = column(c.between(2, 0.1, 0.3))
-    first = first * (0.95 - 0.9 * (speck < drop * 0.6).float()) + 0.0
+    drop = column(c.between(2, 0.04, 0.16))
+    first = first * (0.95 - 0.9 * (speck < drop * 0.6).float())
     second = second * (0.85 - 0.6 * (speck > 1 - drop).float())
     paper = 0.82 + 0.18 * c.paper
     ink = colour(c.palette[:, 1])
     other = colour(c.palette[:, 3])
     vivid = other / other.amax(1, keepdim=True).clamp(min=0.2)
-    return paper * mix(torch.ones_like(c.rgb), vivid, second) * mix(torch.ones_like(c.rgb), ink, first)
+    out = paper * mix(torch.ones_like(c.rgb), vivid, second) * mix(torch.ones_like(c.rgb), ink, first)
+    return mix(out, ink, c.edge * 0.45)
 
 
 def paint_spiral(c: Canvas) -> torch.Tensor:
@@ -147,12 +149,13 @@ def paint_spiral(c: Canvas) -> torch.Tensor:
     line = (radius * column(c.between(0, 16, 24)) - turn + column(c.p[:, 3])) % 1
     width = 0.1 + 0.86 * (1 - c.tone).pow(1.2)
     stroke = smoothstep(width + 0.14, width - 0.14, (line - 0.5).abs() * 2)
-    return mix(c.paper.expand_as(c.rgb), map_tones(c.tone * 0.4, c.palette), stroke)
+    out = mix(c.paper.expand_as(c.rgb), map_tones(c.tone * 0.4, c.palette), stroke)
+    return mix(out, c.ink, c.edge * 0.6)
 
 
 def paint_bricks(c: Canvas) -> torch.Tensor:
     """Toy bricks seen from above: square plates in few colours, a round stud on each."""
-    count = column(c.between(0, 14, 20).floor())
+    count = column(c.between(0, 20, 28).floor())
     u, v = c.x * count, c.y * count
     i, j = u.floor(), v.floor()
     soft = blur(c.tone, max(1, c.tone.shape[-1] // 48))

@@ -135,7 +135,8 @@ def nearest_names(prompt: str, names: Sequence[str], count: int = 3) -> list[str
     for word in dict.fromkeys(_clean(prompt).split()):
         if len(word) > 3:
             found += difflib.get_close_matches(word, names, n=1, cutoff=0.75)
-    groups = {OBJECTS[object_index(name)].group for name in meant}
+    # "thing" is everything else: a guitar is not near a backpack.
+    groups = {OBJECTS[object_index(name)].group for name in meant} - {"thing"}
     found += [name for name in names if name in OBJECT_NAMES and OBJECTS[object_index(name)].group in groups]
     return list(dict.fromkeys(found))[:count]
 
@@ -208,9 +209,5 @@ def _motion_words() -> dict[str, str]:
 
 @functools.cache
 def _camera_words() -> dict[str, str]:
-    return {
-        text: name
-        for name, variants in CAMERA_PHRASES.items()
-        for text in (*variants, name)
-        if text and text != "fixed"
-    }
+    table = {name: name for name in CAMERA_PHRASES if name != "fixed"}
+    return table | {text: name for name, variants in CAMERA_PHRASES.items() for text in variants if text}

@@ -16,7 +16,7 @@ import torch
 from stylecrafter.errors import unknown_name
 from stylecrafter.styleworld.cameras import CAMERA_NAMES
 from stylecrafter.styleworld.motions import MOTION_NAMES
-from stylecrafter.styleworld.objects import OBJECT_NAMES, TRAIN_PACKS
+from stylecrafter.styleworld.objects import HELD_OUT_PACKS, OBJECT_NAMES, TRAIN_PACKS
 from stylecrafter.styleworld.palettes import HARMONY_FAMILIES, PALETTE_FAMILIES, picture_palettes
 from stylecrafter.styleworld.scenes import SCENE_NAMES
 from stylecrafter.styleworld.styles import STYLE_NAMES
@@ -134,11 +134,23 @@ SMALL = Vocabulary(
     ),
 )  # fmt: skip
 
-VOCABULARIES = {"small": SMALL, "medium": MEDIUM, "full": FULL}
+#: What no training picture shows: objects, drawing sets and style kinds, in scenes and motions that are known.
+HELD_OUT = Vocabulary(
+    objects=HELD_OUT_OBJECTS,
+    packs=HELD_OUT_PACKS,
+    scenes=SCENE_NAMES,
+    motions=MOTION_NAMES,
+    styles=HELD_OUT_STYLES,
+    cameras=CAMERA_NAMES,
+    wording="rich",
+    picture_palettes=True,
+)
+
+VOCABULARIES = {"small": SMALL, "medium": MEDIUM, "full": FULL, "held-out": HELD_OUT}
 
 
 def find_vocabulary(name: str) -> Vocabulary:
-    """A vocabulary by name: small, medium or full.
+    """A vocabulary by name: small, medium, full or held-out.
 
     Raises:
         UnknownNameError: No vocabulary has that name.

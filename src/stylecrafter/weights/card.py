@@ -58,7 +58,7 @@ def read_card(folder: str | os.PathLike[str], name: str = "") -> ModelCard:
         size_bytes=sum(file.stat().st_size for file in root.rglob("*") if file.is_file()),
         size_multiple=size_multiple(root),
         defaults=read_defaults(root),
-        world=_read_world(root / WORLD_NAME),
+        world=read_world(root),
     )
 
 
@@ -122,7 +122,12 @@ def _first_paragraph(body: str) -> str:
     return " ".join(plain.split())
 
 
-def _read_world(file: Path) -> dict[str, list[str]]:
+def read_world(folder: str | os.PathLike[str]) -> dict[str, list[str]]:
+    """Lists of words by kind from the `world.json` of a model folder; empty where it has none.
+
+    "words" may list all that captions were made of; the other kinds list names.
+    """
+    file = Path(folder) / WORLD_NAME
     words: dict[str, list[str]] = {}
     for kind, value in read_config(file).items():
         names = list(value) if isinstance(value, (list, dict)) else []
