@@ -11,6 +11,7 @@ import functools
 import re
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
+from typing import NamedTuple
 
 from stylecrafter.styleworld.lexicon import (
     CAMERA_PHRASES,
@@ -103,8 +104,7 @@ def understand(prompt: str) -> Understood:
     text = _clean(prompt)
     cameras, text = _find(text, _camera_words())
     motions, text = _find(text, _motion_words())
-    # "pine forest" is a place, not a pine: where a scene and an object overlap, the longer one counts.
-    both, _ = _find(text, {**{k: f"s:{v}" for k, v in _scene_words().items()}, **_object_words("o:")})
+    both, _ = _find(text, _things_and_places())
     return Understood(
         objects=tuple(name[2:] for name in both if name.startswith("o:")),
         scenes=tuple(name[2:] for name in both if name.startswith("s:")),
@@ -117,7 +117,7 @@ def names_any(prompt: str, names: Collection[str], words: Collection[str] = ()) 
     """Whether a prompt holds one of `names`, singular or plural, or a synonym that is made of `words` alone."""
     spoken = [*names, *(s for n in names for s in SYNONYMS.get(n, ()) if set(s.split()) <= set(words))]
     table = {form: form for name in spoken for form in (name.lower(), plural(name.lower()))}
-    return bool(_find(_clean(prompt), table)[0])
+    return bool(table) and bool(_find(_clean(prompt), _words(table))[0])
 
 
 def nearest_names(prompt: str, names: Sequence[str], count: int = 3) -> list[str]:
@@ -164,31 +164,44 @@ def _clean(text: str) -> str:
     return " ".join(re.findall(r"[a-z0-9]+", text.lower()))
 
 
-def _find(text: str, table: Mapping[str, str]) -> tuple[tuple[str, ...], str]:
-    """Values of the keys found in a cleaned text, in its order, longest first; and the text without them."""
-    if not text:
-        return (), text
-    keys = sorted(table, key=lambda key: (-len(key.split()), -len(key)))
-    pattern = re.compile(r"\b(?:" + "|".join(map(re.escape, keys)) + r")\b")
-    found = tuple(dict.fromkeys(table[match.group()] for match in pattern.finditer(text)))
-    return found, " ".join(pattern.sub(" ", text).split())
+class _Words(NamedTuple):
+    """Words and what each stands for, with a pattern that finds the longest first."""
+
+    meaning: Mapping[str, str]
+    pattern: re.Pattern[str]
+
+
+def _words(meaning: Mapping[str, str]) -> _Words:
+    keys = sorted(meaning, key=lambda key: (-len(key.split()), -len(key)))
+    return _Words(meaning, re.compile(r"\b(?:" + "|".join(map(re.escape, keys)) + r")\b"))
+
+
+def _find(text: str, words: _Words) -> tuple[tuple[str, ...], str]:
+    """Meanings of the words found in a cleaned text, in its order; and the text without them."""
+    found = tuple(dict.fromkeys(words.meaning[match.group()] for match in words.pattern.finditer(text)))
+    return found, " ".join(words.pattern.sub(" ", text).split())
 
 
 @functools.cache
-def _object_words(prefix: str = "") -> dict[str, str]:
+def _things_and_places() -> _Words:
+    """Objects as "o:name" and scenes as "s:name": where the two overlap, the longer one counts."""
+    scenes = {word: f"s:{name}" for word, name in _scene_words().items()}
+    return _words(scenes | {word: f"o:{name}" for word, name in _object_words().items()})
+
+
+def _object_words() -> dict[str, str]:
     from stylecrafter.styleworld.objects import OBJECT_NAMES
 
     table: dict[str, str] = {}
     for name in OBJECT_NAMES:
         for spoken in (*RELATED.get(name, ()), *SYNONYMS.get(name, ())):
-            table |= {spoken: prefix + name, plural(spoken): prefix + name}
+            table |= {spoken: name, plural(spoken): name}
     # Names come last: "rose" is a rose, whatever else it may be related to.
     for name in OBJECT_NAMES:
-        table |= {name: prefix + name, plural(name): prefix + name}
+        table |= {name: name, plural(name): name}
     return table
 
 
-@functools.cache
 def _scene_words() -> dict[str, str]:
     table: dict[str, str] = {}
     for name, words in _SCENE_WORDS.items():
@@ -200,14 +213,15 @@ def _scene_words() -> dict[str, str]:
 
 
 @functools.cache
-def _motion_words() -> dict[str, str]:
+def _motion_words() -> _Words:
     table = {word: name for name, words in _MOTION_WORDS.items() for word in words}
     for group in (MOTION_PHRASES, *GROUP_MOTIONS.values()):
         table |= {text: name for name, variants in group.items() for text in variants if text}
-    return table
+    return _words(table)
 
 
 @functools.cache
-def _camera_words() -> dict[str, str]:
+def _camera_words() -> _Words:
     table = {name: name for name in CAMERA_PHRASES if name != "fixed"}
-    return table | {text: name for name, variants in CAMERA_PHRASES.items() for text in variants if text}
+    table |= {text: name for name, variants in CAMERA_PHRASES.items() for text in variants if text}
+    return _words(table)
