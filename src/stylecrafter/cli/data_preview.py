@@ -105,7 +105,9 @@ def _folder_sheet(folder: Path, count: int, columns: int, size: int) -> tuple[li
 
     if not folder.is_dir():
         raise InvalidInputError(f"{folder} is not a folder; give one with pictures, or none for StyleWorld.")
-    pictures, captions, problems = [], [], []
+    pictures: list[Image.Image] = []
+    captions: list[str] = []
+    problems: list[str] = []
     for file in sorted(folder.rglob("*")):
         suffix = file.suffix.lower()
         if suffix not in (*_PICTURES, *_CLIPS) or len(pictures) == count:

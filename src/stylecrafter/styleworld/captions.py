@@ -33,12 +33,8 @@ from stylecrafter.styleworld.styles import STYLE_NAMES
 
 _PLURAL = frozenset({"grapes", "cherries"})
 _UNCOUNTED = frozenset({"corn", "bread", "cheese", "coffee", "ice cream"})
-#: First words of sentences that "a painting of" cannot stand before: places, statements, the camera.
-_NOT_PAINTED = frozenset(
-    {text.split()[0] for variants in SCENE_PHRASES.values() for text in variants}
-    | {text.split()[0] for variants in CAMERA_PHRASES.values() for text in variants if text}
-    | {"there"}
-) - {"a", "the"}
+#: "A painting of" can stand before a noun phrase only: one of these first, and no statement after it.
+_NOUN_PHRASE = re.compile(r"^(?:an?|the|some) (?!camera (?:pans|turns|tilts|looks|zooms))(?!.* (?:is|are) )")
 #: Scenes that exist for every model so far trained with plain captions.
 _FIRST_SCENES = 12
 _FIRST_MOTIONS = 9
@@ -81,7 +77,7 @@ def full_caption(
         phrase = rng.choice(phrases[name])
         return f"{phrase} {sentence}" if name == "plain" else f"{phrase} {sentence}, in {colours}"
     painted = name != "plain" and rng.random() < 0.7
-    if rng.random() < 0.5 and sentence.split()[0] not in _NOT_PAINTED:
+    if rng.random() < 0.6 and _NOUN_PHRASE.match(sentence):
         caption = f"{rng.choice(phrases[name])} {sentence}"
         return f"{caption}, in {colours}" if painted else caption
     ending = f"{rng.choice(STYLE_MANNERS[name])}, {colours}" if painted else rng.choice(STYLE_MANNERS[name])

@@ -47,20 +47,22 @@ def contact_sheet(
             f"{len(pictures)} pictures have {len(captions)} captions; one for each, or none"
         )
     columns = min(columns, len(pictures))
-    text_height = LINES * LINE + GAP if any(captions) else 0
+    font = ImageFont.load_default(LETTER)
+    texts = [_wrap(caption, size, font) for caption in captions]
+    lines = max(map(len, texts), default=0)
+    text_height = lines * LINE + GAP if lines else 0
     width, height = size + GAP, size + GAP + text_height
     rows = -(-len(pictures) // columns)
     # Even sides, as most video formats want them.
     full = (columns * width + GAP, rows * height + GAP)
     sheet = Image.new("RGB", (full[0] + full[0] % 2, full[1] + full[1] % 2), "white")
-    draw, font = ImageDraw.Draw(sheet), ImageFont.load_default(LETTER)
+    draw = ImageDraw.Draw(sheet)
     for i, picture in enumerate(pictures):
         left, top = GAP + i % columns * width, GAP + i // columns * height
         small = picture if picture.size == (size, size) else _fit(picture, size)
         sheet.paste(small, (left + (size - small.width) // 2, top + (size - small.height) // 2))
-        if captions:
-            for k, line in enumerate(_wrap(captions[i], size, font)):
-                draw.text((left, top + size + 2 + k * LINE), line, fill="black", font=font)
+        for k, line in enumerate(texts[i] if texts else ()):
+            draw.text((left, top + size + 2 + k * LINE), line, fill="black", font=font)
     return sheet
 
 
