@@ -34,7 +34,7 @@ def clean_caption(caption: str, cleaning: CaptionCleaning = CaptionCleaning.FULL
 
     White space is made single in every mode; nothing else is added, but that "an anime girl" becomes "a girl".
     """
-    return _CLEANERS[CaptionCleaning(cleaning)](caption)
+    return _CLEANERS[cleaning](caption)
 
 
 def _plain(caption: str) -> str:
@@ -75,8 +75,8 @@ _ARTIST = _any(words.ARTISTS)
 _MAKING = _any(words.MAKING)
 _JOIN = r"(?:a|an|the|in|on|with|and|of|by|from|as|using|for)\b"
 _TERM = rf"(?:{_STRONG}|{_any(words.COMPANIONS)}|{_any(words.WEAK_MEDIA)})"
-#: Words of style and what joins them, nothing else.
-_SEQUENCE = rf"(?:{_JOIN}\s+)*{_TERM}(?:(?:\s+|\s*[/&+]\s*)(?:{_JOIN}\s+)*{_TERM})*"
+#: Words of style and what joins them, nothing else. The bounds keep the time linear in the caption's length.
+_SEQUENCE = rf"(?:{_JOIN}\s+){{0,3}}{_TERM}(?:(?:\s+|\s*[/&+]\s*)(?:{_JOIN}\s+){{0,3}}{_TERM}){{0,30}}"
 _ARTICLE = r"(?:(?:a|an|the|my|one|this|some|another)\s+)?"
 _ING = rf"(?!{_any(words.ING_MODIFIERS)})[\w-]+ing(?![\w'’-])"
 #: Up to five words that describe a medium: "a highly detailed digital …".

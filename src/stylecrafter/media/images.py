@@ -71,6 +71,15 @@ def read_picture(source: PictureLike) -> Picture:
     raise ImageReadError(f"a picture is a path, a PIL image or a numpy array, not {type(source).__name__}.")
 
 
+def decode_picture(data: bytes, name: str) -> Image.Image:
+    """As `load_picture`, of a file's bytes; `name` is what errors call it.
+
+    Raises:
+        ImageReadError: Not a picture, damaged, or more than `MAX_PIXELS` pixels.
+    """
+    return _decode(BytesIO(data), name)
+
+
 def file_hash(path: str | os.PathLike[str]) -> str:
     """sha256 of a file's bytes: what `Picture.sha256` is for a file."""
     with open(path, "rb") as file:
@@ -99,7 +108,7 @@ def _read_file(path: Path) -> Picture:
         ) from error
 
 
-def _decode(file: IO[bytes], path: Path) -> Image.Image:
+def _decode(file: IO[bytes], path: Path | str) -> Image.Image:
     head = file.read(1024)
     file.seek(0)
     if not head:

@@ -1,0 +1,82 @@
+"""From a picture of any size to what is learned from it: the target, and the style reference.
+
+Published (sections 4 and the training code): the target's short side becomes 512 and the middle 512 x 512 is kept; the
+reference is the same picture with its short side at 800, of which a random 512 x 512 is kept. Here 512 is any size.
+Resizing is antialiased (Pillow, bicubic; the filter is our choice).
+"""
+
+from __future__ import annotations
+
+from enum import StrEnum
+
+import numpy as np
+import torch
+from PIL import Image
+
+from stylecrafter.errors import InvalidInputError
+
+STYLE_SHORT_SIDE = 800 / 512
+"""Short side of the picture that a style crop is cut from, in sides of the crop."""
+
+
+class References(StrEnum):
+    """What a style reference shows of its picture."""
+
+    NONE = "none"
+    """There are no references."""
+    CROP = "crop"
+    """A random large crop, as published: it keeps the style and loses the layout."""
+    WHOLE = "whole"
+    """The whole picture (the paper's ablation without augmentation)."""
+
+
+def cover(image: Image.Image, height: int, width: int) -> Image.Image:
+    """The picture resized so that it just covers height x width, its shape kept."""
+    _check_sides(height, width)
+    scale = max(height / image.height, width / image.width)
+    size = (max(width, round(image.width * scale)), max(height, round(image.height * scale)))
+    return image if size == image.size else image.resize(size, Image.Resampling.BICUBIC)
+
+
+def target_picture(image: Image.Image, height: int, width: int) -> Image.Image:
+    """The middle of the picture, as much of it as has the shape height x width, at that size."""
+    resized = cover(image, height, width)
+    left, top = (resized.width - width) // 2, (resized.height - height) // 2
+    return resized.crop((left, top, left + width, top + height))
+
+
+def style_crop(image: Image.Image, size: int, generator: torch.Generator) -> Image.Image:
+    """A random size x size of the picture whose short side was brought to 800/512 of it (the published augmentation).
+
+    Two numbers are drawn from the generator, whatever the picture's size.
+    """
+    side = round(size * STYLE_SHORT_SIDE)
+    resized = cover(image, side, side)
+    across, down = torch.rand(2, generator=generator, dtype=torch.float64).tolist()
+    left, top = int(across * (resized.width - size + 1)), int(down * (resized.height - size + 1))
+    return resized.crop((left, top, left + size, top + size))
+
+
+def reference_picture(
+    image: Image.Image, size: int, references: References, generator: torch.Generator
+) -> Image.Image:
+    """The style reference size x size out of a picture.
+
+    Raises:
+        InvalidInputError: `References.NONE`.
+    """
+    if references is References.CROP:
+        return style_crop(image, size, generator)
+    if references is References.WHOLE:
+        return target_picture(image, size, size)
+    raise InvalidInputError("references 'none' make no reference picture.")
+
+
+def to_tensor(image: Image.Image) -> torch.Tensor:
+    """An RGB picture as (3, h, w) float32 in [0, 1]."""
+    return torch.from_numpy(np.array(image, dtype=np.uint8)).permute(2, 0, 1).contiguous().float() / 255.0
+
+
+def _check_sides(height: int, width: int) -> None:
+    if height < 1 or width < 1:
+        raise InvalidInputError(f"height and width must be at least 1, got {height} and {width}.")
