@@ -116,6 +116,7 @@ def test_jsonl(tmp_path: Path) -> None:
         "",
         json.dumps({"path": "000.png", "caption": ["a"]}),
         '{"path": "000.png", "caption": "\\ud800"}',
+        json.dumps({"path": "000.png", "caption": "a " * 5000}),
     ]
     file.write_text("\n".join(lines))
     found = find_records(file)
@@ -123,7 +124,9 @@ def test_jsonl(tmp_path: Path) -> None:
         (Kind.PICTURE, "a boat", "ink"),
         (Kind.CLIP, "moves", None),
     ]
-    assert [Path(problem.name).name for problem in found.problems] == [f"m.jsonl:{n}" for n in (3, 4, 6, 7)]
+    assert [Path(problem.name).name for problem in found.problems] == [
+        f"m.jsonl:{n}" for n in (3, 4, 6, 7, 8)
+    ]
 
 
 def shard(path: Path, count: int = 6) -> Path:

@@ -8,7 +8,8 @@ from dataclasses import dataclass
 
 CAPTION_SUFFIXES = (".txt", ".caption", ".json")
 """Endings of caption files, in the order in which they are looked for."""
-MAX_CAPTION_BYTES = 64 * 1024
+MAX_CAPTION_BYTES = 8 * 1024
+"""Text encoders read a few hundred; some of the published patterns take quadratic time."""
 CAPTION_KEYS = ("caption", "text")
 GROUP_KEYS = ("style_group", "style")
 
@@ -100,6 +101,10 @@ def text_of(content: dict[str, object], keys: Iterable[str]) -> str | None:
             text.encode()
         except UnicodeEncodeError as error:
             raise SidecarError(f"{key} is not UTF-8; save the file as UTF-8") from error
+        if len(text.encode()) > MAX_CAPTION_BYTES:
+            raise SidecarError(
+                f"{key} has {len(text):,} characters, the limit is {MAX_CAPTION_BYTES:,} bytes"
+            )
         if text:
             return text
     return None
