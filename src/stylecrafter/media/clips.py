@@ -178,7 +178,7 @@ def _opened(source: ClipSource) -> Iterator[tuple[InputContainer, VideoStream]]:
 
     if (len(source) if isinstance(source, bytes) else source.stat().st_size) == 0:
         raise ImageReadError("empty (0 bytes)")
-    with av.open(BytesIO(source) if isinstance(source, bytes) else str(source)) as container:
+    with av.open(BytesIO(source) if isinstance(source, bytes) else str(source), "r") as container:
         if not container.streams.video:
             raise ImageReadError("it holds no video frames")
         stream = container.streams.video[0]
