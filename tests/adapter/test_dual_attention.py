@@ -13,9 +13,9 @@ from torch import Tensor
 
 from stylecrafter.adapter.dual_attention import (
     DualCrossAttentionProcessor,
-    StyleBlindProcessor,
     StyleKeyValue,
 )
+from stylecrafter.adapter.style_processor import StyleBlindProcessor
 from stylecrafter.errors import InvalidInputError
 
 Draw = Callable[..., Tensor]

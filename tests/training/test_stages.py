@@ -7,165 +7,177 @@ import dataclasses
 import pytest
 import torch
 
+from stylecrafter.data.batch import TrainingBatch
 from stylecrafter.errors import InvalidInputError
-from stylecrafter.styleworld import splits
+from stylecrafter.training.shards import Shard
 from stylecrafter.training.stages import (
-    POOL_BATCHES,
+    DIFFUSION_STAGES,
     AdapterStage,
     BaseStage,
     DiffusionConfig,
+    DiffusionStage,
+    JointStage,
     TemporalStage,
-    draw_timesteps,
-    pool_rows,
-    prediction_target,
-    random_crop,
 )
 from tests.training.tiny_parts import tiny_parts
+from tests.training.tiny_sources import tiny_clips, tiny_pictures
 
-SIZES = DiffusionConfig(image_size=16, image_batch=3, clip_batch=2, num_frames=3)
+MIX = DiffusionConfig(clip_ratio=0.5)
+PICTURES = DiffusionConfig()
 
 
-def moved_names(stage, steps: int) -> set[str]:
+def make(kind: type[DiffusionStage], config: DiffusionConfig = MIX, **sources) -> DiffusionStage:
+    given = {"pictures": tiny_pictures(), "clips": tiny_clips(), **sources}
+    return kind(tiny_parts(), config, **given)
+
+
+def moved_names(stage: DiffusionStage, steps: int) -> set[str]:
     """Names of all parameters that receive a gradient in the first steps."""
     for step in range(steps):
         stage.loss(step).backward()
-    models = {"unet": stage.parts.unet, "adapter": stage.parts.style_adapter, "vae": stage.parts.vae,
-              "text": stage.parts.text_encoder, "image": stage.parts.image_encoder}  # fmt: skip
     return {
         f"{owner}.{name}"
-        for owner, model in models.items()
+        for owner, model in stage.models().items()
         for name, value in model.named_parameters()
         if value.grad is not None and value.grad.abs().sum() > 0
     }
 
 
+def names(stage: DiffusionStage, owner: str) -> set[str]:
+    return {f"{owner}.{name}" for name, _ in stage.models()[owner].named_parameters()}
+
+
+def temporal_names(stage: DiffusionStage) -> set[str]:
+    owners = [name for name, _ in stage.parts.unet.temporal_modules()]
+    return {n for n in names(stage, "unet") if any(n.startswith(f"unet.{owner}.") for owner in owners)}
+
+
 def test_stage_1_moves_exactly_the_adapter() -> None:
-    stage = AdapterStage(tiny_parts(), SIZES, splits.SMALL)
-    expected = {f"adapter.{name}" for name, _ in stage.parts.style_adapter.named_parameters()}
-    assert moved_names(stage, 2) == expected
+    stage = make(AdapterStage, PICTURES)
+    assert moved_names(stage, 2) == names(stage, "style_adapter") == set(stage.trainable())
 
 
 def test_stage_2_moves_exactly_the_temporal_layers() -> None:
-    config = dataclasses.replace(SIZES, clip_ratio=0.5)
-    stage = TemporalStage(tiny_parts(), config, splits.SMALL)
-    owners = [name for name, _ in stage.parts.unet.temporal_modules()]
-    expected = {
-        f"unet.{name}"
-        for name, _ in stage.parts.unet.named_parameters()
-        if any(name.startswith(f"{owner}.") for owner in owners)
-    }
-    assert expected and moved_names(stage, 4) == expected
+    stage = make(TemporalStage)
+    assert moved_names(stage, 4) == temporal_names(stage) == set(stage.trainable())
 
 
-def test_stage_2_pictures_alone_reach_the_temporal_layers() -> None:
-    stage = TemporalStage(tiny_parts(), SIZES, splits.SMALL)
-    moved = moved_names(stage, 1)
-    assert moved and all(name.startswith("unet.") for name in moved)
+def test_joint_moves_exactly_adapter_and_temporal_layers() -> None:
+    stage = make(JointStage)
+    expected = names(stage, "style_adapter") | temporal_names(stage)
+    assert moved_names(stage, 4) == expected == set(stage.trainable())
 
 
 def test_base_moves_the_whole_unet_and_nothing_else() -> None:
-    config = dataclasses.replace(SIZES, clip_ratio=0.5)
-    stage = BaseStage(tiny_parts(), config, splits.SMALL)
-    assert moved_names(stage, 4) == {f"unet.{name}" for name, _ in stage.parts.unet.named_parameters()}
+    stage = make(BaseStage)
+    assert moved_names(stage, 4) == names(stage, "unet") == set(stage.trainable())
 
 
 def test_base_trains_the_text_encoder_along_where_asked() -> None:
-    config = dataclasses.replace(SIZES, clip_ratio=0.5, train_text_encoder=True)
-    stage = BaseStage(tiny_parts(), config, splits.SMALL)
-    expected = {f"unet.{name}" for name, _ in stage.parts.unet.named_parameters()}
+    stage = make(BaseStage, dataclasses.replace(MIX, train_text_encoder=True))
     # Positions beyond the longest caption still count: captions are padded to the full length.
-    expected |= {f"text.{name}" for name, _ in stage.parts.text_encoder.named_parameters()}
-    assert moved_names(stage, 4) == expected
+    assert moved_names(stage, 4) == names(stage, "unet") | names(stage, "text_encoder")
 
 
-def test_each_picture_of_a_pool_is_seen_as_often_as_asked() -> None:
-    batch, reuse = 3, 4
-    steps = POOL_BATCHES * reuse
-    for start in (0, steps):
-        drawn = [pool_rows(start + step, batch, reuse, seed=5) for step in range(steps)]
-        assert {pool for pool, _ in drawn} == {start // steps}
-        counts = torch.cat([rows for _, rows in drawn]).bincount()
-        assert counts.tolist() == [reuse] * (POOL_BATCHES * batch)
-    first, second = pool_rows(0, batch, reuse, 5)[1], pool_rows(POOL_BATCHES, batch, reuse, 5)[1]
-    assert not torch.equal(first, second)
+def test_stage_2_pictures_alone_reach_the_temporal_layers() -> None:
+    moved = moved_names(make(TemporalStage, PICTURES), 1)
+    assert moved and all(name.startswith("unet.") for name in moved)
 
 
-@pytest.mark.parametrize("kind", [BaseStage, AdapterStage])
-def test_reused_pictures_are_a_function_of_the_step_too(kind) -> None:
-    config = dataclasses.replace(SIZES, picture_reuse=2)
-    walked, jumped = (kind(tiny_parts(), config, splits.SMALL) for _ in range(2))
-    step = 2 * POOL_BATCHES + 3  # in the second pool
-    for earlier in (0, step - 1):
-        walked.loss(earlier)
-    assert torch.equal(walked.loss(step), jumped.loss(step))
-    # The same picture meets another noise the next time.
-    assert not torch.equal(jumped.loss(step), jumped.loss(step + POOL_BATCHES))
+def test_no_stage_leaves_gradients_on_to_what_it_does_not_train() -> None:
+    for kind in DIFFUSION_STAGES.values():
+        stage = make(kind)
+        wanting = {
+            f"{owner}.{name}"
+            for owner, model in stage.models().items()
+            for name, value in model.named_parameters()
+            if value.requires_grad
+        }
+        assert wanting == set(stage.trainable()), kind.name
 
 
-def test_captions_of_styled_pictures_may_leave_the_style_unnamed(monkeypatch: pytest.MonkeyPatch) -> None:
-    config = dataclasses.replace(SIZES, image_batch=40, styled_ratio=1.0, unnamed_style_ratio=0.5)
-    stage = BaseStage(tiny_parts(), config, splits.SMALL)
-    seen: list[str] = []
-    encode = stage._encode_text
-    monkeypatch.setattr(stage, "_encode_text", lambda captions: (seen.extend(captions), encode(captions))[1])
-    stage.loss(0)
-    named = sum(any(word in caption for word in (", in ", "style")) for caption in seen)
-    assert len(seen) == 40 and 8 <= named <= 32
+class _Recorder:
+    """A source that notes what it is asked for."""
+
+    def __init__(self, source) -> None:
+        self.source, self.asked = source, []
+        self.batch_size = source.batch_size
+
+    def batch(self, step: int, rows: slice) -> TrainingBatch:
+        self.asked.append(step)
+        return self.source.batch(step, rows)
 
 
-@pytest.mark.parametrize("ratio", [0.0, 0.2, 0.8, 1.0])
-def test_clip_steps_come_in_the_asked_ratio(ratio: float) -> None:
-    stage = TemporalStage(tiny_parts(), dataclasses.replace(SIZES, clip_ratio=ratio), splits.SMALL)
-    assert sum(stage._is_clip_step(step) for step in range(200)) == round(200 * ratio)
+@pytest.mark.parametrize(("ratio", "expected"), [(0.0, 0), (0.2, 4), (0.8, 16), (1.0, 20)])
+def test_pictures_and_clips_come_in_the_asked_ratio_and_without_gaps(ratio: float, expected: int) -> None:
+    pictures, clips = _Recorder(tiny_pictures(1, cross_reference_ratio=0.0)), _Recorder(tiny_clips(1))
+    stage = make(TemporalStage, DiffusionConfig(clip_ratio=ratio), pictures=pictures, clips=clips)
+    for step in range(20):
+        stage.loss(step)
+    assert clips.asked == list(range(expected))
+    assert pictures.asked == list(range(20 - expected))
 
 
 def test_the_loss_of_a_step_is_a_function_of_the_step() -> None:
-    first, second = (AdapterStage(tiny_parts(), SIZES, splits.SMALL) for _ in range(2))
+    first, second = (make(AdapterStage, PICTURES) for _ in range(2))
+    first.loss(2)
     assert torch.equal(first.loss(5), second.loss(5))
     assert not torch.equal(first.loss(5), first.loss(6))
 
 
+@pytest.mark.parametrize("kind", DIFFUSION_STAGES.values())
+def test_the_loss_of_a_batch_is_the_mean_of_its_shards(kind: type[DiffusionStage]) -> None:
+    stage = make(kind, dataclasses.replace(MIX if kind is not AdapterStage else PICTURES, text_dropout=0.5))
+    for step in (0, 1):
+        parts = torch.stack([stage.loss(step, Shard(i, 2)) for i in range(2)])
+        assert stage.loss(step).item() == pytest.approx(parts.mean().item(), abs=2e-6)
+        assert parts[0].item() != pytest.approx(parts[1].item(), abs=1e-4)
+
+
 def test_the_style_matters_to_the_loss_of_stage_1() -> None:
-    stage = AdapterStage(tiny_parts(), SIZES, splits.SMALL)
+    stage = make(AdapterStage, PICTURES)
     before = stage.loss(0).item()
-    stage.parts.style_adapter.set_scale(0.0)
+    stage.parts.adapter().set_scale(0.0)
     assert stage.loss(0).item() != before
 
 
-def test_targets_are_noise_or_velocity() -> None:
-    latents, noise = torch.randn(2, 4, 1, 2, 2), torch.randn(2, 4, 1, 2, 2)
-    steps = torch.tensor([10, 900])
-    parts = tiny_parts(prediction_type="epsilon")
-    assert prediction_target(parts.scheduler, latents, noise, steps) is noise
-    parts = tiny_parts(prediction_type="v_prediction")
-    alpha = parts.scheduler.alphas_cumprod[steps].view(2, 1, 1, 1, 1)
-    expected = alpha.sqrt() * noise - (1 - alpha).sqrt() * latents
-    assert torch.allclose(prediction_target(parts.scheduler, latents, noise, steps), expected)
+def test_the_style_does_not_reach_the_base() -> None:
+    stage = make(BaseStage, PICTURES)
+    before = stage.loss(0).item()
+    stage.parts.adapter().set_scale(0.0)
+    assert stage.loss(0).item() == before
 
 
-@pytest.mark.parametrize(("middle", "inner"), [(False, 0.5), (True, 0.728)])
-def test_timesteps_follow_their_distribution(middle: bool, inner: float) -> None:
-    drawn = draw_timesteps(4000, 1000, middle, torch.Generator().manual_seed(0))
-    assert drawn.min() >= 0 and drawn.max() <= 999
-    # The part in 250 … 750: a half, or the normal mass within +- ln 3.
-    part = ((drawn >= 250) & (drawn < 750)).float().mean().item()
-    assert part == pytest.approx(inner, abs=0.01)
-    assert not torch.equal(drawn, drawn.sort().values)
+def test_dropping_all_captions_leaves_the_empty_one() -> None:
+    stage = make(BaseStage, dataclasses.replace(PICTURES, text_dropout=1.0))
+    other = make(BaseStage, dataclasses.replace(PICTURES, text_dropout=1.0))
+    batch = other.pictures.batch(0, slice(0, 4))
+    empty = TrainingBatch(frames=batch.frames, captions=[""] * 4, references=batch.references)
+    other.pictures = type("Fixed", (), {"batch_size": 4, "batch": lambda self, step, rows: empty[rows]})()
+    other = BaseStage(other.parts, dataclasses.replace(PICTURES, text_dropout=0.0), pictures=other.pictures)
+    assert stage.loss(0).item() == pytest.approx(other.loss(0).item())
 
 
-def test_a_crop_is_a_part_of_the_picture() -> None:
-    ramp = torch.linspace(0, 1, 32).expand(4, 3, 32, 32).contiguous()
-    crops = random_crop(ramp, torch.Generator().manual_seed(0), least=0.5)
-    spans = crops[:, 0, 16].amax(1) - crops[:, 0, 16].amin(1)
-    assert ((spans > 0.4) & (spans < 0.99)).all()
+def test_references_are_resized_to_the_image_encoder() -> None:
+    pictures = tiny_pictures()
+    large = dataclasses.replace(pictures, size=32)
+    stage = make(AdapterStage, PICTURES, pictures=large)
+    assert torch.isfinite(stage.loss(0))
 
 
 def test_refusals() -> None:
-    with pytest.raises(InvalidInputError, match="clip_ratio"):
-        DiffusionConfig(image_size=16, image_batch=1, clip_batch=1, clip_ratio=1.5)
+    for name in ("clip_ratio", "text_dropout"):
+        with pytest.raises(InvalidInputError, match=name):
+            DiffusionConfig(**{name: 1.5})
     with pytest.raises(InvalidInputError, match="picture_reuse"):
-        DiffusionConfig(image_size=16, image_batch=1, picture_reuse=0)
-    with pytest.raises(InvalidInputError, match="clip_batch"):
-        DiffusionConfig(image_size=16, image_batch=1, clip_ratio=0.5)
+        make(BaseStage, DiffusionConfig(picture_reuse=0))
+    with pytest.raises(InvalidInputError, match="needs clips"):
+        make(BaseStage, MIX, clips=None)
+    with pytest.raises(InvalidInputError, match="needs pictures"):
+        make(BaseStage, MIX, pictures=None)
     with pytest.raises(InvalidInputError, match="StyleAdapter.for_model"):
-        AdapterStage(dataclasses.replace(tiny_parts(), style_adapter=None), SIZES, splits.SMALL)
+        AdapterStage(
+            dataclasses.replace(tiny_parts(), style_adapter=None), PICTURES, pictures=tiny_pictures()
+        )
+    with pytest.raises(InvalidInputError, match="multiple of 3"):
+        make(BaseStage, PICTURES).loss(0, Shard(0, 3))

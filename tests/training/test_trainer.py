@@ -1,59 +1,148 @@
-"""The loop: resuming equals never having stopped, and checkpoints are whole or not there."""
+"""The loop: resuming equals never having stopped, whatever stopped it."""
 
 from __future__ import annotations
 
+import csv
 import dataclasses
-import math
+import errno
 import os
 import signal
-import subprocess
-import sys
-import time
+import threading
 from pathlib import Path
 
 import pytest
 import torch
 
-from stylecrafter.errors import CheckpointError, InvalidInputError
-from stylecrafter.styleworld import splits
-from stylecrafter.training.checkpoint import load_checkpoint, save_checkpoint
-from stylecrafter.training.encoders import AutoencoderStage, ClipStage, latent_scale, reconstruction_loss
-from stylecrafter.training.stages import AdapterStage, DiffusionConfig
+from stylecrafter.errors import InvalidInputError, OutputError
+from stylecrafter.training.checkpoint import (
+    checkpoint_path,
+    list_checkpoints,
+    load_checkpoint,
+    save_checkpoint,
+)
+from stylecrafter.training.stages import AdapterStage, DiffusionConfig, JointStage
 from stylecrafter.training.trainer import TrainConfig, Trainer, ema_decay_at, learning_rate_factor
 from tests.training.tiny_parts import tiny_parts
+from tests.training.tiny_sources import tiny_clips, tiny_pictures
 
 CONFIG = TrainConfig(steps=6, learning_rate=1e-3, warmup_steps=2, ema_decay=0.9, log_every=1)
-SIZES = DiffusionConfig(image_size=16, image_batch=2)
 
 
-def trainer(folder: Path, config: TrainConfig = CONFIG) -> Trainer:
-    return Trainer(AdapterStage(tiny_parts(), SIZES, splits.SMALL), config, folder)
+def trainer(folder: Path, config: TrainConfig = CONFIG, **options) -> Trainer:
+    stage = AdapterStage(tiny_parts(), DiffusionConfig(picture_reuse=2), pictures=tiny_pictures())
+    return Trainer(stage, config, folder, **options)
 
 
-def losses(folder: Path) -> list[str]:
-    return (folder / "losses.csv").read_text().splitlines()
+def losses(folder: Path) -> list[float]:
+    with (folder / "losses.csv").open(newline="") as file:
+        return [float(row["loss"]) for row in csv.DictReader(file)]
+
+
+def same_state(first: Path, second: Path) -> None:
+    one, two = (load_checkpoint(list_checkpoints(folder)[-1]) for folder in (first, second))
+    assert one["step"] == two["step"]
+    for kind in ("weights", "average"):
+        for name, value in one[kind].items():
+            assert torch.equal(value, two[kind][name]), f"{kind} {name}"
+    for name, moments in one["moments"].items():
+        for key, value in moments.items():
+            assert torch.equal(value, two["moments"][name][key]), f"{name} {key}"
 
 
 def test_resuming_equals_never_having_stopped(tmp_path: Path) -> None:
-    whole = trainer(tmp_path / "whole")
-    whole.run()
+    trainer(tmp_path / "whole").run()
     first = trainer(tmp_path / "parts")
-    first.folder.mkdir()
     early = [first.train_step() for _ in range(3)]
     first.save()
     second = trainer(tmp_path / "parts")
     second.resume()
     assert second.step == 3
     late = [second.train_step() for _ in range(3)]
-    recorded = [float(line.split(",")[1]) for line in losses(tmp_path / "whole")[1:]]
-    assert recorded == [pytest.approx(value, abs=1e-6) for value in early + late]
-    for name, value in load_checkpoint(whole.checkpoint_path)["average"].items():
-        assert torch.equal(value, second.average[name]), name
+    second.save()
+    assert losses(tmp_path / "whole") == [pytest.approx(value, rel=1e-5) for value in early + late]
+    same_state(tmp_path / "whole", tmp_path / "parts")
+
+
+def test_sigterm_saves_and_leaves(tmp_path: Path) -> None:
+    trainer(tmp_path / "whole").run()
+    run = trainer(tmp_path / "parts")
+
+    def stop(step: int, loss: float) -> None:
+        if step == 4:
+            os.kill(os.getpid(), signal.SIGTERM)
+
+    before = signal.getsignal(signal.SIGTERM)
+    assert run.run(stop) is False
+    assert signal.getsignal(signal.SIGTERM) is before
+    assert list_checkpoints(tmp_path / "parts") == [checkpoint_path(tmp_path / "parts", 4)]
+    again = trainer(tmp_path / "parts")
+    again.resume()
+    assert again.run() is True
+    assert losses(tmp_path / "parts") == losses(tmp_path / "whole")
+    same_state(tmp_path / "whole", tmp_path / "parts")
+
+
+def test_what_was_logged_after_the_checkpoint_is_logged_once(tmp_path: Path) -> None:
+    run = trainer(tmp_path)
+    for step in range(1, 7):
+        run.train_step()
+        run.tracker.log(step, {"loss": float(step)})
+        if step == 2:
+            run.save()
+    with (tmp_path / "losses.csv").open("a") as file:
+        file.write("7,0.")  # killed while it wrote
+    again = trainer(tmp_path)
+    again.resume()
+    assert losses(tmp_path) == [1.0, 2.0]
+    again.run()
+    assert len(losses(tmp_path)) == 6
+
+
+def test_a_full_disk_stops_with_the_last_checkpoint_intact(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run = trainer(tmp_path, dataclasses.replace(CONFIG, checkpoint_minutes=0.0))
+
+    def fill(step: int, loss: float) -> None:
+        if step == 3:
+            monkeypatch.setattr(os, "fsync", full)
+
+    def full(descriptor: int) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    with pytest.raises(OutputError, match="No space left"):
+        run.run(fill)
+    monkeypatch.undo()
+    again = trainer(tmp_path)
+    again.resume()
+    assert again.step == 2
+
+
+def test_only_the_newest_checkpoints_stay(tmp_path: Path) -> None:
+    trainer(tmp_path, dataclasses.replace(CONFIG, checkpoint_minutes=0.0, keep_checkpoints=3)).run()
+    assert list_checkpoints(tmp_path) == [checkpoint_path(tmp_path, step) for step in (4, 5, 6)]
+
+
+def test_accumulating_parts_equals_the_whole_batch(tmp_path: Path) -> None:
+    trainer(tmp_path / "whole").run()
+    trainer(tmp_path / "parts", dataclasses.replace(CONFIG, accumulation=2)).run()
+    assert losses(tmp_path / "parts") == pytest.approx(losses(tmp_path / "whole"), rel=1e-4)
+
+
+def test_gradient_checkpointing_changes_nothing_but_memory(tmp_path: Path) -> None:
+    plain, saving = (
+        trainer(tmp_path / "a"),
+        trainer(tmp_path / "b", dataclasses.replace(CONFIG, gradient_checkpointing=True)),
+    )
+    for run in (plain, saving):
+        run.stage.parts.unet.train()  # type: ignore[attr-defined]
+    assert saving.stage.parts.unet.is_gradient_checkpointing  # type: ignore[attr-defined]
+    for _ in range(2):
+        assert saving.train_step() == pytest.approx(plain.train_step(), rel=1e-5)
 
 
 def test_the_rate_of_a_resumed_run_is_its_own(tmp_path: Path) -> None:
     first = trainer(tmp_path)
-    first.folder.mkdir(exist_ok=True)
     first.train_step()
     first.save()
     second = trainer(tmp_path, dataclasses.replace(CONFIG, weight_decay=0.25, betas=(0.5, 0.6)))
@@ -85,7 +174,7 @@ def test_training_lowers_the_loss_of_a_fixed_batch(tmp_path: Path) -> None:
     run = trainer(tmp_path, config)
     before = run.stage.loss(0).item()
     stage_loss = run.stage.loss
-    run.stage.loss = lambda step: stage_loss(0)  # type: ignore[method-assign]
+    run.stage.loss = lambda step, shard: stage_loss(0, shard)  # type: ignore[method-assign]
     for _ in range(30):
         run.train_step()
     assert stage_loss(0).item() < before - 1e-3
@@ -98,39 +187,70 @@ def test_a_run_leaves_the_averaged_weights_in_the_model(tmp_path: Path) -> None:
         assert torch.equal(value.detach(), run.average[name])
 
 
-def test_a_checkpoint_of_another_stage_is_refused(tmp_path: Path) -> None:
+def test_samples_see_the_average_and_training_goes_on_without_it(tmp_path: Path) -> None:
+    seen: list[tuple[int, bool]] = []
+
+    def look(step: int) -> None:
+        current = run.stage.trainable()
+        seen.append((step, all(torch.equal(current[n], run.average[n]) for n in current)))
+
+    run = trainer(tmp_path / "looked", dataclasses.replace(CONFIG, sample_every=4), on_sample=look)
+    run.run()
+    assert seen == [(4, True), (6, True)]
+    trainer(tmp_path / "alone").run()
+    same_state(tmp_path / "alone", tmp_path / "looked")
+
+
+def test_a_run_in_another_thread_needs_no_signals(tmp_path: Path) -> None:
+    run, done = trainer(tmp_path, dataclasses.replace(CONFIG, steps=1)), []
+    thread = threading.Thread(target=lambda: done.append(run.run()))
+    thread.start()
+    thread.join()
+    assert done == [True]
+
+
+def test_checkpoints_that_do_not_fit_are_refused(tmp_path: Path) -> None:
     run = trainer(tmp_path)
-    save_checkpoint({"stage": "base", "weights": {}, "step": 1}, run.checkpoint_path)
+    save_checkpoint({"stage": "base", "weights": {}, "step": 1}, checkpoint_path(tmp_path, 1))
     with pytest.raises(InvalidInputError, match="base"):
+        run.resume()
+    run.train_step()
+    run.save()
+    path = list_checkpoints(tmp_path)[-1]
+    state = load_checkpoint(path)
+    name = next(name for name, value in state["weights"].items() if value.dim() == 2)
+    state["weights"][name] = state["weights"][name][:1]
+    save_checkpoint(state, path)
+    with pytest.raises(InvalidInputError, match="shape"):
         run.resume()
 
 
-def test_an_unreadable_checkpoint_is_refused(tmp_path: Path) -> None:
-    (tmp_path / "checkpoint.pt").write_bytes(b"torn")
-    with pytest.raises(CheckpointError, match="checkpoint.pt"):
-        trainer(tmp_path).resume()
-    with pytest.raises(CheckpointError, match="no checkpoint"):
-        load_checkpoint(tmp_path / "none.pt")
-
-
-def test_a_killed_save_leaves_the_old_checkpoint(tmp_path: Path) -> None:
-    path = tmp_path / "checkpoint.pt"
-    script = (
-        "import sys, torch; from pathlib import Path\n"
-        "from stylecrafter.training.checkpoint import save_checkpoint\n"
-        "n = 0\n"
-        "while True:\n"
-        "    n += 1; save_checkpoint({'n': n, 'data': torch.full((2_000_000,), float(n))}, Path(sys.argv[1]))\n"
+def test_a_stage_that_its_data_cannot_teach_is_refused(tmp_path: Path) -> None:
+    silent = AdapterStage(
+        tiny_parts(),
+        DiffusionConfig(),
+        pictures=tiny_pictures(references="none", cross_reference_ratio=0.0),
     )
-    process = subprocess.Popen([sys.executable, "-c", script, str(path)], env={**os.environ})
-    deadline = time.monotonic() + 60
-    while not path.exists() and time.monotonic() < deadline:
-        time.sleep(0.05)
-    time.sleep(0.3)
-    process.send_signal(signal.SIGKILL)
-    process.wait()
-    state = load_checkpoint(path)
-    assert (state["data"] == state["n"]).all()
+    with pytest.raises(InvalidInputError, match="references"):
+        Trainer(silent, CONFIG, tmp_path).train_step()
+
+
+def test_a_batch_that_cannot_be_shared_is_refused_at_once(tmp_path: Path) -> None:
+    stage = JointStage(
+        tiny_parts(), DiffusionConfig(clip_ratio=0.5), pictures=tiny_pictures(4), clips=tiny_clips(3)
+    )
+    with pytest.raises(InvalidInputError, match="batch of 3"):
+        Trainer(stage, dataclasses.replace(CONFIG, accumulation=2), tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [("steps", 0), ("warmup_steps", -1), ("learning_rate", 0.0), ("ema_decay", 1.0), ("accumulation", 0),
+     ("keep_checkpoints", 0), ("gradient_clip", 0.0), ("log_every", 0), ("sample_every", -1)],
+)  # fmt: skip
+def test_settings_out_of_range_are_refused(name: str, value: float) -> None:
+    with pytest.raises(InvalidInputError, match=name):
+        dataclasses.replace(CONFIG, **{name: value})
 
 
 def test_learning_rate_warms_up_and_falls() -> None:
@@ -144,45 +264,3 @@ def test_learning_rate_warms_up_and_falls() -> None:
 def test_the_average_forgets_its_start() -> None:
     assert ema_decay_at(0, 0.999) == pytest.approx(0.1)
     assert ema_decay_at(10**6, 0.999) == 0.999
-
-
-def test_the_losses_of_the_encoders_fall(tmp_path: Path) -> None:
-    parts = tiny_parts()
-    for value in parts.vae.parameters():
-        value.requires_grad_(True)
-    stage = AutoencoderStage(parts.vae, splits.SMALL, image_size=16, batch_size=4)
-    run = Trainer(stage, TrainConfig(steps=25, learning_rate=3e-3, warmup_steps=0, log_every=5), tmp_path)
-    run.run()
-    values = [float(line.split(",")[1]) for line in losses(tmp_path)[1:]]
-    assert values[-1] < values[0]
-    assert 0 < latent_scale(stage, 8) < math.inf
-
-
-def test_clip_learns_to_tell_pictures_apart(tmp_path: Path) -> None:
-    from transformers import CLIPConfig, CLIPModel
-
-    parts = tiny_parts()
-    config = CLIPConfig(
-        text_config=parts.text_encoder.config.to_dict(),
-        vision_config=parts.image_encoder.config.to_dict(),
-        projection_dim=16,
-    )
-    stage = ClipStage(CLIPModel(config), parts.tokenizer, splits.SMALL, image_size=16, batch_size=16)
-    run = Trainer(stage, TrainConfig(steps=40, learning_rate=3e-3, warmup_steps=0, log_every=10), tmp_path)
-    run.run()
-    values = [float(line.split(",")[1]) for line in losses(tmp_path)[1:]]
-    assert values[-1] < values[0] - 0.1
-
-
-def test_reconstruction_loss_is_zero_for_equal_pictures_only() -> None:
-    picture = torch.rand(2, 3, 16, 16)
-    assert reconstruction_loss(picture, picture) == 0
-    # A shift of 0.1 costs 2 x 0.1 on pixels, 0.1 at each smaller size, and nothing on differences.
-    assert reconstruction_loss(picture + 0.1, picture).item() == pytest.approx(0.4, abs=1e-4)
-
-
-def test_refusals() -> None:
-    with pytest.raises(InvalidInputError, match="steps"):
-        TrainConfig(steps=0, learning_rate=1e-3)
-    with pytest.raises(InvalidInputError, match="ema_decay"):
-        TrainConfig(steps=1, learning_rate=1e-3, ema_decay=1.0)

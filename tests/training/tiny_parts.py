@@ -8,7 +8,7 @@ from transformers import CLIPTextConfig, CLIPTextModel, CLIPVisionConfig, CLIPVi
 
 from stylecrafter.adapter.style_adapter import StyleAdapter
 from stylecrafter.backbones.videocrafter import VideoCrafterUNet
-from stylecrafter.training.stages import Parts
+from stylecrafter.training.parts import Parts
 from stylecrafter.weights.tokenizer import compact_tokenizer
 
 

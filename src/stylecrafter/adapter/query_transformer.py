@@ -78,27 +78,35 @@ class QueryTransformer(nn.Module):
             InvalidInputError: Shapes that do not fit, or negative weights.
         """
         count, width = self.queries.shape
-        if tokens.ndim != 3 or tokens.shape[-1] != width:
-            raise InvalidInputError(
-                f"image tokens must be (batch, tokens, {width}), got {tuple(tokens.shape)}"
-            )
+        check_tokens(tokens, token_weights, width)
         b = tokens.shape[0]
         x = self.norm_in(torch.cat([self.queries.to(tokens.dtype).expand(b, -1, -1), tokens], dim=1))
-        key_bias = None
+        bias = None
         if token_weights is not None:
-            key_bias = self._key_bias(tokens, token_weights)
+            bias = key_bias(torch.cat([token_weights.new_ones(b, count), token_weights], dim=1))
         for block in self.blocks:
-            x = block(x, key_bias)
+            x = block(x, bias)
         return self.proj(self.norm_out(x[:, :count]))
 
-    def _key_bias(self, tokens: Tensor, weights: Tensor) -> Tensor:
-        if weights.shape != tokens.shape[:2]:
-            raise InvalidInputError(
-                f"token weights must be {tuple(tokens.shape[:2])} like the tokens, got {tuple(weights.shape)}"
-            )
-        if not bool(torch.isfinite(weights).all()) or bool((weights < 0).any()):
-            raise InvalidInputError(
-                f"token weights must be finite and >= 0, lowest is {float(weights.min())}"
-            )
-        queries = weights.new_ones(weights.shape[0], self.queries.shape[0])
-        return torch.cat([queries, weights], dim=1).float().log()[:, None, None, :]
+
+def check_tokens(tokens: Tensor, weights: Tensor | None, width: int) -> None:
+    """Check image tokens (b, n, width) and their weights (b, n), >= 0.
+
+    Raises:
+        InvalidInputError: Shapes that do not fit, or weights that are negative or not finite.
+    """
+    if tokens.ndim != 3 or tokens.shape[-1] != width:
+        raise InvalidInputError(f"image tokens must be (batch, tokens, {width}), got {tuple(tokens.shape)}")
+    if weights is None:
+        return
+    if weights.shape != tokens.shape[:2]:
+        raise InvalidInputError(
+            f"token weights must be {tuple(tokens.shape[:2])} like the tokens, got {tuple(weights.shape)}"
+        )
+    if not bool(torch.isfinite(weights).all()) or bool((weights < 0).any()):
+        raise InvalidInputError(f"token weights must be finite and >= 0, lowest is {float(weights.min())}")
+
+
+def key_bias(weights: Tensor) -> Tensor:
+    """log(weight) of keys, to be added to attention logits: (b, n) -> (b, 1, 1, n)."""
+    return weights.float().log()[:, None, None, :]

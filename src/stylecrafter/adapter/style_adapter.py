@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, cast
+from typing import Any, Literal, cast, get_args
 
 import torch
 from diffusers import ModelMixin
@@ -13,16 +13,18 @@ from diffusers.configuration_utils import ConfigMixin, register_to_config
 from diffusers.models.attention_processor import Attention, AttnProcessor, AttnProcessor2_0
 from torch import Tensor, nn
 
-from stylecrafter.adapter.dual_attention import (
-    DualCrossAttentionProcessor,
-    StyleBlindProcessor,
-    StyleKeyValue,
-)
+from stylecrafter.adapter.attach_to_text import AttachToTextProcessor
+from stylecrafter.adapter.dual_attention import DualCrossAttentionProcessor, StyleKeyValue
+from stylecrafter.adapter.plain_extractors import MLPExtractor, TransformerExtractor
 from stylecrafter.adapter.query_transformer import QueryTransformer
 from stylecrafter.adapter.scale_predictor import ScalePredictor
+from stylecrafter.adapter.style_processor import StyleAttentionProcessor, StyleBlindProcessor
 from stylecrafter.errors import InvalidInputError, unknown_name
 
 Scale = float | Mapping[str, float] | Sequence[float]
+ExtractorType = Literal["query", "mlp", "transformer"]
+FusionType = Literal["dual", "attach_to_text"]
+ScaleType = Literal["predicted", "fixed"]
 
 
 @dataclass(frozen=True)
@@ -31,7 +33,7 @@ class _Attachment:
 
     module: nn.Module
     originals: dict[str, Any]
-    dual: dict[str, DualCrossAttentionProcessor]
+    dual: dict[str, StyleAttentionProcessor]
 
 
 def cross_attention_layers(module: nn.Module) -> dict[str, Attention]:
@@ -57,6 +59,15 @@ class StyleAdapter(ModelMixin, ConfigMixin):
         scale_layers: Blocks of the scale predictor.
         scale_heads: Heads of the scale predictor; divides `text_dim`.
         scale_head_dim: Hidden width of the scale predictor's last two layers.
+        extractor_type: What reads the style out of image tokens: learned queries (the paper's), or one of its
+            alternatives (table S8), a perceptron or a transformer without queries.
+        fusion_type: "dual" (equation 1), or style tokens attached to the text's, read by the base's own keys and
+            values (the paper's ablation; see `AttachToTextProcessor`).
+        scale_type: The factor of every layer: predicted from style and text, or fixed at 1 (the paper's ablation).
+
+    Raises:
+        UnknownNameError: No such type.
+        InvalidInputError: Not one width per layer.
     """
 
     @register_to_config
@@ -72,27 +83,41 @@ class StyleAdapter(ModelMixin, ConfigMixin):
         scale_layers: int = 2,
         scale_heads: int = 8,
         scale_head_dim: int = 32,
+        extractor_type: ExtractorType = "query",
+        fusion_type: FusionType = "dual",
+        scale_type: ScaleType = "predicted",
     ) -> None:
         super().__init__()
+        _check_choice("extractor_type", extractor_type, ExtractorType)
+        _check_choice("fusion_type", fusion_type, FusionType)
+        _check_choice("scale_type", scale_type, ScaleType)
         if not layer_names or len(layer_names) != len(layer_dims):
             raise InvalidInputError(
                 f"need one width per layer and at least one layer, got {len(layer_names)} names and "
                 f"{len(layer_dims)} widths"
             )
         self.layer_names = tuple(layer_names)
-        self.extractor = QueryTransformer(
-            image_dim, text_dim, extractor_heads, num_style_tokens, extractor_layers
+        self.extractor: nn.Module
+        if extractor_type == "mlp":
+            self.extractor = MLPExtractor(image_dim, text_dim, num_style_tokens, extractor_layers)
+        else:
+            kind = QueryTransformer if extractor_type == "query" else TransformerExtractor
+            self.extractor = kind(image_dim, text_dim, extractor_heads, num_style_tokens, extractor_layers)
+        self.scale_predictor: ScalePredictor | None = None
+        if scale_type == "predicted":
+            self.scale_predictor = ScalePredictor(
+                text_dim, scale_heads, len(layer_names), scale_layers, scale_head_dim
+            )
+        #: Keys, values and norm per layer; none where the base's own are used.
+        self.layers = nn.ModuleList(
+            StyleKeyValue(text_dim, dim) for dim in layer_dims if fusion_type == "dual"
         )
-        self.scale_predictor = ScalePredictor(
-            text_dim, scale_heads, len(layer_names), scale_layers, scale_head_dim
-        )
-        self.layers = nn.ModuleList(StyleKeyValue(text_dim, dim) for dim in layer_dims)
         self._attachment: _Attachment | None = None
         self._layer_scales: tuple[float, ...] = (1.0,) * len(self.layer_names)
         self._frame_scales: tuple[float, ...] | None = None
 
     @classmethod
-    def for_model(cls, module: nn.Module, image_dim: int, **sizes: int) -> StyleAdapter:
+    def for_model(cls, module: nn.Module, image_dim: int, **options: Any) -> StyleAdapter:
         """Build a fresh adapter that fits `module`: one layer per cross-attention, found by type.
 
         The style keys and values start as copies of the text's (keys from keys, values from values).
@@ -100,7 +125,7 @@ class StyleAdapter(ModelMixin, ConfigMixin):
         Args:
             module: A model with diffusers cross-attention layers of one text width.
             image_dim: Width of the image encoder's tokens.
-            **sizes: Other sizes of the constructor (`num_style_tokens`, `extractor_layers`, ...).
+            **options: Other arguments of the constructor (`num_style_tokens`, `fusion_type`, ...).
 
         Raises:
             InvalidInputError: The model has no cross-attention, or layers of several text widths.
@@ -112,9 +137,10 @@ class StyleAdapter(ModelMixin, ConfigMixin):
         if len(text_dims) > 1:
             raise InvalidInputError(f"cross-attention layers read texts of different widths: {text_dims}")
         dims = [layer.to_k.out_features for layer in found.values()]
-        adapter = cls(image_dim, text_dims[0], tuple(found), tuple(dims), **sizes)
+        adapter = cls(image_dim, text_dims[0], tuple(found), tuple(dims), **options)
         with torch.no_grad():
-            for own, layer in zip(adapter.layers, found.values(), strict=True):
+            # Without layers of its own (`attach_to_text`), there is nothing to copy to.
+            for own, layer in zip(adapter.layers, found.values(), strict=bool(adapter.layers)):
                 own.to_k.weight.copy_(layer.to_k.weight)
                 own.to_v.weight.copy_(layer.to_v.weight)
         return adapter
@@ -149,7 +175,9 @@ class StyleAdapter(ModelMixin, ConfigMixin):
         return self.extractor(image_tokens, token_weights)
 
     def predict_scales(self, style_tokens: Tensor, text_embeds: Tensor) -> Tensor:
-        """Factors s = 1 + tanh(.) (b, L) from style tokens (b, q, d) and text embeddings (b, l, d)."""
+        """Factors s = 1 + tanh(.) (b, L) from style tokens (b, q, d) and text embeddings (b, l, d); 1 where fixed."""
+        if self.scale_predictor is None:
+            return style_tokens.new_ones(style_tokens.shape[0], self.num_layers)
         return self.scale_predictor(style_tokens, text_embeds)
 
     def set_scale(self, scale: Scale = 1.0, frames: Sequence[float] | None = None) -> None:
@@ -195,12 +223,11 @@ class StyleAdapter(ModelMixin, ConfigMixin):
         self._check_fit(module, owners)
         index = {name: i for i, name in enumerate(self.layer_names)}
         originals: dict[str, Any] = {}
-        dual: dict[str, DualCrossAttentionProcessor] = {}
+        dual: dict[str, StyleAttentionProcessor] = {}
         for name, owner in owners.items():
             originals[name] = owner.get_processor()
             if name in index:
-                layer = cast(StyleKeyValue, self.layers[index[name]])
-                dual[name] = DualCrossAttentionProcessor(layer, index[name], originals[name])
+                dual[name] = self._processor(index[name], originals[name])
                 owner.set_processor(dual[name])
             else:
                 owner.set_processor(StyleBlindProcessor(originals[name]))
@@ -221,6 +248,15 @@ class StyleAdapter(ModelMixin, ConfigMixin):
             owner.set_processor(processor)
         self._attachment = None
 
+    def is_attached_to(self, module: nn.Module) -> bool:
+        """Whether the adapter takes part in the cross-attention of this very model."""
+        return self._attachment is not None and self._attachment.module is module
+
+    def _processor(self, index: int, base: Any) -> StyleAttentionProcessor:
+        if self.config["fusion_type"] == "attach_to_text":
+            return AttachToTextProcessor(index, base)
+        return DualCrossAttentionProcessor(cast(StyleKeyValue, self.layers[index]), index, base)
+
     def _check_fit(self, module: nn.Module, owners: Mapping[str, Any]) -> None:
         for name, dim in zip(self.layer_names, self.config["layer_dims"], strict=True):
             if name not in owners:
@@ -234,7 +270,7 @@ class StyleAdapter(ModelMixin, ConfigMixin):
                     f"and {self.config['text_dim']}"
                 )
             processor = owner.get_processor()
-            if isinstance(processor, DualCrossAttentionProcessor):
+            if isinstance(processor, StyleAttentionProcessor):
                 raise InvalidInputError(f"another adapter is attached at layer {name}; detach that one first")
             if not isinstance(processor, AttnProcessor | AttnProcessor2_0):
                 raise InvalidInputError(
@@ -264,6 +300,11 @@ class StyleAdapter(ModelMixin, ConfigMixin):
         for name, value in zip(self.layer_names, self._layer_scales, strict=True):
             processor = self._attachment.dual[name]
             processor.layer_scale, processor.frame_scales = value, self._frame_scales
+
+
+def _check_choice(kind: str, value: str, choices: Any) -> None:
+    if value not in get_args(choices):
+        raise unknown_name(kind, value, get_args(choices))
 
 
 def _matches(name: str, prefix: str) -> bool:

@@ -17,7 +17,7 @@ from diffusers.models.upsampling import Upsample2D
 from diffusers.utils import BaseOutput
 from torch import Tensor, nn
 
-from stylecrafter.adapter.dual_attention import DualCrossAttentionProcessor
+from stylecrafter.adapter.style_processor import StyleAttentionProcessor
 from stylecrafter.backbones.spatial import SpatialTransformer
 from stylecrafter.backbones.temporal import TemporalTransformer
 from stylecrafter.errors import InvalidInputError
@@ -274,7 +274,7 @@ class VideoCrafterUNet(ModelMixin, ConfigMixin, AttentionMixin):
             if style_scales is not None:
                 raise InvalidInputError("style_scales without style_tokens have no effect; give both or none")
             return
-        if not any(isinstance(p, DualCrossAttentionProcessor) for p in self.attn_processors.values()):
+        if not any(isinstance(p, StyleAttentionProcessor) for p in self.attn_processors.values()):
             raise InvalidInputError("style_tokens need an adapter: call StyleAdapter.attach(unet) first")
         if style_scales is not None and style_scales.shape[:-1] not in ((b,), (b, f)):
             raise InvalidInputError(

@@ -10,10 +10,12 @@ from stylecrafter import __version__
 from stylecrafter.cli.batch import batch
 from stylecrafter.cli.console import CommandGroup, prepare_process, quiet_libraries, show
 from stylecrafter.cli.convert import convert
+from stylecrafter.cli.data import data_app
 from stylecrafter.cli.doctor import doctor
 from stylecrafter.cli.generate import generate
 from stylecrafter.cli.inspect import inspect
 from stylecrafter.cli.models import models
+from stylecrafter.cli.train import train
 
 app = typer.Typer(
     name="stylecrafter",
@@ -23,8 +25,9 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     no_args_is_help=True,
 )
-for command in (generate, batch, convert, models, doctor, inspect):
+for command in (generate, batch, train, convert, models, doctor, inspect):
     app.command()(command)
+app.add_typer(data_app)
 
 
 def _print_version(wanted: bool) -> None:

@@ -122,7 +122,7 @@ def _csv_rows(file: Path, text: str) -> Iterator[tuple[int, dict[str, Any] | str
         except csv.Error as error:
             yield reader.line_num, f"not CSV: {error}"
             continue
-        if row.pop(None, None) is not None:  # type: ignore[call-overload]
+        if row.pop(None, None) is not None:
             yield (
                 reader.line_num,
                 f"more fields than the {len(header)} columns; put quotes around a caption with commas",

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 from torch.utils.data import DataLoader, Dataset, Sampler, get_worker_info
@@ -47,6 +47,7 @@ class StepLoader:
         rank: int = 0,
         world_size: int = 1,
         accumulation: int = 1,
+        rows: Sequence[slice] | None = None,
         num_workers: int = 0,
         prefetch: int = 2,
         stop: int | None = None,
@@ -57,6 +58,7 @@ class StepLoader:
             source: Where batches come from; copied to the workers.
             rank, world_size: Which of how many processes this is.
             accumulation: Parts of a process's rows that are computed one after the other.
+            rows: Parts of a batch to give out instead of those that follow from the numbers above.
             num_workers: Processes that load ahead; 0 loads in this one.
             prefetch: Steps that each worker is ahead.
             stop: The step before which to stop; None goes on for ever.
@@ -71,9 +73,14 @@ class StepLoader:
                 f"{world_size}: out of range."
             )
         parts = world_size * accumulation
-        self._rows = [
-            split_rows(source.batch_size, parts, rank * accumulation + part) for part in range(accumulation)
-        ]
+        self._rows = (
+            list(rows)
+            if rows is not None
+            else [
+                split_rows(source.batch_size, parts, rank * accumulation + part)
+                for part in range(accumulation)
+            ]
+        )
         self._source, self._num_workers, self._prefetch = source, num_workers, prefetch
         self._step, self._stop = step, stop
 

@@ -81,7 +81,7 @@ def _members(path: Path, size: int, found: Found) -> Iterator[tarfile.TarInfo]:
                 if member.isfile() and member.offset_data + member.size > size:
                     break
                 count += 1
-                tar.members = []  # the library would keep every header
+                tar.members = []  # type: ignore[attr-defined]  # the library would keep every header
                 if not member.isdir():
                     yield member
             else:

@@ -12,7 +12,6 @@ from diffusers import AutoencoderKL, DiffusionPipeline, SchedulerMixin
 from torch import Tensor
 from transformers import CLIPTextModel, CLIPTokenizer, CLIPVisionModel
 
-from stylecrafter.adapter.dual_attention import DualCrossAttentionProcessor
 from stylecrafter.adapter.style_adapter import StyleAdapter
 from stylecrafter.backbones.videocrafter import VideoCrafterUNet
 from stylecrafter.errors import InvalidInputError
@@ -109,7 +108,7 @@ class StylizedPipelineBase(DiffusionPipeline):
             default_width=default_width,
             default_fps=float(default_fps),
         )
-        if style_adapter is not None and not _is_attached(style_adapter, unet):
+        if style_adapter is not None and not style_adapter.is_attached_to(unet):
             style_adapter.attach(unet)
         self._interrupt = False
 
@@ -304,12 +303,6 @@ class StylizedPipelineBase(DiffusionPipeline):
                 logger.warning(
                     "the prompt has %d tokens, %d fit; this part was cut off: %s", len(ids), room, shown
                 )
-
-
-def _is_attached(adapter: StyleAdapter, unet: VideoCrafterUNet) -> bool:
-    own = {id(layer) for layer in adapter.layers}
-    processors = unet.attn_processors.values()
-    return any(isinstance(p, DualCrossAttentionProcessor) and id(p.layer) in own for p in processors)
 
 
 def _check_widths(

@@ -34,3 +34,10 @@ def make_generator(seed: int) -> torch.Generator:
     import torch
 
     return torch.Generator("cpu").manual_seed(check_seed(seed))
+
+
+def step_generator(seed: int, step: int) -> torch.Generator:
+    """The source of randomness of one training step: a function of seed and step alone."""
+    import torch
+
+    return torch.Generator("cpu").manual_seed((seed * 1_000_003 + step) % 2**63)

@@ -1,48 +1,52 @@
-"""The loop: draw a batch, take a step, keep an average, save in time.
+"""The loop: compute a loss, take a step, keep an average, save in time.
 
-A stage draws its batch of step k from nothing but the seed and k, so a run that was stopped and resumed computes
-the same numbers as one that never stopped.
+Everything random in a step is a function of the seed and the step. A run that was stopped and resumed therefore
+computes the same numbers as one that never stopped, and several processes compute what one process would.
 """
 
 from __future__ import annotations
 
 import contextlib
-import csv
 import logging
 import math
+import signal
+import threading
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Protocol
+from typing import Any, Literal
 
 import torch
+from accelerate import Accelerator, DistributedDataParallelKwargs
+from accelerate.state import AcceleratorState
 from torch import nn
+from torch.distributed.fsdp import FSDPModule, fully_shard
+from torch.distributed.tensor import DTensor, distribute_tensor
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
-from stylecrafter.errors import InvalidInputError
-from stylecrafter.training.checkpoint import load_checkpoint, save_checkpoint
+from stylecrafter.errors import CheckpointError, InvalidInputError
+from stylecrafter.training.checkpoint import (
+    checkpoint_path,
+    keep_last,
+    list_checkpoints,
+    load_checkpoint,
+    save_checkpoint,
+)
+from stylecrafter.training.shards import Shard
+from stylecrafter.training.stages import Stage
+from stylecrafter.training.tracking import CsvTracker, Tracker
 
 logger = logging.getLogger(__name__)
 
 
-class Stage(Protocol):
-    """One stage of training: which parameters move, and the loss of a step."""
-
-    name: str
-
-    def trainable(self) -> dict[str, nn.Parameter]:
-        """Name -> parameter of everything that moves; nothing else does."""
-        ...
-
-    def loss(self, step: int) -> torch.Tensor:
-        """The scalar loss of step number `step`, a function of the seed, the step and the weights."""
-        ...
-
-
 @dataclass(frozen=True, kw_only=True)
 class TrainConfig:
-    """How long and how fast. Learning rate: linear warm-up, then a cosine down to `final_lr_ratio`."""
+    """How long and how fast. Learning rate: linear warm-up, then a cosine down to `final_lr_ratio`.
+
+    Raises:
+        InvalidInputError: A value out of range.
+    """
 
     steps: int
     learning_rate: float
@@ -52,16 +56,29 @@ class TrainConfig:
     betas: tuple[float, float] = (0.9, 0.99)
     gradient_clip: float = 1.0
     ema_decay: float = 0.999
-    mixed_precision: bool = False
-    """bfloat16 autocast of the loss (weights stay float32)."""
+    mixed_precision: Literal["no", "bf16", "fp16"] = "no"
+    """Autocast of the loss; weights stay float32."""
+    accumulation: int = 1
+    """Parts in which every process computes its share of a batch, one after the other."""
+    gradient_checkpointing: bool = False
+    """Compute activations of the UNet again in the backward pass: less memory, a third more time."""
+    sharding: Literal["none", "full"] = "none"
+    """Over several processes: copies of the model (DDP), or weights, gradients and moments in parts (FSDP)."""
     checkpoint_minutes: float = 5.0
+    keep_checkpoints: int = 2
     log_every: int = 20
+    sample_every: int = 0
+    """Steps between sample sheets; 0 draws none."""
+    seed: int = 0
 
     def __post_init__(self) -> None:
-        if self.steps < 1 or self.warmup_steps < 0 or self.learning_rate <= 0:
+        least = {"steps": 1, "warmup_steps": 0, "accumulation": 1, "keep_checkpoints": 1, "log_every": 1}
+        for name, low in {**least, "sample_every": 0}.items():
+            if getattr(self, name) < low:
+                raise InvalidInputError(f"{name} must be at least {low}, got {getattr(self, name)}")
+        if self.learning_rate <= 0 or self.gradient_clip <= 0:
             raise InvalidInputError(
-                f"need steps >= 1, warmup_steps >= 0 and learning_rate > 0, got {self.steps}, "
-                f"{self.warmup_steps} and {self.learning_rate}"
+                f"learning_rate and gradient_clip must be above 0, got {self.learning_rate} and {self.gradient_clip}"
             )
         if not 0 <= self.ema_decay < 1:
             raise InvalidInputError(f"ema_decay must be in [0, 1), got {self.ema_decay}")
@@ -100,136 +117,337 @@ def _attention_for_training(device_type: str) -> Iterator[None]:
         torch.backends.cuda.allow_fp16_bf16_reduction_math_sdp(reduced)
 
 
+class StageLoss(nn.Module):
+    """A stage as one module whose forward pass is its loss: what DDP and FSDP wrap."""
+
+    def __init__(self, stage: Stage) -> None:
+        super().__init__()
+        self.models = nn.ModuleDict(stage.models())
+        self.stage = stage
+
+    def forward(self, step: int, shard: Shard) -> torch.Tensor:
+        return self.stage.loss(step, shard)
+
+
+@dataclass
+class Meters:
+    """What has been measured since the last report."""
+
+    losses: list[torch.Tensor] = field(default_factory=list)
+    gradient_norm: float = 0.0
+    since: float = field(default_factory=time.monotonic)
+
+
 class Trainer:
     """Trains one stage, with AdamW, gradient clipping and a running average of the weights.
+
+    Runs in one process, or in as many as `torchrun` or `accelerate launch` start; all of them together take one
+    batch per step.
 
     Args:
         stage: What to train.
         config: How.
-        folder: Where `checkpoint.pt` and `losses.csv` go.
-        device_type: "cpu" or "cuda", for autocast.
+        folder: Where checkpoints and `losses.csv` go.
+        tracker: Where numbers and pictures go; default: a CSV file in the folder.
+        on_sample: Called every `sample_every` steps in the main process, with the averaged weights in the models.
+
+    Raises:
+        InvalidInputError: The stage trains nothing, or its batches cannot be shared by the processes.
     """
 
-    def __init__(self, stage: Stage, config: TrainConfig, folder: Path, device_type: str = "cpu") -> None:
-        self.stage, self.config, self.folder, self.device_type = stage, config, folder, device_type
-        self.parameters = stage.trainable()
-        if not self.parameters:
+    def __init__(
+        self,
+        stage: Stage,
+        config: TrainConfig,
+        folder: Path,
+        *,
+        tracker: Tracker | None = None,
+        on_sample: Callable[[int], None] | None = None,
+    ) -> None:
+        self.stage, self.config, self.folder, self.on_sample = stage, config, folder, on_sample
+        self.tracker: Tracker = tracker if tracker is not None else CsvTracker(folder)
+        if not stage.trainable():
             raise InvalidInputError(f"stage {stage.name} trains nothing")
+        device = next(iter(stage.trainable().values())).device
+        self.accelerator = _accelerator(config, device)
+        for size in stage.batch_sizes():
+            self.shard(0).rows(size)
+        if config.gradient_checkpointing:
+            _checkpoint_gradients(stage)
+        self.model: nn.Module = StageLoss(stage)
+        if config.sharding == "full" and self.accelerator.num_processes > 1:
+            _shard(self.model)
+        else:
+            self.model = self.accelerator.prepare_model(self.model)
+        # Sharding puts other tensors in the place of the models' own.
+        self.parameters = stage.trainable()
         self.optimizer = torch.optim.AdamW(
             self.parameters.values(),
             lr=config.learning_rate,
             betas=config.betas,
             weight_decay=config.weight_decay,
-            fused=True,
+            fused=config.sharding == "none",
         )
         self.average = {name: value.detach().clone() for name, value in self.parameters.items()}
         self.step = 0
+        self._stop = threading.Event()
 
-    @property
-    def checkpoint_path(self) -> Path:
-        return self.folder / "checkpoint.pt"
+    def shard(self, part: int) -> Shard:
+        """The share of this process in part `part` of an accumulated step."""
+        processes = self.accelerator.num_processes
+        return Shard(part * processes + self.accelerator.process_index, processes * self.config.accumulation)
 
     def save(self) -> None:
-        """Write everything that `resume` needs."""
-        save_checkpoint(
-            {
-                "stage": self.stage.name,
-                "step": self.step,
-                "weights": {name: value.detach() for name, value in self.parameters.items()},
-                "average": self.average,
-                "optimizer": self.optimizer.state_dict(),
+        """Write everything that `resume` needs, and delete all but the newest checkpoints."""
+        state = {
+            "stage": self.stage.name,
+            "step": self.step,
+            "weights": {name: _whole(value) for name, value in self.parameters.items()},
+            "average": {name: _whole(value) for name, value in self.average.items()},
+            "moments": {
+                name: {key: _whole(value) for key, value in self.optimizer.state[parameter].items()}
+                for name, parameter in self.parameters.items()
             },
-            self.checkpoint_path,
-        )
+        }
+        if self.accelerator.is_main_process:
+            save_checkpoint(state, checkpoint_path(self.folder, self.step))
+            keep_last(self.folder, self.config.keep_checkpoints)
+        self.accelerator.wait_for_everyone()
 
     def resume(self) -> None:
-        """Go on from the checkpoint in the folder, where there is one.
+        """Go on from the newest checkpoint in the folder, where there is one.
 
         Raises:
             CheckpointError: The checkpoint cannot be read.
             InvalidInputError: It belongs to another stage, or to other sizes.
         """
-        if not self.checkpoint_path.is_file():
+        found = list_checkpoints(self.folder)
+        if not found:
             return
-        state = load_checkpoint(self.checkpoint_path)
-        if state["stage"] != self.stage.name or state["weights"].keys() != self.parameters.keys():
+        state = load_checkpoint(found[-1])
+        if state.get("stage") != self.stage.name or state["weights"].keys() != self.parameters.keys():
             raise InvalidInputError(
-                f"{self.checkpoint_path} is of stage {state['stage']!r} with {len(state['weights'])} parameters, "
+                f"{found[-1]} is of stage {state.get('stage')!r} with {len(state.get('weights', {}))} parameters, "
                 f"not of {self.stage.name!r} with {len(self.parameters)}; choose another folder"
             )
         with torch.no_grad():
             for name, value in self.parameters.items():
-                value.copy_(state["weights"][name])
-        self.average = state["average"]
-        # Moments come from the checkpoint; rates and the rest are this run's.
-        groups = self.optimizer.state_dict()["param_groups"]
-        self.optimizer.load_state_dict({"state": state["optimizer"]["state"], "param_groups": groups})
+                if state["weights"][name].shape != value.shape:
+                    raise CheckpointError(
+                        f"{found[-1]}: {name} has shape {tuple(state['weights'][name].shape)}, "
+                        f"the model {tuple(value.shape)}"
+                    )
+                value.copy_(_like(state["weights"][name], value))
+                self.average[name].copy_(_like(state["average"][name], value))
+                # Moments come from the checkpoint; rates and the rest are this run's.
+                self.optimizer.state[value] = {
+                    key: _like(moment, value) if moment.shape == value.shape else moment
+                    for key, moment in state["moments"][name].items()
+                }
         self.step = state["step"]
+        self.tracker.resume(self.step)
         logger.info("%s: going on at step %d", self.stage.name, self.step)
 
     def train_step(self) -> float:
-        """One optimiser step; returns the loss."""
+        """One optimiser step; returns the mean loss over this process's share."""
+        loss, _ = self._train_step()
+        return float(loss)
+
+    def _train_step(self) -> tuple[torch.Tensor, float]:
         for group in self.optimizer.param_groups:
             group["lr"] = self.config.learning_rate * learning_rate_factor(self.step, self.config)
-        with _attention_for_training(self.device_type):
-            with torch.autocast(self.device_type, torch.bfloat16, enabled=self.config.mixed_precision):
-                loss = self.stage.loss(self.step)
-            if not torch.isfinite(loss):
-                raise FloatingPointError(f"{self.stage.name}: the loss of step {self.step} is {loss.item()}")
-            self.optimizer.zero_grad(set_to_none=True)
-            loss.backward()
-        nn.utils.clip_grad_norm_(list(self.parameters.values()), self.config.gradient_clip)
+        self.optimizer.zero_grad(set_to_none=True)
+        parts, losses = self.config.accumulation, []
+        for part in range(parts):
+            shard = self.shard(part)
+            # Dropout, where a model has it, is a function of the step too.
+            torch.manual_seed((self.config.seed * 1_000_003 + self.step) * 1009 + shard.index)
+            last = part == parts - 1
+            waiting = contextlib.nullcontext() if last else self.accelerator.no_sync(self.model)
+            with waiting, _attention_for_training(self.accelerator.device.type):
+                with self.accelerator.autocast():
+                    loss = self.model(self.step, shard) / parts
+                if not loss.requires_grad:
+                    raise InvalidInputError(
+                        f"step {self.step} of stage {self.stage.name} reaches nothing that trains: an adapter learns "
+                        "from style references only; give its pictures or clips references, or leave the clips out"
+                    )
+                if not torch.isfinite(loss):
+                    raise FloatingPointError(
+                        f"{self.stage.name}: the loss of step {self.step} is {loss.item()}; "
+                        "the last checkpoint is intact"
+                    )
+                self.accelerator.backward(loss)
+            losses.append(loss.detach())
+        norm = self.accelerator.clip_grad_norm_(list(self.parameters.values()), self.config.gradient_clip)
         self.optimizer.step()
         decay = ema_decay_at(self.step, self.config.ema_decay)
         with torch.no_grad():
             torch._foreach_lerp_(list(self.average.values()), list(self.parameters.values()), 1 - decay)
         self.step += 1
-        return float(loss.detach())
+        return torch.stack(losses).sum(), float(_whole(norm))
 
-    def run(self, on_log: Callable[[int, float], None] | None = None) -> None:
-        """Train to the last step, save on the way, and leave the averaged weights in the model."""
-        self.folder.mkdir(parents=True, exist_ok=True)
-        started, saved, losses = time.monotonic(), time.monotonic(), []
-        first = self.step
-        while self.step < self.config.steps:
-            losses.append(self.train_step())
-            if self.step % self.config.log_every == 0 or self.step == self.config.steps:
-                mean, losses = sum(losses) / len(losses), []
-                speed = (self.step - first) / (time.monotonic() - started)
-                logger.info(
-                    "%s: step %d of %d, loss %.4f, %.2f steps/s",
-                    self.stage.name, self.step, self.config.steps, mean, speed,
-                )  # fmt: skip
-                self._record(mean)
-                if on_log is not None:
-                    on_log(self.step, mean)
-            if time.monotonic() - saved > 60 * self.config.checkpoint_minutes:
-                self.save()
-                saved = time.monotonic()
-        self.save()
+    def run(self, on_step: Callable[[int, float], None] | None = None) -> bool:
+        """Train to the last step, save on the way, and leave the averaged weights in the models.
+
+        SIGTERM and SIGINT end the run after the current step, with a checkpoint.
+
+        Args:
+            on_step: Called after every step with its number (from 1) and this process's loss.
+
+        Returns:
+            Whether the last step was reached.
+        """
+        saved, meters = time.monotonic(), Meters()
+        with self._stoppable():
+            while self.step < self.config.steps:
+                loss, meters.gradient_norm = self._train_step()
+                meters.losses.append(loss)
+                if on_step is not None:
+                    on_step(self.step, float(loss))
+                last = self.step == self.config.steps
+                if last or self.step % self.config.log_every == 0:
+                    self._report(meters)
+                    meters = Meters()
+                if self.config.sample_every and (last or self.step % self.config.sample_every == 0):
+                    self._draw_samples()
+                due = time.monotonic() - saved > 60 * self.config.checkpoint_minutes
+                stop, save = self._agree(self._stop.is_set(), due)
+                if stop or save or last:
+                    self.save()
+                    saved = time.monotonic()
+                if stop and not last:
+                    logger.info("%s: stopped at step %d, checkpoint saved", self.stage.name, self.step)
+                    return False
         self.use_average()
+        return True
 
     def use_average(self) -> None:
-        """Put the averaged weights into the model."""
+        """Put the averaged weights into the models."""
         with torch.no_grad():
             for name, value in self.parameters.items():
                 value.copy_(self.average[name])
 
-    def _record(self, loss: float) -> None:
-        path = self.folder / "losses.csv"
-        fresh = not path.exists()
-        with path.open("a", newline="") as file:
-            writer = csv.writer(file)
-            if fresh:
-                writer.writerow(["step", "loss"])
-            writer.writerow([self.step, f"{loss:.6f}"])
+    @contextlib.contextmanager
+    def averaged(self) -> Iterator[None]:
+        """The averaged weights in the models for a while."""
+        own = {name: value.detach().clone() for name, value in self.parameters.items()}
+        self.use_average()
+        try:
+            yield
+        finally:
+            with torch.no_grad():
+                for name, value in self.parameters.items():
+                    value.copy_(own[name])
+
+    def averaged_weights(self) -> dict[str, torch.Tensor]:
+        """Name -> averaged weight of everything that moves, whole and on the CPU, whatever the sharding."""
+        return {name: _whole(value) for name, value in self.average.items()}
+
+    def _draw_samples(self) -> None:
+        if self.on_sample is None:
+            return
+        with self.averaged():
+            if self.accelerator.is_main_process:
+                self.on_sample(self.step)
+        self.accelerator.wait_for_everyone()
+
+    def _report(self, meters: Meters) -> None:
+        mean = self.accelerator.reduce(torch.stack(meters.losses).mean(), reduction="mean").item()
+        if not self.accelerator.is_main_process:
+            return
+        speed = len(meters.losses) / max(1e-9, time.monotonic() - meters.since)
+        left = (self.config.steps - self.step) / speed
+        logger.info(
+            "%s: step %d of %d, loss %.4f, %.2f steps/s, %d:%02d left",
+            self.stage.name, self.step, self.config.steps, mean, speed, left // 3600, left % 3600 // 60,
+        )  # fmt: skip
+        rate = self.config.learning_rate * learning_rate_factor(self.step - 1, self.config)
+        self.tracker.log(
+            self.step,
+            {
+                "loss": mean,
+                "learning_rate": rate,
+                "gradient_norm": meters.gradient_norm,
+                "steps_per_second": speed,
+            },
+        )
+
+    def _agree(self, *wishes: bool) -> tuple[bool, ...]:
+        """What any process wishes, all do."""
+        if self.accelerator.num_processes == 1:
+            return wishes
+        wanted = torch.tensor([float(wish) for wish in wishes], device=self.accelerator.device)
+        return tuple((self.accelerator.reduce(wanted, reduction="sum") > 0).tolist())
+
+    @contextlib.contextmanager
+    def _stoppable(self) -> Iterator[None]:
+        """SIGTERM and SIGINT ask for a stop; only the main thread may listen."""
+        if threading.current_thread() is not threading.main_thread():
+            yield
+            return
+        signals = (signal.SIGTERM, signal.SIGINT)
+        before = {number: signal.getsignal(number) for number in signals}
+        for number in signals:
+            signal.signal(number, lambda *_: self._stop.set())
+        try:
+            yield
+        finally:
+            for number, handler in before.items():
+                signal.signal(number, handler)
 
 
-def freeze_all_but(
-    modules: Iterator[nn.Module] | list[nn.Module], trainable: dict[str, nn.Parameter]
-) -> None:
-    """Let gradients reach exactly `trainable` among the parameters of `modules`."""
-    chosen = {id(value) for value in trainable.values()}
-    for module in modules:
-        for parameter in module.parameters():
-            parameter.requires_grad_(id(parameter) in chosen)
+def _accelerator(config: TrainConfig, device: torch.device) -> Accelerator:
+    # Stages that follow one another in a process may differ in precision and sharding.
+    AcceleratorState._reset_state()
+    return Accelerator(
+        mixed_precision=config.mixed_precision,
+        cpu=device.type == "cpu",
+        # Steps of pictures alone pass by the temporal layers.
+        kwargs_handlers=[DistributedDataParallelKwargs(find_unused_parameters=True)],
+    )
+
+
+def _shard(loss: nn.Module) -> None:
+    """Spread the weights of all models over the processes (FSDP2), in the units that the models name themselves.
+
+    Raises:
+        InvalidInputError: A weight is a single number, which cannot be spread.
+    """
+    single = [name for name, value in loss.named_parameters() if value.dim() == 0]
+    if single:
+        raise InvalidInputError(f"{single[0]} is one number and cannot be spread; set sharding to none")
+    for model in loss.modules():
+        units = getattr(model, "_no_split_modules", None) or ()
+        for module in model.modules():
+            if type(module).__name__ in units and not isinstance(module, FSDPModule):
+                fully_shard(module)
+    fully_shard(loss)
+
+
+def _checkpoint_gradients(stage: Stage) -> None:
+    """Have every trained model that can do so compute activations again in the backward pass."""
+    able = [
+        model
+        for model in stage.models().values()
+        if getattr(model, "_supports_gradient_checkpointing", False)
+    ]
+    if not able:
+        raise InvalidInputError(f"no model of stage {stage.name} supports gradient_checkpointing")
+    for model in able:
+        enable: Any = getattr(model, "enable_gradient_checkpointing", None)
+        if enable is not None:
+            enable()
+
+
+def _whole(value: torch.Tensor) -> torch.Tensor:
+    """A tensor on the CPU with all its parts, whichever process holds them."""
+    whole = value.full_tensor() if isinstance(value, DTensor) else value
+    return whole.detach().cpu()
+
+
+def _like(value: torch.Tensor, parameter: torch.Tensor) -> torch.Tensor:
+    """`value` on the device of `parameter`, in parts where that one is."""
+    if isinstance(parameter, DTensor):
+        return distribute_tensor(value.to(parameter.device), parameter.device_mesh, parameter.placements)
+    return value.to(parameter.device)

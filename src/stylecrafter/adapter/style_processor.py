@@ -1,0 +1,180 @@
+"""What the attention processors of all fusions share: shapes, queries, factors, and the way out of the layer."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from stylecrafter.errors import InvalidInputError
+
+
+@dataclass(frozen=True, kw_only=True)
+class Call:
+    """One call of a cross-attention layer, as far as it is the same for every fusion."""
+
+    attn: Any
+    query: Tensor
+    """(n, heads, t, head width)."""
+    context: Tensor
+    """The text (n, l, d), normalised where the layer does so."""
+    mask: Tensor | None
+    """Added to the logits of the text, broadcastable to (n, heads, t, l); or boolean."""
+    style_tokens: Tensor
+    """(b, q, d); the n / b entries of one sample follow each other."""
+    factor: Tensor | None
+    """(b, 1) or (b, f): what the style counts, without the layer's own factor; None: 1."""
+
+    def heads(self, x: Tensor) -> Tensor:
+        """(m, k, heads · width) -> (m, heads, k, width)."""
+        return x.reshape(x.shape[0], -1, self.attn.heads, self.query.shape[-1]).transpose(1, 2)
+
+    def keys(self, context: Tensor) -> tuple[Tensor, Tensor]:
+        """The layer's own keys and values of (n, l, d): (n, heads, l, width) each."""
+        key, value = self.heads(self.attn.to_k(context)), self.heads(self.attn.to_v(context))
+        return (key if self.attn.norm_k is None else self.attn.norm_k(key)), value
+
+    def joined(self, x: Tensor) -> Tensor:
+        """(n, heads, t, width) -> (n, t, heads · width)."""
+        n, heads, t, width = x.shape
+        return x.transpose(1, 2).reshape(n, t, heads * width)
+
+
+class StyleAttentionProcessor(ABC):
+    """Attention processor of one cross-attention layer; a plain object, so it adds no weights to the model.
+
+    Without style tokens, or at scale 0, the replaced processor runs, unchanged.
+
+    Args:
+        index: Position of this layer in `style_scales`.
+        base: The processor that this one stands in for.
+    """
+
+    def __init__(self, index: int, base: Callable[..., Tensor]) -> None:
+        self.index = index
+        self.base = base
+        self.layer_scale = 1.0
+        self.frame_scales: tuple[float, ...] | None = None
+
+    @abstractmethod
+    def fuse(self, call: Call) -> Tensor:
+        """Attend to text and style: (n, t, heads · width), before the layer's output projection."""
+
+    def __call__(
+        self,
+        attn: Any,
+        hidden_states: Tensor,
+        encoder_hidden_states: Tensor | None = None,
+        attention_mask: Tensor | None = None,
+        temb: Tensor | None = None,
+        style_tokens: Tensor | None = None,
+        style_scales: Tensor | None = None,
+        num_frames: int | None = None,
+    ) -> Tensor:
+        """Attend to the text and, if given, to the style.
+
+        Args:
+            attn: The diffusers `Attention` module.
+            hidden_states: (n, t, c), or (n, c, h, w) where the module takes maps. n is a multiple of the
+                styles' batch b: the n / b entries of one sample follow each other (frames of a clip).
+            encoder_hidden_states: Text (n, l, d).
+            attention_mask: As in diffusers, for the text only.
+            temb: As in diffusers.
+            style_tokens: (b, q, d), or None for the base attention.
+            style_scales: (b, L) or per frame (b, f, L); None: factor 1.
+            num_frames: Frames within one sample, if they lie in the token axis; None: n / b.
+
+        Raises:
+            InvalidInputError: Shapes that do not fit.
+        """
+        if style_tokens is None or self.layer_scale == 0.0:
+            return self.base(attn, hidden_states, encoder_hidden_states, attention_mask, temb)
+        residual = hidden_states
+        if attn.spatial_norm is not None:
+            hidden_states = attn.spatial_norm(hidden_states, temb)
+        map_shape = hidden_states.shape if hidden_states.ndim == 4 else None
+        if map_shape is not None:
+            hidden_states = hidden_states.flatten(2).transpose(1, 2)
+        n = hidden_states.shape[0]
+        context = hidden_states if encoder_hidden_states is None else encoder_hidden_states
+        if attention_mask is not None:
+            attention_mask = attn.prepare_attention_mask(attention_mask, context.shape[1], n)
+            attention_mask = attention_mask.view(n, attn.heads, -1, attention_mask.shape[-1])
+        if attn.group_norm is not None:
+            hidden_states = attn.group_norm(hidden_states.transpose(1, 2)).transpose(1, 2)
+        query = attn.to_q(hidden_states)
+        if encoder_hidden_states is not None and attn.norm_cross:
+            context = attn.norm_encoder_hidden_states(context)
+        b = style_tokens.shape[0]
+        if style_tokens.ndim != 3 or n % b:
+            raise InvalidInputError(
+                f"style tokens must be (batch, tokens, width) with a batch that divides {n}, "
+                f"got {tuple(style_tokens.shape)}"
+            )
+        q = query.reshape(n, -1, attn.heads, query.shape[-1] // attn.heads).transpose(1, 2)
+        call = Call(
+            attn=attn,
+            query=q if attn.norm_q is None else attn.norm_q(q),
+            context=context,
+            mask=attention_mask,
+            style_tokens=style_tokens,
+            factor=self._factor(style_scales, b, num_frames or n // b, query),
+        )
+        out = attn.to_out[1](attn.to_out[0](self.fuse(call).to(query.dtype)))
+        if map_shape is not None:
+            out = out.transpose(1, 2).reshape(map_shape)
+        if attn.residual_connection:
+            out = out + residual
+        return out if attn.rescale_output_factor == 1.0 else out / attn.rescale_output_factor
+
+    def _factor(self, scales: Tensor | None, b: int, frames: int, like: Tensor) -> Tensor | None:
+        """The factor per sample (b, 1) or per frame (b, f), or None where none is given."""
+        factor: Tensor | None = None
+        if scales is not None:
+            if scales.ndim not in (2, 3) or scales.shape[0] != b or self.index >= scales.shape[-1]:
+                raise InvalidInputError(
+                    f"style scales must be ({b}, layers) or ({b}, {frames}, layers) with more than "
+                    f"{self.index} layers, got {tuple(scales.shape)}"
+                )
+            if scales.ndim == 3 and scales.shape[1] != frames:
+                raise InvalidInputError(
+                    f"style scales for {scales.shape[1]} frames, but the clip has {frames}"
+                )
+            factor = scales[..., self.index].reshape(b, -1)
+        if self.frame_scales is not None:
+            if len(self.frame_scales) != frames:
+                raise InvalidInputError(
+                    f"set_scale was given {len(self.frame_scales)} frame scales, the clip has {frames} frames"
+                )
+            per_frame = torch.tensor(self.frame_scales, device=like.device, dtype=like.dtype)
+            factor = per_frame[None].expand(b, -1) if factor is None else factor * per_frame
+        return factor
+
+
+class StyleBlindProcessor:
+    """Stands before a processor that knows nothing of styles, and keeps the style arguments from it.
+
+    diffusers hands `cross_attention_kwargs` to every attention of a block; without this, each layer outside
+    the adapter would warn about them in every step.
+    """
+
+    def __init__(self, base: Callable[..., Tensor]) -> None:
+        self.base = base
+
+    def __call__(
+        self,
+        attn: Any,
+        hidden_states: Tensor,
+        encoder_hidden_states: Tensor | None = None,
+        attention_mask: Tensor | None = None,
+        temb: Tensor | None = None,
+        style_tokens: Tensor | None = None,
+        style_scales: Tensor | None = None,
+        num_frames: int | None = None,
+    ) -> Tensor:
+        """Run the base attention."""
+        return self.base(attn, hidden_states, encoder_hidden_states, attention_mask, temb)

@@ -1,0 +1,50 @@
+"""A progress bar for training, on terminals only: elsewhere the log says how far it is."""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import sys
+from collections.abc import Callable, Iterator
+
+OnStep = Callable[[str, int, int, float], None]
+
+
+@contextlib.contextmanager
+def training_progress() -> Iterator[OnStep | None]:
+    """Show stage, step, loss, speed and time left; lines of the log where stderr is no terminal."""
+    if not sys.stderr.isatty():
+        logging.getLogger("stylecrafter").setLevel(logging.INFO)
+        yield None
+        return
+    from rich.console import Console
+    from rich.progress import (
+        BarColumn,
+        MofNCompleteColumn,
+        Progress,
+        TaskID,
+        TextColumn,
+        TimeRemainingColumn,
+    )
+
+    columns = (
+        TextColumn("{task.description:<11}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TextColumn("loss {task.fields[loss]:.4f}"),
+        TextColumn("{task.fields[speed]:.2f} steps/s"),
+        TimeRemainingColumn(),
+    )
+    with Progress(*columns, console=Console(stderr=True)) as progress:
+        tasks: dict[str, TaskID] = {}
+        means: dict[str, float] = {}
+
+        def on_step(stage: str, step: int, steps: int, loss: float) -> None:
+            # A running mean: single losses jump with their timesteps.
+            means[stage] = loss if stage not in means else 0.98 * means[stage] + 0.02 * loss
+            if stage not in tasks:
+                tasks[stage] = progress.add_task(stage, total=steps, completed=step - 1, loss=loss, speed=0.0)
+            task = progress.tasks[progress.task_ids.index(tasks[stage])]
+            progress.update(tasks[stage], completed=step, loss=means[stage], speed=task.speed or 0.0)
+
+        yield on_step

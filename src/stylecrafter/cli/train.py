@@ -1,0 +1,50 @@
+"""`stylecrafter train`: carry out a recipe."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from stylecrafter.cli import options
+from stylecrafter.cli.console import say, show
+
+
+def train(
+    recipe: Annotated[
+        str, typer.Argument(help="Name of a recipe that comes along, or path of a .yaml file.")
+    ],
+    output: Annotated[Path, typer.Option("-o", "--output", help="Folder of the run.", show_default=False)],
+    changes: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--set", help="key=value in the recipe, e.g. stages.adapter.train.steps=100. Repeatable."
+        ),
+    ] = None,
+    strategy: Annotated[
+        str | None, typer.Option(help="A training strategy of the paper instead of the recipe's own.")
+    ] = None,
+    resume: Annotated[bool, typer.Option("--resume", help="Go on with the run in the folder.")] = False,
+    device: options.Device = "auto",
+) -> None:
+    """Train a model or an adapter by a recipe.
+
+    Stop it at any time (Ctrl-C, SIGTERM, even SIGKILL): --resume goes on as if it had never stopped. Under torchrun
+    or accelerate launch several processes share each batch.
+    """
+    from stylecrafter.cli.progress import training_progress
+    from stylecrafter.runtime.devices import resolve_device
+    from stylecrafter.training.recipes import load_recipe
+    from stylecrafter.training.run import RecipeRun
+    from stylecrafter.training.strategies import find_strategy
+
+    loaded = load_recipe(recipe, changes)
+    if strategy is not None:
+        loaded = loaded.with_strategy(find_strategy(strategy))
+    with training_progress() as on_step:
+        finished = RecipeRun(loaded, output, resolve_device(device)).run(resume=resume, on_step=on_step)
+    if finished:
+        show(f"{output / 'model'}")
+    else:
+        say(f"stopped; go on with: stylecrafter train {recipe} -o {output} --resume")

@@ -1,0 +1,148 @@
+"""StyleWorld as a source of training batches: drawn on the training device, never the same picture twice."""
+
+from __future__ import annotations
+
+import random
+from dataclasses import dataclass
+from typing import Literal
+
+import torch
+import torch.nn.functional as F
+
+from stylecrafter.data.batch import TrainingBatch
+from stylecrafter.errors import InvalidInputError
+from stylecrafter.runtime.seeding import step_generator
+from stylecrafter.styleworld import splits, world
+
+#: Which part of a styled picture a caption tells: the content alone (decoupled), or the style as well.
+Captions = Literal["content", "full"]
+#: The style reference: none, a large crop of the picture itself (the paper's augmentation), or all of it.
+References = Literal["none", "crop", "whole"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class WorldSource:
+    """Pictures (`num_frames` = 1) or clips of StyleWorld.
+
+    Raises:
+        InvalidInputError: A size or a ratio out of range.
+    """
+
+    vocabulary: splits.Vocabulary
+    size: int
+    batch_size: int
+    num_frames: int = 1
+    styled_ratio: float = 1.0
+    """Part of a batch that is styled; the rest is plain."""
+    styles_per_content: int = 1
+    """Styled pictures come in groups of so many that share their content and differ in style."""
+    captions: Captions = "content"
+    unnamed_style_ratio: float = 0.0
+    """With full captions: part of them that name the content only."""
+    references: References = "none"
+    cross_reference_ratio: float = 0.0
+    """Part of the references that show other content in the same style."""
+    split: world.Split = "train"
+    seed: int = 0
+    device: str = "cpu"
+
+    def __post_init__(self) -> None:
+        for name in ("batch_size", "styles_per_content"):
+            if getattr(self, name) < 1:
+                raise InvalidInputError(f"{name} must be at least 1, got {getattr(self, name)}")
+        for name in ("styled_ratio", "unnamed_style_ratio", "cross_reference_ratio"):
+            if not 0 <= getattr(self, name) <= 1:
+                raise InvalidInputError(f"{name} must be in [0, 1], got {getattr(self, name)}")
+        if self.cross_reference_ratio and self.references == "none":
+            raise InvalidInputError('cross_reference_ratio needs references: "crop" or "whole"')
+
+    def batch(self, step: int, rows: slice) -> TrainingBatch:
+        """Rows of the batch of a step; all randomness is drawn for the whole batch, then cut."""
+        chosen, generator, others = self.things(step)
+        frames = world.render(chosen[rows], self.size, self.num_frames, device=self.device)
+        return TrainingBatch(
+            frames=frames,
+            captions=self._captions(chosen, step)[rows],
+            references=self._references(frames, chosen, others, generator, rows),
+        )
+
+    def things(self, step: int) -> tuple[world.WorldBatch, torch.Generator, world.WorldBatch | None]:
+        """What the batch of a step shows; the generator after drawing it; and the contents of cross references."""
+        generator = step_generator(self.seed, step)
+        styled = round(self.batch_size * self.styled_ratio)
+        parts = []
+        if styled:
+            styles = self._sample(styled, generator, True)
+            if self.styles_per_content > 1:
+                contents = self._sample(-(-styled // self.styles_per_content), generator, True)
+                of_row = torch.arange(len(contents)).repeat_interleave(self.styles_per_content)[:styled]
+                styles = contents[of_row].in_style_of(styles)
+            parts.append(styles)
+        if styled < self.batch_size:
+            parts.append(self._sample(self.batch_size - styled, generator, False))
+        chosen = world.concatenate(parts)
+        crossed = round(self.batch_size * self.cross_reference_ratio)
+        others = None
+        if crossed:
+            others = self._sample(crossed, generator, True).in_style_of(chosen[:crossed])
+        return chosen, generator, others
+
+    def _sample(self, n: int, generator: torch.Generator, styled: bool) -> world.WorldBatch:
+        return world.sample(n, generator, vocabulary=self.vocabulary, styled=styled, split=self.split)
+
+    def _captions(self, chosen: world.WorldBatch, step: int) -> list[str]:
+        rng = random.Random(self.seed * 1_000_003 + step)
+        moving = self.num_frames > 1
+        content = chosen.content_captions(rng, moving)
+        if self.captions == "content":
+            return content
+        full = chosen.full_captions(rng, moving)
+        return [
+            without if rng.random() < self.unnamed_style_ratio else named
+            for named, without in zip(full, content, strict=True)
+        ]
+
+    def _references(
+        self,
+        frames: torch.Tensor,
+        chosen: world.WorldBatch,
+        others: world.WorldBatch | None,
+        generator: torch.Generator,
+        rows: slice,
+    ) -> torch.Tensor | None:
+        if self.references == "none":
+            return None
+        # Of a clip, the picture in the middle of its motion.
+        pictures = frames[:, 0] if self.num_frames == 1 else self._middle(chosen[rows])
+        first = range(self.batch_size)[rows].start
+        if others is not None and first < len(others):
+            mine = others[first : range(self.batch_size)[rows].stop]
+            drawn = world.render(mine, self.size, device=self.device)[:, 0]
+            pictures = torch.cat([drawn, pictures[len(drawn) :]])
+        if self.references == "whole":
+            return pictures
+        return crop(pictures, draw_crops(self.batch_size, generator)[rows])
+
+    def _middle(self, chosen: world.WorldBatch) -> torch.Tensor:
+        return world.render(chosen, self.size, device=self.device)[:, 0]
+
+
+def draw_crops(n: int, generator: torch.Generator, least: float = 0.6) -> torch.Tensor:
+    """Where to crop n pictures: (n, 3), side in `least` … 1 and the centre's offset from the middle, in half sides.
+
+    The paper's style augmentation: a large crop keeps the style and loses the layout.
+    """
+    side = least + (1 - least) * torch.rand(n, generator=generator)
+    offset = (torch.rand(n, 2, generator=generator) * 2 - 1) * (1 - side)[:, None]
+    return torch.cat([side[:, None], offset], 1)
+
+
+def crop(pictures: torch.Tensor, where: torch.Tensor) -> torch.Tensor:
+    """Crops of (n, 3, s, s) in [0, 1] at `where` (n, 3, see `draw_crops`), resized back to s × s."""
+    theta = torch.zeros(len(pictures), 2, 3)
+    theta[:, 0, 0] = theta[:, 1, 1] = where[:, 0]
+    theta[:, :, 2] = where[:, 1:]
+    sampled = F.affine_grid(theta.to(pictures.device), list(pictures.shape), align_corners=False)
+    return F.grid_sample(
+        pictures, sampled, mode="bicubic", padding_mode="reflection", align_corners=False
+    ).clamp(0, 1)

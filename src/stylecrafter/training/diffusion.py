@@ -1,0 +1,46 @@
+"""The mathematics of denoising losses, as pure functions."""
+
+from __future__ import annotations
+
+import torch
+from diffusers import DDIMScheduler
+
+from stylecrafter.errors import InvalidInputError
+
+
+def prediction_target(
+    scheduler: DDIMScheduler, latents: torch.Tensor, noise: torch.Tensor, timesteps: torch.Tensor
+) -> torch.Tensor:
+    """What the UNet is to predict: the noise, or the velocity of Salimans and Ho (2022).
+
+    Raises:
+        InvalidInputError: The scheduler's prediction type is neither.
+    """
+    if scheduler.config.prediction_type == "v_prediction":
+        return scheduler.get_velocity(latents, noise, timesteps)
+    if scheduler.config.prediction_type == "epsilon":
+        return noise
+    raise InvalidInputError(
+        f"prediction_type must be epsilon or v_prediction, got {scheduler.config.prediction_type!r}"
+    )
+
+
+def draw_timesteps(n: int, steps: int, middle: bool, generator: torch.Generator) -> torch.Tensor:
+    """n timesteps in 0 … steps - 1, in random order, one per stratum of equal probability (which lowers the variance).
+
+    Uniform, or logit-normal with mean 0 and deviation 1 (Esser et al., 2024).
+    """
+    quantiles = (torch.arange(n) + torch.rand(n, generator=generator)) / n
+    if middle:
+        quantiles = torch.sigmoid(torch.special.ndtri(quantiles.clamp(1e-6, 1 - 1e-6)))
+    timesteps = (quantiles * steps).long().clamp(max=steps - 1)
+    return timesteps[torch.randperm(n, generator=generator)]
+
+
+def clip_steps_before(step: int, ratio: float) -> int:
+    """How many of the steps 0 … step - 1 show clips, where `ratio` of them do.
+
+    They are spread evenly, so that every part of a run has the mix.
+    """
+    # In whole millionths: 0.2 has no exact binary form, and products of it round one step off.
+    return step * round(ratio * 1_000_000) // 1_000_000

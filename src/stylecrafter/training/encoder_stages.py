@@ -1,0 +1,203 @@
+"""Stages for the frozen parts of a model of our own: the autoencoder and CLIP."""
+
+from __future__ import annotations
+
+import torch
+import torch.nn.functional as F
+from diffusers import AutoencoderKL
+from torch import nn
+from transformers import CLIPModel, CLIPTokenizer, CLIPVisionModel
+from transformers.image_utils import OPENAI_CLIP_MEAN, OPENAI_CLIP_STD
+
+from stylecrafter.data.batch import BatchSource
+from stylecrafter.errors import InvalidInputError
+from stylecrafter.runtime.seeding import step_generator
+from stylecrafter.training.parts import freeze_all_but, prefixed
+from stylecrafter.training.shards import WHOLE, Shard, gather_rows
+from stylecrafter.training.texture import texture_loss
+
+STYLE_TEMPERATURE = 0.07
+
+
+class AutoencoderStage:
+    """The autoencoder: L1 on pixels at three resolutions and on their differences, texture, and a small KL term.
+
+    Args:
+        vae: The model.
+        pictures: What to encode; captions are not read.
+        kl_weight: Weight of the KL divergence per latent value.
+        texture_weight: Weight of `texture.texture_loss`; without it fine textures come out as flat means.
+        seed: Of the noise on the latents.
+
+    Raises:
+        InvalidInputError: A negative weight.
+    """
+
+    name = "autoencoder"
+
+    def __init__(
+        self,
+        vae: AutoencoderKL,
+        pictures: BatchSource,
+        *,
+        kl_weight: float = 1e-5,
+        texture_weight: float = 0.0,
+        seed: int = 0,
+    ) -> None:
+        if kl_weight < 0 or texture_weight < 0:
+            raise InvalidInputError(
+                f"kl_weight and texture_weight must not be negative, got {kl_weight} and {texture_weight}"
+            )
+        self.vae, self.pictures, self.seed = vae, pictures, seed
+        self.kl_weight, self.texture_weight = kl_weight, texture_weight
+        freeze_all_but(self.models().values(), self.trainable())
+
+    def models(self) -> dict[str, nn.Module]:
+        return {"vae": self.vae}
+
+    def trainable(self) -> dict[str, nn.Parameter]:
+        return prefixed("vae", self.vae.named_parameters())
+
+    def batch_sizes(self) -> tuple[int, ...]:
+        return (self.pictures.batch_size,)
+
+    def loss(self, step: int, shard: Shard = WHOLE) -> torch.Tensor:
+        rows = shard.rows(self.pictures.batch_size)
+        pictures = self.pictures.batch(step, rows).frames[:, 0].to(self.vae.device) * 2 - 1
+        posterior = self.vae.encode(pictures).latent_dist
+        shape = (self.pictures.batch_size, *posterior.mean.shape[1:])
+        noise = torch.randn(shape, generator=step_generator(self.seed, -2 - step))[rows]
+        decoded = self.vae.decode(posterior.mean + posterior.std * noise.to(self.vae.device)).sample.float()
+        kl = posterior.kl().mean() / posterior.mean[0].numel()
+        loss = reconstruction_loss(decoded, pictures) + self.kl_weight * kl
+        if self.texture_weight:
+            loss = loss + self.texture_weight * texture_loss(decoded, pictures)
+        return loss
+
+
+def reconstruction_loss(decoded: torch.Tensor, pictures: torch.Tensor) -> torch.Tensor:
+    """L1 on pixels (twice), at half and quarter size, and on neighbours' differences (half): (n, 3, h, w) each."""
+    loss = 2 * F.l1_loss(decoded, pictures)
+    for factor in (2, 4):
+        loss = loss + F.l1_loss(F.avg_pool2d(decoded, factor), F.avg_pool2d(pictures, factor))
+    for axis in (-1, -2):
+        loss = loss + 0.5 * F.l1_loss(decoded.diff(dim=axis), pictures.diff(dim=axis))
+    return loss
+
+
+@torch.no_grad()
+def latent_scale(vae: AutoencoderKL, pictures: BatchSource, samples: int = 256) -> float:
+    """The factor that gives latents of such pictures unit variance (`vae.config.scaling_factor`)."""
+    means = []
+    for step in range(-(-samples // pictures.batch_size)):
+        frames = pictures.batch(step, slice(0, pictures.batch_size)).frames[:, 0].to(vae.device)
+        means.append(vae.encode(frames * 2 - 1).latent_dist.mean.float())
+    return 1.0 / float(torch.cat(means).std())
+
+
+class ClipStage:
+    """CLIP from nothing: pictures and captions that say everything (style words included), contrastively.
+
+    The two captions of one batch may well say the same; their similarity then counts as a match in part: targets
+    are the softmax over equal captions.
+
+    Captions alone leave the image tower poor in style: among random pictures, object and place already tell whose
+    caption is whose. Hence two additions. Let pictures come in groups that share their content, so that only style
+    words tell them apart (`WorldSource.styles_per_content`). And pictures are pulled towards their style references,
+    other pictures in the same style (`style_weight`; a contrastive term between pictures as in SLIP, Mu et al.
+    2021): this teaches what no caption says, the very shades, the scale and the angle of a texture. That term has a
+    head of its own, dropped after training.
+
+    Args:
+        clip: The model.
+        tokenizer: Its tokenizer.
+        pictures: Pictures with full captions, and with style references where `style_weight` is not 0.
+        style_weight: Weight of the term between pictures and their references.
+
+    Raises:
+        InvalidInputError: A negative weight.
+    """
+
+    name = "clip"
+
+    def __init__(
+        self, clip: CLIPModel, tokenizer: CLIPTokenizer, pictures: BatchSource, *, style_weight: float = 0.0
+    ) -> None:
+        if style_weight < 0:
+            raise InvalidInputError(f"style_weight must not be negative, got {style_weight}")
+        self.clip, self.tokenizer, self.pictures = clip, tokenizer, pictures
+        self.style_weight = style_weight
+        width, out = clip.config.vision_config.hidden_size, clip.config.projection_dim
+        self.style_head = nn.Linear(2 * width, out).to(clip.device)
+        freeze_all_but(self.models().values(), self.trainable())
+
+    def models(self) -> dict[str, nn.Module]:
+        return {"clip": self.clip, "style_head": self.style_head}
+
+    def trainable(self) -> dict[str, nn.Parameter]:
+        moving = prefixed("clip", self.clip.named_parameters())
+        if self.style_weight:
+            moving |= prefixed("style_head", self.style_head.named_parameters())
+        return moving
+
+    def batch_sizes(self) -> tuple[int, ...]:
+        return (self.pictures.batch_size,)
+
+    def loss(self, step: int, shard: Shard = WHOLE) -> torch.Tensor:
+        """The loss over the whole batch: a contrast needs all of it, so processes exchange their embeddings.
+
+        Raises:
+            InvalidInputError: The batch is to be accumulated from parts, or references are missing.
+        """
+        size = self.pictures.batch_size
+        batch = self.pictures.batch(step, shard.rows(size))
+        tokens = self.tokenizer(
+            batch.captions, padding="max_length", truncation=True, return_tensors="pt"
+        ).to(self.clip.device)
+        out = self.clip(input_ids=tokens.input_ids, pixel_values=self._pixels(batch.frames[:, 0]))
+        text, image = gather_rows(out.text_embeds.float()), gather_rows(out.image_embeds.float())
+        if len(text) != size:
+            raise InvalidInputError(
+                f"stage clip contrasts whole batches: {size} rows in one step, not in parts; set accumulation to 1"
+            )
+        logits = text @ image.T * self.clip.logit_scale.exp()
+        ids = gather_rows(tokens.input_ids.float())
+        same = (ids[:, None] == ids[None]).all(-1).float()
+        target = same / same.sum(1, keepdim=True)
+        loss = (F.cross_entropy(logits, target) + F.cross_entropy(logits.T, target)) / 2
+        if not self.style_weight:
+            return loss
+        if batch.references is None:
+            raise InvalidInputError('style_weight needs pictures with references: set references to "crop"')
+        states = out.vision_model_output.last_hidden_state
+        partners = self.clip.vision_model(pixel_values=self._pixels(batch.references)).last_hidden_state
+        left, right = gather_rows(self._style(states)), gather_rows(self._style(partners))
+        return loss + self.style_weight * matching_loss(left, right)
+
+    def _pixels(self, pictures: torch.Tensor) -> torch.Tensor:
+        return normalise_for_clip(pictures.to(self.clip.device))
+
+    def _style(self, states: torch.Tensor) -> torch.Tensor:
+        """Unit style vectors (n, d) of the tower's states (n, 1 + patches, w): global token and mean patch."""
+        pooled = torch.cat([states[:, 0], states[:, 1:].mean(1)], 1)
+        return F.normalize(self.style_head(pooled).float(), dim=1)
+
+
+def matching_loss(left: torch.Tensor, right: torch.Tensor) -> torch.Tensor:
+    """Contrastive loss of unit vectors (n, d) whose rows belong together: the mean of both directions."""
+    logits = left @ right.T / STYLE_TEMPERATURE
+    target = torch.arange(len(left), device=left.device)
+    return (F.cross_entropy(logits, target) + F.cross_entropy(logits.T, target)) / 2
+
+
+def normalise_for_clip(pictures: torch.Tensor) -> torch.Tensor:
+    """Pictures (n, 3, h, w) in [0, 1] with CLIP's mean and standard deviation per channel taken out."""
+    mean = torch.tensor(OPENAI_CLIP_MEAN, device=pictures.device)[:, None, None]
+    std = torch.tensor(OPENAI_CLIP_STD, device=pictures.device)[:, None, None]
+    return (pictures - mean) / std
+
+
+def image_tokens(image_encoder: CLIPVisionModel, pixel_values: torch.Tensor) -> torch.Tensor:
+    """Global token (after the last norm) and raw patch tokens: (n, 1 + patches, w)."""
+    out = image_encoder(pixel_values=pixel_values)
+    return torch.cat([out.pooler_output[:, None], out.last_hidden_state[:, 1:]], dim=1)

@@ -1,0 +1,84 @@
+"""The models that a stage of training works with."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+import torch
+from diffusers import AutoencoderKL, DDIMScheduler
+from torch import nn
+from transformers import CLIPTextModel, CLIPTokenizer, CLIPVisionModel
+
+from stylecrafter.adapter.style_adapter import StyleAdapter
+from stylecrafter.backbones.videocrafter import VideoCrafterUNet
+from stylecrafter.errors import CheckpointError, InvalidInputError
+
+
+@dataclass(frozen=True, kw_only=True)
+class Parts:
+    """A text-to-video model with its style adapter; which of them move is the stage's matter."""
+
+    vae: AutoencoderKL
+    text_encoder: CLIPTextModel
+    tokenizer: CLIPTokenizer
+    image_encoder: CLIPVisionModel
+    unet: VideoCrafterUNet
+    scheduler: DDIMScheduler
+    style_adapter: StyleAdapter | None = None
+
+    def models(self) -> dict[str, nn.Module]:
+        """Name -> model of everything that has parameters."""
+        models: dict[str, nn.Module] = {
+            "vae": self.vae,
+            "text_encoder": self.text_encoder,
+            "image_encoder": self.image_encoder,
+            "unet": self.unet,
+        }
+        if self.style_adapter is not None:
+            models["style_adapter"] = self.style_adapter
+        return models
+
+    def adapter(self) -> StyleAdapter:
+        """The style adapter.
+
+        Raises:
+            InvalidInputError: There is none.
+        """
+        if self.style_adapter is None:
+            raise InvalidInputError("this stage needs a style adapter; build one with StyleAdapter.for_model")
+        return self.style_adapter
+
+
+def prefixed(prefix: str, parameters: Iterable[tuple[str, nn.Parameter]]) -> dict[str, nn.Parameter]:
+    """Name -> parameter, with the name of the model in front."""
+    return {f"{prefix}.{name}": value for name, value in parameters}
+
+
+def freeze_all_but(modules: Iterable[nn.Module], trainable: dict[str, nn.Parameter]) -> None:
+    """Let gradients reach exactly `trainable` among the parameters of `modules`."""
+    chosen = {id(value) for value in trainable.values()}
+    for module in modules:
+        for parameter in module.parameters():
+            parameter.requires_grad_(id(parameter) in chosen)
+
+
+def load_trained(models: dict[str, nn.Module], weights: dict[str, torch.Tensor]) -> None:
+    """Put trained weights ("unet.…", "style_adapter.…") into the models they belong to.
+
+    Raises:
+        CheckpointError: A weight belongs to none of `models`, or has another shape there.
+    """
+    known = {f"{owner}.{name}": v for owner, model in models.items() for name, v in model.named_parameters()}
+    unknown = [name for name in weights if name not in known]
+    if unknown:
+        raise CheckpointError(
+            f"{len(unknown)} trained weights belong to none of {', '.join(models)}; first: {unknown[0]}"
+        )
+    with torch.no_grad():
+        for name, value in weights.items():
+            if known[name].shape != value.shape:
+                raise CheckpointError(
+                    f"{name} was trained with shape {tuple(value.shape)}, the model has {tuple(known[name].shape)}"
+                )
+            known[name].copy_(value)

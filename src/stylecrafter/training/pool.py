@@ -1,0 +1,92 @@
+"""Encoded pictures that several steps learn from."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import torch
+
+from stylecrafter.errors import InvalidInputError
+from stylecrafter.runtime.seeding import step_generator
+
+#: Batches of pictures that are drawn at once where pictures are reused.
+POOL_BATCHES = 16
+
+
+@dataclass(frozen=True, kw_only=True)
+class EncodedBatch:
+    """n pictures or clips as the denoiser learns from them; all fields have n rows."""
+
+    latents: torch.Tensor
+    """Scaled latents (n, c, f, h, w)."""
+    captions: list[str]
+    reference_tokens: torch.Tensor | None = None
+    """Image tokens of the style references (n, 1 + patches, w), where there are any."""
+
+
+def pool_picks(step: int, batch_size: int, reuse: int, seed: int) -> tuple[int, torch.Tensor]:
+    """Which pool a step takes its pictures from, and which of the pool's batches every row comes from.
+
+    A row stays in its place (row r of a step is row r of some batch of the pool), so that processes that share a
+    batch by rows share its pool by rows. Every picture of a pool is used `reuse` times.
+
+    Returns:
+        The number of the pool (pools follow one another), and (batch_size,) indices in 0 … POOL_BATCHES - 1.
+    """
+    pool, step_in_pool = divmod(step, POOL_BATCHES * reuse)
+    turn, position = divmod(step_in_pool, POOL_BATCHES)
+    generator = step_generator(seed + 1 + turn, pool)
+    order = torch.rand(POOL_BATCHES, batch_size, generator=generator).argsort(0)
+    return pool, order[position]
+
+
+class PicturePool:
+    """Lets every encoded picture serve `reuse` steps, with new noise and timesteps each time.
+
+    Drawing and encoding a picture costs as much as a third of a training step on it.
+
+    Args:
+        encode: Draws and encodes given rows of batch number k.
+        batch_size: Rows of a batch, over all processes.
+        reuse: How many steps see each picture; 1 keeps nothing.
+        seed: Of the order.
+
+    Raises:
+        InvalidInputError: reuse < 1.
+    """
+
+    def __init__(
+        self, encode: Callable[[int, slice], EncodedBatch], batch_size: int, reuse: int, seed: int
+    ) -> None:
+        if reuse < 1:
+            raise InvalidInputError(f"picture_reuse must be at least 1, got {reuse}")
+        self.encode, self.batch_size, self.reuse, self.seed = encode, batch_size, reuse, seed
+        self._kept: dict[tuple[int, int], tuple[int, list[EncodedBatch]]] = {}
+
+    def batch(self, step: int, rows: slice) -> EncodedBatch:
+        """Rows of the batch of a step: new ones, or some of a pool that lasts for several steps."""
+        if self.reuse == 1:
+            return self.encode(step, rows)
+        number, picks = pool_picks(step, self.batch_size, self.reuse, self.seed)
+        place = (rows.start, rows.stop)
+        if place not in self._kept or self._kept[place][0] != number:
+            first = number * POOL_BATCHES
+            self._kept[place] = number, [self.encode(first + k, rows) for k in range(POOL_BATCHES)]
+        batches = self._kept[place][1]
+        chosen = [(int(pick), row) for row, pick in enumerate(picks[rows])]
+        return EncodedBatch(
+            latents=torch.stack([batches[pick].latents[row] for pick, row in chosen]),
+            captions=[batches[pick].captions[row] for pick, row in chosen],
+            reference_tokens=_pick_tokens(batches, chosen),
+        )
+
+
+def _pick_tokens(batches: list[EncodedBatch], chosen: list[tuple[int, int]]) -> torch.Tensor | None:
+    picked = []
+    for pick, row in chosen:
+        tokens = batches[pick].reference_tokens
+        if tokens is None:
+            return None
+        picked.append(tokens[row])
+    return torch.stack(picked)

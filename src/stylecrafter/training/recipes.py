@@ -1,0 +1,334 @@
+"""Recipes: what to train, on what, for how long. Read from YAML, checked before anything is built.
+
+name: my-style
+model: {pretrained: mini}            # or {preset: mini}: sizes only, trained from nothing
+data:
+  mine: {kind: files, path: pictures/, batch_size: 8, references: crop}
+stages:
+  - {stage: adapter, pictures: mine, train: {steps: 500, learning_rate: 1e-4}}
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import difflib
+import os
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, Literal, TypeVar
+
+import yaml
+from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError, model_validator
+
+from stylecrafter.errors import InvalidInputError, unknown_name
+from stylecrafter.presets import preset_names
+from stylecrafter.training.stages import DiffusionConfig
+from stylecrafter.training.strategies import Strategy
+from stylecrafter.training.trainer import TrainConfig
+
+if TYPE_CHECKING:
+    from _typeshed import DataclassInstance
+
+Config = TypeVar("Config", bound="DataclassInstance")
+StageName = Literal["autoencoder", "clip", "base", "adapter", "temporal", "joint"]
+
+
+class _Strict(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class ModelSpec(_Strict):
+    """Where the models come from: a folder or name to start from, or sizes to train from nothing."""
+
+    pretrained: str | None = None
+    preset: str | None = None
+    new_adapter: bool = False
+    """With `pretrained`: begin a fresh adapter instead of going on with the one that is there."""
+
+    @model_validator(mode="after")
+    def _one_of_both(self) -> ModelSpec:
+        if (self.pretrained is None) == (self.preset is None):
+            raise ValueError(
+                "give either 'pretrained' (a name, folder or hub id) or 'preset' (sizes to start from)"
+            )
+        if self.preset is not None and self.preset not in preset_names():
+            raise unknown_name("preset", self.preset, preset_names())
+        return self
+
+
+class WorldSpec(_Strict):
+    """Pictures or clips of StyleWorld (`data.world.WorldSource`)."""
+
+    kind: Literal["styleworld"]
+    vocabulary: Literal["small", "medium", "full", "held-out"] = "small"
+    batch_size: int = Field(ge=1)
+    num_frames: int = Field(1, ge=1)
+    size: int | None = None
+    """Height and width; default: the model's."""
+    styled_ratio: float = Field(1.0, ge=0, le=1)
+    styles_per_content: int = Field(1, ge=1)
+    captions: Literal["content", "full"] = "content"
+    unnamed_style_ratio: float = Field(0.0, ge=0, le=1)
+    references: Literal["none", "crop", "whole"] = "none"
+    cross_reference_ratio: float = Field(0.0, ge=0, le=1)
+
+
+class FilesSpec(_Strict):
+    """Your own pictures or clips: a folder, a manifest, or tar shards (`data.loaders.FileSource`)."""
+
+    kind: Literal["files"]
+    path: str
+    """Relative to the recipe's own folder."""
+    batch_size: int = Field(ge=1)
+    num_frames: int = Field(1, ge=1)
+    size: int | None = None
+    """Height and width; default: the model's."""
+    height: int | None = None
+    width: int | None = None
+    """Other sides than `size`."""
+    captions: Literal["content", "full"] = "content"
+    references: Literal["none", "crop", "whole"] = "none"
+    cross_reference_ratio: float = Field(0.0, ge=0, le=1)
+    stride: int = Field(1, ge=1)
+    """Every how many frames of a clip one is taken."""
+    fps: float | None = Field(None, gt=0)
+    """Frames per second to take instead of a stride."""
+    missing_captions: Literal["skip", "empty"] = "skip"
+    groups_from_folders: bool = False
+    """Pictures of one subfolder share their style, for cross references."""
+    workers: int = Field(0, ge=0)
+    """Processes that read ahead."""
+
+
+class MixSpec(_Strict):
+    """Several sources, mixed by weights."""
+
+    kind: Literal["mix"]
+    of: dict[str, float]
+    """Name of another source -> weight."""
+    batch_size: int = Field(ge=1)
+
+
+SourceSpec = Annotated[WorldSpec | FilesSpec | MixSpec, Field(discriminator="kind")]
+
+
+class StageSpec(_Strict):
+    """One stage: what trains, on which sources, and how."""
+
+    stage: StageName
+    pictures: str | None = None
+    clips: str | None = None
+    train: dict[str, Any]
+    """Fields of `TrainConfig`."""
+    options: dict[str, Any] = {}
+    """Fields of `DiffusionConfig`, of `AutoencoderStage` or of `ClipStage`."""
+
+    @property
+    def train_config(self) -> TrainConfig:
+        return _checked(TrainConfig, self.train, f"train of stage {self.stage}")
+
+    @property
+    def diffusion_config(self) -> DiffusionConfig:
+        return _checked(DiffusionConfig, self.options, f"options of stage {self.stage}")
+
+    @model_validator(mode="after")
+    def _check_fields(self) -> StageSpec:
+        self.train_config  # noqa: B018 - checks the values
+        if self.stage in ENCODER_OPTIONS:
+            _refuse_unknown(self.options, ENCODER_OPTIONS[self.stage], f"options of stage {self.stage}")
+        else:
+            self.diffusion_config  # noqa: B018
+        return self
+
+
+ENCODER_OPTIONS: dict[str, tuple[str, ...]] = {
+    "autoencoder": ("kl_weight", "texture_weight", "seed"),
+    "clip": ("style_weight",),
+}
+
+
+class SampleSpec(_Strict):
+    """What the sample sheets show."""
+
+    prompts: list[str]
+    styles: list[str] = []
+    """Style pictures, relative to the recipe's folder; none: pictures of StyleWorld's held-out palettes."""
+    num_frames: int = Field(1, ge=1)
+    seed: int = 0
+    steps: int | None = None
+
+
+class Recipe(_Strict):
+    """A whole training run."""
+
+    name: str = Field(pattern=r"^[\w.-]+$")
+    description: str = ""
+    seed: int = 0
+    model: ModelSpec
+    adapter: dict[str, Any] = {}
+    """Fields of `StyleAdapter` for a new adapter (`extractor_type`, `fusion_type`, `scale_type`, sizes)."""
+    data: dict[str, SourceSpec]
+    stages: list[StageSpec]
+    samples: SampleSpec | None = None
+    trackers: list[Literal["csv", "tensorboard", "wandb"]] = ["csv"]
+    folder: Path = Field(default=Path("."), exclude=True)
+    """Where relative paths start: the folder of the recipe's file."""
+
+    @model_validator(mode="after")
+    def _names_fit(self) -> Recipe:
+        if not self.stages:
+            raise ValueError("a recipe needs at least one stage")
+        names = [stage.stage for stage in self.stages]
+        if len(set(names)) < len(names):
+            raise ValueError(f"every stage may come once, got {', '.join(names)}")
+        wanted = [name for stage in self.stages for name in (stage.pictures, stage.clips) if name]
+        wanted += [name for source in self.data.values() if isinstance(source, MixSpec) for name in source.of]
+        for name in wanted:
+            if name not in self.data:
+                raise unknown_name("source", name, self.data, "Name it under 'data'.")
+        return self
+
+    def with_strategy(self, strategy: Strategy) -> Recipe:
+        """This recipe with the stages, adapter and conditioning of `strategy`.
+
+        Raises:
+            InvalidInputError: The recipe lacks the settings of a stage that the strategy has.
+        """
+        given: dict[str, StageSpec] = {stage.stage: stage for stage in self.stages}
+        if "joint" in strategy.stages and "joint" not in given and "temporal" in given:
+            given["joint"] = given["temporal"].model_copy(update={"stage": "joint"})
+        missing = [name for name in strategy.stages if name not in given]
+        if missing:
+            raise InvalidInputError(
+                f"strategy {strategy.name!r} needs the stage {missing[0]!r}; "
+                f"recipe {self.name!r} has {', '.join(given)}"
+            )
+        before = [s for s in self.stages if s.stage in ("autoencoder", "clip", "base")]
+        stages = [*before, *(given[name] for name in strategy.stages)]
+        shown = {name for stage in stages[len(before) :] for name in (stage.pictures, stage.clips) if name}
+        data = {
+            name: source.model_copy(update={"captions": strategy.captions, "references": strategy.references})
+            if name in shown and not isinstance(source, MixSpec) and source.references != "none"
+            else source
+            for name, source in self.data.items()
+        }
+        adapter = {**self.adapter, **strategy.adapter}
+        return self.model_copy(update={"stages": stages, "data": data, "adapter": adapter})
+
+
+def _refuse_unknown(values: dict[str, Any], known: tuple[str, ...], where: str) -> None:
+    for key in values:
+        if key not in known:
+            raise unknown_name(f"key in {where}:", key, known)
+
+
+def _checked(kind: type[Config], values: dict[str, Any], where: str) -> Config:
+    """A configuration of that kind from values of YAML, which knows no tuples and takes 1e-4 for a text."""
+    _refuse_unknown(values, tuple(f.name for f in dataclasses.fields(kind)), where)
+    try:
+        return TypeAdapter(kind).validate_python(values)
+    except ValidationError as error:
+        problem = error.errors()[0]
+        place = ".".join(str(step) for step in problem["loc"]) or where
+        raise InvalidInputError(f"{place}: {problem['msg'].removeprefix('Value error, ')}") from error
+
+
+def load_recipe(name: str | os.PathLike[str], changes: list[str] | None = None) -> Recipe:
+    """Read a recipe by name (`recipes/`) or path, with `key=value` changes ("stages.0.train.steps=100").
+
+    A stage may be named by its name instead of its position: "stages.adapter.train.steps=100".
+
+    Raises:
+        InvalidInputError: It is not there, is not YAML, or does not say what a recipe says; the message names the
+            place and, for an unknown key, the nearest known one.
+    """
+    path = find_recipe(name)
+    try:
+        raw = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        raise InvalidInputError(f"{path} is not YAML: {error}") from error
+    if not isinstance(raw, dict):
+        raise InvalidInputError(f"{path} must hold a mapping, got {type(raw).__name__}")
+    for change in changes or []:
+        _apply(raw, change)
+    raw["folder"] = path.parent
+    try:
+        return Recipe.model_validate(raw)
+    except ValidationError as error:
+        raise InvalidInputError(f"{path}: {_explain(error)}") from error
+
+
+def recipe_folder() -> Path:
+    """Where the recipes that come with the package lie."""
+    import stylecrafter
+
+    installed = Path(stylecrafter.__file__).parent / "recipes"
+    return installed if installed.is_dir() else Path(stylecrafter.__file__).parents[2] / "recipes"
+
+
+def recipe_names() -> list[str]:
+    """Names of the recipes that come with the package."""
+    return sorted(path.stem for path in recipe_folder().glob("*.yaml"))
+
+
+def find_recipe(name: str | os.PathLike[str]) -> Path:
+    """The file of a recipe.
+
+    Raises:
+        InvalidInputError: No such file.
+        UnknownNameError: No such name.
+    """
+    text = os.fspath(name)
+    if text.endswith((".yaml", ".yml")) or os.sep in text:
+        if not Path(text).is_file():
+            raise InvalidInputError(
+                f"no recipe at {text}; recipes that come along: {', '.join(recipe_names())}"
+            )
+        return Path(text)
+    if text not in recipe_names():
+        raise unknown_name("recipe", text, recipe_names(), "A path ends in .yaml.")
+    return recipe_folder() / f"{text}.yaml"
+
+
+def _apply(raw: dict[str, Any], change: str) -> None:
+    """Set one value of a recipe before it is checked."""
+    key, equals, text = change.partition("=")
+    if not equals or not key:
+        raise InvalidInputError(f"--set takes key=value, got {change!r}")
+    here: Any = raw
+    *way, last = key.split(".")
+    for step in way:
+        here = _enter(here, step, key)
+    if not isinstance(here, dict):
+        raise InvalidInputError(f"--set {change!r}: {'.'.join(way)} holds no keys")
+    here[last] = yaml.safe_load(text)
+
+
+def _enter(here: Any, step: str, key: str) -> Any:
+    if isinstance(here, list):
+        names = [str(entry.get("stage")) for entry in here if isinstance(entry, dict)]
+        if step in names:
+            return here[names.index(step)]
+        if step.isdigit() and int(step) < len(here):
+            return here[int(step)]
+        raise unknown_name(f"entry in --set {key}:", step, names)
+    if isinstance(here, dict):
+        return here.setdefault(step, {})
+    raise InvalidInputError(f"--set {key}: {step!r} holds no keys")
+
+
+def _explain(error: ValidationError) -> str:
+    """The first problem of a recipe in one line."""
+    problem = error.errors()[0]
+    where = ".".join(str(step) for step in problem["loc"]) or "recipe"
+    more = f" (and {error.error_count() - 1} more)" if error.error_count() > 1 else ""
+    if problem["type"] == "extra_forbidden":
+        key = str(problem["loc"][-1])
+        close = difflib.get_close_matches(key, _all_keys(), n=1)
+        nearest = f" Did you mean {close[0]!r}?" if close else ""
+        return f"unknown key {where!r}.{nearest}{more}"
+    return f"{where}: {problem['msg'].removeprefix('Value error, ')}{more}"
+
+
+def _all_keys() -> list[str]:
+    models = (Recipe, ModelSpec, WorldSpec, FilesSpec, MixSpec, StageSpec, SampleSpec)
+    return sorted({key for model in models for key in model.model_fields})

@@ -1,0 +1,349 @@
+"""A recipe carried out: its stages one after the other in a folder, then the trained model as a pipeline folder.
+
+FOLDER/
+  recipe.yaml                    what was run, every value resolved
+  STAGE/checkpoint-00001000.pt   to go on from
+  STAGE/losses.csv, samples/     what happened
+  STAGE/weights.safetensors      the averaged weights of a finished stage
+  model/                         what `--model` and `from_pretrained` load
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import os
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import torch
+import yaml
+from diffusers import DDIMScheduler
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save
+from torch import nn
+
+from stylecrafter.adapter.style_adapter import StyleAdapter
+from stylecrafter.backbones.videocrafter import VideoCrafterUNet
+from stylecrafter.data.batch import BatchSource
+from stylecrafter.data.reporting import Reporting
+from stylecrafter.errors import CheckpointError, InvalidInputError, OutputError
+from stylecrafter.media.files import write_atomic
+from stylecrafter.pipelines.stylized_video import StyleCrafterPipeline
+from stylecrafter.presets import load_preset
+from stylecrafter.training import from_scratch
+from stylecrafter.training.encoder_stages import AutoencoderStage, ClipStage, latent_scale
+from stylecrafter.training.parts import Parts, load_trained
+from stylecrafter.training.recipes import Recipe, StageSpec
+from stylecrafter.training.samples import SampleSheets
+from stylecrafter.training.sources import make_source, vocabulary_of, words_for
+from stylecrafter.training.stages import DIFFUSION_STAGES, Stage
+from stylecrafter.training.tracking import make_trackers
+from stylecrafter.training.trainer import Trainer
+from stylecrafter.weights.saving import save_model
+
+logger = logging.getLogger(__name__)
+
+#: Called with the stage, the step (from 1), the steps of the stage, and the loss.
+OnStep = Callable[[str, int, int, float], None]
+
+
+class RecipeRun:
+    """Carries out a recipe in a folder.
+
+    Args:
+        recipe: What to do.
+        folder: Where everything goes.
+        device: Where to train.
+
+    Raises:
+        OutputError: The folder cannot be written, or holds the run of another recipe.
+    """
+
+    def __init__(self, recipe: Recipe, folder: Path, device: torch.device | str = "cpu") -> None:
+        self.recipe, self.folder, self.device = recipe, folder, torch.device(device)
+        self.sizes: dict[str, Any] | None = load_preset(recipe.model.preset) if recipe.model.preset else None
+        self.sources: dict[str, BatchSource] = {}
+        #: Sizes and defaults of the pipeline that is built around the parts.
+        self._settings: dict[str, Any] = {} if self.sizes is None else _preset_settings(self.sizes)
+
+    def run(self, *, resume: bool = False, on_step: OnStep | None = None) -> bool:
+        """Train all stages that are not finished, then export the model.
+
+        Args:
+            resume: Go on where an earlier run of the same recipe was stopped.
+            on_step: For a progress bar.
+
+        Returns:
+            Whether everything was finished; False after SIGTERM or SIGINT.
+
+        Raises:
+            OutputError: The folder holds a run already and `resume` is off.
+        """
+        self._prepare(resume)
+        for spec in self.recipe.stages:
+            if self.is_finished(spec.stage):
+                logger.info("%s: finished before", spec.stage)
+                continue
+            if not self.train_stage(spec, on_step):
+                return False
+        self.export(self.folder / "model")
+        return True
+
+    def is_finished(self, stage: str) -> bool:
+        """Whether a stage has left its weights."""
+        return self._weights_path(stage).is_file()
+
+    def train_stage(self, spec: StageSpec, on_step: OnStep | None = None) -> bool:
+        """Train one stage on top of those before it, going on from its checkpoint where there is one.
+
+        Returns:
+            Whether it was finished.
+
+        Raises:
+            CheckpointError: A stage before it has not been finished.
+        """
+        torch.manual_seed(self.recipe.seed)
+        stage, parts = self.build_stage(spec)
+        config, folder = spec.train_config, self.folder / spec.stage
+        tracker = make_trackers(self.recipe.trackers, folder)
+        sheets = None
+        if parts is not None and self.recipe.samples is not None:
+            sheets = SampleSheets(self.recipe.samples, self.pipeline(parts), self.recipe.folder, tracker)
+        trainer = Trainer(
+            stage, config, folder, tracker=tracker, on_sample=None if sheets is None else sheets.draw
+        )
+        trainer.resume()
+
+        def report(step: int, loss: float) -> None:
+            if on_step is not None:
+                on_step(spec.stage, step, config.steps, loss)
+
+        finished = trainer.run(report)
+        tracker.close()
+        if finished:
+            weights = {name: value.contiguous() for name, value in trainer.averaged_weights().items()}
+            if trainer.accelerator.is_main_process:
+                write_atomic(self._weights_path(spec.stage), save(weights, {"stage": spec.stage}))
+            trainer.accelerator.wait_for_everyone()
+        for name, source in self.sources.items():
+            if isinstance(source, Reporting):
+                for line in source.report():
+                    logger.warning("source %s: %s", name, line)
+        return finished
+
+    def build_stage(self, spec: StageSpec) -> tuple[Stage, Parts | None]:
+        """A stage with its sources, on the models that the stages before it left; and these models."""
+        if spec.stage == "autoencoder":
+            sizes = self._preset_sizes(spec.stage)
+            vae = from_scratch.build_vae(sizes).to(self.device)
+            return AutoencoderStage(vae, self._needed(spec, "pictures"), **spec.options), None
+        if spec.stage == "clip":
+            sizes = self._preset_sizes(spec.stage)
+            tokenizer = from_scratch.build_tokenizer(sizes, words_for(self.recipe))
+            clip = from_scratch.build_clip(sizes, tokenizer).to(self.device)
+            return ClipStage(clip, tokenizer, self._needed(spec, "pictures"), **spec.options), None
+        parts = self.parts(self._before(spec.stage))
+        kind = DIFFUSION_STAGES[spec.stage]
+        pictures, clips = (
+            self.source(name) if name is not None else None for name in (spec.pictures, spec.clips)
+        )
+        return kind(parts, spec.diffusion_config, pictures=pictures, clips=clips), parts
+
+    def parts(self, trained: list[str]) -> Parts:
+        """The models with the weights that the stages `trained` have left; the rest as the recipe starts them.
+
+        Raises:
+            CheckpointError: One of these stages has not been finished.
+        """
+        weights = {stage: self._load_weights(stage) for stage in trained}
+        torch.manual_seed(self.recipe.seed)
+        if self.sizes is None:
+            parts = self._pretrained_parts(self.recipe.model.pretrained or "")
+        else:
+            parts = self._preset_parts(self.sizes, weights)
+        for stage, values in weights.items():
+            if stage not in ("autoencoder", "clip"):
+                load_trained(parts.models(), values)
+        for model in parts.models().values():
+            model.to(self.device)
+        return parts
+
+    def _preset_parts(self, sizes: dict[str, Any], weights: dict[str, dict[str, torch.Tensor]]) -> Parts:
+        vae = from_scratch.build_vae(sizes)
+        tokenizer = from_scratch.build_tokenizer(sizes, words_for(self.recipe))
+        clip = from_scratch.build_clip(sizes, tokenizer)
+        if "autoencoder" in weights:
+            load_trained({"vae": vae}, weights["autoencoder"])
+            vae.register_to_config(scaling_factor=self._latent_scale(vae))
+        if "clip" in weights:
+            own = {k: v for k, v in weights["clip"].items() if not k.startswith("style_head.")}
+            load_trained({"clip": clip}, own)
+        text_encoder, image_encoder = from_scratch.split_clip(clip)
+        unet = VideoCrafterUNet(**sizes["unet"])
+        models: dict[str, nn.Module] = {"unet": unet, "text_encoder": text_encoder}
+        if "base" in weights:
+            # Before the adapter is built: its keys and values start as copies of the UNet's.
+            load_trained(models, weights["base"])
+        adapter = StyleAdapter.for_model(
+            unet, sizes["vision"]["hidden_size"], **{**sizes["adapter"], **self.recipe.adapter}
+        )
+        adapter.attach(unet)
+        return Parts(
+            vae=vae.eval(),
+            text_encoder=text_encoder,
+            tokenizer=tokenizer,
+            image_encoder=image_encoder,
+            unet=unet,
+            scheduler=DDIMScheduler(**sizes["scheduler"]),
+            style_adapter=adapter,
+        )
+
+    def _pretrained_parts(self, name: str) -> Parts:
+        pipe = StyleCrafterPipeline.from_pretrained(name)
+        pipe.to(torch.float32)
+        adapter = pipe.style_adapter
+        if self.recipe.model.new_adapter or self.recipe.adapter:
+            adapter.detach()
+            adapter = StyleAdapter.for_model(
+                pipe.unet, pipe.image_encoder.config.hidden_size, **self.recipe.adapter
+            )
+            adapter.attach(pipe.unet)
+        self._settings = {k: v for k, v in pipe.config.items() if k in _SETTINGS or k.startswith("default_")}
+        return Parts(
+            vae=pipe.vae.eval(),
+            text_encoder=pipe.text_encoder.eval(),
+            tokenizer=pipe.tokenizer,
+            image_encoder=pipe.image_encoder.eval(),
+            unet=pipe.unet,
+            scheduler=pipe.scheduler,
+            style_adapter=adapter,
+        )
+
+    def _latent_scale(self, vae: Any) -> float:
+        spec = next((s for s in self.recipe.stages if s.stage == "autoencoder"), None)
+        if spec is None:
+            raise CheckpointError("the scale of the latents comes from the pictures of stage 'autoencoder'")
+        return latent_scale(vae, self._needed(spec, "pictures"))
+
+    def source(self, name: str) -> BatchSource:
+        """The source of that name, made at its first use."""
+        if name not in self.sources:
+            spec = self.recipe.data[name]
+            self.sources[name] = make_source(
+                spec,
+                self.recipe.folder,
+                size=self._frame_size(),
+                seed=self.recipe.seed,
+                device=str(self.device),
+                others=self.source,
+            )
+        return self.sources[name]
+
+    def pipeline(self, parts: Parts) -> StyleCrafterPipeline:
+        """A pipeline around these very models."""
+        return StyleCrafterPipeline(
+            vae=parts.vae,
+            text_encoder=parts.text_encoder,
+            tokenizer=parts.tokenizer,
+            unet=parts.unet,
+            scheduler=parts.scheduler,
+            image_encoder=parts.image_encoder,
+            style_adapter=parts.style_adapter,
+            **self._settings,
+        )
+
+    def export(self, folder: Path) -> None:
+        """Write the trained model as a folder that `StyleCrafterPipeline.from_pretrained` loads, in float16.
+
+        Raises:
+            CheckpointError: A stage has not been finished.
+            OutputError: The folder holds something already, or the disk does not take it.
+        """
+        if not _is_main_process():
+            return
+        pipe = self.pipeline(self.parts([spec.stage for spec in self.recipe.stages]))
+        pipe.to("cpu", torch.float16)
+        save_model(pipe, folder)
+        world = vocabulary_of(self.recipe)
+        if world is not None:
+            write_atomic(folder / "world.json", (json.dumps(world, indent=2) + "\n").encode())
+        logger.info("wrote %s", folder)
+
+    def _prepare(self, resume: bool) -> None:
+        note = self.folder / "recipe.yaml"
+        text = yaml.safe_dump(self.recipe.model_dump(mode="json"), sort_keys=False)
+        if note.is_file():
+            if not resume:
+                raise OutputError(
+                    f"{self.folder} holds a run already: --resume goes on with it, or name a new folder"
+                )
+            if (self.folder / "model").exists():
+                raise OutputError(
+                    f"the run in {self.folder} is finished: its model is {self.folder / 'model'}"
+                )
+            if note.read_text(encoding="utf-8") != text:
+                logger.warning(
+                    "the recipe differs from the one that %s began with; finished stages stay", self.folder
+                )
+        if _is_main_process():
+            write_atomic(note, text.encode())
+
+    def _before(self, stage: str) -> list[str]:
+        names: list[str] = [spec.stage for spec in self.recipe.stages]
+        return names[: names.index(stage)]
+
+    def _needed(self, spec: StageSpec, field: str) -> BatchSource:
+        name = getattr(spec, field)
+        if name is None:
+            raise InvalidInputError(
+                f"stage {spec.stage!r} needs {field!r}: the name of a source under 'data'"
+            )
+        return self.source(name)
+
+    def _preset_sizes(self, stage: str) -> dict[str, Any]:
+        if self.sizes is None:
+            raise InvalidInputError(
+                f"stage {stage!r} trains a model from nothing: give the recipe 'model: {{preset: …}}'"
+            )
+        return self.sizes
+
+    def _frame_size(self) -> tuple[int, int]:
+        """Height and width of what the model makes."""
+        if self.sizes is not None:
+            return int(self.sizes["image_size"]), int(self.sizes["image_size"])
+        if not self._settings:
+            raise InvalidInputError("the size of the frames comes with the pretrained model; load it first")
+        return int(self._settings["default_height"]), int(self._settings["default_width"])
+
+    def _weights_path(self, stage: str) -> Path:
+        return self.folder / stage / "weights.safetensors"
+
+    def _load_weights(self, stage: str) -> dict[str, torch.Tensor]:
+        path = self._weights_path(stage)
+        if not path.is_file():
+            raise CheckpointError(f"stage {stage!r} has not been finished: no {path}")
+        try:
+            return load_file(path)
+        except SafetensorError as error:
+            raise CheckpointError(f"{path} is not readable: {error}") from error
+
+
+#: Settings of a pipeline that a new one around the same models needs, besides the defaults for sampling.
+_SETTINGS = ("reference_size", "image_tokens_half")
+
+
+def _preset_settings(sizes: dict[str, Any]) -> dict[str, Any]:
+    size = sizes["image_size"]
+    return {
+        "reference_size": size,
+        "default_frames": sizes["num_frames"],
+        "default_height": size,
+        "default_width": size,
+        **sizes["sampling"],
+    }
+
+
+def _is_main_process() -> bool:
+    return os.environ.get("RANK", "0") == "0"

@@ -1,0 +1,133 @@
+"""From what a recipe says of its data to the sources themselves."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+from stylecrafter.data.batch import BatchSource, TrainingBatch
+from stylecrafter.data.captions import CaptionCleaning
+from stylecrafter.data.loaders import FileSource
+from stylecrafter.data.mixing import MixedSource
+from stylecrafter.data.prefetch import StepLoader
+from stylecrafter.data.records import Report
+from stylecrafter.data.reporting import Reporting
+from stylecrafter.data.world import WorldSource
+from stylecrafter.errors import InvalidInputError
+from stylecrafter.styleworld import splits
+from stylecrafter.styleworld.captions import vocabulary_words, words_of
+from stylecrafter.styleworld.lexicon import MOTION_PHRASES
+from stylecrafter.training.recipes import FilesSpec, Recipe, SourceSpec, WorldSpec
+
+
+class ReadAhead:
+    """A source whose batches worker processes read ahead, for a stage that asks for one batch after the other.
+
+    Args:
+        source: Where batches come from.
+        workers: Processes per share of the batch.
+    """
+
+    def __init__(self, source: BatchSource, workers: int) -> None:
+        self.source, self.workers = source, workers
+        self._open: dict[tuple[int, int], tuple[int, Iterator[list[TrainingBatch]]]] = {}
+
+    @property
+    def batch_size(self) -> int:
+        return self.source.batch_size
+
+    def batch(self, step: int, rows: slice) -> TrainingBatch:
+        place = (rows.start, rows.stop)
+        coming, batches = self._open.get(place, (None, None))
+        if coming != step or batches is None:
+            batches = iter(StepLoader(self.source, rows=[rows], num_workers=self.workers, step=step))
+        (batch,) = next(batches)
+        self._open[place] = step + 1, batches
+        return batch
+
+    def report(self) -> Report:
+        """What could not be used so far."""
+        return self.source.report() if isinstance(self.source, Reporting) else Report()
+
+
+def make_source(
+    spec: SourceSpec,
+    folder: Path,
+    *,
+    size: tuple[int, int],
+    seed: int,
+    device: str,
+    others: Callable[[str], BatchSource],
+) -> BatchSource:
+    """Build a source.
+
+    Args:
+        spec: What the recipe says.
+        folder: Where relative paths start.
+        size: Height and width where the recipe names none.
+        seed: Of order, crops and drawing.
+        device: Where StyleWorld is drawn.
+        others: Other sources by name, for a mix.
+
+    Raises:
+        InvalidInputError: StyleWorld at sizes that are not square, or files of which none can be used.
+    """
+    if isinstance(spec, WorldSpec):
+        side = spec.size or size[0]
+        if spec.size is None and size[0] != size[1]:
+            raise InvalidInputError(
+                f"StyleWorld is square, the model makes {size[1]} x {size[0]}; give 'size'"
+            )
+        given = spec.model_dump(exclude={"kind", "vocabulary", "size"})
+        vocabulary = splits.find_vocabulary(spec.vocabulary)
+        return WorldSource(vocabulary=vocabulary, size=side, seed=seed, device=device, **given)
+    if isinstance(spec, FilesSpec):
+        return _file_source(spec, folder, size=size, seed=seed)
+    return MixedSource([others(name) for name in spec.of], list(spec.of.values()), batch_size=spec.batch_size)
+
+
+def _file_source(spec: FilesSpec, folder: Path, *, size: tuple[int, int], seed: int) -> BatchSource:
+    height, width = spec.height or spec.size or size[0], spec.width or spec.size or size[1]
+    cleaning = {"content": CaptionCleaning.FULL, "full": CaptionCleaning.NONE}
+    source = FileSource(
+        os.path.join(folder, spec.path),
+        size=(height, width),
+        batch_size=spec.batch_size,
+        num_frames=spec.num_frames,
+        stride=spec.stride,
+        fps=spec.fps,
+        cleaning=cleaning[spec.captions],
+        missing_captions=spec.missing_captions,
+        references=spec.references,
+        cross_reference_ratio=spec.cross_reference_ratio,
+        groups_from_folders=spec.groups_from_folders,
+        seed=seed,
+    )
+    return ReadAhead(source, spec.workers) if spec.workers else source
+
+
+def vocabulary_of(recipe: Recipe) -> dict[str, Any] | None:
+    """What a model trained on StyleWorld can be asked for, for `world.json`; None where it saw other data too."""
+    worlds = [source for source in recipe.data.values() if isinstance(source, WorldSpec)]
+    if not worlds or len(worlds) < len(recipe.data):
+        return None
+    vocabulary = splits.find_vocabulary(worlds[0].vocabulary)
+    return {
+        "objects": vocabulary.objects,
+        "scenes": vocabulary.scenes,
+        "motions": [MOTION_PHRASES[name][-1] for name in vocabulary.motions],
+        "cameras": vocabulary.cameras,
+        "styles": vocabulary.styles,
+        "words": words_of(vocabulary),
+    }
+
+
+def words_for(recipe: Recipe) -> tuple[str, ...]:
+    """The words that the tokenizer of a new model holds: those of all vocabularies of StyleWorld in the recipe."""
+    names = {source.vocabulary for source in recipe.data.values() if isinstance(source, WorldSpec)}
+    words = set(vocabulary_words())
+    for name in names - {"small"}:
+        words |= set(words_of(splits.find_vocabulary(name)))
+    return tuple(sorted(words))

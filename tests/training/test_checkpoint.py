@@ -1,0 +1,83 @@
+"""Checkpoints are whole or not there."""
+
+from __future__ import annotations
+
+import errno
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+import torch
+
+from stylecrafter.errors import CheckpointError, OutputError
+from stylecrafter.training.checkpoint import (
+    checkpoint_path,
+    keep_last,
+    list_checkpoints,
+    load_checkpoint,
+    save_checkpoint,
+)
+
+
+def test_what_is_saved_is_loaded(tmp_path: Path) -> None:
+    path = checkpoint_path(tmp_path / "new", 3)
+    save_checkpoint({"step": 3, "weights": {"a": torch.arange(3)}}, path)
+    state = load_checkpoint(path)
+    assert state["step"] == 3 and torch.equal(state["weights"]["a"], torch.arange(3))
+
+
+def test_unreadable_ones_are_refused(tmp_path: Path) -> None:
+    torn = checkpoint_path(tmp_path, 1)
+    torn.write_bytes(b"torn")
+    with pytest.raises(CheckpointError, match="checkpoint-00000001.pt"):
+        load_checkpoint(torn)
+    with pytest.raises(CheckpointError, match="no checkpoint"):
+        load_checkpoint(tmp_path / "none.pt")
+
+
+def test_a_killed_save_leaves_the_old_checkpoint(tmp_path: Path) -> None:
+    path = tmp_path / "checkpoint.pt"
+    script = (
+        "import sys, torch; from pathlib import Path\n"
+        "from stylecrafter.training.checkpoint import save_checkpoint\n"
+        "n = 0\n"
+        "while True:\n"
+        "    n += 1; save_checkpoint({'n': n, 'data': torch.full((2_000_000,), float(n))}, Path(sys.argv[1]))\n"
+    )
+    process = subprocess.Popen([sys.executable, "-c", script, str(path)], env={**os.environ})
+    deadline = time.monotonic() + 60
+    while not path.exists() and time.monotonic() < deadline:
+        time.sleep(0.05)
+    time.sleep(0.3)
+    process.send_signal(signal.SIGKILL)
+    process.wait()
+    state = load_checkpoint(path)
+    assert (state["data"] == state["n"]).all()
+
+
+def test_a_full_disk_leaves_the_old_checkpoint(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = tmp_path / "checkpoint.pt"
+    save_checkpoint({"n": 1}, path)
+
+    def full(descriptor: int) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(os, "fsync", full)
+    with pytest.raises(OutputError, match="No space left"):
+        save_checkpoint({"n": 2}, path)
+    assert load_checkpoint(path) == {"n": 1}
+    assert [entry.name for entry in tmp_path.iterdir()] == ["checkpoint.pt"]
+
+
+def test_only_the_newest_are_kept(tmp_path: Path) -> None:
+    for step in (5, 100, 20):
+        save_checkpoint({"step": step}, checkpoint_path(tmp_path, step))
+    (tmp_path / "losses.csv").write_text("step\n")
+    keep_last(tmp_path, 2)
+    assert list_checkpoints(tmp_path) == [checkpoint_path(tmp_path, 20), checkpoint_path(tmp_path, 100)]
+    assert (tmp_path / "losses.csv").exists()
+    assert list_checkpoints(tmp_path / "nowhere") == []

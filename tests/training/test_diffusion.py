@@ -1,0 +1,44 @@
+"""Targets, timesteps and the mix, against their formulas."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from diffusers import DDIMScheduler
+
+from stylecrafter.errors import InvalidInputError
+from stylecrafter.training.diffusion import clip_steps_before, draw_timesteps, prediction_target
+
+
+def scheduler(prediction_type: str) -> DDIMScheduler:
+    return DDIMScheduler(beta_schedule="scaled_linear", prediction_type=prediction_type)
+
+
+def test_targets_are_noise_or_velocity() -> None:
+    latents, noise = torch.randn(2, 4, 1, 2, 2), torch.randn(2, 4, 1, 2, 2)
+    steps = torch.tensor([10, 900])
+    assert prediction_target(scheduler("epsilon"), latents, noise, steps) is noise
+    velocity = scheduler("v_prediction")
+    alpha = velocity.alphas_cumprod[steps].view(2, 1, 1, 1, 1)
+    expected = alpha.sqrt() * noise - (1 - alpha).sqrt() * latents
+    assert torch.allclose(prediction_target(velocity, latents, noise, steps), expected)
+    with pytest.raises(InvalidInputError, match="sample"):
+        prediction_target(scheduler("sample"), latents, noise, steps)
+
+
+@pytest.mark.parametrize(("middle", "inner"), [(False, 0.5), (True, 0.728)])
+def test_timesteps_follow_their_distribution(middle: bool, inner: float) -> None:
+    drawn = draw_timesteps(4000, 1000, middle, torch.Generator().manual_seed(0))
+    assert drawn.min() >= 0 and drawn.max() <= 999
+    # The part in 250 … 750: a half, or the normal mass within +- ln 3.
+    part = ((drawn >= 250) & (drawn < 750)).float().mean().item()
+    assert part == pytest.approx(inner, abs=0.01)
+    assert not torch.equal(drawn, drawn.sort().values)
+
+
+@pytest.mark.parametrize("ratio", [0.0, 0.06, 0.2, 1 / 3, 0.8, 1.0])
+def test_clips_are_spread_evenly(ratio: float) -> None:
+    before = [clip_steps_before(step, ratio) for step in range(10_001)]
+    assert before[0] == 0 and before[-1] == pytest.approx(10_000 * ratio, abs=1)
+    assert all(0 <= late - early <= 1 for early, late in zip(before, before[1:], strict=False))
+    assert all(abs(count - step * ratio) <= 1.02 for step, count in enumerate(before))

@@ -1,0 +1,138 @@
+"""Autoencoder and CLIP: their losses fall, and say what they claim."""
+
+from __future__ import annotations
+
+import math
+from pathlib import Path
+
+import pytest
+import torch
+
+from stylecrafter.errors import InvalidInputError
+from stylecrafter.presets import load_preset
+from stylecrafter.training import from_scratch
+from stylecrafter.training.encoder_stages import (
+    AutoencoderStage,
+    ClipStage,
+    image_tokens,
+    latent_scale,
+    matching_loss,
+    reconstruction_loss,
+)
+from stylecrafter.training.shards import Shard
+from stylecrafter.training.trainer import TrainConfig, Trainer
+from tests.training.tiny_parts import tiny_parts
+from tests.training.tiny_sources import tiny_pictures
+
+CAPTIONED = {"captions": "full", "styled_ratio": 0.75, "cross_reference_ratio": 0.75, "styles_per_content": 3}
+
+
+def tiny_clip_stage(style_weight: float = 1.0, **changes) -> ClipStage:
+    sizes = load_preset("mini")
+    small = {"hidden_size": 16, "intermediate_size": 32, "num_hidden_layers": 1, "num_attention_heads": 2}
+    sizes["text"] = {**sizes["text"], **small}
+    sizes["vision"] = {**small, "image_size": 16, "patch_size": 8}
+    sizes["projection_dim"] = 16
+    torch.manual_seed(0)
+    tokenizer = from_scratch.build_tokenizer(sizes, ["dog"])
+    clip = from_scratch.build_clip(sizes, tokenizer)
+    return ClipStage(clip, tokenizer, tiny_pictures(8, **{**CAPTIONED, **changes}), style_weight=style_weight)
+
+
+def fall(stage, folder: Path, steps: int) -> tuple[float, float]:
+    config = TrainConfig(steps=steps, learning_rate=3e-3, warmup_steps=0)
+    run = Trainer(stage, config, folder)
+    values = [run.train_step() for _ in range(steps)]
+    return sum(values[:5]) / 5, sum(values[-5:]) / 5
+
+
+def test_the_loss_of_the_autoencoder_falls(tmp_path: Path) -> None:
+    stage = AutoencoderStage(tiny_parts().vae, tiny_pictures(4))
+    first, last = fall(stage, tmp_path, 25)
+    assert last < first
+    assert 0 < latent_scale(stage.vae, stage.pictures, 8) < math.inf
+
+
+def test_the_latent_scale_gives_unit_variance() -> None:
+    vae, pictures = tiny_parts().vae, tiny_pictures(4)
+    factor = latent_scale(vae, pictures, 8)
+    with torch.no_grad():
+        frames = torch.cat([pictures.batch(k, slice(0, 4)).frames[:, 0] for k in range(2)])
+        latents = vae.encode(frames * 2 - 1).latent_dist.mean * factor
+    assert latents.std().item() == pytest.approx(1.0, abs=1e-4)
+
+
+def test_the_loss_of_clip_falls(tmp_path: Path) -> None:
+    first, last = fall(tiny_clip_stage(), tmp_path, 30)
+    assert last < first
+
+
+def test_the_style_term_trains_the_head_and_the_image_tower_only() -> None:
+    stage = tiny_clip_stage()
+    batch = stage.pictures.batch(0, slice(0, 8))
+    states = stage.clip.vision_model(pixel_values=stage._pixels(batch.frames[:, 0])).last_hidden_state
+    partners = stage.clip.vision_model(pixel_values=stage._pixels(batch.references)).last_hidden_state
+    matching_loss(stage._style(states), stage._style(partners)).backward()
+    reached = {n for n, v in stage.trainable().items() if v.grad is not None and v.grad.abs().sum() > 0}
+    assert any(name.startswith("style_head.") for name in reached)
+    assert any("vision_model" in name for name in reached)
+    assert not any("text_model" in name for name in reached)
+
+
+def test_without_weight_there_is_no_style_term() -> None:
+    with_term, without = tiny_clip_stage(1.0), tiny_clip_stage(0.0)
+    assert with_term.loss(0).item() > without.loss(0).item()
+    assert not any(name.startswith("style_head") for name in without.trainable())
+    assert any(name.startswith("style_head") for name in with_term.trainable())
+
+
+def test_matching_pairs_have_the_least_loss() -> None:
+    vectors = torch.nn.functional.normalize(
+        torch.randn(6, 8, generator=torch.Generator().manual_seed(0)), dim=1
+    )
+    matched, shuffled = matching_loss(vectors, vectors), matching_loss(vectors, vectors.roll(1, 0))
+    assert matched < shuffled
+    assert matching_loss(torch.ones(4, 1), torch.ones(4, 1)).item() == pytest.approx(math.log(4))
+
+
+def test_equal_captions_share_the_match() -> None:
+    stage = tiny_clip_stage(0.0)
+    stage.pictures = tiny_pictures(4, captions="content", references="none", cross_reference_ratio=0.0)
+    batch = stage.pictures.batch(0, slice(0, 4))
+    stage.pictures = type(
+        "Same",
+        (),
+        {
+            "batch_size": 4,
+            "batch": lambda self, step, rows: type(batch)(frames=batch.frames, captions=["a dog"] * 4),
+        },
+    )()
+    # Four equal texts: every picture matches all of them alike, so the loss is that of a uniform guess.
+    text_to_image = stage.loss(0).item()
+    assert text_to_image >= math.log(4) - 1e-4
+
+
+def test_clip_refuses_what_it_cannot_do() -> None:
+    with pytest.raises(InvalidInputError, match="accumulation"):
+        tiny_clip_stage().loss(0, Shard(0, 2))
+    with pytest.raises(InvalidInputError, match="references"):
+        tiny_clip_stage(references="none", cross_reference_ratio=0.0).loss(0)
+    with pytest.raises(InvalidInputError, match="style_weight"):
+        tiny_clip_stage(-1.0)
+
+
+def test_the_reconstruction_loss_is_zero_for_equal_pictures() -> None:
+    pictures = torch.rand(2, 3, 8, 8)
+    assert reconstruction_loss(pictures, pictures).item() == 0
+    # A shift by 0.1 counts 2 + 1 + 1 times, differences do not see it.
+    assert reconstruction_loss(pictures + 0.1, pictures).item() == pytest.approx(0.4, abs=1e-5)
+
+
+def test_image_tokens_are_the_global_one_and_the_patches() -> None:
+    encoder = tiny_parts().image_encoder
+    pixels = torch.randn(2, 3, 16, 16)
+    tokens = image_tokens(encoder, pixels)
+    out = encoder(pixel_values=pixels)
+    assert tokens.shape == (2, 5, 16)
+    assert torch.equal(tokens[:, 0], out.pooler_output)
+    assert torch.equal(tokens[:, 1:], out.last_hidden_state[:, 1:])

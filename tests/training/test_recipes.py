@@ -1,0 +1,135 @@
+"""Recipes: what comes along is valid, what is wrong is refused with the place and the nearest right word."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from stylecrafter.errors import InvalidInputError, UnknownNameError
+from stylecrafter.training.recipes import Recipe, load_recipe, recipe_names
+from stylecrafter.training.strategies import STRATEGIES, find_strategy
+
+TEXT = """
+name: test
+model: {preset: mini}
+data:
+  styled: {kind: styleworld, batch_size: 4, references: crop}
+  clips: {kind: styleworld, batch_size: 2, num_frames: 4, styled_ratio: 0.0}
+stages:
+  - {stage: adapter, pictures: styled, train: {steps: 5, learning_rate: 1.0e-3}}
+  - stage: temporal
+    pictures: styled
+    clips: clips
+    options: {clip_ratio: 0.8}
+    train: {steps: 5, learning_rate: 1.0e-3}
+"""
+
+
+@pytest.fixture
+def path(tmp_path: Path) -> Path:
+    file = tmp_path / "test.yaml"
+    file.write_text(TEXT)
+    return file
+
+
+def refusal(path: Path, old: str, new: str) -> str:
+    path.write_text(TEXT.replace(old, new, 1))
+    with pytest.raises(InvalidInputError) as caught:
+        load_recipe(path)
+    return str(caught.value)
+
+
+@pytest.mark.parametrize("name", recipe_names())
+def test_every_recipe_that_comes_along_is_valid(name: str) -> None:
+    recipe = load_recipe(name)
+    assert recipe.name == name and recipe.description and recipe.stages
+
+
+def test_the_recipes_that_people_expect_come_along() -> None:
+    assert {"mini", "smoke", "paper", "finetune"} <= set(recipe_names())
+
+
+def test_the_paper_s_numbers() -> None:
+    recipe = load_recipe("paper")
+    adapter, temporal = recipe.stages
+    assert (adapter.stage, temporal.stage) == ("adapter", "temporal")
+    assert adapter.train_config.steps == 40_000 and temporal.train_config.steps == 20_000
+    assert recipe.data[adapter.pictures].batch_size == 256
+    assert recipe.data[temporal.pictures].batch_size == 128 and recipe.data[temporal.clips].batch_size == 8
+    assert temporal.diffusion_config.clip_ratio == 0.8
+    assert temporal.diffusion_config.text_dropout == 0.0 == adapter.diffusion_config.text_dropout
+    video = recipe.data["video"]
+    assert (video.num_frames, video.height, video.width) == (16, 320, 512)
+
+
+def test_values_can_be_set_by_stage_name_or_position(path: Path) -> None:
+    changed = load_recipe(path, ["stages.adapter.train.steps=9", "stages.1.options.clip_ratio=0.5", "seed=3"])
+    assert changed.stages[0].train_config.steps == 9
+    assert changed.stages[1].diffusion_config.clip_ratio == 0.5 and changed.seed == 3
+    with pytest.raises(InvalidInputError, match="key=value"):
+        load_recipe(path, ["seed"])
+    with pytest.raises(UnknownNameError, match="adapter"):
+        load_recipe(path, ["stages.adaptor.train.steps=9"])
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "message"),
+    [
+        ("pictures: styled", "picture: styled", "'pictures'"),
+        ("batch_size: 4", "batch_sise: 4", "batch_size"),
+        ("steps: 5", "step: 5", "'steps'"),
+        ("clip_ratio", "clips_ratio", "'clip_ratio'"),
+        ("pictures: styled", "pictures: stiled", "'styled'"),
+        ("preset: mini", "preset: mimi", "'mini'"),
+        ("{preset: mini}", "{}", "pretrained"),
+        ("stage: adapter", "stage: adaptor", "'adapter'"),
+        ("steps: 5", "steps: 0", "steps must be at least 1"),
+        ("clip_ratio: 0.8", "clip_ratio: 1.8", "clip_ratio must be in"),
+        ("batch_size: 4", "batch_size: 0", "greater than or equal to 1"),
+        ("stage: temporal", "stage: adapter", "once"),
+        ("name: test", "name: a/b", "name"),
+        ("learning_rate: 1.0e-3", "learning_rate: fast", "learning_rate"),
+    ],
+)
+def test_what_is_wrong_is_named(path: Path, old: str, new: str, message: str) -> None:
+    assert message in refusal(path, old, new)
+
+
+def test_files_that_are_no_recipes_are_refused(tmp_path: Path) -> None:
+    broken = tmp_path / "broken.yaml"
+    broken.write_bytes(b"name: [\xff")
+    with pytest.raises(InvalidInputError, match="not YAML"):
+        load_recipe(broken)
+    broken.write_text("- 1\n")
+    with pytest.raises(InvalidInputError, match="mapping"):
+        load_recipe(broken)
+    with pytest.raises(InvalidInputError, match="no recipe at"):
+        load_recipe(tmp_path / "none.yaml")
+    with pytest.raises(UnknownNameError, match="'mini'"):
+        load_recipe("mimi")
+
+
+@pytest.mark.parametrize("name", STRATEGIES)
+def test_strategies_change_what_they_say_and_nothing_else(path: Path, name: str) -> None:
+    recipe, strategy = load_recipe(path), find_strategy(name)
+    changed = recipe.with_strategy(strategy)
+    assert [stage.stage for stage in changed.stages] == list(strategy.stages)
+    assert dict(changed.adapter) == dict(strategy.adapter)
+    styled, clips = changed.data["styled"], changed.data["clips"]
+    assert (styled.captions, styled.references) == (strategy.captions, strategy.references)
+    assert clips == recipe.data["clips"]
+    for stage in changed.stages:
+        like = next(
+            s for s in recipe.stages if s.stage == ("temporal" if stage.stage == "joint" else stage.stage)
+        )
+        assert stage.train == like.train and stage.options == like.options
+    assert Recipe.model_validate(changed.model_dump())
+
+
+def test_a_strategy_needs_its_stages(path: Path) -> None:
+    path.write_text(TEXT[: TEXT.index("  - stage: temporal")])
+    with pytest.raises(InvalidInputError, match="'temporal'"):
+        load_recipe(path).with_strategy(find_strategy("two_stage"))
+    with pytest.raises(UnknownNameError, match="two_stage"):
+        find_strategy("two_stages")

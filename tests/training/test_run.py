@@ -1,0 +1,184 @@
+"""A recipe from nothing to a model folder that makes clips; stopped and gone on with; on pictures of one's own."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+from pathlib import Path
+
+import pytest
+import torch
+from PIL import Image
+from safetensors.torch import load_file
+
+from stylecrafter import StyleCrafterPipeline
+from stylecrafter.errors import CheckpointError, InvalidInputError, OutputError
+from stylecrafter.training.recipes import Recipe, load_recipe
+from stylecrafter.training.run import RecipeRun
+from stylecrafter.training.strategies import STRATEGIES
+
+STAGES = ("autoencoder", "clip", "base", "adapter", "temporal")
+SHORT = [
+    *(f"stages.{stage}.train.steps=2" for stage in STAGES),
+    *(f"stages.{stage}.train.sample_every=0" for stage in STAGES),
+    "stages.adapter.train.sample_every=2",
+    "stages.base.options.clip_ratio=0.5",
+    "data.pictures.batch_size=2",
+    "data.styled.batch_size=2",
+    "data.clips.num_frames=2",
+    "samples.num_frames=1",
+    "samples.steps=1",
+]
+
+
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory: pytest.TempPathFactory) -> RecipeRun:
+    run = RecipeRun(load_recipe("smoke", SHORT), tmp_path_factory.mktemp("smoke") / "run")
+    seen: list[tuple[str, int]] = []
+    assert run.run(on_step=lambda stage, step, steps, loss: seen.append((stage, step)))
+    assert seen == [(stage, step) for stage in STAGES for step in (1, 2)]
+    return run
+
+
+def test_the_exported_folder_is_a_pipeline_that_makes_clips(trained: RecipeRun) -> None:
+    pipe = StyleCrafterPipeline.from_pretrained(trained.folder / "model")
+    pipe.set_progress_bar_config(disable=True)
+    style = Image.new("RGB", (80, 60), (200, 40, 90))
+    out = pipe("a dog in a meadow", style_images=[style], num_frames=2, num_inference_steps=2, seed=1)
+    assert len(out.frames[0]) == 2 and out.frames[0][0].size == (64, 64)
+    known = json.loads((trained.folder / "model" / "world.json").read_text())
+    assert "dog" in known["objects"] and "meadow" in known["scenes"] and known["words"]
+
+
+def test_the_export_holds_what_the_stages_trained(trained: RecipeRun) -> None:
+    pipe = StyleCrafterPipeline.from_pretrained(trained.folder / "model")
+    parts = trained.parts(list(STAGES))
+    for name, model in parts.models().items():
+        expected = model.state_dict()
+        for key, value in getattr(pipe, name).state_dict().items():
+            assert torch.allclose(value, expected[key].half().float()), f"{name}.{key}"
+    assert pipe.vae.config.scaling_factor == pytest.approx(parts.vae.config.scaling_factor)
+    assert pipe.vae.config.scaling_factor != 0.18215
+
+
+def test_stages_leave_the_work_of_earlier_ones_alone(trained: RecipeRun) -> None:
+    before, after = trained.parts(["autoencoder", "clip", "base"]), trained.parts(list(STAGES))
+    temporal = {id(value) for value in after.unet.temporal_parameters()}
+    for (name, old), new in zip(before.unet.named_parameters(), after.unet.parameters(), strict=True):
+        assert torch.equal(old, new) == (id(new) not in temporal), name
+    for name in ("vae", "text_encoder", "image_encoder"):
+        for old, new in zip(
+            before.models()[name].parameters(), after.models()[name].parameters(), strict=True
+        ):
+            assert torch.equal(old, new), name
+
+
+def test_the_text_encoder_that_base_trained_is_the_one_in_use(trained: RecipeRun) -> None:
+    weights = load_file(trained.folder / "base" / "weights.safetensors")
+    early, late = (
+        trained.parts(["autoencoder", "clip"]).text_encoder,
+        trained.parts(list(STAGES)).text_encoder,
+    )
+    for (name, old), new in zip(early.named_parameters(), late.parameters(), strict=True):
+        assert torch.equal(new, weights[f"text_encoder.{name}"]), name
+        if "token_embedding" not in name:
+            assert not torch.equal(new, old), name
+
+
+def test_a_new_adapter_starts_from_the_trained_base(trained: RecipeRun) -> None:
+    parts = trained.parts(["autoencoder", "clip", "base"])
+    name = parts.adapter().layer_names[0]
+    assert torch.equal(parts.adapter().layers[0].to_k.weight, parts.unet.get_submodule(name).to_k.weight)
+
+
+def test_samples_and_losses_are_kept(trained: RecipeRun) -> None:
+    sheet = Image.open(trained.folder / "adapter" / "samples" / "samples-00000002.png")
+    # A reference and one frame for each of two prompts.
+    assert sheet.size == (128, 128)
+    assert (trained.folder / "temporal" / "losses.csv").read_text().startswith("step,loss")
+    assert Recipe.model_validate(_yaml(trained.folder / "recipe.yaml")).name == "smoke"
+
+
+def test_a_finished_or_foreign_folder_is_not_overwritten(trained: RecipeRun) -> None:
+    with pytest.raises(OutputError, match="--resume"):
+        RecipeRun(trained.recipe, trained.folder).run()
+    with pytest.raises(OutputError, match="finished"):
+        RecipeRun(trained.recipe, trained.folder).run(resume=True)
+
+
+def test_a_stopped_run_goes_on_as_if_it_had_not_been(trained: RecipeRun, tmp_path: Path) -> None:
+    def stop(stage: str, step: int, steps: int, loss: float) -> None:
+        if (stage, step) == ("base", 1):
+            os.kill(os.getpid(), signal.SIGTERM)
+
+    recipe = load_recipe("smoke", SHORT)
+    assert RecipeRun(recipe, tmp_path / "run").run(on_step=stop) is False
+    assert not (tmp_path / "run" / "model").exists()
+    assert RecipeRun(recipe, tmp_path / "run").run(resume=True) is True
+    for stage in STAGES:
+        one, two = (load_file(f / stage / "weights.safetensors") for f in (trained.folder, tmp_path / "run"))
+        assert one.keys() == two.keys()
+        for name, value in one.items():
+            assert torch.equal(value, two[name]), f"{stage} {name}"
+
+
+def test_an_adapter_learns_from_pictures_of_one_s_own(trained: RecipeRun, tmp_path: Path) -> None:
+    pictures = tmp_path / "mine"
+    pictures.mkdir()
+    for i in range(3):
+        Image.new("RGB", (90, 70), (80 * i, 40, 200 - 60 * i)).save(pictures / f"{i}.png")
+        (pictures / f"{i}.txt").write_text("a watercolor painting of a dog in the park")
+    (pictures / "broken.png").write_bytes(b"no picture")
+    (pictures / "broken.txt").write_text("a cat")
+    changes = [
+        f"model.pretrained={trained.folder / 'model'}", f"data.mine.path={pictures}", "data.mine.batch_size=3",
+        "stages.adapter.train.steps=2", "stages.adapter.train.sample_every=0",
+    ]  # fmt: skip
+    run = RecipeRun(load_recipe("finetune", changes), tmp_path / "run")
+    assert run.run()
+    assert run.sources["mine"].batch(0, slice(0, 3)).captions == ["a dog in the park"] * 3
+    assert any("broken.png" in line for line in run.sources["mine"].report())
+    before = StyleCrafterPipeline.from_pretrained(trained.folder / "model").style_adapter
+    after = StyleCrafterPipeline.from_pretrained(tmp_path / "run" / "model")
+    assert after.config.default_height == 64 and not (tmp_path / "run" / "model" / "world.json").exists()
+    changed = [
+        n for n, v in after.style_adapter.named_parameters() if not torch.equal(v, before.get_parameter(n))
+    ]
+    assert changed
+
+
+@pytest.mark.parametrize("name", STRATEGIES)
+def test_every_strategy_can_be_trained(name: str, trained: RecipeRun, tmp_path: Path) -> None:
+    recipe = load_recipe("smoke", SHORT).with_strategy(STRATEGIES[name])
+    run = RecipeRun(recipe, tmp_path / "run")
+    for stage in ("autoencoder", "clip", "base"):
+        (run.folder / stage).mkdir(parents=True)
+        (run.folder / stage / "weights.safetensors").symlink_to(
+            trained.folder / stage / "weights.safetensors"
+        )
+    assert run.run()
+    adapter = StyleCrafterPipeline.from_pretrained(run.folder / "model").style_adapter
+    for field, value in STRATEGIES[name].adapter.items():
+        assert adapter.config[field] == value
+
+
+def test_stages_need_the_ones_before_them_and_their_sources(tmp_path: Path) -> None:
+    recipe = load_recipe("smoke", SHORT)
+    run = RecipeRun(recipe, tmp_path)
+    with pytest.raises(CheckpointError, match="autoencoder"):
+        run.train_stage(recipe.stages[2])
+    with pytest.raises(InvalidInputError, match="pictures"):
+        run.build_stage(recipe.stages[0].model_copy(update={"pictures": None}))
+    tuned = load_recipe("finetune", ["data.mine.path=nowhere"])
+    with pytest.raises(InvalidInputError, match="nowhere"):
+        RecipeRun(tuned, tmp_path / "tuned").run()
+    scratch = recipe.stages[0]
+    with pytest.raises(InvalidInputError, match="preset"):
+        RecipeRun(tuned, tmp_path / "tuned").build_stage(scratch)
+
+
+def _yaml(path: Path) -> dict:
+    import yaml
+
+    return yaml.safe_load(path.read_text())
