@@ -12,7 +12,8 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from stylecrafter.adapter.style_adapter import ExtractorType, FusionType, ScaleType, StyleAdapter
+from stylecrafter.adapter.choices import ExtractorType, FusionType, ScaleType
+from stylecrafter.adapter.style_adapter import StyleAdapter
 from stylecrafter.backbones.videocrafter import VideoCrafterUNet
 from stylecrafter.errors import InvalidInputError, UnknownNameError
 from tests.adapter.conftest import FRAMES, IMAGE_DIM, SIZES, TEXT_DIM
@@ -44,7 +45,11 @@ def fusing(request: pytest.FixtureRequest, unet: VideoCrafterUNet) -> StyleAdapt
 
 
 def run(
-    unet: VideoCrafterUNet, draw: Draw, style: Tensor | None = None, scales: Tensor | None = None, **options: Any
+    unet: VideoCrafterUNet,
+    draw: Draw,
+    style: Tensor | None = None,
+    scales: Tensor | None = None,
+    **options: Any,
 ) -> Tensor:
     latents, text = draw(2, 4, FRAMES, 8, 8), draw(2, 5, TEXT_DIM, seed=1)
     return unet(latents, 500, text, style, scales, **options).sample
@@ -154,12 +159,23 @@ def test_a_sample_without_any_picture_is_refused(extracting: StyleAdapter, draw:
         extracting.encode(draw(2, 0, IMAGE_DIM))
 
 
-def test_only_the_mlp_takes_tokens_one_by_one(unet: VideoCrafterUNet, draw: Draw) -> None:
-    """Swapping one feature between two tokens changes each token but no linear statistic of the set."""
-    adapters = {name: build(unet, name, "dual", "fixed") for name in get_args(ExtractorType)}
-    kinds = {name: {type(m).__name__ for m in a.extractor.modules()} for name, a in adapters.items()}
-    assert {name for name, found in kinds.items() if "JointAttentionBlock" in found} == {"query", "transformer"}
-    assert [name for name, a in adapters.items() if "queries" in dict(a.extractor.named_parameters())] == ["query"]
+def test_extractors_differ_in_attention_and_queries_alone(unet: VideoCrafterUNet) -> None:
+    extractors = {name: build(unet, name, "dual", "fixed").extractor for name in get_args(ExtractorType)}
+    blocks = {name: [type(block).__name__ for block in e.blocks] for name, e in extractors.items()}
+    attentive = ["JointAttentionBlock"] * SIZES["extractor_layers"]
+    assert blocks["query"] == blocks["transformer"] == attentive
+    assert blocks["mlp"] == ["TokenwiseBlock"] * SIZES["extractor_layers"]
+    assert [name for name, e in extractors.items() if hasattr(e, "queries")] == ["query"]
+
+
+@pytest.mark.parametrize("name", ["mlp", "transformer"])
+def test_what_a_token_sees(unet: VideoCrafterUNet, draw: Draw, name: str) -> None:
+    """The MLP's mean is that of its tokens alone; in the transformer the tokens change each other."""
+    adapter = build(unet, name, "dual", "fixed")
+    adapter.extractor.norm_out = nn.Identity()
+    tokens = draw(1, 6, IMAGE_DIM)
+    parts = (adapter.encode(tokens[:, :3]) + adapter.encode(tokens[:, 3:])) / 2
+    assert torch.allclose(adapter.encode(tokens), parts, atol=1e-5) == (name == "mlp")
 
 
 # -- fusion -------------------------------------------------------------------------------------------------------
@@ -221,7 +237,8 @@ def test_the_style_grows_with_the_scale(fusing: StyleAdapter, unet: VideoCrafter
     distances = []
     for scale in (0.0, 0.1, 0.3, 0.6, 1.0, 1.5):
         fusing.set_scale({"": 0.0, fusing.layer_names[-1]: scale})
-        distances.append(float((run(unet, draw, style, temporal=False) - run(unet, draw, temporal=False)).norm()))
+        with torch.no_grad():
+            distances.append((run(unet, draw, style) - base).norm().item())
     assert distances[0] == 0 and all(a < b for a, b in itertools.pairwise(distances))
     fusing.set_scale(0.0)
     assert torch.equal(run(unet, draw, style), base)

@@ -33,7 +33,7 @@ def dual(attention: Attention) -> DualCrossAttentionProcessor:
     layer = StyleKeyValue(12, 16)
     torch.nn.init.normal_(layer.norm.weight)
     torch.nn.init.normal_(layer.norm.bias)
-    processor = DualCrossAttentionProcessor(layer, 1, attention.get_processor())
+    processor = DualCrossAttentionProcessor(layer, 1, 2, attention.get_processor())
     attention.set_processor(processor)
     return processor
 
@@ -129,7 +129,9 @@ def test_maps_with_norm_and_residual(draw: Draw) -> None:
     )
     x, text, style = draw(2, 16, 3, 3), draw(2, 5, 12, seed=1), draw(2, 3, 12, seed=2)
     base = attention(x, text)
-    attention.set_processor(DualCrossAttentionProcessor(StyleKeyValue(12, 16), 0, attention.get_processor()))
+    attention.set_processor(
+        DualCrossAttentionProcessor(StyleKeyValue(12, 16), 0, 1, attention.get_processor())
+    )
     zero = attention(x, text, style_tokens=style, style_scales=torch.zeros(2, 1))
     assert torch.equal(zero, base)
     assert not torch.allclose(attention(x, text, style_tokens=style), base, atol=1e-3)
@@ -139,9 +141,9 @@ def test_maps_with_norm_and_residual(draw: Draw) -> None:
     ("style", "scales", "message"),
     [
         ((3, 3, 12), (3, 2), "divides 2"),
-        ((2, 3, 12), (1, 2), r"style scales must be \(2, layers\)"),
-        ((2, 3, 12), (2, 1), "more than 1 layers"),
-        ((2, 3, 12), (2, 4, 2), "for 4 frames, but the clip has 1"),
+        ((2, 3, 12), (1, 2), r"style scales must be \(2, 2\)"),
+        ((2, 3, 12), (2, 1), r"must be \(2, 2\), .* got \(2, 1\)"),
+        ((2, 3, 12), (2, 4, 2), r"\(2, 1, 2\) with one per frame, got \(2, 4, 2\)"),
     ],
 )
 def test_bad_shapes_are_named(

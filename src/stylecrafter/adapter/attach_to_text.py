@@ -1,4 +1,4 @@
-"""The paper's alternative to dual attention: style tokens behind the text tokens, in one attention."""
+"""The paper's alternative to dual cross-attention: style tokens behind the text tokens, in one attention."""
 
 from __future__ import annotations
 
@@ -7,58 +7,38 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from stylecrafter.adapter.style_processor import Call, StyleAttentionProcessor
-from stylecrafter.errors import InvalidInputError
 
 
 class AttachToTextProcessor(StyleAttentionProcessor):
-    """F_out = to_out(SDPA([text; style])): one softmax over text and style, keys and values of the frozen base.
+    """F_out = to_out(A + s (A' - A)), A = SDPA(text), A' = SDPA([text; style]): one softmax over both.
 
-    The paper's ablation "w/o dual cross-attention". It has no factor there; here the product of all factors is a
-    weight w of the style tokens, which enters the softmax as log(w) on their logits: w = 1 is the ablation, w = 2
-    every style token twice, and w towards 0 the base.
+    Keys and values are those of the frozen base, so that a layer has nothing to learn; s = 1 is the paper's ablation
+    "w/o dual cross-attention", which has no factor. As in dual fusion, s is the product of all factors and multiplies
+    what the style adds to the text's attention: 0 is the base, bit for bit. For s in [0, 1] the result still is one
+    attention, in which the style has s times the weight that the softmax gave it. (A bias log(s) on the style's
+    logits would also lead from the base to the ablation, but where the style takes nearly all attention, as the
+    paper's figures say it does, that dial turns nothing before s is close to 0, and there its gradient is infinite.)
     """
 
     def fuse(self, call: Call) -> Tensor:
-        """Attention to text and style tokens together.
-
-        Raises:
-            InvalidInputError: A negative factor: it has no logarithm.
-        """
-        n, b = call.query.shape[0], call.style_tokens.shape[0]
-        style = call.style_tokens.to(call.context.dtype).repeat_interleave(n // b, 0)
-        length, count = call.context.shape[1], style.shape[1]
-        key, value = call.keys(torch.cat([call.context, style], 1))
-        mask = self._mask(call, n, length, count)
-        return call.joined(F.scaled_dot_product_attention(call.query, key, value, attn_mask=mask))
-
-    def _mask(self, call: Call, n: int, length: int, count: int) -> Tensor | None:
-        """What is added to the logits (n, 1 or heads, 1 or t, length + count): the text's own mask, and log(w)."""
-        if call.mask is None and call.factor is None and self.layer_scale == 1.0:
-            return None
-        query = call.query
-        text = query.new_zeros(n, 1, 1, length)
-        if call.mask is not None:
-            text = call.mask
-            if text.dtype == torch.bool:
-                text = query.new_zeros(text.shape).masked_fill(~text, float("-inf"))
-            text = text.to(query.dtype)
-        bias = self._log_weight(call, n)[..., None]
-        rows = max(text.shape[2], bias.shape[2])
-        text = text.expand(n, -1, rows, -1)
-        return torch.cat([text, bias.expand(n, text.shape[1], rows, count)], -1)
-
-    def _log_weight(self, call: Call, n: int) -> Tensor:
-        """log(w) per entry (n, 1, 1), or per query (n, 1, t) where the frames lie in the token axis."""
-        query = call.query
-        factor = query.new_ones(1, 1) if call.factor is None else call.factor.to(query.dtype)
-        weight = factor * self.layer_scale
-        if bool((weight < 0).any()):
-            raise InvalidInputError(
-                f"attach_to_text takes style scales from 0, got {float(weight.min()):g}; only dual fusion can invert"
+        """From the attention to the text, s of the way to the attention to text and style together."""
+        key, value = call.keys(call.context)
+        tokens = call.style_tokens.to(call.context.dtype)
+        if call.attn.norm_cross:
+            tokens = call.attn.norm_encoder_hidden_states(tokens)
+        entries = call.query.shape[0] // tokens.shape[0]
+        style_key, style_value = (x.repeat_interleave(entries, dim=0) for x in call.keys(tokens))
+        mask = call.mask
+        if mask is not None:
+            # The text's mask hides no style token.
+            mask = F.pad(mask, (0, tokens.shape[1]), value=mask.dtype == torch.bool)
+        joint = call.attend(torch.cat([key, style_key], 2), torch.cat([value, style_value], 2), mask)
+        if isinstance(call.factor, float):
+            return (
+                joint
+                if call.factor == 1.0
+                else torch.lerp(call.attend(key, value, call.mask), joint, call.factor)
             )
-        weight = weight.expand(call.style_tokens.shape[0], -1)
-        b, frames = weight.shape
-        if frames > 1 and n == b:
-            per_query = weight.repeat_interleave(query.shape[2] // frames, 1)
-            return per_query.log()[:, None]
-        return weight.repeat_interleave(n // (b * frames), 1).reshape(n, 1, 1).log()
+        text = call.attend(key, value, call.mask)
+        # `lerp` is exact at both ends.
+        return torch.lerp(call.per_frame(text), call.per_frame(joint), call.factor).view_as(text)

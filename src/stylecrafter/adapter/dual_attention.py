@@ -27,7 +27,7 @@ class StyleKeyValue(nn.Module):
 
 
 class DualCrossAttentionProcessor(StyleAttentionProcessor):
-    """F_out = to_out(SDPA(text) + s_i * layer_scale * frame_scale * LN(SDPA(style))).
+    """F_out = to_out(SDPA(text) + s LN(SDPA(style))), s the product of all factors.
 
     Both attentions have the layer's own queries and logits scaled by 1/sqrt(d) (paper, section 3.2, equation 1;
     published `DualCrossAttnProcessorAS`).
@@ -35,40 +35,34 @@ class DualCrossAttentionProcessor(StyleAttentionProcessor):
     Args:
         layer: The layer's style keys, values and norm.
         index: Position of this layer in `style_scales`.
+        num_layers: L, the length of `style_scales`.
         base: The processor that this one stands in for.
     """
 
-    def __init__(self, layer: StyleKeyValue, index: int, base: Callable[..., Tensor]) -> None:
-        super().__init__(index, base)
+    def __init__(
+        self, layer: StyleKeyValue, index: int, num_layers: int, base: Callable[..., Tensor]
+    ) -> None:
+        super().__init__(index, num_layers, base)
         self.layer = layer
 
     def fuse(self, call: Call) -> Tensor:
         """Text attention plus scaled, normalised style attention."""
-        key, value = call.keys(call.context)
-        text = F.scaled_dot_product_attention(call.query, key, value, attn_mask=call.mask)
-        out = call.joined(text)
+        text = call.attend(*call.keys(call.context), call.mask)
         b, n = call.style_tokens.shape[0], call.query.shape[0]
+        dtype, norm = call.query.dtype, self.layer.norm
         tokens = call.style_tokens.to(self.layer.to_k.weight.dtype)
-        style_key = call.heads(self.layer.to_k(tokens)).to(call.query.dtype)
-        style_value = call.heads(self.layer.to_v(tokens)).to(call.query.dtype)
+        style_key = call.heads(self.layer.to_k(tokens)).to(dtype)
+        style_value = call.heads(self.layer.to_v(tokens)).to(dtype)
         # All entries of one sample share its style, so its frames become one long row of queries.
         query = call.query if n == b else _one_row(call.query, b)
         style = F.scaled_dot_product_attention(query, style_key, style_value)
-        style = self.layer.norm(style.transpose(1, 2).reshape(out.shape)).to(out.dtype)
-        return self._add(out, style, call.factor)
-
-    def _add(self, text: Tensor, style: Tensor, factor: Tensor | None) -> Tensor:
-        """text + factor * style, (n, t, w) each; a factor per sample (b, 1) or frame (b, f) where one is given."""
-        if factor is None:
-            return torch.add(text, style, alpha=self.layer_scale)
-        if self.layer_scale != 1.0:
-            factor = factor * self.layer_scale
-        factor = factor.to(style.dtype)[:, :, None, None]
-        style = style.view(factor.shape[0], factor.shape[1], -1, style.shape[-1])
-        return torch.addcmul(text.view_as(style), style, factor).view_as(text)
+        style = norm(style.transpose(1, 2).reshape(text.shape).to(norm.weight.dtype)).to(text.dtype)
+        if isinstance(call.factor, float):
+            return torch.add(text, style, alpha=call.factor)
+        return torch.addcmul(call.per_frame(text), call.per_frame(style), call.factor).view_as(text)
 
 
 def _one_row(query: Tensor, b: int) -> Tensor:
-    """(b · f, heads, t, width) -> (b, heads, f · t, width)."""
+    """(b f, heads, t, width) -> (b, heads, f t, width)."""
     _, heads, _, width = query.shape
     return query.transpose(1, 2).reshape(b, -1, heads, width).transpose(1, 2)

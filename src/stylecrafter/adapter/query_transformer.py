@@ -6,6 +6,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from stylecrafter.adapter.image_tokens import check_image_tokens, check_token_weights, log_weights
 from stylecrafter.errors import InvalidInputError
 
 
@@ -75,38 +76,16 @@ class QueryTransformer(nn.Module):
             Style tokens (b, num_queries, out_dim).
 
         Raises:
-            InvalidInputError: Shapes that do not fit, or negative weights.
+            InvalidInputError: Shapes that do not fit, negative weights, or a sample of weights 0 alone.
         """
         count, width = self.queries.shape
-        check_tokens(tokens, token_weights, width)
+        check_image_tokens(tokens, width)
         b = tokens.shape[0]
         x = self.norm_in(torch.cat([self.queries.to(tokens.dtype).expand(b, -1, -1), tokens], dim=1))
-        bias = None
+        key_bias = None
         if token_weights is not None:
-            bias = key_bias(torch.cat([token_weights.new_ones(b, count), token_weights], dim=1))
+            check_token_weights(tokens, token_weights)
+            key_bias = F.pad(log_weights(token_weights), (count, 0))
         for block in self.blocks:
-            x = block(x, bias)
+            x = block(x, key_bias)
         return self.proj(self.norm_out(x[:, :count]))
-
-
-def check_tokens(tokens: Tensor, weights: Tensor | None, width: int) -> None:
-    """Check image tokens (b, n, width) and their weights (b, n), >= 0.
-
-    Raises:
-        InvalidInputError: Shapes that do not fit, or weights that are negative or not finite.
-    """
-    if tokens.ndim != 3 or tokens.shape[-1] != width:
-        raise InvalidInputError(f"image tokens must be (batch, tokens, {width}), got {tuple(tokens.shape)}")
-    if weights is None:
-        return
-    if weights.shape != tokens.shape[:2]:
-        raise InvalidInputError(
-            f"token weights must be {tuple(tokens.shape[:2])} like the tokens, got {tuple(weights.shape)}"
-        )
-    if not bool(torch.isfinite(weights).all()) or bool((weights < 0).any()):
-        raise InvalidInputError(f"token weights must be finite and >= 0, lowest is {float(weights.min())}")
-
-
-def key_bias(weights: Tensor) -> Tensor:
-    """log(weight) of keys, to be added to attention logits: (b, n) -> (b, 1, 1, n)."""
-    return weights.float().log()[:, None, None, :]

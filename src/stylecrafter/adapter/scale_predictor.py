@@ -40,16 +40,25 @@ class ScalePredictor(nn.Module):
             InvalidInputError: Shapes that do not fit.
         """
         count, dim = self.queries.shape
-        for name, value in (("style tokens", style_tokens), ("text embeddings", text_embeds)):
-            if value.ndim != 3 or value.shape[-1] != dim:
-                raise InvalidInputError(f"{name} must be (batch, tokens, {dim}), got {tuple(value.shape)}")
-        if style_tokens.shape[0] != text_embeds.shape[0]:
-            raise InvalidInputError(
-                f"style tokens and text must have one batch size, got {style_tokens.shape[0]} and "
-                f"{text_embeds.shape[0]}"
-            )
+        check_conditions(style_tokens, text_embeds, dim)
         queries = self.queries.to(style_tokens.dtype).expand(style_tokens.shape[0], -1, -1)
         x = self.norm_in(torch.cat([queries, style_tokens, text_embeds], dim=1))
         for block in self.blocks:
             x = block(x)
         return 1 + self.head(self.norm_out(x[:, :count])).squeeze(-1)
+
+
+def check_conditions(style_tokens: Tensor, text_embeds: Tensor, dim: int) -> None:
+    """Refuse style tokens and text that are not (b, tokens, dim) with one b.
+
+    Raises:
+        InvalidInputError: Shapes that do not fit.
+    """
+    for name, value in (("style tokens", style_tokens), ("text embeddings", text_embeds)):
+        if value.ndim != 3 or value.shape[-1] != dim:
+            raise InvalidInputError(f"{name} must be (batch, tokens, {dim}), got {tuple(value.shape)}")
+    if style_tokens.shape[0] != text_embeds.shape[0]:
+        raise InvalidInputError(
+            f"style tokens and text must have one batch size, got {style_tokens.shape[0]} and "
+            f"{text_embeds.shape[0]}"
+        )

@@ -1,11 +1,10 @@
-"""The style adapter: extractor, scale predictor and the style side of every dual cross-attention layer."""
+"""The style adapter: extractor, scale predictor and the style side of every cross-attention layer."""
 
 from __future__ import annotations
 
-import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Literal, cast, get_args
+from typing import Any, Unpack, cast
 
 import torch
 from diffusers import ModelMixin
@@ -14,17 +13,20 @@ from diffusers.models.attention_processor import Attention, AttnProcessor, AttnP
 from torch import Tensor, nn
 
 from stylecrafter.adapter.attach_to_text import AttachToTextProcessor
+from stylecrafter.adapter.choices import (
+    AdapterOptions,
+    ExtractorType,
+    FusionType,
+    ScaleType,
+    check_options,
+)
 from stylecrafter.adapter.dual_attention import DualCrossAttentionProcessor, StyleKeyValue
-from stylecrafter.adapter.plain_extractors import MLPExtractor, TransformerExtractor
+from stylecrafter.adapter.pooled_extractors import mlp_extractor, transformer_extractor
 from stylecrafter.adapter.query_transformer import QueryTransformer
-from stylecrafter.adapter.scale_predictor import ScalePredictor
+from stylecrafter.adapter.scale_predictor import ScalePredictor, check_conditions
+from stylecrafter.adapter.scales import Scale, frame_scales, layer_scales
 from stylecrafter.adapter.style_processor import StyleAttentionProcessor, StyleBlindProcessor
 from stylecrafter.errors import InvalidInputError, unknown_name
-
-Scale = float | Mapping[str, float] | Sequence[float]
-ExtractorType = Literal["query", "mlp", "transformer"]
-FusionType = Literal["dual", "attach_to_text"]
-ScaleType = Literal["predicted", "fixed"]
 
 
 @dataclass(frozen=True)
@@ -33,7 +35,7 @@ class _Attachment:
 
     module: nn.Module
     originals: dict[str, Any]
-    dual: dict[str, StyleAttentionProcessor]
+    styled: dict[str, StyleAttentionProcessor]
 
 
 def cross_attention_layers(module: nn.Module) -> dict[str, Attention]:
@@ -54,20 +56,21 @@ class StyleAdapter(ModelMixin, ConfigMixin):
         layer_names: Names of the cross-attention modules in the model, in the order of the scales.
         layer_dims: Inner width (heads x head width) of each of these layers.
         num_style_tokens: Style tokens per sample.
-        extractor_layers: Blocks of the query transformer.
-        extractor_heads: Heads of the query transformer; divides `image_dim`.
+        extractor_layers: Blocks of the extractor.
+        extractor_heads: Heads of the extractor, which divide `image_dim`; without effect on the MLP.
         scale_layers: Blocks of the scale predictor.
         scale_heads: Heads of the scale predictor; divides `text_dim`.
         scale_head_dim: Hidden width of the scale predictor's last two layers.
-        extractor_type: What reads the style out of image tokens: learned queries (the paper's), or one of its
-            alternatives (table S8), a perceptron or a transformer without queries.
-        fusion_type: "dual" (equation 1), or style tokens attached to the text's, read by the base's own keys and
-            values (the paper's ablation; see `AttachToTextProcessor`).
-        scale_type: The factor of every layer: predicted from style and text, or fixed at 1 (the paper's ablation).
+        extractor_type: What reads the style out of image tokens: "query", the paper's learned queries, or one of
+            the alternatives of its table S8, "transformer" and "mlp" (`pooled_extractors`).
+        fusion_type: "dual", a second attention per layer for the style (equation 1), or "attach_to_text", style
+            tokens behind the text's (the paper's ablation; `AttachToTextProcessor`).
+        scale_type: "predicted" factors of the layers, from style and text, or "fixed" ones of 1 (the paper's
+            ablation "w/o adaptive fusion"). What belongs to the other choice has no weights here.
 
     Raises:
-        UnknownNameError: No such type.
-        InvalidInputError: Not one width per layer.
+        UnknownNameError: No such extractor, fusion or kind of scales.
+        InvalidInputError: Sizes below 1, or not one width per layer.
     """
 
     @register_to_config
@@ -88,27 +91,39 @@ class StyleAdapter(ModelMixin, ConfigMixin):
         scale_type: ScaleType = "predicted",
     ) -> None:
         super().__init__()
-        _check_choice("extractor_type", extractor_type, ExtractorType)
-        _check_choice("fusion_type", fusion_type, FusionType)
-        _check_choice("scale_type", scale_type, ScaleType)
+        check_options(
+            {
+                "num_style_tokens": num_style_tokens,
+                "extractor_layers": extractor_layers,
+                "extractor_heads": extractor_heads,
+                "scale_layers": scale_layers,
+                "scale_heads": scale_heads,
+                "scale_head_dim": scale_head_dim,
+                "extractor_type": extractor_type,
+                "fusion_type": fusion_type,
+                "scale_type": scale_type,
+            }
+        )
         if not layer_names or len(layer_names) != len(layer_dims):
             raise InvalidInputError(
                 f"need one width per layer and at least one layer, got {len(layer_names)} names and "
                 f"{len(layer_dims)} widths"
             )
         self.layer_names = tuple(layer_names)
+        shape = (image_dim, text_dim, extractor_heads, num_style_tokens, extractor_layers)
         self.extractor: nn.Module
-        if extractor_type == "mlp":
-            self.extractor = MLPExtractor(image_dim, text_dim, num_style_tokens, extractor_layers)
+        if extractor_type == "query":
+            self.extractor = QueryTransformer(*shape)
+        elif extractor_type == "transformer":
+            self.extractor = transformer_extractor(*shape)
         else:
-            kind = QueryTransformer if extractor_type == "query" else TransformerExtractor
-            self.extractor = kind(image_dim, text_dim, extractor_heads, num_style_tokens, extractor_layers)
+            self.extractor = mlp_extractor(image_dim, text_dim, num_style_tokens, extractor_layers)
         self.scale_predictor: ScalePredictor | None = None
         if scale_type == "predicted":
             self.scale_predictor = ScalePredictor(
                 text_dim, scale_heads, len(layer_names), scale_layers, scale_head_dim
             )
-        #: Keys, values and norm per layer; none where the base's own are used.
+        #: What each layer learns; empty where the style goes through the base's own keys and values.
         self.layers = nn.ModuleList(
             StyleKeyValue(text_dim, dim) for dim in layer_dims if fusion_type == "dual"
         )
@@ -117,10 +132,10 @@ class StyleAdapter(ModelMixin, ConfigMixin):
         self._frame_scales: tuple[float, ...] | None = None
 
     @classmethod
-    def for_model(cls, module: nn.Module, image_dim: int, **options: Any) -> StyleAdapter:
+    def for_model(cls, module: nn.Module, image_dim: int, **options: Unpack[AdapterOptions]) -> StyleAdapter:
         """Build a fresh adapter that fits `module`: one layer per cross-attention, found by type.
 
-        The style keys and values start as copies of the text's (keys from keys, values from values).
+        The style keys and values of dual fusion start as copies of the text's (keys from keys, values from values).
 
         Args:
             module: A model with diffusers cross-attention layers of one text width.
@@ -128,8 +143,10 @@ class StyleAdapter(ModelMixin, ConfigMixin):
             **options: Other arguments of the constructor (`num_style_tokens`, `fusion_type`, ...).
 
         Raises:
-            InvalidInputError: The model has no cross-attention, or layers of several text widths.
+            InvalidInputError: The model has no cross-attention, or layers of several text widths; or see the class.
+            UnknownNameError: An option that does not exist; or see the class.
         """
+        check_options(options)
         found = cross_attention_layers(module)
         if not found:
             raise InvalidInputError(f"{type(module).__name__} has no cross-attention layer to attach to")
@@ -139,15 +156,15 @@ class StyleAdapter(ModelMixin, ConfigMixin):
         dims = [layer.to_k.out_features for layer in found.values()]
         adapter = cls(image_dim, text_dims[0], tuple(found), tuple(dims), **options)
         with torch.no_grad():
-            # Without layers of its own (`attach_to_text`), there is nothing to copy to.
-            for own, layer in zip(adapter.layers, found.values(), strict=bool(adapter.layers)):
-                own.to_k.weight.copy_(layer.to_k.weight)
-                own.to_v.weight.copy_(layer.to_v.weight)
+            # Style that is attached to the text brings no layers to copy to.
+            for own, name in zip(adapter.layers, adapter.layer_names, strict=False):
+                own.to_k.weight.copy_(found[name].to_k.weight)
+                own.to_v.weight.copy_(found[name].to_v.weight)
         return adapter
 
     @property
     def num_layers(self) -> int:
-        """L, the number of dual cross-attention layers."""
+        """L, the number of layers that read the style."""
         return len(self.layer_names)
 
     @property
@@ -170,18 +187,27 @@ class StyleAdapter(ModelMixin, ConfigMixin):
             token_weights: (b, n), >= 0; weight 2 is the token given twice, 0 the token left out.
 
         Raises:
-            InvalidInputError: Shapes that do not fit, or negative weights.
+            InvalidInputError: Shapes that do not fit, negative weights, or a sample of weights 0 alone.
         """
         return self.extractor(image_tokens, token_weights)
 
     def predict_scales(self, style_tokens: Tensor, text_embeds: Tensor) -> Tensor:
-        """Factors s = 1 + tanh(.) (b, L) from style tokens (b, q, d) and text embeddings (b, l, d); 1 where fixed."""
-        if self.scale_predictor is None:
-            return style_tokens.new_ones(style_tokens.shape[0], self.num_layers)
-        return self.scale_predictor(style_tokens, text_embeds)
+        """Factor of every layer (b, L) from style tokens (b, q, text_dim) and text embeddings (b, l, text_dim).
 
-    def set_scale(self, scale: Scale = 1.0, frames: Sequence[float] | None = None) -> None:
+        1 + tanh(.), in (0, 2), where factors are predicted; 1 where they are fixed.
+
+        Raises:
+            InvalidInputError: Shapes that do not fit.
+        """
+        if self.scale_predictor is not None:
+            return self.scale_predictor(style_tokens, text_embeds)
+        check_conditions(style_tokens, text_embeds, self.config["text_dim"])
+        return style_tokens.new_ones(style_tokens.shape[0], self.num_layers)
+
+    def set_scale(self, scale: Scale = 1.0, frames: Iterable[float] | None = None) -> None:
         """Set how strongly the layers and frames follow the style; every call sets all of them anew.
+
+        Factors multiply what the style adds to a layer's attention, in every fusion: 0 is the base bit for bit.
 
         Args:
             scale: One factor for all layers; or one per layer (L numbers); or a mapping from layer names or
@@ -190,16 +216,12 @@ class StyleAdapter(ModelMixin, ConfigMixin):
             frames: One factor per frame, multiplied with the layer's, or None for 1 in all frames.
 
         Raises:
-            InvalidInputError: Not finite, or not one number per layer.
+            InvalidInputError: No finite numbers, or not one per layer.
             UnknownNameError: A name that no layer has.
         """
-        layer_scales = self._resolve_scales(scale)
-        frame_scales = None if frames is None else tuple(float(value) for value in frames)
-        if not all(map(math.isfinite, layer_scales + (frame_scales or ()))):
-            raise InvalidInputError(f"style scales must be finite, got {scale} and frames {frames}")
-        if frame_scales is not None and not frame_scales:
-            raise InvalidInputError("frame scales need one number per frame, got none")
-        self._layer_scales, self._frame_scales = layer_scales, frame_scales
+        per_layer = layer_scales(scale, self.layer_names)
+        per_frame = None if frames is None else frame_scales(frames)
+        self._layer_scales, self._frame_scales = per_layer, per_frame
         self._push_scales()
 
     def attach(self, module: nn.Module) -> StyleAdapter:
@@ -223,15 +245,16 @@ class StyleAdapter(ModelMixin, ConfigMixin):
         self._check_fit(module, owners)
         index = {name: i for i, name in enumerate(self.layer_names)}
         originals: dict[str, Any] = {}
-        dual: dict[str, StyleAttentionProcessor] = {}
+        styled: dict[str, StyleAttentionProcessor] = {}
         for name, owner in owners.items():
             originals[name] = owner.get_processor()
             if name in index:
-                dual[name] = self._processor(index[name], originals[name])
-                owner.set_processor(dual[name])
-            else:
+                styled[name] = self._processor(index[name], originals[name])
+                owner.set_processor(styled[name])
+            elif not isinstance(originals[name], nn.Module):
+                # One with weights stays where it is: behind another, they would leave the model's state dict.
                 owner.set_processor(StyleBlindProcessor(originals[name]))
-        self._attachment = _Attachment(module, originals, dual)
+        self._attachment = _Attachment(module, originals, styled)
         self._push_scales()
         return self
 
@@ -254,8 +277,9 @@ class StyleAdapter(ModelMixin, ConfigMixin):
 
     def _processor(self, index: int, base: Any) -> StyleAttentionProcessor:
         if self.config["fusion_type"] == "attach_to_text":
-            return AttachToTextProcessor(index, base)
-        return DualCrossAttentionProcessor(cast(StyleKeyValue, self.layers[index]), index, base)
+            return AttachToTextProcessor(index, self.num_layers, base)
+        layer = cast(StyleKeyValue, self.layers[index])
+        return DualCrossAttentionProcessor(layer, index, self.num_layers, base)
 
     def _check_fit(self, module: nn.Module, owners: Mapping[str, Any]) -> None:
         for name, dim in zip(self.layer_names, self.config["layer_dims"], strict=True):
@@ -278,37 +302,12 @@ class StyleAdapter(ModelMixin, ConfigMixin):
                     "attention can stand in for AttnProcessor and AttnProcessor2_0 only"
                 )
 
-    def _resolve_scales(self, scale: Scale) -> tuple[float, ...]:
-        if isinstance(scale, Mapping):
-            for key in scale:
-                if not any(_matches(name, key) for name in self.layer_names):
-                    raise unknown_name("layer", key, self.layer_names)
-            best = (
-                max((key for key in scale if _matches(name, key)), key=len, default=None)
-                for name in self.layer_names
-            )
-            return tuple(1.0 if key is None else float(scale[key]) for key in best)
-        if isinstance(scale, Sequence):
-            if len(scale) != self.num_layers:
-                raise InvalidInputError(f"need {self.num_layers} scales, one per layer, got {len(scale)}")
-            return tuple(float(value) for value in scale)
-        return (float(scale),) * self.num_layers
-
     def _push_scales(self) -> None:
         if self._attachment is None:
             return
         for name, value in zip(self.layer_names, self._layer_scales, strict=True):
-            processor = self._attachment.dual[name]
+            processor = self._attachment.styled[name]
             processor.layer_scale, processor.frame_scales = value, self._frame_scales
-
-
-def _check_choice(kind: str, value: str, choices: Any) -> None:
-    if value not in get_args(choices):
-        raise unknown_name(kind, value, get_args(choices))
-
-
-def _matches(name: str, prefix: str) -> bool:
-    return not prefix or name == prefix or name.startswith(f"{prefix}.")
 
 
 # Saved pipelines name a component by its module; the public one outlives moves inside the package.

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
 from stylecrafter.errors import InvalidInputError
@@ -26,11 +27,11 @@ class Call:
     """Added to the logits of the text, broadcastable to (n, heads, t, l); or boolean."""
     style_tokens: Tensor
     """(b, q, d); the n / b entries of one sample follow each other."""
-    factor: Tensor | None
-    """(b, 1) or (b, f): what the style counts, without the layer's own factor; None: 1."""
+    factor: Tensor | float
+    """How much the style counts: one number, or (b, 1 or frames, 1, 1) in the type of the queries."""
 
     def heads(self, x: Tensor) -> Tensor:
-        """(m, k, heads · width) -> (m, heads, k, width)."""
+        """(m, k, heads width) -> (m, heads, k, width)."""
         return x.reshape(x.shape[0], -1, self.attn.heads, self.query.shape[-1]).transpose(1, 2)
 
     def keys(self, context: Tensor) -> tuple[Tensor, Tensor]:
@@ -38,10 +39,16 @@ class Call:
         key, value = self.heads(self.attn.to_k(context)), self.heads(self.attn.to_v(context))
         return (key if self.attn.norm_k is None else self.attn.norm_k(key)), value
 
-    def joined(self, x: Tensor) -> Tensor:
-        """(n, heads, t, width) -> (n, t, heads · width)."""
-        n, heads, t, width = x.shape
-        return x.transpose(1, 2).reshape(n, t, heads * width)
+    def attend(self, key: Tensor, value: Tensor, mask: Tensor | None) -> Tensor:
+        """What the layer's queries read off keys and values (n, heads, k, width): (n, t, heads width)."""
+        out = F.scaled_dot_product_attention(self.query, key, value, attn_mask=mask)
+        n, heads, t, width = out.shape
+        return out.transpose(1, 2).reshape(n, t, heads * width)
+
+    def per_frame(self, x: Tensor) -> Tensor:
+        """View (n, t, w) as (b, 1 or frames, tokens, w), on which a tensor `factor` is broadcast."""
+        frames = self.factor.shape[1] if isinstance(self.factor, Tensor) else 1
+        return x.view(self.style_tokens.shape[0], frames, -1, x.shape[-1])
 
 
 class StyleAttentionProcessor(ABC):
@@ -51,11 +58,13 @@ class StyleAttentionProcessor(ABC):
 
     Args:
         index: Position of this layer in `style_scales`.
+        num_layers: L, the length of `style_scales`.
         base: The processor that this one stands in for.
     """
 
-    def __init__(self, index: int, base: Callable[..., Tensor]) -> None:
+    def __init__(self, index: int, num_layers: int, base: Callable[..., Tensor]) -> None:
         self.index = index
+        self.num_layers = num_layers
         self.base = base
         self.layer_scale = 1.0
         self.frame_scales: tuple[float, ...] | None = None
@@ -99,7 +108,7 @@ class StyleAttentionProcessor(ABC):
         map_shape = hidden_states.shape if hidden_states.ndim == 4 else None
         if map_shape is not None:
             hidden_states = hidden_states.flatten(2).transpose(1, 2)
-        n = hidden_states.shape[0]
+        n, t, _ = hidden_states.shape
         context = hidden_states if encoder_hidden_states is None else encoder_hidden_states
         if attention_mask is not None:
             attention_mask = attn.prepare_attention_mask(attention_mask, context.shape[1], n)
@@ -110,11 +119,14 @@ class StyleAttentionProcessor(ABC):
         if encoder_hidden_states is not None and attn.norm_cross:
             context = attn.norm_encoder_hidden_states(context)
         b = style_tokens.shape[0]
-        if style_tokens.ndim != 3 or n % b:
+        if style_tokens.ndim != 3 or b == 0 or n % b:
             raise InvalidInputError(
                 f"style tokens must be (batch, tokens, width) with a batch that divides {n}, "
                 f"got {tuple(style_tokens.shape)}"
             )
+        factor = self._factor(style_scales, b, num_frames or n // b, query)
+        if isinstance(factor, Tensor) and n // b * t % factor.shape[1]:
+            raise InvalidInputError(f"{n // b * t} tokens per sample are no {factor.shape[1]} frames")
         q = query.reshape(n, -1, attn.heads, query.shape[-1] // attn.heads).transpose(1, 2)
         call = Call(
             attn=attn,
@@ -122,7 +134,7 @@ class StyleAttentionProcessor(ABC):
             context=context,
             mask=attention_mask,
             style_tokens=style_tokens,
-            factor=self._factor(style_scales, b, num_frames or n // b, query),
+            factor=factor,
         )
         out = attn.to_out[1](attn.to_out[0](self.fuse(call).to(query.dtype)))
         if map_shape is not None:
@@ -131,18 +143,14 @@ class StyleAttentionProcessor(ABC):
             out = out + residual
         return out if attn.rescale_output_factor == 1.0 else out / attn.rescale_output_factor
 
-    def _factor(self, scales: Tensor | None, b: int, frames: int, like: Tensor) -> Tensor | None:
-        """The factor per sample (b, 1) or per frame (b, f), or None where none is given."""
+    def _factor(self, scales: Tensor | None, b: int, frames: int, like: Tensor) -> Tensor | float:
+        """The product of all factors: one number, or (b, 1 or frames, 1, 1) where they differ."""
         factor: Tensor | None = None
         if scales is not None:
-            if scales.ndim not in (2, 3) or scales.shape[0] != b or self.index >= scales.shape[-1]:
+            wanted = (b, self.num_layers), (b, frames, self.num_layers)
+            if tuple(scales.shape) not in wanted:
                 raise InvalidInputError(
-                    f"style scales must be ({b}, layers) or ({b}, {frames}, layers) with more than "
-                    f"{self.index} layers, got {tuple(scales.shape)}"
-                )
-            if scales.ndim == 3 and scales.shape[1] != frames:
-                raise InvalidInputError(
-                    f"style scales for {scales.shape[1]} frames, but the clip has {frames}"
+                    f"style scales must be {wanted[0]}, or {wanted[1]} with one per frame, got {tuple(scales.shape)}"
                 )
             factor = scales[..., self.index].reshape(b, -1)
         if self.frame_scales is not None:
@@ -151,8 +159,12 @@ class StyleAttentionProcessor(ABC):
                     f"set_scale was given {len(self.frame_scales)} frame scales, the clip has {frames} frames"
                 )
             per_frame = torch.tensor(self.frame_scales, device=like.device, dtype=like.dtype)
-            factor = per_frame[None].expand(b, -1) if factor is None else factor * per_frame
-        return factor
+            factor = per_frame.expand(b, -1) if factor is None else factor * per_frame
+        if factor is None:
+            return self.layer_scale
+        if self.layer_scale != 1.0:
+            factor = factor * self.layer_scale
+        return factor.to(like.dtype)[:, :, None, None]
 
 
 class StyleBlindProcessor:
