@@ -31,6 +31,8 @@ FLAGS = {
         "--clip-text-num-heads",
         "--clip-vision-num-heads",
     },  # fmt: skip
+    "train": {"--output", "-o", "--set", "--strategy", "--resume", "--device"},
+    "data": set(),
     "models": set(),
     "doctor": set(),
     "inspect": {"--replay", "--style", "--model", "--device", "--json"},

@@ -96,6 +96,13 @@ def test_what_is_wrong_is_named(path: Path, old: str, new: str, message: str) ->
     assert message in refusal(path, old, new)
 
 
+def test_paths_that_are_typed_start_where_one_is(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    recipe = load_recipe("finetune", ["data.mine.path=mine", "samples.styles=[a.png]"])
+    assert recipe.data["mine"].path == str(tmp_path / "mine")
+    assert recipe.samples.styles == [str(tmp_path / "a.png")]
+
+
 def test_files_that_are_no_recipes_are_refused(tmp_path: Path) -> None:
     broken = tmp_path / "broken.yaml"
     broken.write_bytes(b"name: [\xff")

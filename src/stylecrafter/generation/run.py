@@ -14,7 +14,6 @@ from typing import TYPE_CHECKING, Any
 from PIL import Image
 
 from stylecrafter import __version__
-from stylecrafter.errors import CheckpointError
 from stylecrafter.generation.paths import portable_path, readable
 from stylecrafter.generation.settings import (
     GenerationSettings,
@@ -28,11 +27,10 @@ from stylecrafter.media.metadata import GenerationRecord, ModelReference, StyleR
 from stylecrafter.media.video import check_suffix, write_frames
 from stylecrafter.pipelines.schedulers import make_scheduler
 from stylecrafter.runtime.seeding import draw_seed
+from stylecrafter.weights.loading import load_pipeline
 from stylecrafter.weights.locate import list_models, weights_hash
 
 if TYPE_CHECKING:
-    import torch
-
     from stylecrafter.pipelines.stylized_video import StyleCrafterPipeline
 
 logger = logging.getLogger(__name__)
@@ -84,7 +82,7 @@ class Engine:
     @cached_property
     def pipe(self) -> StyleCrafterPipeline:
         """The loaded model, on its device."""
-        pipe: StyleCrafterPipeline = _load(self.model.folder, self.dtype).to(self.device)
+        pipe: StyleCrafterPipeline = load_pipeline(self.model.folder, self.dtype).to(self.device)
         pipe.set_progress_bar_config(disable=None)  # shown on a terminal only
         return pipe
 
@@ -242,22 +240,6 @@ def recorded_model_name(model: ModelFacts, output: str | os.PathLike[str]) -> st
         return model.name
     path = portable_path(model.folder, output)
     return path if path.startswith(".") or Path(path).is_absolute() else f"./{path}"
-
-
-def _load(folder: Path, dtype: torch.dtype) -> StyleCrafterPipeline:
-    from diffusers.utils import logging as diffusers_logging
-    from transformers.utils import logging as transformers_logging
-
-    from stylecrafter.pipelines.stylized_video import StyleCrafterPipeline
-
-    # Loading takes a second or two; a bar for each part would only hide what there is to read.
-    diffusers_logging.disable_progress_bar()
-    transformers_logging.disable_progress_bar()
-    try:
-        return StyleCrafterPipeline.from_pretrained(str(folder), torch_dtype=dtype)
-    except (OSError, ValueError, KeyError, RuntimeError, AttributeError, TypeError) as error:
-        reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
-        raise CheckpointError(f"{folder} is not a model that can be loaded: {reason}") from error
 
 
 def versions() -> dict[str, str]:

@@ -300,7 +300,13 @@ def _apply(raw: dict[str, Any], change: str) -> None:
         here = _enter(here, step, key)
     if not isinstance(here, dict):
         raise InvalidInputError(f"--set {change!r}: {'.'.join(way)} holds no keys")
-    here[last] = yaml.safe_load(text)
+    value = yaml.safe_load(text)
+    # Who types a path means it from where they are, not from where the recipe lies.
+    if last == "path":
+        value = os.path.abspath(str(value))
+    elif last == "styles" and isinstance(value, list):
+        value = [os.path.abspath(str(entry)) for entry in value]
+    here[last] = value
 
 
 def _enter(here: Any, step: str, key: str) -> Any:

@@ -41,6 +41,8 @@ from stylecrafter.training.sources import make_source, vocabulary_of, words_for
 from stylecrafter.training.stages import DIFFUSION_STAGES, Stage
 from stylecrafter.training.tracking import make_trackers
 from stylecrafter.training.trainer import Trainer
+from stylecrafter.weights.loading import load_pipeline
+from stylecrafter.weights.locate import fetch_model
 from stylecrafter.weights.saving import save_model
 
 logger = logging.getLogger(__name__)
@@ -201,8 +203,7 @@ class RecipeRun:
         )
 
     def _pretrained_parts(self, name: str) -> Parts:
-        pipe = StyleCrafterPipeline.from_pretrained(name)
-        pipe.to(torch.float32)
+        pipe = load_pipeline(fetch_model(name), torch.float32)
         adapter = pipe.style_adapter
         if self.recipe.model.new_adapter or self.recipe.adapter:
             adapter.detach()

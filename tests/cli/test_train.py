@@ -1,0 +1,105 @@
+"""`stylecrafter train` in a process of its own: its lines, its exit codes, and what a kill leaves."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+from PIL import Image
+
+from stylecrafter.training.checkpoint import list_checkpoints
+
+COMMAND = [sys.executable, "-m", "stylecrafter.cli", "train"]
+QUICK = [
+    argument
+    for change in (
+        "train.sample_every=0",
+        "train.checkpoint_minutes=0",
+        "train.log_every=1",
+        "train.ema_decay=0.5",
+    )
+    for argument in ("--set", f"stages.adapter.{change}")
+]
+
+
+@pytest.fixture
+def pictures(tmp_path: Path) -> Path:
+    folder = tmp_path / "pictures"
+    folder.mkdir()
+    for i in range(4):
+        Image.new("RGB", (80, 80), (60 * i, 90, 250 - 60 * i)).save(folder / f"{i}.png")
+        (folder / f"{i}.txt").write_text("a dog in a meadow")
+    return folder
+
+
+def command(pictures: Path, output: Path, steps: int, *more: str) -> list[str]:
+    changes = (f"data.mine.path={pictures}", "data.mine.batch_size=2", f"stages.adapter.train.steps={steps}")
+    settings = [argument for change in changes for argument in ("--set", change)]
+    return [*COMMAND, "finetune", "-o", str(output), *settings, *QUICK, *more]
+
+
+def run(*arguments: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(arguments, capture_output=True, text=True, timeout=300)
+
+
+def test_killed_and_gone_on_with(pictures: Path, tmp_path: Path) -> None:
+    whole = run(*command(pictures, tmp_path / "whole", 4))
+    assert whole.returncode == 0, whole.stderr
+    assert whole.stdout.split() == [str(tmp_path / "whole" / "model")]
+    assert "step 4 of 4" in whole.stderr
+
+    folder = tmp_path / "killed"
+    process = subprocess.Popen(command(pictures, folder, 4000), stderr=subprocess.DEVNULL)
+    deadline = time.monotonic() + 200
+    while not list_checkpoints(folder / "adapter") and time.monotonic() < deadline:
+        time.sleep(0.02)
+    process.send_signal(signal.SIGKILL)
+    process.wait()
+    done = int(list_checkpoints(folder / "adapter")[-1].stem.split("-")[1])
+    again = run(*command(pictures, folder, max(4, done + 1), "--resume"))
+    assert again.returncode == 0, again.stderr
+    assert f"going on at step {done}" in again.stderr
+    if done < 4:
+        first, second = (
+            (tmp_path / name / "adapter" / "weights.safetensors").read_bytes() for name in ("whole", "killed")
+        )
+        assert first == second
+
+
+def test_terminated_it_saves_and_says_how_to_go_on(pictures: Path, tmp_path: Path) -> None:
+    folder = tmp_path / "run"
+    arguments = [a for a in command(pictures, folder, 4000) if "checkpoint_minutes" not in a]
+    arguments = [
+        a for i, a in enumerate(arguments) if a != "--set" or not arguments[i + 1 : i + 2] == ["--set"]
+    ]
+    process = subprocess.Popen(arguments, stderr=subprocess.PIPE, text=True)
+    deadline = time.monotonic() + 200
+    while not (folder / "adapter" / "losses.csv").is_file() and time.monotonic() < deadline:
+        time.sleep(0.02)
+    os.kill(process.pid, signal.SIGTERM)
+    _, errors = process.communicate(timeout=100)
+    assert process.returncode == 0, errors
+    assert "--resume" in errors and list_checkpoints(folder / "adapter")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["mimi", "-o", "run"], "'mini'"),
+        (["finetune", "-o", "run", "--set", "data.mine.path=nowhere"], "nowhere"),
+        (["finetune", "-o", "run", "--set", "data.mine.pth=x"], "'path'"),
+        (["smoke", "-o", "run", "--strategy", "two"], "two_stage"),
+        (["smoke", "-o", "run", "--device", "cudaa"], "cudaa"),
+    ],
+)
+def test_what_is_wrong_is_one_line_and_exit_code_2(
+    arguments: list[str], message: str, tmp_path: Path
+) -> None:
+    done = subprocess.run([*COMMAND, *arguments], capture_output=True, text=True, cwd=tmp_path, timeout=120)
+    assert done.returncode == 2 and message in done.stderr
+    assert "Traceback" not in done.stderr and done.stderr.startswith("error: ")
