@@ -5,9 +5,16 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+import torch
+from diffusers import AutoencoderKL
 
+from stylecrafter.adapter.style_adapter import StyleAdapter
+from stylecrafter.backbones.videocrafter import VideoCrafterUNet
 from stylecrafter.errors import InvalidInputError, UnknownNameError
+from stylecrafter.presets import load_preset
+from stylecrafter.training import from_scratch
 from stylecrafter.training.recipes import Recipe, load_recipe, recipe_names
+from stylecrafter.training.sources import words_for
 from stylecrafter.training.strategies import STRATEGIES, find_strategy
 
 TEXT = """
@@ -47,7 +54,20 @@ def test_every_recipe_that_comes_along_is_valid(name: str) -> None:
 
 
 def test_the_recipes_that_people_expect_come_along() -> None:
-    assert {"mini", "smoke", "paper", "finetune"} <= set(recipe_names())
+    assert {"mini", "mini_128", "smoke", "paper", "finetune"} <= set(recipe_names())
+
+
+@pytest.mark.parametrize("name", ["mini", "mini_128"])
+def test_the_embedded_models_stay_small(name: str) -> None:
+    recipe = load_recipe(name)
+    with torch.device("meta"):
+        sizes = load_preset(recipe.model.preset)
+        unet = VideoCrafterUNet(**sizes["unet"])
+        adapter = StyleAdapter.for_model(unet, sizes["vision"]["hidden_size"], **sizes["adapter"])
+        clip = from_scratch.build_clip(sizes, from_scratch.build_tokenizer(sizes, words_for(recipe)))
+        models = [unet, adapter, clip, AutoencoderKL(**sizes["vae"])]
+    megabytes = 2 * sum(value.numel() for model in models for value in model.parameters()) / 1e6
+    assert megabytes <= 60
 
 
 def test_the_paper_s_numbers() -> None:

@@ -211,7 +211,7 @@ def test_a_run_in_another_thread_needs_no_signals(tmp_path: Path) -> None:
 
 def test_checkpoints_that_do_not_fit_are_refused(tmp_path: Path) -> None:
     run = trainer(tmp_path)
-    save_checkpoint({"stage": "base", "weights": {}, "step": 1}, checkpoint_path(tmp_path, 1))
+    save_checkpoint({"stage": "base", "weights": {}, "step": 1, "data": {}}, checkpoint_path(tmp_path, 1))
     with pytest.raises(InvalidInputError, match="base"):
         run.resume()
     run.train_step()
@@ -223,6 +223,31 @@ def test_checkpoints_that_do_not_fit_are_refused(tmp_path: Path) -> None:
     save_checkpoint(state, path)
     with pytest.raises(InvalidInputError, match="shape"):
         run.resume()
+
+
+def test_other_data_than_before_is_refused(tmp_path: Path) -> None:
+    class Told:
+        batch_size = 4
+
+        def __init__(self, records: str) -> None:
+            self.records, self.source = records, tiny_pictures(4)
+
+        def batch(self, step: int, rows: slice):
+            return self.source.batch(step, rows)
+
+        def fingerprint(self) -> dict[str, str]:
+            return {"records": self.records}
+
+    def told(records: str) -> Trainer:
+        stage = AdapterStage(tiny_parts(), DiffusionConfig(), pictures=Told(records))
+        return Trainer(stage, CONFIG, tmp_path)
+
+    first = told("five")
+    first.train_step()
+    first.save()
+    told("five").resume()
+    with pytest.raises(InvalidInputError, match="records was five, is six"):
+        told("six").resume()
 
 
 def test_a_stage_that_its_data_cannot_teach_is_refused(tmp_path: Path) -> None:

@@ -10,10 +10,8 @@ from torch.utils.data import DataLoader, Dataset, Sampler, get_worker_info
 
 from stylecrafter.data.batch import BatchSource, TrainingBatch
 from stylecrafter.data.records import Problem
-from stylecrafter.data.reporting import Described, Reporting
+from stylecrafter.data.reporting import Described, Reporting, refuse_changes
 from stylecrafter.errors import InvalidInputError
-
-_WORDS_OF_CHANGE = 3
 
 
 def split_rows(batch_size: int, parts: int, part: int) -> slice:
@@ -114,16 +112,7 @@ class StepLoader:
             raise InvalidInputError(
                 f"a state of the loader has a step and data, got {', '.join(state) or 'nothing'}."
             )
-        saved, now = state["data"], self._fingerprint()
-        changed = [name for name in {**saved, **now} if saved.get(name) != now.get(name)]
-        if changed:
-            words = "; ".join(
-                f"{name} was {saved.get(name)}, is {now.get(name)}" for name in changed[:_WORDS_OF_CHANGE]
-            )
-            raise InvalidInputError(
-                f"the training data is not what it was when the run stopped: {words}. Going on would show some of it "
-                "twice and some never; restore it, or begin a new run."
-            )
+        refuse_changes(state["data"], self._fingerprint())
         self._step = state["step"]
 
     def _fingerprint(self) -> dict[str, str | int | float | None]:

@@ -58,8 +58,8 @@ class AutoencoderStage:
     def trainable(self) -> dict[str, nn.Parameter]:
         return prefixed("vae", self.vae.named_parameters())
 
-    def batch_sizes(self) -> tuple[int, ...]:
-        return (self.pictures.batch_size,)
+    def sources(self) -> dict[str, BatchSource]:
+        return {"pictures": self.pictures}
 
     def loss(self, step: int, shard: Shard = WHOLE) -> torch.Tensor:
         rows = shard.rows(self.pictures.batch_size)
@@ -140,8 +140,8 @@ class ClipStage:
             moving |= prefixed("style_head", self.style_head.named_parameters())
         return moving
 
-    def batch_sizes(self) -> tuple[int, ...]:
-        return (self.pictures.batch_size,)
+    def sources(self) -> dict[str, BatchSource]:
+        return {"pictures": self.pictures}
 
     def loss(self, step: int, shard: Shard = WHOLE) -> torch.Tensor:
         """The loss over the whole batch: a contrast needs all of it, so processes exchange their embeddings.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections import Counter
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -12,8 +13,8 @@ from stylecrafter.data.captions import CaptionCleaning
 from stylecrafter.data.loaders import FileSource
 from stylecrafter.data.mixing import MixedSource
 from stylecrafter.data.prefetch import StepLoader
-from stylecrafter.data.records import Report
-from stylecrafter.data.reporting import Reporting
+from stylecrafter.data.records import Problem, Report
+from stylecrafter.data.reporting import Fingerprint
 from stylecrafter.data.world import WorldSource
 from stylecrafter.errors import InvalidInputError
 from stylecrafter.styleworld import splits
@@ -23,14 +24,14 @@ from stylecrafter.training.recipes import FilesSpec, Recipe, SourceSpec, WorldSp
 
 
 class ReadAhead:
-    """A source whose batches worker processes read ahead, for a stage that asks for one batch after the other.
+    """Files whose batches worker processes read ahead, for a stage that asks for one batch after the other.
 
     Args:
         source: Where batches come from.
         workers: Processes per share of the batch.
     """
 
-    def __init__(self, source: BatchSource, workers: int) -> None:
+    def __init__(self, source: FileSource, workers: int) -> None:
         self.source, self.workers = source, workers
         self._open: dict[tuple[int, int], tuple[int, Iterator[list[TrainingBatch]]]] = {}
 
@@ -47,9 +48,17 @@ class ReadAhead:
         self._open[place] = step + 1, batches
         return batch
 
+    def fingerprint(self) -> Fingerprint:
+        return self.source.fingerprint()
+
     def report(self) -> Report:
-        """What could not be used so far."""
-        return self.source.report() if isinstance(self.source, Reporting) else Report()
+        return self.source.report()
+
+    def drain(self) -> Counter[Problem]:
+        return self.source.drain()
+
+    def absorb(self, problems: Counter[Problem]) -> None:
+        self.source.absorb(problems)
 
 
 def make_source(

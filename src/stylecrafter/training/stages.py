@@ -46,8 +46,8 @@ class Stage(Protocol):
         """Name ("unet.…") -> parameter of everything that moves; nothing else does."""
         ...
 
-    def batch_sizes(self) -> tuple[int, ...]:
-        """Rows of the batches that the stage may ask for, over all processes."""
+    def sources(self) -> dict[str, BatchSource]:
+        """Name -> source of everything that the stage is shown."""
         ...
 
     def loss(self, step: int, shard: Shard = WHOLE) -> torch.Tensor:
@@ -124,8 +124,9 @@ class DiffusionStage(ABC):
     def models(self) -> dict[str, nn.Module]:
         return self.parts.models()
 
-    def batch_sizes(self) -> tuple[int, ...]:
-        return tuple(source.batch_size for source in (self.pictures, self.clips) if source is not None)
+    def sources(self) -> dict[str, BatchSource]:
+        given = {"pictures": self.pictures, "clips": self.clips}
+        return {name: source for name, source in given.items() if source is not None}
 
     def loss(self, step: int, shard: Shard = WHOLE) -> torch.Tensor:
         # Sources are asked for batch 0, 1, 2 … without gaps, or they could not show every record once per epoch.

@@ -25,6 +25,7 @@ from torch.distributed.fsdp import FSDPModule, fully_shard
 from torch.distributed.tensor import DTensor, distribute_tensor
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
+from stylecrafter.data.reporting import Described, Fingerprint, refuse_changes
 from stylecrafter.errors import CheckpointError, InvalidInputError
 from stylecrafter.training.checkpoint import (
     checkpoint_path,
@@ -170,8 +171,8 @@ class Trainer:
             raise InvalidInputError(f"stage {stage.name} trains nothing")
         device = next(iter(stage.trainable().values())).device
         self.accelerator = _accelerator(config, device)
-        for size in stage.batch_sizes():
-            self.shard(0).rows(size)
+        for source in stage.sources().values():
+            self.shard(0).rows(source.batch_size)
         if config.gradient_checkpointing:
             _checkpoint_gradients(stage)
         self.model: nn.Module = StageLoss(stage)
@@ -202,6 +203,7 @@ class Trainer:
         state = {
             "stage": self.stage.name,
             "step": self.step,
+            "data": self._fingerprints(),
             "weights": {name: _whole(value) for name, value in self.parameters.items()},
             "average": {name: _whole(value) for name, value in self.average.items()},
             "moments": {
@@ -219,7 +221,7 @@ class Trainer:
 
         Raises:
             CheckpointError: The checkpoint cannot be read.
-            InvalidInputError: It belongs to another stage, or to other sizes.
+            InvalidInputError: It belongs to another stage, to other sizes, or to other data.
         """
         found = list_checkpoints(self.folder)
         if not found:
@@ -230,6 +232,8 @@ class Trainer:
                 f"{found[-1]} is of stage {state.get('stage')!r} with {len(state.get('weights', {}))} parameters, "
                 f"not of {self.stage.name!r} with {len(self.parameters)}; choose another folder"
             )
+        for name, now in self._fingerprints().items():
+            refuse_changes(state["data"].get(name, {}), now)
         with torch.no_grad():
             for name, value in self.parameters.items():
                 if state["weights"][name].shape != value.shape:
@@ -247,6 +251,11 @@ class Trainer:
         self.step = state["step"]
         self.tracker.resume(self.step)
         logger.info("%s: going on at step %d", self.stage.name, self.step)
+
+    def _fingerprints(self) -> dict[str, Fingerprint]:
+        """What decides the batches of the sources that can tell."""
+        sources = self.stage.sources().items()
+        return {name: source.fingerprint() for name, source in sources if isinstance(source, Described)}
 
     def train_step(self) -> float:
         """One optimiser step; returns the mean loss over this process's share."""

@@ -1,0 +1,93 @@
+"""From recipes to sources: read ahead or not, the batches are the same; mixes and words come out as said."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import torch
+from PIL import Image
+
+from stylecrafter.data.loaders import FileSource
+from stylecrafter.data.reporting import Described, Reporting
+from stylecrafter.data.world import WorldSource
+from stylecrafter.errors import InvalidInputError, UnknownNameError
+from stylecrafter.styleworld import splits
+from stylecrafter.styleworld.captions import vocabulary_words
+from stylecrafter.training.recipes import FilesSpec, MixSpec, WorldSpec, load_recipe
+from stylecrafter.training.sources import ReadAhead, make_source, vocabulary_of, words_for
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    for i in range(5):
+        Image.new("RGB", (40, 30), (50 * i, 90, 250 - 50 * i)).save(tmp_path / f"{i}.png")
+        (tmp_path / f"{i}.txt").write_text(f"a watercolor painting of thing {i}")
+    (tmp_path / "broken.png").write_bytes(b"\x89PNG but not really")
+    (tmp_path / "broken.txt").write_text("a cat")
+    return tmp_path
+
+
+def make(spec, folder: Path = Path("."), others=None, size=(32, 32)):
+    return make_source(spec, folder, size=size, seed=0, device="cpu", others=others)
+
+
+def test_reading_ahead_changes_no_batch_and_keeps_the_report(folder: Path) -> None:
+    given = {"kind": "files", "path": ".", "batch_size": 4, "references": "crop"}
+    plain = make(FilesSpec(**given), folder)
+    ahead = make(FilesSpec(**given, workers=2), folder)
+    assert isinstance(plain, FileSource) and isinstance(ahead, ReadAhead)
+    halves = (slice(0, 2), slice(2, 4))
+    # In order, back to an earlier step, and by two shares at once.
+    for step in (0, 1, 2, 1, 2, 7):
+        for rows in halves:
+            one, two = plain.batch(step, rows), ahead.batch(step, rows)
+            assert torch.equal(one.frames, two.frames) and one.captions == two.captions
+            assert torch.equal(one.references, two.references)
+    assert isinstance(ahead, Reporting) and isinstance(ahead, Described)
+    assert ahead.fingerprint() == plain.fingerprint()
+    assert any("broken.png" in line for line in ahead.report())
+
+
+def test_captions_are_decoupled_or_as_they_are(folder: Path) -> None:
+    for captions, expected in (("content", "thing"), ("full", "a watercolor painting of thing")):
+        source = make(FilesSpec(kind="files", path=".", batch_size=2, captions=captions), folder)
+        assert all(text.startswith(expected) for text in source.batch(0, slice(0, 2)).captions)
+
+
+def test_sizes_come_from_the_model_or_the_recipe(folder: Path) -> None:
+    files = {"kind": "files", "path": ".", "batch_size": 1}
+    shapes = [
+        make(FilesSpec(**files, **sides), folder, size=(24, 40)).batch(0, slice(0, 1)).frames.shape[-2:]
+        for sides in ({}, {"size": 16}, {"height": 16}, {"height": 16, "width": 48})
+    ]
+    assert shapes == [(24, 40), (16, 16), (16, 40), (16, 48)]
+    with pytest.raises(InvalidInputError, match="square"):
+        make(WorldSpec(kind="styleworld", batch_size=1), size=(24, 40))
+
+
+def test_a_mix_takes_from_all_its_sources(folder: Path) -> None:
+    sources = {
+        "mine": make(FilesSpec(kind="files", path=".", batch_size=4, references="crop"), folder),
+        "world": make(WorldSpec(kind="styleworld", batch_size=4, references="crop")),
+    }
+    mixed = make(MixSpec(kind="mix", of={"mine": 1, "world": 3}, batch_size=4), others=sources.__getitem__)
+    captions = [text for step in range(5) for text in mixed.batch(step, slice(0, 4)).captions]
+    assert sum(text.startswith("thing") for text in captions) == 5
+
+
+def test_a_world_source_is_what_the_recipe_says() -> None:
+    source = make(WorldSpec(kind="styleworld", vocabulary="medium", batch_size=3, styled_ratio=0.5))
+    assert isinstance(source, WorldSource)
+    assert (source.vocabulary, source.size, source.batch_size) == (splits.MEDIUM, 32, 3)
+
+
+def test_a_model_knows_its_words() -> None:
+    small, full = load_recipe("mini"), load_recipe("mini_128")
+    assert words_for(small) == tuple(sorted(vocabulary_words()))
+    assert set(words_for(full)) > set(words_for(small))
+    known = vocabulary_of(full)
+    assert known is not None and set(known["objects"]) == set(splits.FULL.objects)
+    assert vocabulary_of(load_recipe("finetune")) is None
+    with pytest.raises(UnknownNameError):
+        splits.find_vocabulary("huge")
