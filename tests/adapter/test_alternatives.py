@@ -303,3 +303,17 @@ def test_attached_style_has_no_weights_in_the_layers(unet: VideoCrafterUNet) -> 
     adapter = build(unet, "mlp", "attach_to_text", "fixed")
     assert {name.split(".")[0] for name in adapter.state_dict()} == {"extractor"}
     assert isinstance(adapter.layers, nn.ModuleList) and list(adapter.layers.parameters()) == []
+
+
+@pytest.mark.parametrize("size", ["num_style_tokens", "extractor_layers", "scale_heads"])
+@pytest.mark.parametrize("value", [0, 1.5, "2", True])
+def test_bad_sizes_are_named(unet: VideoCrafterUNet, size: str, value: Any) -> None:
+    with pytest.raises(
+        InvalidInputError, match=rf"{size} must be a whole number of at least 1, got {value!r}"
+    ):
+        StyleAdapter.for_model(unet, IMAGE_DIM, **{**SIZES, size: value})
+
+
+def test_unknown_options_are_named(unet: VideoCrafterUNet) -> None:
+    with pytest.raises(UnknownNameError, match="'fusion'.*Did you mean 'fusion_type'"):
+        StyleAdapter.for_model(unet, IMAGE_DIM, fusion="dual")

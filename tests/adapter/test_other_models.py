@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Iterator
+from typing import Any
 
 import pytest
 import torch
 from diffusers import UNet2DConditionModel, UNetMotionModel
 from diffusers.utils import logging as diffusers_logging
-from torch import Tensor
+from torch import Tensor, nn
 
 from stylecrafter.adapter.style_adapter import StyleAdapter
 from tests.adapter.conftest import FRAMES, IMAGE_DIM, SIZES, TEXT_DIM
@@ -90,3 +91,54 @@ def test_gradient_checkpointing_on_the_motion_model(motion_unet: UNetMotionModel
     assert len(gradients[0]) == len(gradients[1]) == len(list(adapter.parameters()))
     for plain, checkpointed in zip(*gradients, strict=True):
         torch.testing.assert_close(plain, checkpointed)
+
+
+@pytest.mark.parametrize("fusion", ["dual", "attach_to_text"])
+@pytest.mark.parametrize("model_dtype", [torch.float32, torch.bfloat16])
+@pytest.mark.parametrize("adapter_dtype", [torch.float32, torch.bfloat16, torch.float8_e4m3fn])
+def test_number_formats_of_model_and_adapter_may_differ(
+    image_unet: UNet2DConditionModel,
+    draw: Draw,
+    fusion: str,
+    model_dtype: torch.dtype,
+    adapter_dtype: torch.dtype,
+) -> None:
+    latents, text, style = draw(2, 4, 8, 8), draw(2, 5, TEXT_DIM), draw(2, 4, TEXT_DIM, seed=2)
+    adapter = StyleAdapter.for_model(image_unet, IMAGE_DIM, **SIZES, fusion_type=fusion).attach(image_unet)
+    kwargs = {"style_tokens": style, "style_scales": torch.rand(2, adapter.num_layers)}
+    wanted = image_unet(latents, 500, text, cross_attention_kwargs=kwargs).sample
+    if adapter_dtype.itemsize > 1:
+        adapter.to(adapter_dtype)
+    else:
+        adapter.enable_layerwise_casting(storage_dtype=adapter_dtype, compute_dtype=model_dtype)
+    image_unet.to(model_dtype)
+    kwargs = {name: value.to(model_dtype) for name, value in kwargs.items()}
+    latents, text = latents.to(model_dtype), text.to(model_dtype)
+    actual = image_unet(latents, 500, text, cross_attention_kwargs=kwargs).sample
+    assert actual.dtype == model_dtype
+    torch.testing.assert_close(actual.float(), wanted, atol=0.1, rtol=0.1)
+
+
+def test_processors_with_weights_outside_the_adapter_stay_where_they_are(
+    image_unet: UNet2DConditionModel, draw: Draw
+) -> None:
+    class Weighted(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.gain = nn.Parameter(torch.tensor(0.5))
+
+        def __call__(self, attn: Any, hidden_states: Tensor, *args: Any, **kwargs: Any) -> Tensor:
+            return self.gain * hidden_states
+
+    name = next(name for name, m in image_unet.named_modules() if name.endswith("attn1"))
+    image_unet.get_submodule(name).set_processor(Weighted())
+    keys = list(image_unet.state_dict())
+    assert f"{name}.processor.gain" in keys
+    latents, text = draw(1, 4, 8, 8), draw(1, 5, TEXT_DIM)
+    base = image_unet(latents, 500, text).sample
+    adapter = StyleAdapter.for_model(image_unet, IMAGE_DIM, **SIZES).attach(image_unet)
+    assert list(image_unet.state_dict()) == keys
+    assert torch.equal(image_unet(latents, 500, text).sample, base)
+    adapter.detach()
+    assert list(image_unet.state_dict()) == keys
+    assert torch.equal(image_unet(latents, 500, text).sample, base)

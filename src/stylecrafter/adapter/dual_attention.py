@@ -49,8 +49,10 @@ class DualCrossAttentionProcessor(StyleAttentionProcessor):
         """Text attention plus scaled, normalised style attention."""
         text = call.attend(*call.keys(call.context), call.mask)
         b, n = call.style_tokens.shape[0], call.query.shape[0]
-        dtype, norm = call.query.dtype, self.layer.norm
-        tokens = call.style_tokens.to(self.layer.to_k.weight.dtype)
+        dtype, norm, stored = call.query.dtype, self.layer.norm, self.layer.to_k.weight.dtype
+        # Weights may differ in type from the model's. Those kept in 8 bits are widened when they are used, to a type
+        # that only the caller knows.
+        tokens = call.style_tokens.to(stored) if stored.itemsize > 1 else call.style_tokens
         style_key = call.heads(self.layer.to_k(tokens)).to(dtype)
         style_value = call.heads(self.layer.to_v(tokens)).to(dtype)
         # All entries of one sample share its style, so its frames become one long row of queries.
