@@ -249,6 +249,20 @@ def test_attach_refuses_what_does_not_fit(adapter: StyleAdapter, unet: VideoCraf
         adapter.detach()
 
 
+def test_an_adapter_at_other_layers_is_not_silenced(unet: VideoCrafterUNet, draw: Draw) -> None:
+    names = tuple(cross_attention_layers(unet))
+    dims = [unet.get_submodule(name).to_k.out_features for name in names]
+    halves = [
+        StyleAdapter(IMAGE_DIM, TEXT_DIM, names[part], dims[part], **SIZES)
+        for part in (slice(0, 3), slice(3, None))
+    ]
+    halves[0].attach(unet)
+    styled = run(unet, draw, draw(2, 4, TEXT_DIM))
+    with pytest.raises(InvalidInputError, match=f"another adapter is attached at layer {names[0]}"):
+        halves[1].attach(unet)
+    assert torch.equal(run(unet, draw, draw(2, 4, TEXT_DIM)), styled)
+
+
 def test_a_refused_attach_leaves_the_model_as_it_was(unet: VideoCrafterUNet) -> None:
     processors = unet.attn_processors
     names = tuple(cross_attention_layers(unet))

@@ -282,6 +282,10 @@ class StyleAdapter(ModelMixin, ConfigMixin):
         return DualCrossAttentionProcessor(layer, index, self.num_layers, base)
 
     def _check_fit(self, module: nn.Module, owners: Mapping[str, Any]) -> None:
+        # Also one at other layers: its processors would be kept from the style like all that know none.
+        taken = [n for n, o in owners.items() if isinstance(o.get_processor(), StyleAttentionProcessor)]
+        if taken:
+            raise InvalidInputError(f"another adapter is attached at layer {taken[0]}; detach that one first")
         for name, dim in zip(self.layer_names, self.config["layer_dims"], strict=True):
             if name not in owners:
                 known = cross_attention_layers(module)
@@ -294,8 +298,6 @@ class StyleAdapter(ModelMixin, ConfigMixin):
                     f"and {self.config['text_dim']}"
                 )
             processor = owner.get_processor()
-            if isinstance(processor, StyleAttentionProcessor):
-                raise InvalidInputError(f"another adapter is attached at layer {name}; detach that one first")
             if not isinstance(processor, AttnProcessor | AttnProcessor2_0):
                 raise InvalidInputError(
                     f"layer {name} has the attention processor {type(processor).__name__}; style "
