@@ -52,6 +52,8 @@ TEXT = torch.zeros(1, 16, WIDTH)
         ({"style_images": [[PICTURE], PICTURE]}, "style pictures 1: need a list of pictures .* got Image"),
         ({"style_weights": [1.0, 2.0]}, "one style weight per picture"),
         ({"style_weights": [-1.0]}, "style weights must be finite"),
+        ({"style_weights": [None]}, "style weights must be numbers"),
+        ({"style_weights": np.float32(2.0)}, "a list with one number per picture, got 2.0"),
         ({"style_images": None, "style_weights": [1.0]}, "one style weight per picture"),
         ({"frame_style_scales": [1.0]}, "one style weight per frame, 3, got 1"),
         ({"step_style_scales": [1.0]}, "one style weight per step, 3, got 1"),

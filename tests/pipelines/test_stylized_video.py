@@ -283,6 +283,14 @@ def test_what_was_encoded_before_gives_the_same(pipe, picture, other_picture) ->
     near(result, wanted)
 
 
+def test_shared_pictures_keep_the_weights_of_every_prompt(pipe, picture, other_picture) -> None:
+    pictures, prompts = [picture, other_picture], [PROMPT, PROMPT]
+    both = sample(pipe, prompts, pictures, style_weights=[[1, 0], [0, 1]], generator=[seeded(1), seeded(1)])
+    for i, one in enumerate(pictures):
+        near(both[i : i + 1], sample(pipe, PROMPT, one, generator=[seeded(1)]))
+    assert apart(both[0], both[1])
+
+
 def test_latents_decide_the_size(pipe, picture) -> None:
     start = torch.randn(1, 4, 2, 4, 4, generator=seeded(0))
     assert sample(pipe, style=picture, latents=start).shape == start.shape

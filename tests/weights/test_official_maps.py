@@ -9,6 +9,7 @@ import pytest
 import torch
 from torch import Tensor
 
+from stylecrafter.adapter.style_adapter import StyleAdapter
 from stylecrafter.errors import CheckpointError
 from stylecrafter.presets import load_preset
 from stylecrafter.weights.official import (
@@ -179,3 +180,10 @@ def test_an_adapter_of_another_model_is_refused() -> None:
         build_adapter({k: v for k, v in adapter.items() if "middle_block" not in k}, unet, 4, copy=False)
     with pytest.raises(CheckpointError, match=r"1 tensor \(image_context_model.foo\) without a place"):
         build_adapter(adapter | {"image_context_model.foo": torch.empty(1)}, unet, 4, copy=False)
+
+
+def test_an_adapter_that_the_published_layout_cannot_hold_is_refused() -> None:
+    for choice in ({"extractor_type": "mlp"}, {"fusion_type": "attach_to_text"}, {"scale_type": "fixed"}):
+        adapter = StyleAdapter(8, 8, ("a",), (8,), extractor_heads=2, scale_heads=2, **choice)
+        with pytest.raises(CheckpointError, match="published layout"):
+            published_adapter_state(adapter.state_dict(), ["a"])

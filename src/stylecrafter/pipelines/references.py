@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from numbers import Real
 from typing import Any, cast
 
 import numpy as np
@@ -62,6 +63,8 @@ def weights_per_sample(
     Raises:
         InvalidInputError: A single number, another number of weights than pictures, negative ones, or only zeros.
     """
+    if isinstance(weights, (np.ndarray, np.generic)):
+        weights = cast(StyleWeights, weights.tolist())
     if isinstance(weights, (int, float)):
         raise InvalidInputError(f"style weights are a list with one number per picture, got {weights!r}")
     if weights is None or (not groups and len(weights) == 0):
@@ -80,6 +83,8 @@ def weights_per_sample(
             f"{[len(row) for row in rows]} weights"
         )
     for row in rows:
+        if not all(isinstance(weight, Real) for weight in row):
+            raise InvalidInputError(f"style weights must be numbers, got {row}")
         if not all(math.isfinite(weight) and weight >= 0 for weight in row) or not any(row):
             raise InvalidInputError(f"style weights must be finite, >= 0 and not all 0, got {row}")
     return [[float(weight) for weight in row] for row in rows]

@@ -199,8 +199,9 @@ class SamplingPipeline(StylizedPipelineBase):
         picture_weights = weights_per_sample(request.style_weights, groups)
         if not groups:
             return None
-        if all(group is groups[0] for group in groups):
-            # References that all prompts share are read once.
+        alike = picture_weights is None or all(row == picture_weights[0] for row in picture_weights)
+        if alike and all(group is groups[0] for group in groups):
+            # References that all prompts share, at the same weights, are read once.
             shared = self.encode_style(groups[:1], None if picture_weights is None else picture_weights[:1])
             return _per_sample("style tokens", shared, samples)
         return self.encode_style(groups, picture_weights)

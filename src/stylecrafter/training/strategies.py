@@ -58,7 +58,7 @@ STRATEGIES: dict[str, Strategy] = {
         ),
         Strategy(
             name="mlp",
-            summary="a perceptron on the mean image token as style extractor (table S8)",
+            summary="a perceptron on every image token, then their mean, as style extractor (table S8)",
             adapter=MappingProxyType({"extractor_type": "mlp"}),
         ),
         Strategy(

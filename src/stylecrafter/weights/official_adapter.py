@@ -107,7 +107,18 @@ def adapter_state(
 
 
 def published_adapter_state(ours: Mapping[str, Tensor], layers: Sequence[str]) -> dict[str, Tensor]:
-    """Inverse of `adapter_state`: the tensors of `adapter_v1.pth` from one of our adapters."""
+    """Inverse of `adapter_state`: the tensors of `adapter_v1.pth` from one of our adapters.
+
+    Raises:
+        CheckpointError: The adapter is one of the alternatives, which the published layout cannot hold.
+    """
+    needed = ("extractor.queries", "scale_predictor.queries", "layers.0.to_k.weight")
+    missing = [part for part in needed if part not in ours]
+    if missing:
+        raise CheckpointError(
+            "the published layout holds adapters of extractor_type query, fusion_type dual, scale_type predicted; "
+            f"this one has no {missing[0]}"
+        )
     layer = {new: old for old, new in _LAYER.items()}
     block = {new: old for old, new in _BLOCK.items()}
     top = {new: old for old, new in _TOP.items() if not old.endswith("_emb")}
