@@ -15,15 +15,10 @@ import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
 import torch
-from accelerate import Accelerator, DistributedDataParallelKwargs
-from accelerate.state import AcceleratorState
 from torch import nn
-from torch.distributed.fsdp import FSDPModule, fully_shard
-from torch.distributed.tensor import DTensor, distribute_tensor
-from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from stylecrafter.data.reporting import Described, Fingerprint, refuse_changes
 from stylecrafter.errors import CheckpointError, InvalidInputError
@@ -33,6 +28,15 @@ from stylecrafter.training.checkpoint import (
     list_checkpoints,
     load_checkpoint,
     save_checkpoint,
+)
+from stylecrafter.training.processes import (
+    StageLoss,
+    attention_for_training,
+    checkpoint_gradients,
+    make_accelerator,
+    placed_like,
+    shard_weights,
+    whole,
 )
 from stylecrafter.training.shards import Shard
 from stylecrafter.training.stages import Stage
@@ -99,37 +103,6 @@ def ema_decay_at(step: int, decay: float) -> float:
     return min(decay, (1 + step) / (10 + step))
 
 
-@contextlib.contextmanager
-def _attention_for_training(device_type: str) -> Iterator[None]:
-    """The fastest kernel of `scaled_dot_product_attention` to train with.
-
-    On CPUs the fused kernel's backward pass takes six times as long as the same in plain matrix products, at the
-    few hundred tokens and many heads of the models trained there. Elsewhere torch chooses.
-    """
-    if device_type != "cpu":
-        yield
-        return
-    reduced = torch.backends.cuda.fp16_bf16_reduction_math_sdp_allowed()
-    torch.backends.cuda.allow_fp16_bf16_reduction_math_sdp(True)  # else bfloat16 is computed in float32
-    try:
-        with sdpa_kernel([SDPBackend.MATH]):
-            yield
-    finally:
-        torch.backends.cuda.allow_fp16_bf16_reduction_math_sdp(reduced)
-
-
-class StageLoss(nn.Module):
-    """A stage as one module whose forward pass is its loss: what DDP and FSDP wrap."""
-
-    def __init__(self, stage: Stage) -> None:
-        super().__init__()
-        self.models = nn.ModuleDict(stage.models())
-        self.stage = stage
-
-    def forward(self, step: int, shard: Shard) -> torch.Tensor:
-        return self.stage.loss(step, shard)
-
-
 @dataclass
 class Meters:
     """What has been measured since the last report."""
@@ -170,14 +143,14 @@ class Trainer:
         if not stage.trainable():
             raise InvalidInputError(f"stage {stage.name} trains nothing")
         device = next(iter(stage.trainable().values())).device
-        self.accelerator = _accelerator(config, device)
+        self.accelerator = make_accelerator(config.mixed_precision, device)
         for source in stage.sources().values():
             self.shard(0).rows(source.batch_size)
         if config.gradient_checkpointing:
-            _checkpoint_gradients(stage)
+            checkpoint_gradients(stage)
         self.model: nn.Module = StageLoss(stage)
         if config.sharding == "full" and self.accelerator.num_processes > 1:
-            _shard(self.model)
+            shard_weights(self.model)
         else:
             self.model = self.accelerator.prepare_model(self.model)
         # Sharding puts other tensors in the place of the models' own.
@@ -204,10 +177,10 @@ class Trainer:
             "stage": self.stage.name,
             "step": self.step,
             "data": self._fingerprints(),
-            "weights": {name: _whole(value) for name, value in self.parameters.items()},
-            "average": {name: _whole(value) for name, value in self.average.items()},
+            "weights": {name: whole(value) for name, value in self.parameters.items()},
+            "average": {name: whole(value) for name, value in self.average.items()},
             "moments": {
-                name: {key: _whole(value) for key, value in self.optimizer.state[parameter].items()}
+                name: {key: whole(value) for key, value in self.optimizer.state[parameter].items()}
                 for name, parameter in self.parameters.items()
             },
         }
@@ -241,11 +214,11 @@ class Trainer:
                         f"{found[-1]}: {name} has shape {tuple(state['weights'][name].shape)}, "
                         f"the model {tuple(value.shape)}"
                     )
-                value.copy_(_like(state["weights"][name], value))
-                self.average[name].copy_(_like(state["average"][name], value))
+                value.copy_(placed_like(state["weights"][name], value))
+                self.average[name].copy_(placed_like(state["average"][name], value))
                 # Moments come from the checkpoint; rates and the rest are this run's.
                 self.optimizer.state[value] = {
-                    key: _like(moment, value) if moment.shape == value.shape else moment
+                    key: placed_like(moment, value) if moment.shape == value.shape else moment
                     for key, moment in state["moments"][name].items()
                 }
         self.step = state["step"]
@@ -273,7 +246,7 @@ class Trainer:
             torch.manual_seed((self.config.seed * 1_000_003 + self.step) * 1009 + shard.index)
             last = part == parts - 1
             waiting = contextlib.nullcontext() if last else self.accelerator.no_sync(self.model)
-            with waiting, _attention_for_training(self.accelerator.device.type):
+            with waiting, attention_for_training(self.accelerator.device.type):
                 with self.accelerator.autocast():
                     loss = self.model(self.step, shard) / parts
                 if not loss.requires_grad:
@@ -294,7 +267,7 @@ class Trainer:
         with torch.no_grad():
             torch._foreach_lerp_(list(self.average.values()), list(self.parameters.values()), 1 - decay)
         self.step += 1
-        return torch.stack(losses).sum(), float(_whole(norm))
+        return torch.stack(losses).sum(), float(whole(norm))
 
     def run(self, on_step: Callable[[int, float], None] | None = None) -> bool:
         """Train to the last step, save on the way, and leave the averaged weights in the models.
@@ -351,7 +324,7 @@ class Trainer:
 
     def averaged_weights(self) -> dict[str, torch.Tensor]:
         """Name -> averaged weight of everything that moves, whole and on the CPU, whatever the sharding."""
-        return {name: _whole(value) for name, value in self.average.items()}
+        return {name: whole(value) for name, value in self.average.items()}
 
     def _draw_samples(self) -> None:
         if self.on_sample is None:
@@ -404,59 +377,3 @@ class Trainer:
         finally:
             for number, handler in before.items():
                 signal.signal(number, handler)
-
-
-def _accelerator(config: TrainConfig, device: torch.device) -> Accelerator:
-    # Stages that follow one another in a process may differ in precision and sharding.
-    AcceleratorState._reset_state()
-    return Accelerator(
-        mixed_precision=config.mixed_precision,
-        cpu=device.type == "cpu",
-        # Steps of pictures alone pass by the temporal layers.
-        kwargs_handlers=[DistributedDataParallelKwargs(find_unused_parameters=True)],
-    )
-
-
-def _shard(loss: nn.Module) -> None:
-    """Spread the weights of all models over the processes (FSDP2), in the units that the models name themselves.
-
-    Raises:
-        InvalidInputError: A weight is a single number, which cannot be spread.
-    """
-    single = [name for name, value in loss.named_parameters() if value.dim() == 0]
-    if single:
-        raise InvalidInputError(f"{single[0]} is one number and cannot be spread; set sharding to none")
-    for model in loss.modules():
-        units = getattr(model, "_no_split_modules", None) or ()
-        for module in model.modules():
-            if type(module).__name__ in units and not isinstance(module, FSDPModule):
-                fully_shard(module)
-    fully_shard(loss)
-
-
-def _checkpoint_gradients(stage: Stage) -> None:
-    """Have every trained model that can do so compute activations again in the backward pass."""
-    able = [
-        model
-        for model in stage.models().values()
-        if getattr(model, "_supports_gradient_checkpointing", False)
-    ]
-    if not able:
-        raise InvalidInputError(f"no model of stage {stage.name} supports gradient_checkpointing")
-    for model in able:
-        enable: Any = getattr(model, "enable_gradient_checkpointing", None)
-        if enable is not None:
-            enable()
-
-
-def _whole(value: torch.Tensor) -> torch.Tensor:
-    """A tensor on the CPU with all its parts, whichever process holds them."""
-    whole = value.full_tensor() if isinstance(value, DTensor) else value
-    return whole.detach().cpu()
-
-
-def _like(value: torch.Tensor, parameter: torch.Tensor) -> torch.Tensor:
-    """`value` on the device of `parameter`, in parts where that one is."""
-    if isinstance(parameter, DTensor):
-        return distribute_tensor(value.to(parameter.device), parameter.device_mesh, parameter.placements)
-    return value.to(parameter.device)
