@@ -8,6 +8,7 @@ import logging
 import os
 import signal
 import sys
+import threading
 import warnings
 from collections.abc import Sequence
 from types import FrameType
@@ -132,3 +133,19 @@ def prepare_process() -> None:
 
     if hasattr(signal, "SIGTERM"):
         signal.signal(signal.SIGTERM, stop)
+    sys.unraisablehook = _deliver_again
+
+
+def _deliver_again(unraisable: sys.UnraisableHookArgs) -> None:
+    """A stop that arrived while an object was being finalised, where Python drops exceptions, arrives once more."""
+    if isinstance(unraisable.exc_value, KeyboardInterrupt):
+        number = signal.SIGINT
+    elif isinstance(unraisable.exc_value, SystemExit):
+        number = signal.SIGTERM
+    else:
+        sys.__unraisablehook__(unraisable)
+        return
+    # From another thread and a moment later: what is raised in here would be dropped as well.
+    timer = threading.Timer(0.01, signal.raise_signal, [number])
+    timer.daemon = True
+    timer.start()
