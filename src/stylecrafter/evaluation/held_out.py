@@ -1,0 +1,193 @@
+"""What StyleWorld can say for certain of a model: references and prompts that training never saw, and their truth.
+
+Every reference is asked of every prompt. The references are in held-out palettes and parameters, a part of them in
+kinds of style that no training picture shows; each shows an object that no prompt of its row names, so that it can be
+seen where content leaks out of it.
+"""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import torch
+
+from stylecrafter.errors import InvalidInputError
+from stylecrafter.evaluation.metrics.style import found_among, style_distances
+from stylecrafter.evaluation.metrics.temporal import temporal_figures
+from stylecrafter.evaluation.probes import QUESTIONS, Probe, Question, labels_of, seen_in, world_indices
+from stylecrafter.styleworld import splits, world
+from stylecrafter.styleworld.styles import STYLE_NAMES
+
+#: Motions that differ in nothing but their direction; the accuracy of "motion direction" is over prompts with these.
+DIRECTIONS = ("left", "right", "up", "down")
+
+
+@dataclass(frozen=True)
+class HeldOutSet:
+    """`references` x `prompts`: clip `r * len(prompts) + p` shows prompt p in the style of reference r."""
+
+    references: world.WorldBatch
+    prompts: world.WorldBatch
+    texts: tuple[str, ...]
+    vocabulary: splits.Vocabulary
+    held_out_kinds: tuple[str, ...]
+
+    def __len__(self) -> int:
+        return len(self.references) * len(self.prompts)
+
+    @property
+    def reference_of(self) -> torch.Tensor:
+        """Index of each clip's reference, (n,)."""
+        return torch.arange(len(self.references)).repeat_interleave(len(self.prompts))
+
+    @property
+    def prompt_of(self) -> torch.Tensor:
+        """Index of each clip's prompt, (n,)."""
+        return torch.arange(len(self.prompts)).repeat(len(self.references))
+
+    @property
+    def of_held_out_kind(self) -> torch.Tensor:
+        """Whether a clip's reference is of a kind of style that training never showed, bool (n,)."""
+        kinds = torch.tensor([STYLE_NAMES.index(name) for name in self.held_out_kinds], dtype=torch.long)
+        return torch.isin(self.references.style, kinds)[self.reference_of]
+
+    def real_clips(self, rows: torch.Tensor, size: int, num_frames: int) -> torch.Tensor:
+        """What the clips of these rows would be, drawn by the world itself: (n, f, 3, size, size) in [0, 1]."""
+        contents = self.prompts[self.prompt_of[rows]]
+        return world.render(contents.in_style_of(self.references[self.reference_of[rows]]), size, num_frames)
+
+
+def held_out_set(
+    vocabulary: splits.Vocabulary,
+    *,
+    references: int = 20,
+    prompts: int = 12,
+    unseen_kinds: int = 6,
+    seed: int = 0,
+) -> HeldOutSet:
+    """Draw the set; the same seed draws the same one.
+
+    Args:
+        vocabulary: Objects, scenes, motions and kinds of style that the model knows.
+        references: How many styles; the last `unseen_kinds` of them are of `splits.HELD_OUT_STYLES`, in turn.
+        prompts: How many contents; objects, scenes and motions are spread evenly, motions over `DIRECTIONS` first.
+        unseen_kinds: How many references are of unseen kinds.
+        seed: Source of all randomness.
+
+    Raises:
+        InvalidInputError: Fewer than two references, no prompt, more unseen kinds than references, or a vocabulary with
+            too few objects for each reference to show one that no prompt names.
+    """
+    if references < 2 or prompts < 1 or not 0 <= unseen_kinds <= references:
+        raise InvalidInputError(
+            f"{references} references ({unseen_kinds} of unseen kinds) x {prompts} prompts; at least 2 references and "
+            "1 prompt are needed, and no more unseen kinds than references"
+        )
+    if len(vocabulary.objects) < prompts + 1:
+        raise InvalidInputError(
+            f"{prompts} prompts need {prompts + 1} objects, one of them for the references; "
+            f"the vocabulary has {len(vocabulary.objects)}"
+        )
+    generator = torch.Generator().manual_seed(seed)
+    styles = world.sample(references, generator, vocabulary=vocabulary, split="held_out")
+    contents = world.sample(prompts, generator, vocabulary=vocabulary, split="held_out")
+    order = torch.randperm(len(vocabulary.objects), generator=generator)
+    things = {question: world_indices(question, vocabulary) for question in QUESTIONS}
+    named, others = things["object"][order[:prompts]], things["object"][order[prompts:]]
+    directions = [name for name in DIRECTIONS if name in vocabulary.motions] or list(vocabulary.motions)
+    motions = things["motion"][[vocabulary.motions.index(name) for name in directions]]
+    unseen = torch.tensor([STYLE_NAMES.index(name) for name in splits.HELD_OUT_STYLES])
+    kinds = styles.style.clone()
+    if unseen_kinds:
+        kinds[-unseen_kinds:] = unseen[torch.arange(unseen_kinds) % len(unseen)]
+    styles = styles.replace(style=kinds, thing=others[torch.arange(references) % len(others)])
+    contents = contents.replace(
+        thing=named,
+        scene=things["scene"][torch.arange(prompts) % len(vocabulary.scenes)],
+        motion=motions[torch.arange(prompts) % len(motions)],
+        camera=torch.zeros_like(contents.camera),
+    )
+    texts = contents.content_captions(random.Random(seed), moving=True)
+    return HeldOutSet(styles, contents, tuple(texts), vocabulary, splits.HELD_OUT_STYLES)
+
+
+@dataclass(frozen=True)
+class HeldOutFigures:
+    """What was measured of some clips of a `HeldOutSet`; rates in [0, 1], None where there was nothing to ask.
+
+    `found` and `found_unseen_kinds`: the clip's own reference is the nearest of all, for references of known and of
+    unseen kinds (higher is better, chance 1 / references). `object`, `scene`, `motion`: the probe sees what the prompt
+    says. `leaked`: it sees the object of the reference instead; `leaked_by_chance`: how often it sees the object of
+    another reference in the same clips. Temporal figures are means over clips (`metrics.temporal`).
+    """
+
+    clips: int
+    found: float | None
+    found_unseen_kinds: float | None
+    object: float
+    scene: float
+    motion: float
+    leaked: float
+    leaked_by_chance: float
+    warping_error: float
+    flicker: float
+    dynamics: float
+
+
+def measure(
+    held_out: HeldOutSet,
+    clips: torch.Tensor,
+    rows: torch.Tensor,
+    probes: Mapping[Question, Probe],
+    references: torch.Tensor,
+    *,
+    seed: int = 0,
+) -> HeldOutFigures:
+    """Ask everything of clips.
+
+    Args:
+        held_out: The set that they belong to.
+        clips: (n, f, 3, h, w) in [0, 1], f >= 3.
+        rows: (n,) which clips of the set they are.
+        probes: One for each of `probes.QUESTIONS`, trained on the vocabulary of the set.
+        references: (references, 3, h', w') in [0, 1], the pictures that were given to the model.
+        seed: For the choice among references (all of them are chosen among, so that it decides nothing).
+
+    Raises:
+        InvalidInputError: No clips, or counts that do not fit each other.
+    """
+    if len(clips) == 0 or len(clips) != len(rows) or len(references) != len(held_out.references):
+        raise InvalidInputError(
+            f"{len(clips)} clips for {len(rows)} rows, {len(references)} pictures for "
+            f"{len(held_out.references)} references; at least one clip, and as many of each, are needed"
+        )
+    own = held_out.reference_of[rows]
+    found = found_among(style_distances(clips, references), own, len(references), seed)
+    unseen = held_out.of_held_out_kind[rows]
+    contents = held_out.prompts[held_out.prompt_of[rows]]
+    vocabulary = held_out.vocabulary
+    seen = {question: seen_in(probes[question], clips) for question in QUESTIONS}
+    right = {q: _rate(seen[q] == labels_of(q, contents, vocabulary)) for q in QUESTIONS}
+    shown = labels_of("object", held_out.references, vocabulary)
+    others = shown[None] != shown[own][:, None]
+    by_chance = ((seen["object"][:, None] == shown[None]) & others).sum(1) / others.sum(1).clamp(min=1)
+    times = [temporal_figures(clip) for clip in clips]
+    return HeldOutFigures(
+        clips=len(clips),
+        found=_rate(found[~unseen]) if bool((~unseen).any()) else None,
+        found_unseen_kinds=_rate(found[unseen]) if bool(unseen.any()) else None,
+        object=right["object"],
+        scene=right["scene"],
+        motion=right["motion"],
+        leaked=_rate(seen["object"] == shown[own]),
+        leaked_by_chance=float(by_chance.mean()),
+        warping_error=sum(t.warping_error for t in times) / len(times),
+        flicker=sum(t.flicker for t in times) / len(times),
+        dynamics=sum(t.dynamics for t in times) / len(times),
+    )
+
+
+def _rate(answers: torch.Tensor) -> float:
+    return float(answers.float().mean())

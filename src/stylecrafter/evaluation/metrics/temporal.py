@@ -1,0 +1,142 @@
+"""How a clip behaves over time: is it the same thing from frame to frame, does it flicker, does it move at all?
+
+A still clip has no warping error and no flicker, so that both are read beside `dynamics`.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+
+from stylecrafter.errors import InvalidInputError, MissingDependencyError
+
+#: Named wherever a figure of it is shown.
+FLOW_NAME = "TV-L1 (scikit-image)"
+
+
+class TemporalFigures(NamedTuple):
+    """`warping_error` and `flicker`: lower is better. `dynamics`: a clip that should move needs more than 0."""
+
+    warping_error: float
+    flicker: float
+    dynamics: float
+
+
+def optical_flow(frames: torch.Tensor) -> torch.Tensor:
+    """Motion between consecutive frames by TV-L1 (Zach, Pock and Bischof 2007), as scikit-image has it.
+
+    Args:
+        frames: (f, 3, h, w) in [0, 1], f >= 2.
+
+    Returns:
+        (f - 1, 2, h, w) in pixels, (x, y): the point (x, y) of frame t stands at (x, y) + flow in frame t + 1.
+
+    Raises:
+        InvalidInputError: Fewer than two frames.
+        MissingDependencyError: scikit-image is not installed.
+    """
+    _check(frames)
+    try:
+        from skimage.registration import optical_flow_tvl1
+    except ImportError as error:
+        raise MissingDependencyError(
+            "optical flow needs scikit-image; pip install 'stylecrafter[eval]'"
+        ) from error
+    gray = _lightness(frames).cpu().numpy()
+    flows = []
+    for before, after in zip(gray, gray[1:], strict=False):
+        v, u = optical_flow_tvl1(before, after, dtype=np.float32)
+        flows.append(np.stack([u, v]))
+    return torch.from_numpy(np.stack(flows)).to(frames)
+
+
+def warp(frames: torch.Tensor, flow: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+    """Bring the next frames back by the flow.
+
+    Args:
+        frames: (n, 3, h, w), the frames after.
+        flow: (n, 2, h, w) in pixels, as `optical_flow` gives it.
+
+    Returns:
+        The warped frames (n, 3, h, w), and whether each pixel came from inside the frame, bool (n, h, w).
+    """
+    h, w = frames.shape[2:]
+    y, x = torch.meshgrid(
+        torch.arange(h, dtype=flow.dtype, device=flow.device),
+        torch.arange(w, dtype=flow.dtype, device=flow.device),
+        indexing="ij",
+    )
+    at_x, at_y = x + flow[:, 0], y + flow[:, 1]
+    inside = (at_x >= 0) & (at_x <= w - 1) & (at_y >= 0) & (at_y <= h - 1)
+    where = torch.stack([at_x * 2 / max(w - 1, 1) - 1, at_y * 2 / max(h - 1, 1) - 1], -1)
+    return F.grid_sample(frames, where, padding_mode="border", align_corners=True), inside
+
+
+def warping_error(frames: torch.Tensor, flow: torch.Tensor | None = None) -> float:
+    """Root mean squared difference between frames and their successors brought back by the flow.
+
+    After Lai et al. 2018 ("Learning Blind Video Temporal Consistency"); the paper reports it x 10^-3 with RAFT. Pixels
+    that leave the frame, and those whose motion there and back differs (occlusions: Sundaram et al. 2010, eq. 5), do
+    not count. A clip where nothing remains counts as 0.
+
+    Args:
+        frames: (f, 3, h, w) in [0, 1].
+        flow: (f - 1, 2, h, w) from frame to successor; computed where it is not given.
+
+    Returns:
+        In [0, 1]; lower is better, 0 for a still clip. Figures of different flows do not compare (`FLOW_NAME`).
+    """
+    _check(frames)
+    forward = optical_flow(frames) if flow is None else flow
+    backward = optical_flow(frames.flip(0)).flip(0)
+    warped, inside = warp(frames[1:], forward)
+    returned, _ = warp(backward, forward)
+    difference = (forward + returned).square().sum(1)
+    magnitude = forward.square().sum(1) + returned.square().sum(1)
+    counted = inside & (difference <= 0.01 * magnitude + 0.5)
+    if not bool(counted.any()):
+        return 0.0
+    return float((warped - frames[:-1]).square().mean(1)[counted].mean().sqrt())
+
+
+def flicker(frames: torch.Tensor, cells: int = 4) -> float:
+    """How much the mean colour of large cells jumps from frame to frame and back, in [0, 1]; lower is better.
+
+    The mean absolute second difference over time of the mean colour of `cells` x `cells` cells, halved: steady
+    change (a fade, a slow pan) counts nothing. A linear ramp of brightness has 0, a clip that alternates between black
+    and white has 1.
+
+    Raises:
+        InvalidInputError: Fewer than three frames.
+    """
+    _check(frames, least=3)
+    means = F.adaptive_avg_pool2d(frames, cells)
+    return float((means[2:] - 2 * means[1:-1] + means[:-2]).abs().mean() / 2)
+
+
+def dynamics(frames: torch.Tensor, flow: torch.Tensor | None = None) -> float:
+    """Motion of the faster twentieth of the pixels, in widths of the picture per frame; 0 for a still clip."""
+    _check(frames)
+    forward = optical_flow(frames) if flow is None else flow
+    speed = forward.square().sum(1).sqrt().flatten(1)
+    return float(speed.quantile(0.95, dim=1).mean() / frames.shape[-1])
+
+
+def temporal_figures(frames: torch.Tensor) -> TemporalFigures:
+    """All of them of one clip (f, 3, h, w) in [0, 1] of at least three frames."""
+    flow = optical_flow(frames)
+    return TemporalFigures(warping_error(frames, flow), flicker(frames), dynamics(frames, flow))
+
+
+def _lightness(frames: torch.Tensor) -> torch.Tensor:
+    return torch.einsum("c,fchw->fhw", frames.new_tensor((0.299, 0.587, 0.114)), frames).float()
+
+
+def _check(frames: torch.Tensor, least: int = 2) -> None:
+    if frames.ndim != 4 or frames.shape[1] != 3 or frames.shape[0] < least:
+        raise InvalidInputError(
+            f"a clip of shape {tuple(frames.shape)}; (f, 3, h, w) with at least {least} frames is needed"
+        )
