@@ -1,7 +1,15 @@
-"""`python -m stylecrafter.cli`."""
+"""Entry point of the console script and of `python -m stylecrafter.cli`."""
 
 from __future__ import annotations
 
-from stylecrafter.cli.main import main
 
-main()
+def main() -> None:
+    try:
+        from stylecrafter.cli.main import main as run_command_line
+    except KeyboardInterrupt:  # while the modules are read, before anyone listens
+        raise SystemExit(130) from None
+    run_command_line()
+
+
+if __name__ == "__main__":
+    main()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import _thread
 import io
 import json
 import logging
@@ -9,6 +10,7 @@ import os
 import signal
 import sys
 import threading
+import time
 import warnings
 from collections.abc import Sequence
 from types import FrameType
@@ -22,6 +24,8 @@ from stylecrafter.errors import InvalidInputError, StyleCrafterError
 
 EXIT_OK, EXIT_FAILED, EXIT_BAD_INPUT, EXIT_INTERRUPTED = 0, 1, 2, 130
 DEBUG = "STYLECRAFTER_DEBUG"
+
+_inside_the_hook = threading.Lock()
 
 
 class CommandGroup(TyperGroup):
@@ -49,9 +53,16 @@ class CommandGroup(TyperGroup):
             if os.environ.get(DEBUG) and not isinstance(error, TyperException):
                 raise
             code = report(error)
+        _forget_interruptions()
         if standalone_mode:
             sys.exit(code if isinstance(code, int) else EXIT_OK)
         return code
+
+
+def _forget_interruptions() -> None:
+    # Python remembers a KeyboardInterrupt that left an `exec` of text (as dataclasses and namedtuples use it),
+    # and at its very end kills itself with SIGINT even if the exception was handled. Any other `exec` resets that.
+    exec("")
 
 
 def report(error: BaseException) -> int:
@@ -145,7 +156,13 @@ def _deliver_again(unraisable: sys.UnraisableHookArgs) -> None:
     else:
         sys.__unraisablehook__(unraisable)
         return
-    # From another thread and a moment later: what is raised in here would be dropped as well.
-    timer = threading.Timer(0.01, signal.raise_signal, [number])
-    timer.daemon = True
-    timer.start()
+    # From another thread and once this hook is left: what is raised in here would be dropped as well.
+    with _inside_the_hook:
+        _thread.start_new_thread(_raise_later, (number,))
+
+
+def _raise_later(number: int) -> None:
+    with _inside_the_hook:
+        pass
+    time.sleep(0.01)
+    signal.raise_signal(number)
