@@ -24,6 +24,7 @@ from PIL import Image
 from stylecrafter import StyleCrafterPipeline
 from stylecrafter.evaluation.held_out import HeldOutSet, held_out_set, measure
 from stylecrafter.evaluation.probes import QUESTIONS, train_probe
+from stylecrafter.media.tensors import to_pictures
 from stylecrafter.styleworld import splits, world
 
 logger = logging.getLogger("held_out_styles")
@@ -68,9 +69,7 @@ def run(args: argparse.Namespace) -> dict[str, Any]:
     vocabulary = splits.find_vocabulary(args.vocabulary)
     held_out = held_out_set(vocabulary, references=args.references, prompts=args.prompts, seed=args.seed)
     references = world.render(held_out.references, size)[:, 0]
-    pictures = [
-        Image.fromarray((p.permute(1, 2, 0).numpy() * 255).round().astype("uint8")) for p in references
-    ]
+    pictures = to_pictures(references)
     every = list(range(len(held_out)))
     started = time.monotonic()
     styled = generate(pipe, held_out, every, pictures, args.clips / "styled", args)

@@ -15,23 +15,19 @@ import logging
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
 from PIL import Image, ImageOps
 
 from stylecrafter import StyleCrafterPipeline
 from stylecrafter.evaluation.metrics.colour import palette_distance
 from stylecrafter.media.images import load_picture
+from stylecrafter.media.tensors import clip_to_tensor, to_pictures, to_tensor
 
 logger = logging.getLogger("real_artworks")
 PROMPTS = ("a sailboat at sunset", "a horse in the mountains", "a house in the snow")
 SUFFIXES = (".jpg", ".jpeg", ".png", ".webp")
 #: References are measured at this size: what is finer does not change a palette.
 SIDE = 128
-
-
-def to_tensor(image: Image.Image) -> torch.Tensor:
-    return torch.from_numpy(np.asarray(image).copy()).permute(2, 0, 1).float() / 255
 
 
 def run(args: argparse.Namespace) -> dict[str, Any]:
@@ -51,7 +47,7 @@ def run(args: argparse.Namespace) -> dict[str, Any]:
             generator=torch.Generator().manual_seed(args.seed * 10000 + row * 100 + prompt),
             **settings,
         )
-        return torch.stack([to_tensor(frame) for frame in out.frames[0]])
+        return clip_to_tensor(out.frames[0])
 
     text_only = [clip_of(0, prompt, None) for prompt in range(len(PROMPTS))]
     nearer: dict[str, list[float]] = {"generated": [], "text only": []}
@@ -67,8 +63,7 @@ def run(args: argparse.Namespace) -> dict[str, Any]:
         rows.append(torch.cat([to_tensor(shown), *(clip[len(clip) // 2] for clip in clips)], 2))
         logger.info("%d of %d references: %s", row + 1, len(paths), paths[row].name)
     if args.sheet:
-        sheet = torch.cat(rows, 1).permute(1, 2, 0)
-        Image.fromarray((sheet.numpy() * 255).round().astype("uint8")).save(args.sheet)
+        to_pictures(torch.cat(rows, 1)[None])[0].save(args.sheet)
     return {
         "model": str(args.model),
         "references": [path.name for path in paths],

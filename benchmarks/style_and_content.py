@@ -20,13 +20,12 @@ import time
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
-from PIL import Image
 
 from stylecrafter import StyleCrafterPipeline
 from stylecrafter.evaluation.metrics.style import found_among, style_distances
 from stylecrafter.evaluation.probes import Probe, labels_of, seen_in, some_renders, train_probe
+from stylecrafter.media.tensors import clip_to_tensor, to_pictures
 from stylecrafter.styleworld import splits, world
 
 logger = logging.getLogger("style_and_content")
@@ -43,12 +42,6 @@ def rate_recognised(probe: Probe, clips: torch.Tensor, wanted: torch.Tensor) -> 
     return float((seen_in(probe, clips) == wanted).float().mean())
 
 
-def to_tensor(frames: list[Image.Image]) -> torch.Tensor:
-    return (
-        torch.from_numpy(np.stack([np.asarray(frame) for frame in frames])).permute(0, 3, 1, 2).float() / 255
-    )
-
-
 def measure(args: argparse.Namespace) -> dict[str, Any]:
     pipe = StyleCrafterPipeline.from_pretrained(args.model)
     pipe.set_progress_bar_config(disable=True)
@@ -60,9 +53,7 @@ def measure(args: argparse.Namespace) -> dict[str, Any]:
     references = world.render(styles, size)[:, 0]
     prompts = contents.content_captions(random.Random(args.seed), moving=True)
     wanted = labels_of("object", contents, vocabulary)
-    pictures = [
-        Image.fromarray((p.permute(1, 2, 0).numpy() * 255).round().astype("uint8")) for p in references
-    ]
+    pictures = to_pictures(references)
 
     def generate(style_scale: float) -> torch.Tensor:
         clips = []
@@ -74,7 +65,7 @@ def measure(args: argparse.Namespace) -> dict[str, Any]:
                 num_inference_steps=args.steps or pipe.config.default_steps,
                 generator=[torch.Generator().manual_seed(args.seed * 1000 + i) for i in rows],
             )
-            clips += [to_tensor(frames) for frames in out.frames]
+            clips += [clip_to_tensor(frames) for frames in out.frames]
             logger.info("style scale %g: %d of %d clips", style_scale, len(clips), args.clips)
         return torch.stack(clips)
 
@@ -105,8 +96,8 @@ def measure(args: argparse.Namespace) -> dict[str, Any]:
         rows = [references[:, None], *(clips[:, :: max(1, frames // 4)] for clips in sets.values())]
         sheet = torch.cat([row[: args.sheet_rows] for row in rows], 1)
         n, k = sheet.shape[:2]
-        picture = sheet.permute(0, 3, 1, 4, 2).reshape(n * size, k * size, 3)
-        Image.fromarray((picture.numpy() * 255).round().astype("uint8")).save(args.sheet)
+        picture = sheet.permute(2, 0, 3, 1, 4).reshape(1, 3, n * size, k * size)
+        to_pictures(picture)[0].save(args.sheet)
     return result
 
 

@@ -15,6 +15,7 @@ from PIL import Image
 
 from stylecrafter import StyleCrafterPipeline
 from stylecrafter.media.images import load_picture
+from stylecrafter.media.tensors import to_pictures
 from stylecrafter.styleworld import splits, world
 
 PROMPTS = (
@@ -30,8 +31,7 @@ FRAMES = 4
 
 def world_references(count: int, size: int) -> list[Image.Image]:
     batch = world.sample(count, torch.Generator().manual_seed(5), vocabulary=splits.SMALL, split="held_out")
-    drawn = (world.render(batch, size)[:, 0].permute(0, 2, 3, 1).numpy() * 255).round().astype("uint8")
-    return [Image.fromarray(picture) for picture in drawn]
+    return to_pictures(world.render(batch, size)[:, 0])
 
 
 def main() -> None:

@@ -10,9 +10,9 @@ from stylecrafter.data.transforms import (
     reference_picture,
     style_crop,
     target_picture,
-    to_tensor,
 )
 from stylecrafter.errors import InvalidInputError
+from stylecrafter.media.tensors import to_tensor
 
 
 def ramp(width: int, height: int) -> Image.Image:
@@ -76,9 +76,3 @@ def test_whole_reference_shows_the_target() -> None:
     assert whole.tobytes() == target_picture(picture, 32, 32).tobytes()
     with pytest.raises(InvalidInputError):
         reference_picture(picture, 32, References.NONE, generator)
-
-
-def test_tensor_range() -> None:
-    values = to_tensor(Image.fromarray(np.array([[[0, 128, 255]]], np.uint8)))
-    assert values.dtype == torch.float32
-    assert values.flatten().tolist() == pytest.approx([0, 128 / 255, 1])

@@ -1,12 +1,11 @@
 from __future__ import annotations
 
 import pytest
-import torch
 from PIL import Image
 
 from stylecrafter.errors import InvalidInputError
 from stylecrafter.styleworld import splits
-from stylecrafter.styleworld.sheets import contact_sheet, to_pictures, world_sheets
+from stylecrafter.styleworld.sheets import contact_sheet, world_sheets
 
 
 def test_pictures_lie_in_rows_with_captions_below() -> None:
@@ -44,10 +43,6 @@ def test_clips_move_or_become_strips() -> None:
     assert len(moving) == 3 and moving[0].tobytes() != moving[2].tobytes()
     (strip,) = world_sheets(splits.SMALL, styles=["poster"], frames=3, size=32, strips=True)
     assert strip.width == 3 * 36 + 4
-
-
-def test_values_become_bytes() -> None:
-    assert to_pictures(torch.full((1, 3, 16, 16), 0.5))[0].getpixel((3, 3)) == (128, 128, 128)
 
 
 def test_refusals() -> None:

@@ -9,10 +9,11 @@ import torch
 from PIL import Image
 
 from stylecrafter.data.records import Kind, Record
-from stylecrafter.data.transforms import References, reference_picture, target_picture, to_tensor
+from stylecrafter.data.transforms import References, reference_picture, target_picture
 from stylecrafter.errors import InvalidInputError
 from stylecrafter.media.clips import ClipIndex, check_sampling, choose_frames, index_clip, read_clip
 from stylecrafter.media.images import decode_picture, load_picture
+from stylecrafter.media.tensors import to_tensor
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 from enum import StrEnum
 
-import numpy as np
 import torch
 from PIL import Image
 
@@ -70,11 +69,6 @@ def reference_picture(
     if references is References.WHOLE:
         return target_picture(image, size, size)
     raise InvalidInputError("references 'none' make no reference picture.")
-
-
-def to_tensor(image: Image.Image) -> torch.Tensor:
-    """An RGB picture as (3, h, w) float32 in [0, 1]."""
-    return torch.from_numpy(np.array(image, dtype=np.uint8)).permute(2, 0, 1).contiguous().float() / 255.0
 
 
 def _check_sides(height: int, width: int) -> None:

@@ -9,18 +9,13 @@ import torch
 from PIL import Image, ImageDraw, ImageFont
 
 from stylecrafter.errors import InvalidInputError
+from stylecrafter.media.tensors import to_pictures
 from stylecrafter.styleworld import splits, world
 from stylecrafter.styleworld.styles import STYLE_NAMES
 
 GAP, LINE, LETTER = 4, 12, 10
 #: Lines of a caption that are shown; longer ones end in dots.
 LINES = 5
-
-
-def to_pictures(frames: torch.Tensor) -> list[Image.Image]:
-    """(n, 3, h, w) in [0, 1] as n pictures."""
-    array = (frames.clamp(0, 1) * 255).round().to(torch.uint8).permute(0, 2, 3, 1).cpu().numpy()
-    return [Image.fromarray(picture) for picture in array]
 
 
 def contact_sheet(

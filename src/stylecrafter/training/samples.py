@@ -10,6 +10,7 @@ import torch
 from PIL import Image
 
 from stylecrafter.media.images import load_picture
+from stylecrafter.media.tensors import to_pictures
 from stylecrafter.pipelines.output import StyleCrafterPipelineOutput
 from stylecrafter.pipelines.stylized_video import StyleCrafterPipeline
 from stylecrafter.styleworld import splits, world
@@ -79,5 +80,4 @@ def held_out_styles(count: int, size: int, seed: int) -> list[Image.Image]:
     """Style pictures of StyleWorld in palettes and parameters that training never shows."""
     generator = torch.Generator().manual_seed(seed)
     batch = world.sample(count, generator, vocabulary=splits.SMALL, split="held_out")
-    pictures = (world.render(batch, size)[:, 0].permute(0, 2, 3, 1) * 255).round().byte()
-    return [Image.fromarray(picture.numpy()) for picture in pictures]
+    return to_pictures(world.render(batch, size)[:, 0])
