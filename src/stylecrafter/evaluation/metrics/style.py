@@ -12,6 +12,17 @@ import torch
 import torch.nn.functional as F
 
 from stylecrafter.errors import InvalidInputError
+from stylecrafter.evaluation.metrics.info import MetricInfo
+
+STYLE_FOUND = MetricInfo(
+    "style_found",
+    "own reference nearest",
+    "higher",
+    0.0,
+    1.0,
+    "ours: colour statistics and texture, untrained",
+    "chance is 1 / references; real renders do not reach 1",
+)
 
 COLOUR_QUANTILES = (0.05, 0.25, 0.5, 0.75, 0.95)
 HISTOGRAM_LEVELS = 3

@@ -12,9 +12,39 @@ import torch
 import torch.nn.functional as F
 
 from stylecrafter.errors import InvalidInputError, MissingDependencyError
+from stylecrafter.evaluation.metrics.info import MetricInfo
 
 #: Named wherever a figure of it is shown.
 FLOW_NAME = "TV-L1 (scikit-image)"
+
+
+WARPING_ERROR = MetricInfo(
+    "warping_error",
+    "warping error",
+    "lower",
+    0.0,
+    1.0,
+    f"Lai et al. 2018, occlusions left out; optical flow by {FLOW_NAME}",
+    "a still clip has 0; figures of other optical flows do not compare",
+)
+FLICKER = MetricInfo(
+    "flicker",
+    "flicker",
+    "lower",
+    0.0,
+    1.0,
+    "ours: second difference of the mean colours of 4 x 4 cells",
+    "a still clip has 0; flicker inside a cell is not seen",
+)
+DYNAMICS = MetricInfo(
+    "dynamics",
+    "dynamics",
+    "neither",
+    0.0,
+    None,
+    f"speed of the faster twentieth of the pixels, widths per frame; {FLOW_NAME}",
+    "flicker and grain move too; whether it is the right motion is not asked",
+)
 
 
 class TemporalFigures(NamedTuple):

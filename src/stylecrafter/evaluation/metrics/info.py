@@ -1,0 +1,52 @@
+"""What a figure is: where it comes from, between what it lies, and which way is better."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+import torch
+
+Direction = Literal["higher", "lower", "neither"]
+
+
+@dataclass(frozen=True)
+class MetricInfo:
+    """One figure of a clip.
+
+    Attributes:
+        name: Key in json and in tables of data.
+        title: As a reader sees it.
+        better: Which way is better; "neither" where the figure only helps to read others.
+        lowest: Least value, None for no bound.
+        highest: Greatest value, None for no bound.
+        source: Where it was published, or that it is ours.
+        note: What it cannot tell.
+    """
+
+    name: str
+    title: str
+    better: Direction
+    lowest: float | None
+    highest: float | None
+    source: str
+    note: str = ""
+
+
+@dataclass(frozen=True)
+class MeasuredClip:
+    """A clip with what it was made from.
+
+    Attributes:
+        index: Position of its entry in the test set.
+        name: Name of its entry.
+        prompt: What it should show.
+        frames: (f, 3, h, w) in [0, 1].
+        references: Which of the test set's pictures its style should be; positions, at least one.
+    """
+
+    index: int
+    name: str
+    prompt: str
+    frames: torch.Tensor
+    references: tuple[int, ...]
