@@ -123,6 +123,16 @@ class MotionProbe(nn.Module):
 Probe = PictureProbe | MotionProbe
 
 
+def make_probe(question: Question, vocabulary: splits.Vocabulary) -> Probe:
+    """A probe that has learned nothing yet.
+
+    Raises:
+        UnknownNameError: There is no such question.
+    """
+    answers = len(answers_of(question, vocabulary))
+    return MotionProbe(answers) if question == "motion" else PictureProbe(answers)
+
+
 def train_probe(
     question: Question,
     vocabulary: splits.Vocabulary,
@@ -160,7 +170,7 @@ def train_probe(
     generator = torch.Generator().manual_seed(seed + 1)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
-        probe: Probe = MotionProbe(answers) if moving else PictureProbe(answers)
+        probe = make_probe(question, vocabulary)
     optimizer = torch.optim.AdamW(probe.parameters(), lr=2e-3, weight_decay=1e-3)
     schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, 2e-3 if moving else 4e-3, total_steps=steps)
     for step in range(steps):

@@ -70,8 +70,7 @@ def full_caption(
     sentence = content_caption(content, rng, rich=rich).rstrip(".")
     sentence = sentence[0].lower() + sentence[1:]
     name = STYLE_NAMES[style]
-    first, second = family_colours(palette_family)
-    colours = first if first == second else f"{first} and {second}"
+    colours = _colours(palette_family)
     phrases = STYLE_PHRASES | NEW_STYLE_PHRASES
     if not rich:
         phrase = rng.choice(phrases[name])
@@ -82,6 +81,16 @@ def full_caption(
         return f"{caption}, in {colours}" if painted else caption
     ending = f"{rng.choice(STYLE_MANNERS[name])}, {colours}" if painted else rng.choice(STYLE_MANNERS[name])
     return f"{sentence}, {ending}"
+
+
+def style_words(style: int, palette_family: int) -> str:
+    """The manner and the colours alone, as `full_caption` may end."""
+    return f"{STYLE_MANNERS[STYLE_NAMES[style]][0]}, {_colours(palette_family)}"
+
+
+def _colours(palette_family: int) -> str:
+    first, second = family_colours(palette_family)
+    return first if first == second else f"{first} and {second}"
 
 
 def _capital(sentence: str) -> str:

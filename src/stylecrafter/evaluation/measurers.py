@@ -1,0 +1,185 @@
+"""Metrics as a test set asks them: objects that know the set's pictures and turn a clip into figures by name.
+
+Every measurer has a `key` that says all that its figures depend on beside the clip, so that figures of an unchanged
+clip can be kept.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping, Sequence
+from typing import Protocol
+
+import torch
+from PIL import ImageOps
+
+from stylecrafter.errors import InvalidInputError
+from stylecrafter.evaluation.metrics.colour import PALETTE_DISTANCE, PALETTE_NEARER, palette_distance
+from stylecrafter.evaluation.metrics.copying import COPYING, copying
+from stylecrafter.evaluation.metrics.encoders import ClipEncoder
+from stylecrafter.evaluation.metrics.info import MeasuredClip, MetricInfo
+from stylecrafter.evaluation.metrics.similarity import (
+    CLIP_STYLE,
+    CLIP_TEMPORAL,
+    CLIP_TEXT,
+    reference_similarity,
+    temporal_similarity,
+    text_similarity,
+)
+from stylecrafter.evaluation.metrics.style import STYLE_FOUND, style_distances
+from stylecrafter.evaluation.metrics.temporal import DYNAMICS, FLICKER, WARPING_ERROR, temporal_figures
+from stylecrafter.evaluation.metrics.texture import TEXTURE_DISTANCE, texture_distances
+from stylecrafter.media.tensors import to_pictures, to_tensor
+
+Figures = dict[str, float | None]
+#: Frames that are compared with the references; neighbouring frames say the same.
+FRAMES_COMPARED = 4
+#: Changed whenever figures change their meaning, so that kept ones are measured again.
+VERSION = 1
+
+
+class Measurer(Protocol):
+    """Turns a clip into figures."""
+
+    @property
+    def key(self) -> str:
+        """All that the figures depend on beside the clip."""
+
+    @property
+    def infos(self) -> tuple[MetricInfo, ...]:
+        """What it measures."""
+
+    def __call__(self, clip: MeasuredClip) -> Figures:
+        """A value for the name of each of `infos`; None where there is nothing to say."""
+
+
+class PictureEncoder(Protocol):
+    """See `metrics.encoders`."""
+
+    name: str
+
+    def pictures(self, pictures: torch.Tensor) -> torch.Tensor:
+        """Pictures (n, 3, h, w) in [0, 1] to unit vectors (n, d)."""
+
+
+class AppearanceMeasurer:
+    """Palette, texture and copying against the references, without any training.
+
+    References are brought to the size of the frames, their middle kept.
+
+    Args:
+        pictures: All style pictures of the test set, each (3, h, w) in [0, 1].
+
+    Raises:
+        InvalidInputError: No pictures.
+    """
+
+    infos = (STYLE_FOUND, PALETTE_DISTANCE, PALETTE_NEARER, TEXTURE_DISTANCE, COPYING)
+
+    def __init__(self, pictures: Sequence[torch.Tensor]) -> None:
+        if not pictures:
+            raise InvalidInputError("a test set without style pictures")
+        self._pictures = pictures
+        self.key = f"appearance {VERSION} {_digest(pictures)}"
+        self._fitted: dict[tuple[int, int], torch.Tensor] = {}
+
+    def __call__(self, clip: MeasuredClip) -> Figures:
+        frames = some_frames(clip.frames)
+        size = (frames.shape[2], frames.shape[3])
+        pictures = self._fitted.setdefault(size, fitted(self._pictures, *size))
+        own = list(clip.references)
+        others = [i for i in range(len(pictures)) if i not in clip.references]
+        palette = palette_distance(frames, pictures).mean(0)
+        figures: Figures = {
+            PALETTE_DISTANCE.name: float(palette[own].mean()),
+            TEXTURE_DISTANCE.name: float(texture_distances(frames, pictures[own]).mean()),
+            COPYING.name: float(copying(frames, pictures[own]).amax(1).mean()),
+            PALETTE_NEARER.name: None,
+            STYLE_FOUND.name: None,
+        }
+        if others:
+            figures[PALETTE_NEARER.name] = float((palette[own].mean() < palette[others]).float().mean())
+            distances = style_distances(frames[None], pictures)[0]
+            figures[STYLE_FOUND.name] = float(distances[own].min() < distances[others].min())
+        return figures
+
+
+class TemporalMeasurer:
+    """Warping error, flicker and dynamics; nothing for clips of fewer than three frames."""
+
+    infos = (WARPING_ERROR, FLICKER, DYNAMICS)
+    key = f"temporal {VERSION}"
+
+    def __call__(self, clip: MeasuredClip) -> Figures:
+        if len(clip.frames) < 3:
+            return dict.fromkeys((info.name for info in self.infos), None)
+        return dict(temporal_figures(clip.frames)._asdict())
+
+
+class SimilarityMeasurer:
+    """Cosine between frames and references in the space of an encoder (DINO, CSD, a style vector).
+
+    Args:
+        info: What the figure is called.
+        encoder: The space.
+        pictures: All style pictures of the test set, each (3, h, w) in [0, 1].
+    """
+
+    def __init__(self, info: MetricInfo, encoder: PictureEncoder, pictures: Sequence[torch.Tensor]) -> None:
+        self.infos = (info,)
+        self.key = f"{info.name} {VERSION} {encoder.name} {_digest(pictures)}"
+        self._encoder = encoder
+        self._references = torch.cat([encoder.pictures(picture[None]) for picture in pictures])
+
+    def __call__(self, clip: MeasuredClip) -> Figures:
+        described = self._encoder.pictures(some_frames(clip.frames))
+        return {self.infos[0].name: reference_similarity(described, self._references[list(clip.references)])}
+
+
+class ClipMeasurer:
+    """CLIP-Text, CLIP-Style and CLIP-Temporal of all frames, as published.
+
+    Args:
+        encoder: Any CLIP; published figures use ViT-H/14.
+        pictures: All style pictures of the test set, each (3, h, w) in [0, 1].
+        prompts: All prompts of the test set.
+    """
+
+    infos = (CLIP_TEXT, CLIP_STYLE, CLIP_TEMPORAL)
+
+    def __init__(
+        self, encoder: ClipEncoder, pictures: Sequence[torch.Tensor], prompts: Sequence[str]
+    ) -> None:
+        self.key = f"clip {VERSION} {encoder.name} {_digest(pictures)}"
+        self._encoder = encoder
+        self._references = torch.cat([encoder.pictures(picture[None]) for picture in pictures])
+        unique = sorted(set(prompts))
+        self._texts: Mapping[str, torch.Tensor] = dict(zip(unique, encoder.texts(unique), strict=True))
+
+    def __call__(self, clip: MeasuredClip) -> Figures:
+        frames = self._encoder.pictures(clip.frames)
+        return {
+            CLIP_TEXT.name: text_similarity(frames, self._texts[clip.prompt]),
+            CLIP_STYLE.name: reference_similarity(frames, self._references[list(clip.references)]),
+            CLIP_TEMPORAL.name: temporal_similarity(frames),
+        }
+
+
+def some_frames(frames: torch.Tensor) -> torch.Tensor:
+    """At most `FRAMES_COMPARED` frames, evenly spread: (n, 3, h, w)."""
+    count = min(len(frames), FRAMES_COMPARED)
+    return frames[torch.linspace(0, len(frames) - 1, count).round().long()]
+
+
+def fitted(pictures: Sequence[torch.Tensor], height: int, width: int) -> torch.Tensor:
+    """The middle of each picture in the shape height x width, at that size: (n, 3, height, width)."""
+    return torch.stack(
+        [to_tensor(ImageOps.fit(to_pictures(picture[None])[0], (width, height))) for picture in pictures]
+    )
+
+
+def _digest(pictures: Sequence[torch.Tensor]) -> str:
+    digest = hashlib.sha256()
+    for picture in pictures:
+        digest.update((picture * 255).round().to(torch.uint8).numpy().tobytes())
+    return digest.hexdigest()[:16]

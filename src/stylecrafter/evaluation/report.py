@@ -1,0 +1,259 @@
+"""What was measured as json (whole, and readable back), and as a Markdown table.
+
+The page with clips and plots is `report_page`.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from stylecrafter import __version__
+from stylecrafter.errors import InvalidInputError
+from stylecrafter.evaluation.metrics.info import MetricInfo
+from stylecrafter.evaluation.runner import ClipResult, Evaluation
+from stylecrafter.evaluation.statistics import (
+    LEVEL,
+    Difference,
+    Interval,
+    bootstrap_mean,
+    paired_difference,
+)
+
+REPORT_NAME = "evaluation.json"
+FORMAT = 1
+SIGNIFICANT = 0.05
+ARROWS = {"higher": "↑", "lower": "↓", "neither": ""}
+
+
+@dataclass(frozen=True)
+class Row:
+    """One figure of one run; None where no clip has it."""
+
+    info: MetricInfo
+    interval: Interval | None
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """One figure of a later run beside the first, over the entries that both have."""
+
+    info: MetricInfo
+    difference: Difference
+
+    @property
+    def verdict(self) -> str:
+        """ "better", "worse", "other" (no direction) or "" (not significant)."""
+        if self.difference.p_value > SIGNIFICANT:
+            return ""
+        if self.info.better == "neither":
+            return "other"
+        return "better" if (self.difference.mean > 0) == (self.info.better == "higher") else "worse"
+
+
+def summarise(evaluation: Evaluation, clips: Sequence[ClipResult] | None = None) -> list[Row]:
+    """Mean and interval of every figure, clips with the same references drawn together.
+
+    Args:
+        evaluation: What was measured.
+        clips: Only these of its clips.
+    """
+    rows = []
+    for info in evaluation.infos:
+        known = [
+            (value, clip.styles)
+            for clip in (evaluation.clips if clips is None else clips)
+            if (value := clip.figures.get(info.name)) is not None
+        ]
+        values, clusters = [v for v, _ in known], [c for _, c in known]
+        rows.append(Row(info, bootstrap_mean(values, _usable(clusters)) if values else None))
+    return rows
+
+
+def compare(first: Evaluation, other: Evaluation) -> list[Comparison]:
+    """Every figure that both runs have, over the entries that both have.
+
+    Raises:
+        InvalidInputError: They have no entry in common.
+    """
+    mine = {clip.name: clip for clip in first.clips}
+    theirs = {clip.name: clip for clip in other.clips}
+    names = [name for name in mine if name in theirs]
+    if not names:
+        raise InvalidInputError(
+            f"{first.title!r} and {other.title!r} have no entry in common: were they made from one test set?"
+        )
+    shared = [info for info in first.infos if info.name in {i.name for i in other.infos}]
+    comparisons = []
+    for info in shared:
+        pairs = [
+            (a, b, mine[name].styles)
+            for name in names
+            if (a := mine[name].figures.get(info.name)) is not None
+            and (b := theirs[name].figures.get(info.name)) is not None
+        ]
+        if pairs:
+            before, after, clusters = (list(column) for column in zip(*pairs, strict=True))
+            comparisons.append(Comparison(info, paired_difference(before, after, _usable(clusters))))
+    return comparisons
+
+
+def grouped(evaluation: Evaluation, of: Callable[[ClipResult], str]) -> dict[str, list[ClipResult]]:
+    """Clips by what `of` says of them (style, prompt), in the order in which they come first."""
+    groups: dict[str, list[ClipResult]] = {}
+    for clip in evaluation.clips:
+        groups.setdefault(of(clip), []).append(clip)
+    return groups
+
+
+def style_name(clip: ClipResult) -> str:
+    """The names of a clip's style pictures, without folder and suffix."""
+    return " + ".join(Path(style).stem for style in clip.styles)
+
+
+def to_json(evaluation: Evaluation) -> str:
+    """Everything, so that `from_json` gives it back and every mean can be traced to its files."""
+    content = {
+        "format": FORMAT,
+        "stylecrafter": __version__,
+        "title": evaluation.title,
+        "settings": evaluation.settings,
+        "summary": {
+            row.info.name: None if row.interval is None else dataclasses.asdict(row.interval)
+            for row in summarise(evaluation)
+        },
+        "metrics": [dataclasses.asdict(info) for info in evaluation.infos],
+        "clips": [dataclasses.asdict(clip) for clip in evaluation.clips],
+        "excluded": evaluation.excluded,
+    }
+    return json.dumps(content, indent=1, ensure_ascii=False) + "\n"
+
+
+def from_json(text: str, name: str) -> Evaluation:
+    """An evaluation that `to_json` wrote.
+
+    Raises:
+        InvalidInputError: It is something else; `name` says what was read.
+    """
+    try:
+        content = json.loads(text)
+        if content["format"] != FORMAT:
+            raise InvalidInputError(f"{name} has format {content['format']!r}; {FORMAT} is needed.")
+        return Evaluation(
+            title=str(content["title"]),
+            infos=tuple(MetricInfo(**info) for info in content["metrics"]),
+            clips=tuple(ClipResult(**{**clip, "styles": tuple(clip["styles"])}) for clip in content["clips"]),
+            excluded=dict(content["excluded"]),
+            settings=dict(content["settings"]),
+        )
+    except (ValueError, KeyError, TypeError) as error:
+        if isinstance(error, InvalidInputError):
+            raise
+        raise InvalidInputError(f"{name} is no evaluation that `stylecrafter evaluate` wrote.") from error
+
+
+def read_evaluation(path: Path) -> Evaluation:
+    """From a file, or from the folder that holds it.
+
+    Raises:
+        InvalidInputError: It is missing or something else.
+    """
+    file = path / REPORT_NAME if path.is_dir() else path
+    try:
+        text = file.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise InvalidInputError(f"{file} cannot be read: {error}.") from error
+    return from_json(text, str(file))
+
+
+def to_markdown(evaluations: Sequence[Evaluation]) -> str:
+    """Tables of all runs side by side, the first one being compared with each of the others."""
+    first = evaluations[0]
+    lines = [
+        f"# Evaluation: {', '.join(e.title for e in evaluations)}",
+        "",
+        f"Means with intervals of {LEVEL:.0%} (bootstrap over references); StyleCrafter {__version__}.",
+        "",
+    ]
+    titles = [f"{e.title} ({len(e.clips)} clips)" for e in evaluations]
+    lines += table(["", *titles], _summary_rows(evaluations))
+    for other in evaluations[1:]:
+        lines += ["", f"## {other.title} against {first.title}", ""]
+        lines += table(
+            ["", "difference", "p", ""],
+            [
+                [
+                    titled(c.info),
+                    f"{c.difference.mean:+.4g} [{c.difference.low:+.4g}, {c.difference.high:+.4g}]",
+                    f"{c.difference.p_value:.3f}",
+                    c.verdict,
+                ]
+                for c in compare(first, other)
+            ],
+        )
+    for what, of in (("style", style_name), ("prompt", lambda clip: clip.prompt)):
+        lines += ["", f"## {first.title} by {what}", ""]
+        lines += table([what, *(titled(info) for info in first.infos)], group_rows(first, of))
+    lines += ["", "## What the figures are", ""]
+    lines += [f"- **{info.title}**: {described(info)}" for info in first.infos]
+    for evaluation in evaluations:
+        if evaluation.excluded:
+            lines += ["", f"## Left out of {evaluation.title}: {len(evaluation.excluded)}", ""]
+            lines += [f"- {name}: {reason}" for name, reason in evaluation.excluded.items()]
+        lines += ["", f"## Settings of {evaluation.title}", "", "```json"]
+        lines += [json.dumps(evaluation.settings, indent=1, ensure_ascii=False), "```"]
+    return "\n".join(lines) + "\n"
+
+
+def group_rows(evaluation: Evaluation, of: Callable[[ClipResult], str]) -> list[list[str]]:
+    """For each group its name and the mean of every figure."""
+    return [
+        [name, *(shown(row.interval, bounds=False) for row in summarise(evaluation, clips))]
+        for name, clips in grouped(evaluation, of).items()
+    ]
+
+
+def shown(interval: Interval | None, bounds: bool = True) -> str:
+    """ "0.512 [0.48, 0.55]", or a dash where there is nothing."""
+    if interval is None:
+        return "–"
+    if not bounds:
+        return f"{interval.mean:.3g}"
+    return f"{interval.mean:.3g} [{interval.low:.3g}, {interval.high:.3g}]"
+
+
+def titled(info: MetricInfo) -> str:
+    """A figure's title with the arrow of its better direction."""
+    return f"{info.title} {ARROWS[info.better]}".strip()
+
+
+def table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> list[str]:
+    """Lines of a Markdown table."""
+    cells = [head, ["---"] * len(head), *rows]
+    return ["| " + " | ".join(cell.replace("|", "\\|") for cell in row) + " |" for row in cells]
+
+
+def _summary_rows(evaluations: Sequence[Evaluation]) -> list[list[str]]:
+    infos = {info.name: info for e in evaluations for info in e.infos}
+    of: list[Mapping[str, Interval | None]] = [
+        {row.info.name: row.interval for row in summarise(e)} for e in evaluations
+    ]
+    return [[titled(info), *(shown(means.get(name)) for means in of)] for name, info in infos.items()]
+
+
+def described(info: MetricInfo) -> str:
+    """Source, range, direction and caveat of a figure in one line."""
+    low = "-∞" if info.lowest is None else f"{info.lowest:g}"
+    high = "∞" if info.highest is None else f"{info.highest:g}"
+    better = "" if info.better == "neither" else f", {info.better} is better"
+    note = f". Note: {info.note}" if info.note else ""
+    return f"{info.source}; {low} to {high}{better}{note}"
+
+
+def _usable(clusters: list[Any]) -> list[Any] | None:
+    # A set with one style has one cluster, which says nothing about how sure a mean is.
+    return clusters if len(set(clusters)) > 1 else None

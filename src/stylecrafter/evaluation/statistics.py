@@ -1,0 +1,94 @@
+"""How sure a mean is, and whether two runs differ: bootstrap and permutation, resampled by clusters."""
+
+from __future__ import annotations
+
+from collections.abc import Hashable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from stylecrafter.errors import InvalidInputError
+
+DRAWS = 2000
+LEVEL = 0.95
+
+
+@dataclass(frozen=True)
+class Interval:
+    """A mean of `count` values with its confidence interval of `LEVEL`."""
+
+    mean: float
+    low: float
+    high: float
+    count: int
+
+
+@dataclass(frozen=True)
+class Difference:
+    """Mean of b - a over pairs, its confidence interval, and how often chance alone differs as much (two-sided)."""
+
+    mean: float
+    low: float
+    high: float
+    p_value: float
+    count: int
+
+
+def bootstrap_mean(
+    values: Sequence[float], clusters: Sequence[Hashable] | None = None, seed: int = 0
+) -> Interval:
+    """Mean with the percentile interval of a cluster bootstrap (Efron 1979; Field and Welsh 2007).
+
+    Clips that share a reference are alike, so that whole clusters are drawn; without them each value is its own.
+
+    Args:
+        values: At least one.
+        clusters: What each value belongs to.
+        seed: Source of the draws; the same seed gives the same interval.
+
+    Raises:
+        InvalidInputError: No values, or another number of clusters.
+    """
+    sums, counts = _by_cluster(values, clusters)
+    drawn = np.random.default_rng(seed).integers(0, len(sums), (DRAWS, len(sums)))
+    means = sums[drawn].sum(1) / counts[drawn].sum(1)
+    low, high = np.quantile(means, [(1 - LEVEL) / 2, (1 + LEVEL) / 2])
+    return Interval(float(sums.sum() / counts.sum()), float(low), float(high), len(values))
+
+
+def paired_difference(
+    a: Sequence[float], b: Sequence[float], clusters: Sequence[Hashable] | None = None, seed: int = 0
+) -> Difference:
+    """Mean of b - a, paired, with a cluster bootstrap's interval and a sign-flip permutation test over clusters.
+
+    Raises:
+        InvalidInputError: No pairs, or different numbers.
+    """
+    if len(a) != len(b):
+        raise InvalidInputError(f"{len(a)} and {len(b)} values are no pairs")
+    gaps = [y - x for x, y in zip(a, b, strict=True)]
+    interval = bootstrap_mean(gaps, clusters, seed)
+    sums, counts = _by_cluster(gaps, clusters)
+    signs = np.random.default_rng(seed + 1).choice((-1.0, 1.0), (DRAWS, len(sums)))
+    by_chance = np.abs(signs @ sums) / counts.sum()
+    # The observed signs are one of the possible draws, so that p is never 0 (Phipson and Smyth 2010).
+    p_value = (1 + int((by_chance >= abs(interval.mean) - 1e-12).sum())) / (DRAWS + 1)
+    return Difference(interval.mean, interval.low, interval.high, p_value, len(gaps))
+
+
+def _by_cluster(
+    values: Sequence[float], clusters: Sequence[Hashable] | None
+) -> tuple[np.ndarray, np.ndarray]:
+    """Sum and number of the values of each cluster."""
+    if not len(values):
+        raise InvalidInputError("no values to take the mean of")
+    if clusters is None:
+        clusters = range(len(values))
+    if len(clusters) != len(values):
+        raise InvalidInputError(f"{len(clusters)} clusters for {len(values)} values")
+    number = {cluster: i for i, cluster in enumerate(dict.fromkeys(clusters))}
+    index = np.array([number[cluster] for cluster in clusters])
+    return (
+        np.bincount(index, weights=np.asarray(values, dtype=np.float64)),
+        np.bincount(index).astype(np.float64),
+    )

@@ -1,0 +1,151 @@
+"""What is asked of a model: prompts with style pictures, from a file in the published layout or drawn by StyleWorld.
+
+A set that StyleWorld draws is written in the same layout, with a `truth.json` beside it that says how it was drawn, so
+that the truth about every clip can be had again.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from pydantic import BaseModel, ConfigDict, ValidationError
+
+from stylecrafter.errors import InvalidInputError
+from stylecrafter.evaluation.held_out import HeldOutSet, held_out_set
+from stylecrafter.generation.batch_file import Entry, read_entries
+from stylecrafter.media.files import write_atomic
+from stylecrafter.media.images import load_picture
+from stylecrafter.media.tensors import to_pictures, to_tensor
+from stylecrafter.media.video import write_frames
+from stylecrafter.styleworld import splits, world
+from stylecrafter.styleworld.captions import style_words
+
+FILE_NAME, TRUTH_NAME, PICTURES_NAME = "testset.json", "truth.json", "pictures"
+#: Words for the style pictures, for the baseline that puts them into the prompt; see `methods.read_style_texts`.
+STYLE_TEXTS_NAME = "style_texts.json"
+
+
+class WorldSetSpec(BaseModel):
+    """How a StyleWorld set is drawn; see `held_out.held_out_set`."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    vocabulary: str = "small"
+    references: int = 20
+    prompts: int = 12
+    unseen_kinds: int = 6
+    seed: int = 0
+    size: int = 64
+
+    def draw(self) -> HeldOutSet:
+        """The set that this describes.
+
+        Raises:
+            InvalidInputError: There is no such vocabulary, or the numbers do not fit it.
+        """
+        return held_out_set(
+            splits.find_vocabulary(self.vocabulary),
+            references=self.references,
+            prompts=self.prompts,
+            unseen_kinds=self.unseen_kinds,
+            seed=self.seed,
+        )
+
+
+@dataclass(frozen=True)
+class TestSet:
+    """Entries and their pictures.
+
+    Attributes:
+        file: Where it was read from.
+        entries: What is asked, in the order of the file.
+        pictures: Paths of all different style pictures, in the order in which they come first.
+        truth: How StyleWorld drew it, where it did.
+    """
+
+    __test__ = False  # not a class of tests, whatever pytest thinks of its name
+
+    file: Path
+    entries: tuple[Entry, ...]
+    pictures: tuple[str, ...]
+    truth: WorldSetSpec | None
+
+    def references_of(self, entry: Entry) -> tuple[int, ...]:
+        """Positions of an entry's pictures in `pictures`."""
+        return tuple(self.pictures.index(path) for path in entry.styles)
+
+    def load_pictures(self) -> list[torch.Tensor]:
+        """All pictures as (3, h, w) in [0, 1].
+
+        Raises:
+            ImageReadError: One is missing or cannot be read.
+        """
+        return [to_tensor(load_picture(path)) for path in self.pictures]
+
+
+def read_testset(file: str | os.PathLike[str], limit: int | None = None) -> TestSet:
+    """Read a test set in the published layout.
+
+    Args:
+        file: See `generation.batch_file`.
+        limit: Only the first so many entries.
+
+    Raises:
+        InvalidInputError: The file is missing or something else; or `truth.json` beside it does not fit it.
+    """
+    path = Path(file)
+    entries = tuple(read_entries(path)[:limit])
+    pictures = tuple(dict.fromkeys(style for entry in entries for style in entry.styles))
+    return TestSet(path, entries, pictures, _read_truth(path))
+
+
+def write_world_set(spec: WorldSetSpec, folder: str | os.PathLike[str]) -> Path:
+    """Draw a StyleWorld set and write it in the published layout, with its truth; returns its file.
+
+    A folder that holds the same set already is left as it is.
+
+    Raises:
+        InvalidInputError: The numbers do not fit, or another set is in the folder.
+        OutputError: The folder cannot be written.
+    """
+    target = Path(folder)
+    file, truth = target / FILE_NAME, target / TRUTH_NAME
+    if file.is_file():
+        if _read_truth(file) != spec:
+            raise InvalidInputError(f"{target} holds another test set; name another folder.")
+        return file
+    drawn = spec.draw()
+    names = []
+    for index, picture in enumerate(to_pictures(world.render(drawn.references, spec.size)[:, 0])):
+        names.append(f"{PICTURES_NAME}/{index:02d}.png")
+        write_frames([picture], target / names[-1], fps=1)
+    entries = [
+        {"prompt": drawn.texts[prompt], "style_path": names[reference]}
+        for reference, prompt in zip(drawn.reference_of.tolist(), drawn.prompt_of.tolist(), strict=True)
+    ]
+    words = {
+        Path(name).name: style_words(int(drawn.references.style[i]), int(drawn.references.family[i]))
+        for i, name in enumerate(names)
+    }
+    write_atomic(target / STYLE_TEXTS_NAME, _json(words))
+    write_atomic(truth, _json(spec.model_dump()))
+    return write_atomic(file, _json(entries))
+
+
+def _read_truth(file: Path) -> WorldSetSpec | None:
+    truth = file.parent / TRUTH_NAME
+    if file.name != FILE_NAME or not truth.is_file():
+        return None
+    try:
+        return WorldSetSpec.model_validate_json(truth.read_text(encoding="utf-8"))
+    except (OSError, ValidationError) as error:
+        raise InvalidInputError(f"{truth} cannot be read: {str(error).splitlines()[0]}") from error
+
+
+def _json(content: Any) -> bytes:
+    return json.dumps(content, indent=1).encode() + b"\n"

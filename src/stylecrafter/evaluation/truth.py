@@ -1,0 +1,210 @@
+"""What StyleWorld knows of the clips of one of its own sets, asked by probes that learned from real renders."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TypeVar
+
+import torch
+from safetensors.torch import load_file, save
+from torch import nn
+
+from stylecrafter.evaluation.held_out import HeldOutSet
+from stylecrafter.evaluation.measurers import VERSION, Figures
+from stylecrafter.evaluation.metrics.info import MeasuredClip, MetricInfo
+from stylecrafter.evaluation.probes import (
+    MOTION_FRAMES,
+    QUESTIONS,
+    Probe,
+    Question,
+    labels_of,
+    make_probe,
+    seen_in,
+    some_renders,
+    train_probe,
+)
+from stylecrafter.evaluation.style_probe import (
+    PARAMETERS,
+    StyleProbe,
+    seen_style,
+    style_labels,
+    train_style_probe,
+)
+from stylecrafter.evaluation.testset import WorldSetSpec
+from stylecrafter.media.files import write_atomic
+from stylecrafter.styleworld import splits, world
+
+_SOURCE = "StyleWorld: a probe trained on real renders"
+OBJECT = MetricInfo("object_right", "object as the prompt says", "higher", 0.0, 1.0, _SOURCE)
+SCENE = MetricInfo("scene_right", "scene as the prompt says", "higher", 0.0, 1.0, _SOURCE)
+MOTION = MetricInfo("motion_right", "motion as the prompt says", "higher", 0.0, 1.0, _SOURCE)
+KIND = MetricInfo(
+    "kind_right", "kind of style as the reference's", "higher", 0.0, 1.0, _SOURCE, "only kinds of training"
+)
+PARAMETER_ERROR = MetricInfo(
+    "parameter_error",
+    "error of style parameters",
+    "lower",
+    0.0,
+    1.0,
+    _SOURCE,
+    "only parameters that the probe can tell in renders; read it beside that by chance",
+)
+PARAMETER_ERROR_BY_CHANCE = MetricInfo(
+    "parameter_error_by_chance", "error against the other references", "neither", 0.0, 1.0, _SOURCE
+)
+LEAKED = MetricInfo(
+    "leaked", "object of the reference seen", "lower", 0.0, 1.0, _SOURCE, "read it beside leakage by chance"
+)
+LEAKED_BY_CHANCE = MetricInfo(
+    "leaked_by_chance", "object of another reference seen", "neither", 0.0, 1.0, _SOURCE
+)
+#: Renders that a probe's own accuracy is measured on.
+FRESH_RENDERS = 500
+PROBE_STEPS = 400
+
+
+@dataclass(frozen=True)
+class WorldProbes:
+    """All probes of a vocabulary and size, in evaluation mode."""
+
+    content: dict[Question, Probe]
+    style: StyleProbe
+
+
+class WorldMeasurer:
+    """Object, scene and motion as the prompt says, the style as the reference's, and objects that came from it.
+
+    Args:
+        spec: How the test set was drawn; entry i of it is clip i of `spec.draw()`.
+        probes: Trained for the set's vocabulary and size.
+    """
+
+    infos = (
+        OBJECT,
+        SCENE,
+        MOTION,
+        KIND,
+        PARAMETER_ERROR,
+        PARAMETER_ERROR_BY_CHANCE,
+        LEAKED,
+        LEAKED_BY_CHANCE,
+    )
+
+    def __init__(self, spec: WorldSetSpec, probes: WorldProbes) -> None:
+        self.key = f"world {VERSION} {spec.model_dump_json()} {PROBE_STEPS}"
+        self._set: HeldOutSet = spec.draw()
+        self._probes = probes
+        vocabulary = self._set.vocabulary
+        self._wanted = {q: labels_of(q, self._set.prompts, vocabulary) for q in QUESTIONS}
+        self._shown = labels_of("object", self._set.references, vocabulary)
+        self._kinds = style_labels(self._set.references, vocabulary)
+
+    def __call__(self, clip: MeasuredClip) -> Figures:
+        prompt, reference = (int(of[clip.index]) for of in (self._set.prompt_of, self._set.reference_of))
+        moving = len(clip.frames) > 1
+        asked = [q for q in QUESTIONS if moving or q != "motion"]
+        seen = {q: int(seen_in(self._probes.content[q], clip.frames[None])[0]) for q in asked}
+        others = self._shown[self._shown != self._shown[reference]]
+        return {
+            OBJECT.name: float(seen["object"] == int(self._wanted["object"][prompt])),
+            SCENE.name: float(seen["scene"] == int(self._wanted["scene"][prompt])),
+            MOTION.name: float(seen["motion"] == int(self._wanted["motion"][prompt])) if moving else None,
+            **self._style_figures(clip.frames, reference),
+            LEAKED.name: float(seen["object"] == int(self._shown[reference])),
+            LEAKED_BY_CHANCE.name: float((others == seen["object"]).float().mean()) if len(others) else None,
+        }
+
+    def _style_figures(self, frames: torch.Tensor, reference: int) -> Figures:
+        """Nothing where the reference is of a kind that the vocabulary, and so the probe, does not have."""
+        kind = int(self._kinds[reference])
+        if kind < 0:
+            return {KIND.name: None, PARAMETER_ERROR.name: None, PARAMETER_ERROR_BY_CHANCE.name: None}
+        seen = seen_style(self._probes.style, frames[None])
+        counted = self._probes.style.tellable[kind]
+        truth = self._set.references.style_parameters[:, :PARAMETERS]
+        errors = (seen.parameters[0, kind] - truth).abs()[:, counted]
+        others = torch.arange(len(truth)) != reference
+        return {
+            KIND.name: float(int(seen.kind[0]) == kind),
+            PARAMETER_ERROR.name: float(errors[reference].mean()) if bool(counted.any()) else None,
+            PARAMETER_ERROR_BY_CHANCE.name: float(errors[others].mean()) if bool(counted.any()) else None,
+        }
+
+
+def probes_for(spec: WorldSetSpec, folder: Path) -> WorldProbes:
+    """Probes for a set's vocabulary and size, kept in `folder` so that they are trained once.
+
+    Raises:
+        OutputError: The folder cannot be written.
+    """
+    vocabulary = splits.find_vocabulary(spec.vocabulary)
+
+    def file(name: str) -> Path:
+        return folder / f"{name}_{spec.vocabulary}_{spec.size}_{PROBE_STEPS}.safetensors"
+
+    content: dict[Question, Probe] = {}
+    for question in QUESTIONS:
+        kept = _load(make_probe(question, vocabulary), file(question))
+        content[question] = kept or _keep(
+            train_probe(question, vocabulary, size=spec.size, steps=PROBE_STEPS), file(question)
+        )
+    style = _load(StyleProbe(len(vocabulary.styles)), file("style"))
+    return WorldProbes(
+        content,
+        style or _keep(train_style_probe(vocabulary, size=spec.size, steps=PROBE_STEPS), file("style")),
+    )
+
+
+@torch.no_grad()
+def accuracy_on_renders(
+    probes: WorldProbes, spec: WorldSetSpec, count: int = FRESH_RENDERS
+) -> dict[str, float]:
+    """What the probes reach on held-out renders that they have not seen, half of them styled.
+
+    Returns:
+        How often each question is answered right, how often the kind of style is ("kind"), and the mean error of the
+        parameters that count ("parameter_error"); by the figures' names.
+    """
+    vocabulary = splits.find_vocabulary(spec.vocabulary)
+    generator = torch.Generator().manual_seed(spec.seed + 7919)
+    batch = some_renders(count, generator, vocabulary, "held_out")
+    rates: dict[str, float] = {}
+    for question, probe in probes.content.items():
+        labels = labels_of(question, batch, vocabulary)
+        right = []
+        for rows in torch.arange(count).split(50):
+            clips = world.render(batch[rows], spec.size, MOTION_FRAMES if question == "motion" else 1)
+            right.append(seen_in(probe, clips) == labels[rows])
+        known = labels >= 0
+        rates[f"{question}_right"] = float(torch.cat(right)[known].float().mean())
+    styled = batch[style_labels(batch, vocabulary) >= 0]
+    kinds = style_labels(styled, vocabulary)
+    seen = [seen_style(probes.style, world.render(part, spec.size)) for part in _parts(styled, 50)]
+    each = torch.arange(len(styled))
+    parameters = torch.cat([part.parameters for part in seen])[each, kinds]
+    errors = (parameters - styled.style_parameters[:, :PARAMETERS]).abs()[probes.style.tellable[kinds]]
+    rates[KIND.name] = float((torch.cat([part.kind for part in seen]) == kinds).float().mean())
+    if len(errors):
+        rates[PARAMETER_ERROR.name] = float(errors.mean())
+    return rates
+
+
+def _parts(batch: world.WorldBatch, size: int) -> list[world.WorldBatch]:
+    return [batch[rows] for rows in torch.arange(len(batch)).split(size)]
+
+
+SomeProbe = TypeVar("SomeProbe", bound=nn.Module)
+
+
+def _load(probe: SomeProbe, file: Path) -> SomeProbe | None:
+    if not file.is_file():
+        return None
+    probe.load_state_dict(load_file(file), strict=True)
+    return probe.eval()
+
+
+def _keep(probe: SomeProbe, file: Path) -> SomeProbe:
+    write_atomic(file, save({name: value.contiguous() for name, value in probe.state_dict().items()}))
+    return probe
