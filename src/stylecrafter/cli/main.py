@@ -12,6 +12,7 @@ from stylecrafter.cli.console import CommandGroup, prepare_process, quiet_librar
 from stylecrafter.cli.convert import convert
 from stylecrafter.cli.data import data_app
 from stylecrafter.cli.doctor import doctor
+from stylecrafter.cli.evaluate import evaluate
 from stylecrafter.cli.generate import generate
 from stylecrafter.cli.inspect import inspect
 from stylecrafter.cli.models import models
@@ -25,7 +26,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     no_args_is_help=True,
 )
-for command in (generate, batch, train, convert, models, doctor, inspect):
+for command in (generate, batch, evaluate, train, convert, models, doctor, inspect):
     app.command()(command)
 app.add_typer(data_app)
 

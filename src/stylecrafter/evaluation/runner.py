@@ -46,6 +46,7 @@ class Evaluation:
 
     Attributes:
         title: What a reader calls it.
+        folder: Where the clips lie.
         infos: What was measured, in the order of tables.
         clips: Every clip that could be read, in the order of the test set.
         excluded: Name of an entry -> why it has no figures.
@@ -53,6 +54,7 @@ class Evaluation:
     """
 
     title: str
+    folder: Path
     infos: tuple[MetricInfo, ...]
     clips: tuple[ClipResult, ...]
     excluded: dict[str, str]
@@ -67,7 +69,7 @@ def measure_folder(
     *,
     title: str = "",
     settings: Mapping[str, Any] | None = None,
-    on_progress: Callable[[int, int, str], None] = lambda done, total, name: None,
+    on_progress: Callable[[int, int], None] = lambda done, total: None,
 ) -> Evaluation:
     """Measure the clip of every entry.
 
@@ -78,7 +80,7 @@ def measure_folder(
         kept_in: Folder of `figures.jsonl`.
         title: For the report.
         settings: Recorded as they are.
-        on_progress: Called after every entry with how many are done, how many there are, and its name.
+        on_progress: Called after every entry with how many are done and how many there are.
 
     Returns:
         Figures of all clips; a missing or broken one is listed with its reason, and the others go on.
@@ -99,14 +101,14 @@ def measure_folder(
         except InvalidInputError as error:
             excluded[entry.name] = str(error)
             logger.warning("%s is left out: %s", entry.name, error)
-        on_progress(index + 1, len(testset.entries), entry.name)
+        on_progress(index + 1, len(testset.entries))
     if not clips:
         first = next(iter(excluded.values()))
         raise InvalidInputError(
             f"none of the {len(testset.entries)} clips could be read from {source}: {first}"
         )
     infos = tuple(info for measurer in measurers for info in measurer.infos)
-    return Evaluation(title or source.name, infos, tuple(clips), excluded, dict(settings or {}))
+    return Evaluation(title or source.name, source, infos, tuple(clips), excluded, dict(settings or {}))
 
 
 def find_clip(folder: Path, entry: Entry) -> Path:

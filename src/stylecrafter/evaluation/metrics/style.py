@@ -28,6 +28,7 @@ COLOUR_QUANTILES = (0.05, 0.25, 0.5, 0.75, 0.95)
 HISTOGRAM_LEVELS = 3
 OCTAVES = 4
 DIRECTIONS = 8
+LEAST_SIDE = 2**OCTAVES
 
 
 def describe_style(pictures: torch.Tensor) -> torch.Tensor:
@@ -37,7 +38,7 @@ def describe_style(pictures: torch.Tensor) -> torch.Tensor:
     energy in octave bands of the lightness, and the distribution of gradient directions weighted by magnitude.
 
     Args:
-        pictures: (n, 3, h, w) in [0, 1], sides of at least 16 pixels.
+        pictures: (n, 3, h, w) in [0, 1], sides of at least `LEAST_SIDE` pixels.
 
     Returns:
         (n, 60): numbers of the order of 1, compared by `style_distances`.
@@ -45,10 +46,10 @@ def describe_style(pictures: torch.Tensor) -> torch.Tensor:
     Raises:
         InvalidInputError: Another shape.
     """
-    if pictures.ndim != 4 or pictures.shape[1] != 3 or min(pictures.shape[2:]) < 2**OCTAVES:
+    if pictures.ndim != 4 or pictures.shape[1] != 3 or min(pictures.shape[2:]) < LEAST_SIDE:
         raise InvalidInputError(
             f"cannot describe the style of a tensor of shape {tuple(pictures.shape)}: "
-            f"(n, 3, h, w) with sides of at least {2**OCTAVES} is needed"
+            f"(n, 3, h, w) with sides of at least {LEAST_SIDE} is needed"
         )
     opponent = _opponent(pictures)
     flat = opponent.flatten(2)

