@@ -1,0 +1,86 @@
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+import torch
+
+from stylecrafter.errors import ImageReadError, InvalidInputError, StyleCrafterError
+from stylecrafter.evaluation.methods import read_style_texts
+from stylecrafter.evaluation.testset import WorldSetSpec, read_testset, write_world_set
+from stylecrafter.media.tensors import to_pictures
+from stylecrafter.styleworld import world
+from tests.tiny import tiny_picture
+
+SPEC = WorldSetSpec(references=3, prompts=2, unseen_kinds=1, size=32)
+SHARED = Path(__file__).parents[3] / "shared" / "testset"
+
+
+def test_references_are_counted_once(tmp_path: Path) -> None:
+    for name in "ab":
+        tiny_picture().save(tmp_path / f"{name}.png")
+    file = tmp_path / "set.json"
+    asked = [["a.png"], ["b.png", "a.png"], ["a.png"]]
+    file.write_text(json.dumps([{"prompt": "a fox", "style_path": paths} for paths in asked]))
+    testset = read_testset(file)
+    assert testset.pictures == (str(tmp_path / "a.png"), str(tmp_path / "b.png"))
+    assert [testset.references_of(entry) for entry in testset.entries] == [(0,), (1, 0), (0,)]
+    assert [tuple(picture.shape) for picture in testset.load_pictures()] == [(3, 16, 20)] * 2
+    assert testset.truth is None
+    first = read_testset(file, limit=1)
+    assert len(first.entries) == 1 and len(first.pictures) == 1
+
+
+def test_a_missing_picture_is_named(tmp_path: Path) -> None:
+    file = tmp_path / "set.json"
+    file.write_text(json.dumps([{"prompt": "a fox", "style_path": "gone.png"}]))
+    with pytest.raises(ImageReadError, match=r"gone\.png"):
+        read_testset(file).load_pictures()
+
+
+def test_a_set_of_styleworld_is_in_the_published_layout_and_knows_its_truth(tmp_path: Path) -> None:
+    testset = read_testset(write_world_set(SPEC, tmp_path / "set"))
+    drawn = SPEC.draw()
+    assert testset.truth == SPEC
+    assert len(testset.entries) == len(drawn) == 6
+    for i, entry in enumerate(testset.entries):
+        assert entry.prompt == drawn.texts[int(drawn.prompt_of[i])]
+        assert testset.references_of(entry) == (int(drawn.reference_of[i]),)
+    renders = to_pictures(world.render(drawn.references, 32)[:, 0])
+    for picture, render in zip(testset.load_pictures(), renders, strict=True):
+        assert to_pictures(picture[None])[0].tobytes() == render.tobytes()
+    words = read_style_texts(tmp_path / "set" / "style_texts.json")
+    assert list(words) == ["00.png", "01.png", "02.png"] and all(words.values())
+
+
+def test_the_same_set_is_left_as_it_is_and_another_one_refused(tmp_path: Path) -> None:
+    file = write_world_set(SPEC, tmp_path)
+    before = file.stat().st_mtime_ns
+    assert write_world_set(SPEC, tmp_path).stat().st_mtime_ns == before
+    with pytest.raises(InvalidInputError, match="another test set"):
+        write_world_set(SPEC.model_copy(update={"seed": 1}), tmp_path)
+
+
+def test_a_damaged_truth_is_refused(tmp_path: Path) -> None:
+    file = write_world_set(SPEC, tmp_path)
+    (tmp_path / "truth.json").write_text('{"references": "many"}')
+    with pytest.raises(InvalidInputError, match=r"truth\.json"):
+        read_testset(file)
+
+
+def test_numbers_that_do_not_fit(tmp_path: Path) -> None:
+    with pytest.raises(InvalidInputError, match="1 references"):
+        write_world_set(WorldSetSpec(references=1, unseen_kinds=0), tmp_path)
+    with pytest.raises(StyleCrafterError, match="vocabulary"):
+        write_world_set(WorldSetSpec(vocabulary="none"), tmp_path)
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.skipif(not SHARED.is_dir(), reason="the published test set is not beside the repository")
+def test_published_sets_are_read_whole() -> None:
+    for file in SHARED.glob("eval_*.json"):
+        testset = read_testset(file)
+        assert len(testset.entries) == len(json.loads(file.read_text()))
+        assert all(picture.shape[0] == 3 for picture in testset.load_pictures())
+        assert torch.stack([p.min() for p in testset.load_pictures()]).min() >= 0
