@@ -37,7 +37,9 @@ class MeanColour:
         return torch.nn.functional.normalize(pictures.mean((2, 3)), dim=1)
 
     def texts(self, texts: list[str]) -> torch.Tensor:
-        return torch.nn.functional.normalize(torch.tensor([[float("red" in t), 1.0, 0.0] for t in texts]), dim=1)
+        return torch.nn.functional.normalize(
+            torch.tensor([[float("red" in t), 1.0, 0.0] for t in texts]), dim=1
+        )
 
 
 @pytest.fixture
@@ -46,7 +48,9 @@ def pictures() -> list[torch.Tensor]:
     return [dark, light]
 
 
-def test_a_copy_of_the_reference_is_nearest_to_it_and_exposed_by_copying(pictures: list[torch.Tensor]) -> None:
+def test_a_copy_of_the_reference_is_nearest_to_it_and_exposed_by_copying(
+    pictures: list[torch.Tensor],
+) -> None:
     measure = AppearanceMeasurer(pictures)
     figures = measure(clip(fitted(pictures, 64, 64)[:1].repeat(5, 1, 1, 1)))
     assert figures["style_found"] == figures["palette_nearer"] == 1.0

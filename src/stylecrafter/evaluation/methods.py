@@ -22,7 +22,7 @@ from PIL import Image, ImageOps
 
 from stylecrafter.errors import ImageReadError, InvalidInputError
 from stylecrafter.evaluation.choices import Method
-from stylecrafter.evaluation.metrics.encoders import style_transfer
+from stylecrafter.evaluation.metrics.encoders import StyleTransferEngine
 from stylecrafter.evaluation.runner import find_clip
 from stylecrafter.evaluation.testset import STYLE_TEXTS_NAME, TestSet
 from stylecrafter.generation.batch import SHARED_NAME, Progress, run_batch
@@ -138,12 +138,12 @@ def _frame_maker(method: Method, request: Request, sources: Callable[[Method], P
 
 
 def _frame_transfer(testset: TestSet, plain: Path) -> _FrameMaker:
-    engine = style_transfer()
+    engine = StyleTransferEngine()
 
     def make(index: int) -> tuple[list[Image.Image], float]:
         frames, fps = read_frames(find_clip(plain, testset.entries[index]))
         style = load_picture(testset.entries[index].styles[0])
-        return [engine.stylize_with(frame, style).resize(frame.size) for frame in frames], fps
+        return [engine.restyled(frame, style) for frame in frames], fps
 
     def facts(index: int) -> dict[str, Any]:
         entry = testset.entries[index]

@@ -24,8 +24,8 @@ from stylecrafter.evaluation.metrics.encoders import (
     ClipEncoder,
     CsdEncoder,
     DinoEncoder,
+    StyleTransferEngine,
     StyleVectorEncoder,
-    style_transfer,
 )
 from stylecrafter.media.tensors import clip_to_tensor
 from tests.tiny import TEXT_LENGTH, tiny_picture, tiny_tokenizer
@@ -167,7 +167,7 @@ def test_a_style_vector_tells_styles_apart(pictures: list[Image.Image]) -> None:
     assert vectors.shape == (4, 100)
     torch.testing.assert_close(vectors[0], vectors[3])
     assert float(vectors[0] @ vectors[1]) < 0.999
-    raw = torch.from_numpy(style_transfer().style_vector(pictures[1]).ravel())
+    raw = torch.from_numpy(StyleTransferEngine().vector(pictures[1]))
     torch.testing.assert_close(vectors[1], F.normalize(raw.float(), dim=0))
 
 

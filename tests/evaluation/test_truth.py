@@ -1,0 +1,104 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import torch
+
+from stylecrafter.evaluation import truth
+from stylecrafter.evaluation.metrics.info import MeasuredClip
+from stylecrafter.evaluation.probes import QUESTIONS, Question, labels_of
+from stylecrafter.evaluation.style_probe import PARAMETERS, StyleProbe, style_labels
+from stylecrafter.evaluation.testset import WorldSetSpec
+from stylecrafter.evaluation.truth import WorldMeasurer, WorldProbes, accuracy_on_renders, probes_for
+
+SPEC = WorldSetSpec(references=4, prompts=3, unseen_kinds=1, size=16)
+
+
+class Says(torch.nn.Module):
+    """Stands where a probe does and always gives one answer."""
+
+    def __init__(self, answer: int) -> None:
+        super().__init__()
+        self.answer = answer
+
+    def clip_log_probabilities(self, clips: torch.Tensor) -> torch.Tensor:
+        return torch.nn.functional.one_hot(torch.full((len(clips),), self.answer), 40).float()
+
+
+class SaysStyle(StyleProbe):
+    """Stands where the style probe does and always gives one kind and the same parameters."""
+
+    def __init__(self, kinds: int, kind: int, parameters: torch.Tensor) -> None:
+        super().__init__(kinds)
+        self._kind, self._given = kind, parameters
+        self.reliability[:, 0] = 1.0  # only the first parameter can be told
+
+    def forward(self, pictures: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        kinds = len(self.reliability)
+        logits = torch.nn.functional.one_hot(torch.full((len(pictures),), self._kind), kinds).float() * 9
+        return logits, self._given.expand(len(pictures), kinds, PARAMETERS)
+
+
+def clip(index: int, frames: int = 4) -> MeasuredClip:
+    return MeasuredClip(index, "0000", "a fox", torch.rand(frames, 3, 16, 16), (index // SPEC.prompts,))
+
+
+def test_figures_by_hand() -> None:
+    """Clip 4 is prompt 1 with reference 1; the probes say what is right for prompt and reference."""
+    drawn = SPEC.draw()
+    wanted = {q: int(labels_of(q, drawn.prompts, drawn.vocabulary)[1]) for q in QUESTIONS}
+    kind = int(style_labels(drawn.references, drawn.vocabulary)[1])
+    parameters = drawn.references.style_parameters[1, :PARAMETERS]
+    kinds = len(drawn.vocabulary.styles)
+    content: dict[Question, torch.nn.Module] = {q: Says(wanted[q]) for q in QUESTIONS}
+    probes = WorldProbes(content, SaysStyle(kinds, kind, parameters))  # type: ignore[arg-type]
+    figures = WorldMeasurer(SPEC, probes)(clip(4))
+    assert figures["object_right"] == figures["scene_right"] == figures["motion_right"] == 1.0
+    assert figures["kind_right"] == 1.0
+    assert figures["parameter_error"] == pytest.approx(0.0)
+    others = drawn.references.style_parameters[[0, 2, 3], 0]
+    assert figures["parameter_error_by_chance"] == pytest.approx(float((others - parameters[0]).abs().mean()))
+    assert figures["leaked"] == 0.0 and figures["leaked_by_chance"] == 0.0
+    assert set(figures) == {info.name for info in WorldMeasurer.infos}
+
+    shown = labels_of("object", drawn.references, drawn.vocabulary)
+    content["object"] = Says(int(shown[1]))
+    leaking = WorldMeasurer(SPEC, WorldProbes(content, probes.style))(clip(4))  # type: ignore[arg-type]
+    assert leaking["object_right"] == 0.0 and leaking["leaked"] == 1.0
+    assert leaking["leaked_by_chance"] == 0.0
+    elsewhere = WorldMeasurer(SPEC, WorldProbes(content, probes.style))(clip(1))  # type: ignore[arg-type]
+    assert elsewhere["leaked"] == 0.0
+    assert elsewhere["leaked_by_chance"] == pytest.approx(1 / 3)  # one of the three other references shows it
+
+
+def test_what_cannot_be_asked_is_none() -> None:
+    drawn = SPEC.draw()
+    style = SaysStyle(len(drawn.vocabulary.styles), 0, torch.zeros(PARAMETERS))
+    measurer = WorldMeasurer(SPEC, WorldProbes({q: Says(0) for q in QUESTIONS}, style))  # type: ignore[misc]
+    assert measurer(clip(0, frames=1))["motion_right"] is None
+    unseen = measurer(clip(9))  # the last reference is of a kind that no training shows
+    assert unseen["kind_right"] is None and unseen["parameter_error"] is None
+    style.reliability.zero_()
+    nothing_told = measurer(clip(0))
+    assert nothing_told["parameter_error"] is None and nothing_told["kind_right"] is not None
+
+
+def test_probes_are_trained_once_and_say_how_good_they_are(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(truth, "PROBE_STEPS", 2)
+    first = probes_for(SPEC, tmp_path)
+    times = {path.name: path.stat().st_mtime_ns for path in tmp_path.iterdir()}
+    assert len(times) == 4
+    again = probes_for(SPEC, tmp_path)
+    assert {path.name: path.stat().st_mtime_ns for path in tmp_path.iterdir()} == times
+    for question in QUESTIONS:
+        for name, value in first.content[question].state_dict().items():
+            assert torch.equal(value, again.content[question].state_dict()[name])
+        assert not again.content[question].training
+    assert torch.equal(first.style.reliability, again.style.reliability)
+    rates = accuracy_on_renders(first, SPEC, count=8)
+    assert rates == accuracy_on_renders(again, SPEC, count=8)
+    assert {"object_right", "scene_right", "motion_right", "kind_right"} <= set(rates)
+    assert all(0 <= rate <= 1 for rate in rates.values())
