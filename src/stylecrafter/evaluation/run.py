@@ -38,7 +38,7 @@ from stylecrafter.evaluation.report import RUNS, read_evaluations, to_json, to_m
 from stylecrafter.evaluation.report_page import PageOptions, to_html
 from stylecrafter.evaluation.runner import Evaluation, measure_folder
 from stylecrafter.evaluation.testset import TestSet, WorldSetSpec, read_testset, write_world_set
-from stylecrafter.evaluation.truth import WorldMeasurer, accuracy_on_renders, probes_for
+from stylecrafter.evaluation.truth import FRESH_RENDERS, WorldMeasurer, accuracy_on_renders, probes_for
 from stylecrafter.generation.batch import Progress
 from stylecrafter.generation.settings import GenerationSettings, look_up_model
 from stylecrafter.media.files import write_atomic
@@ -193,7 +193,7 @@ def _measurers(
         return measurers, {}
     probes = probes_for(testset.truth, target / PROBES)
     measurers.append(WorldMeasurer(testset.truth, probes))
-    return measurers, dict(accuracy_on_renders(probes, testset.truth))
+    return measurers, accuracy_on_renders(probes, testset.truth, FRESH_RENDERS)
 
 
 def _settings(

