@@ -5,19 +5,26 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from PIL import Image
 from typer.testing import Result
 
 from stylecrafter.evaluation import run as evaluation_run
 from stylecrafter.evaluation import truth
 from tests.cli.support import assert_one_line_error, invoke
-from tests.tiny import tiny_picture
+
+
+def two_colours(i: int) -> Image.Image:
+    """A red picture with a yellow square, or a blue one with a white bar."""
+    picture = Image.new("RGB", (48, 32), ("#a01010", "#1020a0")[i])
+    picture.paste(("#f0e020", "#ffffff")[i], ((8, 8, 24, 24), (0, 20, 48, 28))[i])
+    return picture
 
 
 @pytest.fixture
 def entries(tmp_path: Path) -> Path:
     """Two styles x two prompts; the pictures lie beside the file."""
     for i in range(2):
-        tiny_picture(i, 40, 40).save(tmp_path / f"{i}.png")
+        two_colours(i).save(tmp_path / f"{i}.png")
     asked = [
         {"prompt": p, "style_path": f"{i}.png"} for i in range(2) for p in ("a red fox", "a boat on a lake")
     ]
@@ -76,7 +83,7 @@ def test_methods_side_by_side_in_json(model: Path, entries: Path, tmp_path: Path
     means = {m: run["means"] for m, run in zip(methods, answer["runs"], strict=True)}
     assert means["reference-copy"]["copying"] > means["ours"]["copying"]
     assert means["reference-copy"]["style_found"] == 1.0
-    assert means["reference-copy"]["dynamics"] == 0.0
+    assert means["reference-copy"]["dynamics"] < 0.002  # what the codec leaves
     assert means["reference-copy"]["palette_distance"] < means["noise"]["palette_distance"]
     report = (out / "report.md").read_text()
     assert all(f"## {model}, {m} against {model}, ours" in report for m in methods[1:])
