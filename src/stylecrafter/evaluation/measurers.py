@@ -15,7 +15,12 @@ from PIL import ImageOps
 
 from stylecrafter.errors import InvalidInputError
 from stylecrafter.evaluation.metrics import style, texture
-from stylecrafter.evaluation.metrics.colour import PALETTE_DISTANCE, PALETTE_NEARER, palette_distance
+from stylecrafter.evaluation.metrics.colour import (
+    PALETTE_DISTANCE,
+    PALETTE_NEARER,
+    colour_quantiles,
+    quantile_distance,
+)
 from stylecrafter.evaluation.metrics.copying import COPYING, copying
 from stylecrafter.evaluation.metrics.encoders import ClipEncoder
 from stylecrafter.evaluation.metrics.info import MeasuredClip, MetricInfo
@@ -27,7 +32,7 @@ from stylecrafter.evaluation.metrics.similarity import (
     temporal_similarity,
     text_similarity,
 )
-from stylecrafter.evaluation.metrics.style import STYLE_FOUND, style_distances
+from stylecrafter.evaluation.metrics.style import STYLE_FOUND, describe_style, descriptor_distances
 from stylecrafter.evaluation.metrics.temporal import DYNAMICS, FLICKER, WARPING_ERROR, temporal_figures
 from stylecrafter.evaluation.metrics.texture import TEXTURE_DISTANCE, texture_distances
 from stylecrafter.media.tensors import to_pictures, to_tensor
@@ -83,30 +88,43 @@ class AppearanceMeasurer:
             raise InvalidInputError("a test set without style pictures")
         self._pictures = pictures
         self.key = f"appearance {VERSION} {_digest(pictures)}"
-        self._fitted: dict[tuple[int, int], torch.Tensor] = {}
+        self._sized: dict[tuple[int, int], _SizedReferences] = {}
 
     def __call__(self, clip: MeasuredClip) -> Figures:
         frames = some_frames(clip.frames)
         size = (frames.shape[2], frames.shape[3])
-        pictures = self._fitted.setdefault(size, fitted(self._pictures, *size))
+        if size not in self._sized:
+            self._sized[size] = _SizedReferences(fitted(self._pictures, *size))
+        references = self._sized[size]
         own = list(clip.references)
-        others = [i for i in range(len(pictures)) if i not in clip.references]
-        palette = palette_distance(frames, pictures).mean(0)
+        others = [i for i in range(len(self._pictures)) if i not in clip.references]
+        mine = references.pictures[own]
+        palette = quantile_distance(colour_quantiles(frames), references.colours).mean(0)
         figures: Figures = {
             STYLE_FOUND.name: None,
             PALETTE_DISTANCE.name: float(palette[own].mean()),
             PALETTE_NEARER.name: None,
             TEXTURE_DISTANCE.name: None,
-            COPYING.name: float(copying(frames, pictures[own]).amax(1).mean()),
+            COPYING.name: float(copying(frames, mine).amax(1).mean()),
         }
         if min(size) >= texture.LEAST_SIDE:
-            figures[TEXTURE_DISTANCE.name] = float(texture_distances(frames, pictures[own]).mean())
+            figures[TEXTURE_DISTANCE.name] = float(texture_distances(frames, mine).mean())
         if others:
             figures[PALETTE_NEARER.name] = float((palette[own].mean() < palette[others]).float().mean())
-        if others and min(size) >= style.LEAST_SIDE:
-            distances = style_distances(frames[None], pictures)[0]
+        if others and references.styles is not None:
+            described = describe_style(frames).mean(0, keepdim=True)
+            distances = descriptor_distances(described, references.styles)[0]
             figures[STYLE_FOUND.name] = float(distances[own].min() < distances[others].min())
         return figures
+
+
+class _SizedReferences:
+    """References at the size of the frames, described once for all clips."""
+
+    def __init__(self, pictures: torch.Tensor) -> None:
+        self.pictures = pictures
+        self.colours = colour_quantiles(pictures)
+        self.styles = describe_style(pictures) if min(pictures.shape[2:]) >= style.LEAST_SIDE else None
 
 
 class TemporalMeasurer:

@@ -66,19 +66,34 @@ def palette_distance(
     Raises:
         InvalidInputError: Other shapes.
     """
-    for given in (pictures, others):
-        if given.ndim != 4 or given.shape[1] != 3:
-            raise InvalidInputError(f"pictures of shape {tuple(given.shape)}; (n, 3, h, w) is needed")
+    drawn = {"directions": directions, "seed": seed}
+    return quantile_distance(colour_quantiles(pictures, **drawn), colour_quantiles(others, **drawn))
+
+
+def colour_quantiles(pictures: torch.Tensor, *, directions: int = 64, seed: int = 0) -> torch.Tensor:
+    """Quantiles of the Lab colours of pictures along random directions: (n, directions · QUANTILES).
+
+    What `palette_distance` compares; worth keeping for pictures that are compared many times.
+
+    Args:
+        pictures: (n, 3, h, w) in [0, 1].
+        directions: How many directions are drawn.
+        seed: Which.
+
+    Raises:
+        InvalidInputError: Another shape.
+    """
+    if pictures.ndim != 4 or pictures.shape[1] != 3:
+        raise InvalidInputError(f"pictures of shape {tuple(pictures.shape)}; (n, 3, h, w) is needed")
     drawn = torch.randn(3, directions, generator=torch.Generator().manual_seed(seed))
     drawn = (drawn / drawn.norm(dim=0)).to(pictures)
-    mine, theirs = _projected(pictures, drawn), _projected(others, drawn)
-    return torch.cdist(mine, theirs, p=1) / mine.shape[1]
-
-
-def _projected(pictures: torch.Tensor, directions: torch.Tensor) -> torch.Tensor:
-    """Quantiles of the colours along each direction: (n, directions · QUANTILES)."""
-    colours = to_lab(pictures.flatten(2).transpose(1, 2)) @ directions
+    colours = to_lab(pictures.flatten(2).transpose(1, 2)) @ drawn
     middles = (torch.arange(QUANTILES, dtype=colours.dtype, device=colours.device) + 0.5) / QUANTILES
     ordered = colours.sort(dim=1).values
     index = (middles * ordered.shape[1]).long().clamp(max=ordered.shape[1] - 1)
     return ordered[:, index].flatten(1)
+
+
+def quantile_distance(some: torch.Tensor, others: torch.Tensor) -> torch.Tensor:
+    """`palette_distance` (n, m) of `colour_quantiles` (n, k) and (m, k)."""
+    return torch.cdist(some, others, p=1) / some.shape[1]

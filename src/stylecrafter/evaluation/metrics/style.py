@@ -64,18 +64,27 @@ def describe_style(pictures: torch.Tensor) -> torch.Tensor:
 def style_distances(clips: torch.Tensor, references: torch.Tensor) -> torch.Tensor:
     """Distances (n, m) between the styles of clips (n, f, 3, h, w) and references (m, 3, h', w'), all in [0, 1].
 
-    Descriptors of a clip's frames are averaged; every number is weighed by its deviation over the references, so that
-    at least two of them are needed. 0 is equal; smaller is more alike.
+    Descriptors of a clip's frames are averaged; see `descriptor_distances`.
 
     Raises:
         InvalidInputError: Fewer than two references, or pictures that cannot be described.
     """
+    of_clips = torch.stack([describe_style(clip).mean(0) for clip in clips])
+    return descriptor_distances(of_clips, describe_style(references))
+
+
+def descriptor_distances(some: torch.Tensor, references: torch.Tensor) -> torch.Tensor:
+    """Distances (n, m) between descriptors (n, d) and those of references (m, d); 0 is equal.
+
+    Every number is weighed by its deviation over the references, so that at least two of them are needed.
+
+    Raises:
+        InvalidInputError: Fewer than two references.
+    """
     if len(references) < 2:
         raise InvalidInputError(f"{len(references)} reference(s): styles are compared with at least 2")
-    of_clips = torch.stack([describe_style(clip).mean(0) for clip in clips])
-    of_references = describe_style(references)
-    scale = of_references.std(0).clamp(min=1e-3)
-    return torch.cdist(of_clips / scale, of_references / scale)
+    scale = references.std(0).clamp(min=1e-3)
+    return torch.cdist(some / scale, references / scale)
 
 
 def found_among(distances: torch.Tensor, own: torch.Tensor, choices: int, seed: int) -> torch.Tensor:
