@@ -18,6 +18,25 @@ GENERATION = {
 FLAGS = {
     "generate": {"--style", "--output", "-o", *GENERATION},
     "batch": {"--output", "-o", "--resume", "--format", "--limit", *GENERATION},
+    "evaluate": {
+        "--output",
+        "-o",
+        "--method",
+        "--clips",
+        "--compare",
+        "--title",
+        "--limit",
+        "--format",
+        "--style-texts",
+        "--clip",
+        "--dino",
+        "--csd",
+        "--no-style-vector",
+        "--vocabulary",
+        "--references",
+        "--prompts",
+        *GENERATION - {"--no-metadata"},
+    },  # fmt: skip
     "convert": {
         "--videocrafter",
         "--adapter",
@@ -62,7 +81,9 @@ def test_help(name: str) -> None:
         assert flag in result.stdout
 
 
-@pytest.mark.parametrize("arguments", [["--help"], ["generate", "--help"], ["--version"]])
+@pytest.mark.parametrize(
+    "arguments", [["--help"], ["generate", "--help"], ["evaluate", "--help"], ["--version"]]
+)
 def test_help_loads_nothing_heavy(arguments: list[str]) -> None:
     code = (
         "import sys\n"
