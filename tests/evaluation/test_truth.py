@@ -8,9 +8,10 @@ import torch
 from stylecrafter.evaluation import truth
 from stylecrafter.evaluation.metrics.info import MeasuredClip
 from stylecrafter.evaluation.probes import QUESTIONS, Question, labels_of
-from stylecrafter.evaluation.style_probe import PARAMETERS, StyleProbe, style_labels
+from stylecrafter.evaluation.style_probe import PARAMETERS, SeenStyle, StyleProbe, style_labels
 from stylecrafter.evaluation.testset import WorldSetSpec
 from stylecrafter.evaluation.truth import WorldMeasurer, WorldProbes, accuracy_on_renders, probes_for
+from stylecrafter.styleworld import world
 
 SPEC = WorldSetSpec(references=4, prompts=3, unseen_kinds=1, size=16)
 
@@ -34,10 +35,12 @@ class SaysStyle(StyleProbe):
         self._kind, self._given = kind, parameters
         self.reliability[:, 0] = 1.0  # only the first parameter can be told
 
-    def forward(self, pictures: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+    def forward(self, pictures: torch.Tensor) -> SeenStyle:
         kinds = len(self.reliability)
         logits = torch.nn.functional.one_hot(torch.full((len(pictures),), self._kind), kinds).float() * 9
-        return logits, self._given.expand(len(pictures), kinds, PARAMETERS)
+        # In one style are pictures of one mean colour.
+        embedding = torch.nn.functional.normalize(pictures.mean((2, 3)) - 0.5, dim=1)
+        return SeenStyle(logits, self._given.expand(len(pictures), kinds, PARAMETERS), embedding)
 
 
 def clip(index: int, frames: int = 4) -> MeasuredClip:
@@ -72,6 +75,16 @@ def test_figures_by_hand() -> None:
     assert elsewhere["leaked_by_chance"] == pytest.approx(1 / 3)  # one of the three other references shows it
 
 
+def test_the_nearest_reference_is_found() -> None:
+    references = world.render(SPEC.draw().references, SPEC.size)
+    style = SaysStyle(len(SPEC.draw().vocabulary.styles), 0, torch.zeros(PARAMETERS))
+    measurer = WorldMeasurer(SPEC, WorldProbes({q: Says(0) for q in QUESTIONS}, style))  # type: ignore[misc]
+    for shown in range(4):
+        frames = references[shown].repeat(3, 1, 1, 1)
+        figures = measurer(MeasuredClip(4, "0004", "a fox", frames, (1,)))
+        assert figures["style_found_by_probe"] == float(shown == 1)
+
+
 def test_what_cannot_be_asked_is_none() -> None:
     drawn = SPEC.draw()
     style = SaysStyle(len(drawn.vocabulary.styles), 0, torch.zeros(PARAMETERS))
@@ -100,5 +113,5 @@ def test_probes_are_trained_once_and_say_how_good_they_are(
     assert torch.equal(first.style.reliability, again.style.reliability)
     rates = accuracy_on_renders(first, SPEC, count=8)
     assert rates == accuracy_on_renders(again, SPEC, count=8)
-    assert {"object_right", "scene_right", "motion_right", "kind_right"} <= set(rates)
+    assert {"object_right", "scene_right", "motion_right", "kind_right", "style_found_by_probe"} <= set(rates)
     assert all(0 <= rate <= 1 for rate in rates.values())

@@ -39,6 +39,15 @@ _SOURCE = "StyleWorld: a probe trained on real renders"
 OBJECT = MetricInfo("object_right", "object as the prompt says", "higher", 0.0, 1.0, _SOURCE)
 SCENE = MetricInfo("scene_right", "scene as the prompt says", "higher", 0.0, 1.0, _SOURCE)
 MOTION = MetricInfo("motion_right", "motion as the prompt says", "higher", 0.0, 1.0, _SOURCE)
+FOUND = MetricInfo(
+    "style_found_by_probe",
+    "own reference nearest, by a probe",
+    "higher",
+    0.0,
+    1.0,
+    _SOURCE,
+    "chance is 1 / references",
+)
 KIND = MetricInfo(
     "kind_right", "kind of style as the reference's", "higher", 0.0, 1.0, _SOURCE, "only kinds of training"
 )
@@ -85,6 +94,7 @@ class WorldMeasurer:
         OBJECT,
         SCENE,
         MOTION,
+        FOUND,
         KIND,
         PARAMETER_ERROR,
         PARAMETER_ERROR_BY_CHANCE,
@@ -100,6 +110,8 @@ class WorldMeasurer:
         self._wanted = {q: labels_of(q, self._set.prompts, vocabulary) for q in QUESTIONS}
         self._shown = labels_of("object", self._set.references, vocabulary)
         self._kinds = style_labels(self._set.references, vocabulary)
+        references = world.render(self._set.references, spec.size)
+        self._styles = torch.cat([seen_style(probes.style, p).embedding for p in references.split(50)])
 
     def __call__(self, clip: MeasuredClip) -> Figures:
         prompt, reference = (int(of[clip.index]) for of in (self._set.prompt_of, self._set.reference_of))
@@ -117,20 +129,26 @@ class WorldMeasurer:
         }
 
     def _style_figures(self, frames: torch.Tensor, reference: int) -> Figures:
-        """Nothing where the reference is of a kind that the vocabulary, and so the probe, does not have."""
+        """No kind and no parameters where the vocabulary, and so the probe, does not have the reference's kind."""
+        seen = seen_style(self._probes.style, frames[None])
+        figures: Figures = {
+            FOUND.name: float(int((self._styles @ seen.embedding[0]).argmax()) == reference),
+            KIND.name: None,
+            PARAMETER_ERROR.name: None,
+            PARAMETER_ERROR_BY_CHANCE.name: None,
+        }
         kind = int(self._kinds[reference])
         if kind < 0:
-            return {KIND.name: None, PARAMETER_ERROR.name: None, PARAMETER_ERROR_BY_CHANCE.name: None}
-        seen = seen_style(self._probes.style, frames[None])
+            return figures
+        figures[KIND.name] = float(int(seen.kind[0].argmax()) == kind)
         counted = self._probes.style.tellable[kind]
-        truth = self._set.references.style_parameters[:, :PARAMETERS]
-        errors = (seen.parameters[0, kind] - truth).abs()[:, counted]
-        others = torch.arange(len(truth)) != reference
-        return {
-            KIND.name: float(int(seen.kind[0]) == kind),
-            PARAMETER_ERROR.name: float(errors[reference].mean()) if bool(counted.any()) else None,
-            PARAMETER_ERROR_BY_CHANCE.name: float(errors[others].mean()) if bool(counted.any()) else None,
-        }
+        if bool(counted.any()):
+            truth = self._set.references.style_parameters[:, :PARAMETERS]
+            errors = (seen.parameters[0, kind] - truth).abs()[:, counted].mean(1)
+            others = torch.arange(len(truth)) != reference
+            figures[PARAMETER_ERROR.name] = float(errors[reference])
+            figures[PARAMETER_ERROR_BY_CHANCE.name] = float(errors[others].mean())
+        return figures
 
 
 def probes_for(spec: WorldSetSpec, folder: Path) -> WorldProbes:
@@ -164,8 +182,8 @@ def accuracy_on_renders(
     """What the probes reach on held-out renders that they have not seen, half of them styled.
 
     Returns:
-        How often each question is answered right, how often the kind of style is ("kind"), and the mean error of the
-        parameters that count ("parameter_error"); by the figures' names.
+        By the figures' names: how often each question is answered right, how often the kind of style is, the mean error
+        of the parameters that count, and how often a real render of the set finds its own reference.
     """
     vocabulary = splits.find_vocabulary(spec.vocabulary)
     generator = torch.Generator().manual_seed(spec.seed + 7919)
@@ -185,9 +203,17 @@ def accuracy_on_renders(
     each = torch.arange(len(styled))
     parameters = torch.cat([part.parameters for part in seen])[each, kinds]
     errors = (parameters - styled.style_parameters[:, :PARAMETERS]).abs()[probes.style.tellable[kinds]]
-    rates[KIND.name] = float((torch.cat([part.kind for part in seen]) == kinds).float().mean())
+    rates[KIND.name] = float((torch.cat([part.kind for part in seen]).argmax(1) == kinds).float().mean())
     if len(errors):
         rates[PARAMETER_ERROR.name] = float(errors.mean())
+    drawn = spec.draw()
+    wanted = seen_style(probes.style, world.render(drawn.references, spec.size)).embedding
+    clips = torch.arange(len(drawn))
+    real = [
+        seen_style(probes.style, drawn.real_clips(rows, spec.size, 1)).embedding for rows in clips.split(50)
+    ]
+    nearest = (torch.cat(real) @ wanted.T).argmax(1)
+    rates[FOUND.name] = float((nearest == drawn.reference_of).float().mean())
     return rates
 
 
