@@ -50,6 +50,7 @@ FLAGS = {
         "--clip-text-num-heads",
         "--clip-vision-num-heads",
     },  # fmt: skip
+    "study": {"--output", "-o", "--seed", "--quick"},
     "train": {"--output", "-o", "--set", "--strategy", "--resume", "--device"},
     "data": set(),
     "models": set(),

@@ -16,6 +16,7 @@ from stylecrafter.cli.evaluate import evaluate
 from stylecrafter.cli.generate import generate
 from stylecrafter.cli.inspect import inspect
 from stylecrafter.cli.models import models
+from stylecrafter.cli.study import study
 from stylecrafter.cli.train import train
 
 app = typer.Typer(
@@ -26,7 +27,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     no_args_is_help=True,
 )
-for command in (generate, batch, evaluate, train, convert, models, doctor, inspect):
+for command in (generate, batch, evaluate, study, train, convert, models, doctor, inspect):
     app.command()(command)
 app.add_typer(data_app)
 

@@ -1,0 +1,23 @@
+"""`stylecrafter study`: carry out one of the paper's experiments."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from stylecrafter.cli.console import show
+from stylecrafter.evaluation.studies.choices import Study
+
+
+def study(
+    name: Annotated[Study, typer.Argument(help="Which.", show_default=False)],
+    output: Annotated[Path, typer.Option("--output", "-o", help="Folder for tables, plots and numbers.")],
+    seed: Annotated[int, typer.Option("--seed", help="Decides styles, prompts and noise.")] = 0,
+    quick: Annotated[bool, typer.Option("--quick", help="At toy size, to see whether it runs.")] = False,
+) -> None:
+    """Carry out an experiment on StyleWorld: tables in tables.md, plots as svg, every number in study.json."""
+    from stylecrafter.evaluation.studies.run import run_study
+
+    show(str(run_study(name, output, seed=seed, quick=quick)))

