@@ -50,8 +50,8 @@ FLAGS = {
         "--clip-text-num-heads",
         "--clip-vision-num-heads",
     },  # fmt: skip
-    "study": {"--output", "-o", "--seed", "--quick"},
-    "train": {"--output", "-o", "--set", "--strategy", "--resume", "--device"},
+    "study": {"--output", "-o", "--model", "--seed", "--quick"},
+    "train": {"--output", "-o", "--set", "--strategy", "--until", "--resume", "--device"},
     "data": set(),
     "models": set(),
     "doctor": set(),

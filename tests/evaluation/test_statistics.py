@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from stylecrafter.errors import InvalidInputError
-from stylecrafter.evaluation.statistics import bootstrap_mean, paired_difference
+from stylecrafter.evaluation.statistics import bootstrap_mean, paired_difference, rank_correlation
 
 
 def test_equal_values_leave_no_doubt() -> None:
@@ -71,3 +71,24 @@ def test_bad_input() -> None:
         bootstrap_mean([1, 2, 3], ["a", "b"])
     with pytest.raises(InvalidInputError, match="1 and 2 values"):
         paired_difference([1], [1, 2])
+
+
+def test_rank_correlation_by_hand() -> None:
+    assert rank_correlation([1, 2, 3, 4], [10, 20, 30, 4000]).mean == pytest.approx(1)
+    assert rank_correlation([1, 2, 3, 4], [4, 3, 2, 1]).mean == pytest.approx(-1)
+    # Ranks 1, 2.5, 2.5, 4 against 1, 2, 3, 4: 4.5 / sqrt(4.5 * 5).
+    assert rank_correlation([1, 2, 2, 3], [1, 2, 3, 4]).mean == pytest.approx(0.9486833)
+    assert rank_correlation([1, 1, 1], [1, 2, 3]).mean == 0
+
+
+def test_rank_correlation_of_noise_has_zero_within() -> None:
+    rng = np.random.default_rng(1)
+    noise = rank_correlation(rng.normal(size=80).tolist(), rng.normal(size=80).tolist())
+    assert noise.low < 0 < noise.high
+    x = rng.normal(size=80)
+    real = rank_correlation(x.tolist(), (x + rng.normal(size=80)).tolist(), [i // 4 for i in range(80)])
+    assert 0 < real.low < real.mean < real.high < 1
+    with pytest.raises(InvalidInputError, match="cannot be correlated"):
+        rank_correlation([1.0], [1.0])
+    with pytest.raises(InvalidInputError, match="clusters"):
+        rank_correlation([1.0, 2.0], [1.0, 2.0], ["a"])

@@ -47,6 +47,8 @@ TEXT = torch.zeros(1, 16, WIDTH)
             "got 3 style tokens for 1 prompts",
         ),
         ({"style_tokens": TOKENS[0], "style_images": None}, "style_tokens must be"),
+        ({"style_scales": torch.ones(1, 99)}, "style_scales must be \\(prompts, \\d+\\), got \\(1, 99\\)"),
+        ({"style_scales": torch.ones(1, 2), "style_images": None}, "style_scales need a style"),
         ({"style_images": [[PICTURE], [PICTURE]]}, "style pictures for 2 prompts, there are 1"),
         ({"style_images": [[]]}, "style pictures 0: .* got an empty list"),
         ({"style_images": [[PICTURE], PICTURE]}, "style pictures 1: need a list of pictures .* got Image"),

@@ -283,6 +283,19 @@ def test_what_was_encoded_before_gives_the_same(pipe, picture, other_picture) ->
     near(result, wanted)
 
 
+def test_given_scales_stand_in_for_predicted_ones(pipe, picture) -> None:
+    prompts = [PROMPT, "a boat"]
+    wanted = sample(pipe, prompts, picture)
+    predicted = pipe.predict_scales(pipe.encode_style([picture]).expand(2, -1, -1), pipe.encode_text(prompts))
+    near(sample(pipe, prompts, picture, style_scales=predicted), wanted)
+    half = sample(pipe, prompts, picture, style_scale=0.5)
+    near(sample(pipe, prompts, picture, style_scales=predicted / 2), half)
+    near(sample(pipe, prompts, picture, style_scales=predicted, style_scale=0.5), half)
+    assert apart(half, wanted)
+    one_row = sample(pipe, prompts, picture, style_scales=predicted[:1])
+    near(one_row[:1], wanted[:1])
+
+
 def test_shared_pictures_keep_the_weights_of_every_prompt(pipe, picture, other_picture) -> None:
     pictures, prompts = [picture, other_picture], [PROMPT, PROMPT]
     both = sample(pipe, prompts, pictures, style_weights=[[1, 0], [0, 1]], generator=[seeded(1), seeded(1)])

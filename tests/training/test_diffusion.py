@@ -7,7 +7,12 @@ import torch
 from diffusers import DDIMScheduler
 
 from stylecrafter.errors import InvalidInputError
-from stylecrafter.training.diffusion import clip_steps_before, draw_timesteps, prediction_target
+from stylecrafter.training.diffusion import (
+    clip_steps_before,
+    draw_timesteps,
+    prediction_target,
+    scale_logits_penalty,
+)
 
 
 def scheduler(prediction_type: str) -> DDIMScheduler:
@@ -42,3 +47,13 @@ def test_clips_are_spread_evenly(ratio: float) -> None:
     assert before[0] == 0 and before[-1] == pytest.approx(10_000 * ratio, abs=1)
     assert all(0 <= late - early <= 1 for early, late in zip(before, before[1:], strict=False))
     assert all(abs(count - step * ratio) <= 1.02 for step, count in enumerate(before))
+
+
+def test_scale_penalty_by_hand() -> None:
+    assert scale_logits_penalty(torch.ones(2, 3)).item() == 0
+    logits = torch.tensor([[0.5, -1.0], [2.0, 0.0]], requires_grad=True)
+    penalty = scale_logits_penalty(1 + logits.tanh())
+    assert penalty.item() == pytest.approx((0.25 + 1 + 4) / 4, abs=1e-4)
+    penalty.backward()
+    torch.testing.assert_close(logits.grad, logits.detach() / 2, atol=1e-3, rtol=0)
+    assert scale_logits_penalty(torch.tensor([[2.0, 0.0]])).isfinite()

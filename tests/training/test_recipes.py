@@ -145,6 +145,10 @@ def test_strategies_change_what_they_say_and_nothing_else(path: Path, name: str)
     assert dict(changed.adapter) == dict(strategy.adapter)
     styled, clips = changed.data["styled"], changed.data["clips"]
     assert (styled.captions, styled.references) == (strategy.captions, strategy.references)
+    crossed = strategy.cross_reference_ratio
+    assert styled.cross_reference_ratio == (
+        recipe.data["styled"].cross_reference_ratio if crossed is None else crossed
+    )
     assert clips == recipe.data["clips"]
     for stage in changed.stages:
         like = next(
@@ -152,6 +156,15 @@ def test_strategies_change_what_they_say_and_nothing_else(path: Path, name: str)
         )
         assert stage.train == like.train and stage.options == like.options
     assert Recipe.model_validate(changed.model_dump())
+
+
+def test_the_joint_stage_keeps_the_factors_alive_too(path: Path) -> None:
+    changed = load_recipe(path, ["stages.adapter.options.scale_penalty=0.25"]).with_strategy(
+        find_strategy("joint")
+    )
+    (joint,) = changed.stages
+    assert joint.diffusion_config.scale_penalty == 0.25
+    assert joint.diffusion_config.clip_ratio == load_recipe(path).stages[-1].diffusion_config.clip_ratio
 
 
 def test_a_strategy_needs_its_stages(path: Path) -> None:

@@ -13,7 +13,7 @@ from PIL import Image
 from safetensors.torch import load_file
 
 from stylecrafter import StyleCrafterPipeline
-from stylecrafter.errors import CheckpointError, InvalidInputError, OutputError
+from stylecrafter.errors import CheckpointError, InvalidInputError, OutputError, UnknownNameError
 from stylecrafter.training.recipes import Recipe, load_recipe
 from stylecrafter.training.run import RecipeRun
 from stylecrafter.training.strategies import STRATEGIES
@@ -121,6 +121,23 @@ def test_a_stopped_run_goes_on_as_if_it_had_not_been(trained: RecipeRun, tmp_pat
         assert one.keys() == two.keys()
         for name, value in one.items():
             assert torch.equal(value, two[name]), f"{stage} {name}"
+
+
+def test_stopping_after_a_stage_leaves_the_model_as_it_is_then(trained: RecipeRun, tmp_path: Path) -> None:
+    run = RecipeRun(trained.recipe, tmp_path / "run")
+    for stage in ("autoencoder", "clip", "base"):
+        (run.folder / stage).mkdir(parents=True)
+        (run.folder / stage / "weights.safetensors").symlink_to(
+            trained.folder / stage / "weights.safetensors"
+        )
+    with pytest.raises(UnknownNameError, match="unknown stage to stop after 'clip'.*base"):
+        run.run(until="clip")
+    assert run.run(until="base") and not run.is_finished("adapter")
+    assert run.exported_to("base") == run.folder / "model_base" and not (run.folder / "model").exists()
+    base = StyleCrafterPipeline.from_pretrained(run.folder / "model_base").unet.state_dict()
+    wanted = trained.parts(["autoencoder", "clip", "base"]).unet.state_dict()
+    assert all(torch.allclose(value, wanted[name].half().float()) for name, value in base.items())
+    assert run.run(resume=True, until="adapter") and run.is_finished("adapter")
 
 
 def test_an_adapter_learns_from_pictures_of_one_s_own(trained: RecipeRun, tmp_path: Path) -> None:

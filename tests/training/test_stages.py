@@ -148,6 +148,20 @@ def test_the_style_does_not_reach_the_base() -> None:
     assert stage.loss(0).item() == before
 
 
+def test_the_penalty_of_scales_is_added_and_shards_like_the_loss() -> None:
+    plain = make(AdapterStage, PICTURES)
+    stage = make(AdapterStage, dataclasses.replace(PICTURES, scale_penalty=0.5))
+    with torch.no_grad():
+        for model in (plain, stage):
+            model.parts.adapter().scale_predictor.head[2].bias.fill_(1.0)
+    assert stage.loss(0).item() > plain.loss(0).item() + 0.1
+    parts = torch.stack([stage.loss(0, Shard(i, 2)) for i in range(2)])
+    assert stage.loss(0).item() == pytest.approx(parts.mean().item(), abs=2e-6)
+    assert make(BaseStage, dataclasses.replace(PICTURES, scale_penalty=0.5)).loss(0).item() == pytest.approx(
+        make(BaseStage, PICTURES).loss(0).item()
+    )
+
+
 def test_dropping_all_captions_leaves_the_empty_one() -> None:
     stage = make(BaseStage, dataclasses.replace(PICTURES, text_dropout=1.0))
     other = make(BaseStage, dataclasses.replace(PICTURES, text_dropout=1.0))
@@ -169,6 +183,9 @@ def test_refusals() -> None:
     for name in ("clip_ratio", "text_dropout"):
         with pytest.raises(InvalidInputError, match=name):
             DiffusionConfig(**{name: 1.5})
+    for weight in (-1.0, float("nan"), float("inf")):
+        with pytest.raises(InvalidInputError, match="scale_penalty"):
+            DiffusionConfig(scale_penalty=weight)
     with pytest.raises(InvalidInputError, match="picture_reuse"):
         make(BaseStage, DiffusionConfig(picture_reuse=0))
     with pytest.raises(InvalidInputError, match="needs clips"):

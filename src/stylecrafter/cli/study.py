@@ -7,6 +7,7 @@ from typing import Annotated
 
 import typer
 
+from stylecrafter.cli import options
 from stylecrafter.cli.console import show
 from stylecrafter.evaluation.studies.choices import Study
 
@@ -14,10 +15,11 @@ from stylecrafter.evaluation.studies.choices import Study
 def study(
     name: Annotated[Study, typer.Argument(help="Which.", show_default=False)],
     output: Annotated[Path, typer.Option("--output", "-o", help="Folder for tables, plots and numbers.")],
+    model: options.Model = "mini",
     seed: Annotated[int, typer.Option("--seed", help="Decides styles, prompts and noise.")] = 0,
     quick: Annotated[bool, typer.Option("--quick", help="At toy size, to see whether it runs.")] = False,
 ) -> None:
     """Carry out an experiment on StyleWorld: tables in tables.md, plots as svg, every number in study.json."""
     from stylecrafter.evaluation.studies.run import run_study
 
-    show(str(run_study(name, output, seed=seed, quick=quick)))
+    show(str(run_study(name, output, model=model, seed=seed, quick=quick)))

@@ -25,6 +25,10 @@ def train(
     strategy: Annotated[
         str | None, typer.Option(help="A training strategy of the paper instead of the recipe's own.")
     ] = None,
+    until: Annotated[
+        str | None,
+        typer.Option(help="Stop after this stage, and leave the model as it is then in model_STAGE."),
+    ] = None,
     resume: Annotated[bool, typer.Option("--resume", help="Go on with the run in the folder.")] = False,
     device: options.Device = "auto",
 ) -> None:
@@ -43,8 +47,9 @@ def train(
     if strategy is not None:
         loaded = loaded.with_strategy(find_strategy(strategy))
     with training_progress() as on_step:
-        finished = RecipeRun(loaded, output, resolve_device(device)).run(resume=resume, on_step=on_step)
+        run = RecipeRun(loaded, output, resolve_device(device))
+        finished = run.run(resume=resume, until=until, on_step=on_step)
     if finished:
-        show(f"{output / 'model'}")
+        show(str(run.exported_to(until)))
     else:
         say(f"stopped; go on with: stylecrafter train {recipe} -o {output} --resume")

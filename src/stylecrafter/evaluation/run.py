@@ -118,7 +118,7 @@ def evaluate(
         request = replace(request, settings=request.settings.model_copy(update={"seed": 0}))
     earlier = [run for path in request.compare_with for run in read_evaluations(path)]
     testset = _testset(request, target)
-    asking, probe_rates = _measurers(request, testset, target)
+    asking, probe_rates = measurers_for(request, testset, target)
     evaluations = []
     for name, folder in _folders(request, testset, target, on_clip):
         evaluations.append(
@@ -169,9 +169,22 @@ def _folders(
         yield method.value, make(method)
 
 
-def _measurers(
+def measurers_for(
     request: EvaluationRequest, testset: TestSet, target: Path
 ) -> tuple[list[Measurer], dict[str, float]]:
+    """All that a request asks of every clip, and what the probes among them reach on renders.
+
+    Args:
+        request: Its metrics are looked at, and nothing else.
+        testset: What the clips are made from.
+        target: Folder that keeps probes.
+
+    Raises:
+        InvalidInputError: A metric's weights cannot be read.
+        ImageReadError: A style picture cannot be read.
+        MissingDependencyError: A metric needs a package that is not installed.
+        OutputError: The folder cannot be written.
+    """
     pictures = testset.load_pictures()
     measurers: list[Measurer] = [AppearanceMeasurer(pictures), TemporalMeasurer()]
     if request.style_vector:

@@ -76,6 +76,53 @@ def paired_difference(
     return Difference(interval.mean, interval.low, interval.high, p_value, len(gaps))
 
 
+def rank_correlation(
+    a: Sequence[float], b: Sequence[float], clusters: Sequence[Hashable] | None = None, seed: int = 0
+) -> Interval:
+    """Spearman's rank correlation in [-1, 1] with the interval of a cluster bootstrap; 0 where one side is constant.
+
+    Raises:
+        InvalidInputError: Fewer than two pairs, or different numbers.
+    """
+    if len(a) != len(b) or len(a) < 2:
+        raise InvalidInputError(
+            f"{len(a)} and {len(b)} values cannot be correlated; at least 2 pairs are needed"
+        )
+    members = _members(len(a), clusters)
+    x, y = np.asarray(a, dtype=np.float64), np.asarray(b, dtype=np.float64)
+    drawn = np.random.default_rng(seed).integers(0, len(members), (DRAWS, len(members)))
+    values = []
+    for row in drawn:
+        chosen = np.concatenate([members[i] for i in row])
+        values.append(_spearman(x[chosen], y[chosen]))
+    low, high = np.quantile(values, [(1 - LEVEL) / 2, (1 + LEVEL) / 2])
+    return Interval(_spearman(x, y), float(low), float(high), len(a))
+
+
+def _spearman(x: np.ndarray, y: np.ndarray) -> float:
+    ranks = [_ranks(values) - (len(values) + 1) / 2 for values in (x, y)]
+    size = np.sqrt((ranks[0] ** 2).sum() * (ranks[1] ** 2).sum())
+    return float((ranks[0] * ranks[1]).sum() / size) if size else 0.0
+
+
+def _ranks(values: np.ndarray) -> np.ndarray:
+    """From 1; equal values share the mean of their ranks."""
+    _, index, counts = np.unique(values, return_inverse=True, return_counts=True)
+    return (np.cumsum(counts) - (counts - 1) / 2)[index]
+
+
+def _members(count: int, clusters: Sequence[Hashable] | None) -> list[np.ndarray]:
+    """Positions of the values of each cluster."""
+    if clusters is None:
+        return [np.array([i]) for i in range(count)]
+    if len(clusters) != count:
+        raise InvalidInputError(f"{len(clusters)} clusters for {count} values")
+    groups: dict[Hashable, list[int]] = {}
+    for i, cluster in enumerate(clusters):
+        groups.setdefault(cluster, []).append(i)
+    return [np.array(group) for group in groups.values()]
+
+
 def _by_cluster(
     values: Sequence[float], clusters: Sequence[Hashable] | None
 ) -> tuple[np.ndarray, np.ndarray]:

@@ -47,6 +47,7 @@ class Request:
     seed: int | None = None
     latents: Tensor | None = None
     style_tokens: Tensor | None = None
+    style_scales: Tensor | None = None
     text_embeds: Tensor | None = None
     negative_text_embeds: Tensor | None = None
     sequential_guidance: bool = False
@@ -93,7 +94,7 @@ class SamplingPipeline(StylizedPipelineBase):
 
         # 3. Style
         style = self._encode_references(request, samples)
-        scales = None if style is None else self.predict_scales(style, text)
+        scales = self._style_scales(request, style, text)
         frame_weights: tuple[float, ...] | None = None
         if request.frame_style_scales is not None:
             frame_weights = weights(request.frame_style_scales, frames, "frame")
@@ -206,6 +207,19 @@ class SamplingPipeline(StylizedPipelineBase):
             return _per_sample("style tokens", shared, samples)
         return self.encode_style(groups, picture_weights)
 
+    def _style_scales(self, request: Request, style: Tensor | None, text: Tensor) -> Tensor | None:
+        """Factors (b, L): those that were given, or the predicted ones; None where there is no style."""
+        if request.style_scales is None:
+            return None if style is None else self.predict_scales(style, text)
+        if style is None:
+            raise InvalidInputError("style_scales need a style: give style pictures or style_tokens too")
+        layers, given = self._need_adapter().num_layers, request.style_scales
+        if given.ndim != 2 or given.shape[1] != layers:
+            raise InvalidInputError(f"style_scales must be (prompts, {layers}), got {tuple(given.shape)}")
+        if not bool(given.isfinite().all()):
+            raise InvalidInputError("style_scales must be finite numbers")
+        return _per_sample("rows of style scales", given.to(style.device), text.shape[0])
+
     def _guidance(self, request: Request) -> _Guidance:
         text = _finite(
             "text_guidance_scale", _or(request.text_guidance_scale, self.config.default_text_guidance)
@@ -285,7 +299,7 @@ def _repeat(tensor: Tensor | None, copies: int) -> Tensor | None:
 def _per_sample(what: str, tensor: Tensor, samples: int) -> Tensor:
     if tensor.shape[0] not in (1, samples):
         raise InvalidInputError(f"got {tensor.shape[0]} {what} for {samples} prompts; give one or {samples}")
-    return tensor.expand(samples, -1, -1)
+    return tensor.expand(samples, *tensor.shape[1:])
 
 
 def _three_axes(name: str, tensor: Tensor) -> Tensor:

@@ -46,6 +46,7 @@ class StyleCrafterPipeline(SamplingPipeline):
         seed: int | None = None,
         latents: Tensor | None = None,
         style_tokens: Tensor | None = None,
+        style_scales: Tensor | None = None,
         text_embeds: Tensor | None = None,
         negative_text_embeds: Tensor | None = None,
         sequential_guidance: bool = False,
@@ -83,6 +84,8 @@ class StyleCrafterPipeline(SamplingPipeline):
             seed: Short for a generator with this seed.
             latents: Start from this noise (samples, c, f, h, w) instead.
             style_tokens: From `encode_style`, (1 or prompts, q, d), instead of pictures.
+            style_scales: Factor of every style layer, (1 or prompts, L), instead of predicted ones (see
+                `predict_scales`); `style_scale` and the schedules multiply them all the same.
             text_embeds: From `encode_text`, (prompts, l, d), instead of prompts.
             negative_text_embeds: Likewise, (1 or prompts, l, d).
             sequential_guidance: Run every pass on its own; slower, with less memory.
@@ -121,6 +124,7 @@ class StyleCrafterPipeline(SamplingPipeline):
             seed=seed,
             latents=latents,
             style_tokens=style_tokens,
+            style_scales=style_scales,
             text_embeds=text_embeds,
             negative_text_embeds=negative_text_embeds,
             sequential_guidance=sequential_guidance,

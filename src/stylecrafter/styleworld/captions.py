@@ -50,7 +50,8 @@ class Content:
     camera: int | None = None
 
 
-def _article(noun: str) -> str:
+def article(noun: str) -> str:
+    """The noun with "a" or "an" before it."""
     return f"{'an' if noun[0] in 'aeiou' else 'a'} {noun}"
 
 
@@ -100,7 +101,7 @@ def _capital(sentence: str) -> str:
 def _plain_sentence(content: Content, rng: random.Random) -> str:
     move = rng.choice(MOTION_PHRASES[MOTION_NAMES[content.motion]]) if content.motion is not None else ""
     place = rng.choice(SCENE_PHRASES[SCENE_NAMES[content.scene]])
-    words = [_article(OBJECT_NAMES[content.thing]), move, place]
+    words = [article(OBJECT_NAMES[content.thing]), move, place]
     sentence = " ".join(word for word in words if word)
     if content.camera:
         return f"{sentence}, {CAMERA_PHRASES[CAMERA_NAMES[content.camera]][0]}"
@@ -117,7 +118,7 @@ def _noun(thing: int, rng: random.Random) -> str:
         return spoken if rng.random() < 0.5 else f"some {spoken}"
     if name in _UNCOUNTED and " of " not in spoken:
         return spoken if rng.random() < 0.5 else f"some {spoken}"
-    return f"the {spoken}" if rng.random() < 0.12 else _article(spoken)
+    return f"the {spoken}" if rng.random() < 0.12 else article(spoken)
 
 
 def _motion(content: Content, rng: random.Random) -> str:

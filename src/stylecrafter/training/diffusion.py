@@ -37,6 +37,15 @@ def draw_timesteps(n: int, steps: int, middle: bool, generator: torch.Generator)
     return timesteps[torch.randperm(n, generator=generator)]
 
 
+def scale_logits_penalty(scales: torch.Tensor) -> torch.Tensor:
+    """Mean square of what goes into s = 1 + tanh(.), from factors s (n, L) in (0, 2).
+
+    A factor and the gain of the norm that it multiplies have one strength between them, so that nothing keeps the
+    factors from growing until tanh is flat and they no longer depend on anything. This does, and the norm takes over.
+    """
+    return torch.atanh((scales.float() - 1).clamp(-0.9999, 0.9999)).square().mean()
+
+
 def clip_steps_before(step: int, ratio: float) -> int:
     """How many of the steps 0 … step - 1 show clips, where `ratio` of them do.
 

@@ -195,7 +195,7 @@ class Recipe(_Strict):
         """
         given: dict[str, StageSpec] = {stage.stage: stage for stage in self.stages}
         if "joint" in strategy.stages and "joint" not in given and "temporal" in given:
-            given["joint"] = given["temporal"].model_copy(update={"stage": "joint"})
+            given["joint"] = _joint_of(given["temporal"], given.get("adapter"))
         missing = [name for name in strategy.stages if name not in given]
         if missing:
             raise InvalidInputError(
@@ -205,14 +205,24 @@ class Recipe(_Strict):
         before = [s for s in self.stages if s.stage in ("autoencoder", "clip", "base")]
         stages = [*before, *(given[name] for name in strategy.stages)]
         shown = {name for stage in stages[len(before) :] for name in (stage.pictures, stage.clips) if name}
+        changes: dict[str, Any] = {"captions": strategy.captions, "references": strategy.references}
+        if strategy.cross_reference_ratio is not None:
+            changes["cross_reference_ratio"] = strategy.cross_reference_ratio
         data = {
-            name: source.model_copy(update={"captions": strategy.captions, "references": strategy.references})
+            name: source.model_copy(update=changes)
             if name in shown and not isinstance(source, MixSpec) and source.references != "none"
             else source
             for name, source in self.data.items()
         }
         adapter = {**self.adapter, **strategy.adapter}
         return self.model_copy(update={"stages": stages, "data": data, "adapter": adapter})
+
+
+def _joint_of(temporal: StageSpec, adapter: StageSpec | None) -> StageSpec:
+    """The joint stage on the mix of stage 2; the adapter is trained as its own stage does it."""
+    weight = 0.0 if adapter is None else adapter.options.get("scale_penalty", 0.0)
+    options = {**temporal.options, **({"scale_penalty": weight} if weight else {})}
+    return temporal.model_copy(update={"stage": "joint", "options": options})
 
 
 def _refuse_unknown(values: dict[str, Any], known: tuple[str, ...], where: str) -> None:

@@ -28,14 +28,14 @@ from stylecrafter.adapter.style_adapter import StyleAdapter
 from stylecrafter.backbones.videocrafter import VideoCrafterUNet
 from stylecrafter.data.batch import BatchSource
 from stylecrafter.data.reporting import Reporting
-from stylecrafter.errors import CheckpointError, InvalidInputError, OutputError
+from stylecrafter.errors import CheckpointError, InvalidInputError, OutputError, unknown_name
 from stylecrafter.media.files import write_atomic
 from stylecrafter.pipelines.stylized_video import StyleCrafterPipeline
 from stylecrafter.presets import load_preset
 from stylecrafter.training import from_scratch
 from stylecrafter.training.encoder_stages import AutoencoderStage, ClipStage, latent_scale
 from stylecrafter.training.parts import Parts, load_trained
-from stylecrafter.training.recipes import Recipe, StageSpec
+from stylecrafter.training.recipes import ENCODER_OPTIONS, Recipe, StageSpec
 from stylecrafter.training.samples import SampleSheets
 from stylecrafter.training.sources import make_source, vocabulary_of, words_for
 from stylecrafter.training.stages import DIFFUSION_STAGES, Stage
@@ -70,11 +70,12 @@ class RecipeRun:
         #: Sizes and defaults of the pipeline that is built around the parts.
         self._settings: dict[str, Any] = {} if self.sizes is None else _preset_settings(self.sizes)
 
-    def run(self, *, resume: bool = False, on_step: OnStep | None = None) -> bool:
+    def run(self, *, resume: bool = False, until: str | None = None, on_step: OnStep | None = None) -> bool:
         """Train all stages that are not finished, then export the model.
 
         Args:
             resume: Go on where an earlier run of the same recipe was stopped.
+            until: The last stage of this call; the model is exported as that stage leaves it, to `model_STAGE`.
             on_step: For a progress bar.
 
         Returns:
@@ -82,16 +83,30 @@ class RecipeRun:
 
         Raises:
             OutputError: The folder holds a run already and `resume` is off.
+            UnknownNameError: The recipe has no stage `until`.
         """
+        stages = self._stages_until(until)
         self._prepare(resume)
-        for spec in self.recipe.stages:
+        for spec in stages:
             if self.is_finished(spec.stage):
                 logger.info("%s: finished before", spec.stage)
                 continue
             if not self.train_stage(spec, on_step):
                 return False
-        self.export(self.folder / "model")
+        self.export(self.exported_to(until), [spec.stage for spec in stages])
         return True
+
+    def exported_to(self, until: str | None = None) -> Path:
+        """Where `run` leaves the model."""
+        return self.folder / ("model" if until is None else f"model_{until}")
+
+    def _stages_until(self, last: str | None) -> list[StageSpec]:
+        if last is None:
+            return self.recipe.stages
+        names: list[str] = [spec.stage for spec in self.recipe.stages]
+        if last not in names or last in ENCODER_OPTIONS:
+            raise unknown_name("stage to stop after", last, [n for n in names if n not in ENCODER_OPTIONS])
+        return self.recipe.stages[: names.index(last) + 1]
 
     def is_finished(self, stage: str) -> bool:
         """Whether a stage has left its weights."""
@@ -255,8 +270,8 @@ class RecipeRun:
             **self._settings,
         )
 
-    def export(self, folder: Path) -> None:
-        """Write the trained model as a folder that `StyleCrafterPipeline.from_pretrained` loads, in float16.
+    def export(self, folder: Path, stages: list[str]) -> None:
+        """Write the model as `stages` left it: a folder that `StyleCrafterPipeline.from_pretrained` loads, in float16.
 
         Raises:
             CheckpointError: A stage has not been finished.
@@ -264,7 +279,7 @@ class RecipeRun:
         """
         if not _is_main_process():
             return
-        pipe = self.pipeline(self.parts([spec.stage for spec in self.recipe.stages]))
+        pipe = self.pipeline(self.parts(stages))
         pipe.to("cpu", torch.float16)
         save_model(pipe, folder)
         world = vocabulary_of(self.recipe)

@@ -25,7 +25,12 @@ from torch import nn
 from stylecrafter.data.batch import BatchSource, TrainingBatch
 from stylecrafter.errors import InvalidInputError
 from stylecrafter.runtime.seeding import step_generator
-from stylecrafter.training.diffusion import clip_steps_before, draw_timesteps, prediction_target
+from stylecrafter.training.diffusion import (
+    clip_steps_before,
+    draw_timesteps,
+    prediction_target,
+    scale_logits_penalty,
+)
 from stylecrafter.training.encoder_stages import image_tokens, normalise_for_clip
 from stylecrafter.training.parts import Parts, freeze_all_but, prefixed
 from stylecrafter.training.pool import EncodedBatch, PicturePool
@@ -70,12 +75,17 @@ class DiffusionConfig:
     object of a caption as soon as a style is named, because the style alone tells its pictures apart."""
     picture_reuse: int = 1
     """How many steps see each picture (`pool.PicturePool`)."""
+    scale_penalty: float = 0.0
+    """Weight of `diffusion.scale_logits_penalty` beside the denoising loss (ours; the paper names none). Without it the
+    predicted factors of a small model all end at 2, for every picture and prompt."""
     seed: int = 0
 
     def __post_init__(self) -> None:
         for name in ("clip_ratio", "text_dropout"):
             if not 0 <= getattr(self, name) <= 1:
                 raise InvalidInputError(f"{name} must be in [0, 1], got {getattr(self, name)}")
+        if not 0 <= self.scale_penalty < float("inf"):
+            raise InvalidInputError(f"scale_penalty must be at least 0 and finite, got {self.scale_penalty}")
 
 
 class DiffusionStage(ABC):
@@ -199,7 +209,10 @@ class DiffusionStage(ABC):
         predicted = self.parts.unet(
             noisy, timesteps, text, style_tokens, style_scales, temporal=through_time
         ).sample
-        return F.mse_loss(predicted.float(), prediction_target(scheduler, latents, noise, timesteps))
+        loss = F.mse_loss(predicted.float(), prediction_target(scheduler, latents, noise, timesteps))
+        if self.config.scale_penalty and style_scales is not None:
+            loss = loss + self.config.scale_penalty * scale_logits_penalty(style_scales)
+        return loss
 
     def _style(
         self, encoded: EncodedBatch, text: torch.Tensor

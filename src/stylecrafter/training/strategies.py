@@ -28,6 +28,8 @@ class Strategy:
     """Decoupled captions, or the original ones with their style words."""
     references: Literal["crop", "whole"] = "crop"
     """A large crop of the target picture, or the target picture itself."""
+    cross_reference_ratio: float | None = None
+    """Part of the references that show other content in the same style; None: the recipe's."""
 
 
 STRATEGIES: dict[str, Strategy] = {
@@ -45,6 +47,21 @@ STRATEGIES: dict[str, Strategy] = {
             summary="original captions and uncropped references (table 4)",
             captions="full",
             references="whole",
+        ),
+        Strategy(
+            name="full_captions",
+            summary="original captions, cropped references: decoupling without its caption half",
+            captions="full",
+        ),
+        Strategy(
+            name="whole_references",
+            summary="cleaned captions, uncropped references: decoupling without its picture half",
+            references="whole",
+        ),
+        Strategy(
+            name="cross_references",
+            summary="every second reference another picture in the style of the target (ours)",
+            cross_reference_ratio=0.5,
         ),
         Strategy(
             name="attach_to_text",

@@ -10,3 +10,7 @@ class Study(StrEnum):
 
     ARTEFACTS = "artefacts"
     """Known temporal faults at known strength: which metrics notice them."""
+    SCALES = "scales"
+    """What the scale predictor predicts for styles and prompts, and whether that helps."""
+    VARIANTS = "variants"
+    """Adapters trained in the paper's other ways: tables 4, 5 and S8, decoupling, training strategies."""

