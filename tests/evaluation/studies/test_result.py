@@ -4,6 +4,7 @@ import json
 from pathlib import Path
 
 import pytest
+from PIL import Image
 
 from stylecrafter.evaluation.statistics import Interval
 from stylecrafter.evaluation.studies.plots import bars, lines
@@ -16,11 +17,17 @@ def interval(mean: float) -> Interval:
 
 def test_a_result_is_written_whole(tmp_path: Path) -> None:
     table = Table("Means", ("what", "value"), (("a|b", "1"), ("c", "2")), "Read it so.")
-    result = StudyResult("A study", (table,), {"plot": "<svg/>"}, {"a": [1, 2]}, {"seed": 3})
+    sheet = Image.new("RGB", (8, 6), "red")
+    result = StudyResult(
+        "A study", (table,), {"plot": "<svg/>"}, {"sheet": sheet}, {"a": [1, 2]}, {"seed": 3}
+    )
     file = write_result(result, tmp_path / "deep" / "out")
     text = file.read_text()
     assert text.startswith("# A study") and "| a\\|b | 1 |" in text and "Read it so." in text
     assert "![plot](plot.svg)" in text and (file.parent / "plot.svg").read_text() == "<svg/>"
+    assert "![sheet](sheet.webp)" in text
+    with Image.open(file.parent / "sheet.webp") as written:
+        assert written.size == (8, 6)
     content = json.loads((file.parent / "study.json").read_text())
     assert content["data"] == {"a": [1, 2]} and content["settings"] == {"seed": 3}
 

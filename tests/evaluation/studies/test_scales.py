@@ -1,9 +1,12 @@
 from __future__ import annotations
 
+import dataclasses
+
 import pytest
 import torch
 
 from stylecrafter.evaluation.probes import make_probe
+from stylecrafter.evaluation.run import world_set_for
 from stylecrafter.evaluation.studies.scales import QUICK, run
 from stylecrafter.evaluation.studies.subject import Judgement, Subject
 from stylecrafter.styleworld import world
@@ -13,7 +16,8 @@ pytest.importorskip("matplotlib")
 
 @pytest.fixture(scope="module")
 def subject() -> Subject:
-    return Subject("mini", references=3, prompts=2, unseen_kinds=1, seed=5, steps=2, batch_size=2)
+    spec = world_set_for("mini", references=3, prompts=2, unseen_kinds=1, seed=5)
+    return Subject("mini", spec, steps=2, batch_size=2)
 
 
 def test_pictures_of_a_pair_do_not_depend_on_their_neighbours(subject: Subject) -> None:
@@ -46,6 +50,19 @@ def test_real_renders_are_judged_right(subject: Subject) -> None:
     assert ((said.text >= 0) & (said.text <= 1)).all()
     real = world.render(subject.set.prompts, 64)[:, 0]
     assert subject.judge(real, torch.tensor([0, 1]), probe).text.shape == (2,)
+
+
+def test_clips_of_a_pair(subject: Subject) -> None:
+    clip = subject.film(torch.tensor([3]), frames=4)
+    assert clip.shape == (1, 4, 3, 64, 64) and clip.min() >= 0 and clip.max() <= 1
+    assert (subject.film(torch.tensor([3]), scale=0.0, frames=4) - clip).abs().max() > 1e-2
+
+
+def test_the_same_model_with_another_set(subject: Subject) -> None:
+    turned = dataclasses.replace(subject.set, texts=tuple(reversed(subject.set.texts)))
+    other = subject.with_set(turned)
+    assert other.pipe is subject.pipe and subject.set is not other.set
+    torch.testing.assert_close(other.text_embeds, subject.text_embeds.flip(0))
 
 
 def test_benefit_is_the_mean_of_what_was_asked() -> None:

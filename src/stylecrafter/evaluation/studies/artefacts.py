@@ -240,9 +240,9 @@ def _result(
     return StudyResult(
         "Temporal artefacts: which metrics notice them",
         (Table("Noticed from strength", ("fault", *(titled(info) for info in INFOS)), tuple(rows), note),),
-        plots,
-        {"plain": plain, **{artefact.value: some for artefact, some in found.items()}},
-        settings,
+        plots=plots,
+        data={"plain": plain, **{artefact.value: some for artefact, some in found.items()}},
+        settings=settings,
     )
 
 

@@ -8,9 +8,13 @@ from enum import StrEnum
 class Study(StrEnum):
     """An experiment of the paper, or one that it leaves open."""
 
+    FIRST = "first"
+    """The adapter on one picture, scale-adaptive fusion over prompts and references, the whole pipeline on clips."""
     ARTEFACTS = "artefacts"
     """Known temporal faults at known strength: which metrics notice them."""
     SCALES = "scales"
     """What the scale predictor predicts for styles and prompts, and whether that helps."""
     VARIANTS = "variants"
     """Adapters trained in the paper's other ways: tables 4, 5 and S8, decoupling, training strategies."""
+    PAIRS = "pairs"
+    """Extreme pairs of style and content, and where the method breaks."""

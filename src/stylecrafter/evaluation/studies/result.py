@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 import os
 from collections.abc import Mapping, Sequence
@@ -9,11 +10,15 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import torch
+from PIL import Image
+
 from stylecrafter import __version__
 from stylecrafter.evaluation.report import table
 from stylecrafter.media.files import write_atomic
 
 DATA_NAME, TABLES_NAME = "study.json", "tables.md"
+SHEET_QUALITY = 85
 
 
 @dataclass(frozen=True)
@@ -34,6 +39,7 @@ class StudyResult:
         title: One line.
         tables: In the order in which they are read.
         plots: Name -> SVG.
+        sheets: Name -> pictures to be looked at.
         data: Every number behind tables and plots, for json.
         settings: All that they depend on.
     """
@@ -41,12 +47,13 @@ class StudyResult:
     title: str
     tables: Sequence[Table]
     plots: Mapping[str, str] = field(default_factory=dict)
+    sheets: Mapping[str, Image.Image] = field(default_factory=dict)
     data: Mapping[str, Any] = field(default_factory=dict)
     settings: Mapping[str, Any] = field(default_factory=dict)
 
 
 def write_result(result: StudyResult, folder: str | os.PathLike[str]) -> Path:
-    """Write `study.json`, `tables.md` and one svg per plot; returns the path of the tables.
+    """Write `study.json`, `tables.md`, an svg per plot and a webp per sheet; returns the path of the tables.
 
     Raises:
         OutputError: The folder cannot be written.
@@ -61,7 +68,16 @@ def write_result(result: StudyResult, folder: str | os.PathLike[str]) -> Path:
     write_atomic(target / DATA_NAME, (json.dumps(content, indent=1) + "\n").encode())
     for name, svg in result.plots.items():
         write_atomic(target / f"{name}.svg", svg.encode())
+    for name, sheet in result.sheets.items():
+        buffer = io.BytesIO()
+        sheet.save(buffer, "WEBP", quality=SHEET_QUALITY)
+        write_atomic(target / f"{name}.webp", buffer.getvalue())
     return write_atomic(target / TABLES_NAME, to_markdown(result).encode())
+
+
+def listed(values: torch.Tensor) -> Any:
+    """A tensor as lists for json; five digits are more than any of it is worth."""
+    return (values.double() * 1e5).round().div(1e5).tolist()
 
 
 def to_markdown(result: StudyResult) -> str:
@@ -71,7 +87,7 @@ def to_markdown(result: StudyResult) -> str:
         lines += [f"## {one.title}", "", *table(one.head, one.rows), ""]
         if one.note:
             lines += [one.note, ""]
-    for name in result.plots:
-        lines += [f"![{name}]({name}.svg)", ""]
+    for file in (*(f"{name}.svg" for name in result.plots), *(f"{name}.webp" for name in result.sheets)):
+        lines += [f"![{Path(file).stem}]({file})", ""]
     lines += ["```json", json.dumps(result.settings, indent=1), "```"]
     return "\n".join(lines) + "\n"

@@ -19,9 +19,10 @@ from typing import TYPE_CHECKING, Any
 import torch
 
 from stylecrafter.evaluation.report import shown
+from stylecrafter.evaluation.run import world_set_for
 from stylecrafter.evaluation.statistics import bootstrap_mean, paired_difference, rank_correlation
 from stylecrafter.evaluation.studies.plots import bars, lines
-from stylecrafter.evaluation.studies.result import StudyResult, Table
+from stylecrafter.evaluation.studies.result import StudyResult, Table, listed
 from stylecrafter.evaluation.studies.subject import Judgement, Subject
 from stylecrafter.styleworld import splits, world
 from stylecrafter.styleworld.captions import article
@@ -74,14 +75,14 @@ def run(model: str, spec: ScalesSpec = ScalesSpec(), *, seed: int = 0) -> StudyR
         InvalidInputError: There is no such model, it has no adapter, or the numbers do not fit.
         MissingDependencyError: An optional package is not installed.
     """
-    subject = Subject(
+    drawn = world_set_for(
         model,
         references=spec.references,
         prompts=spec.prompts,
         unseen_kinds=spec.unseen_kinds,
         seed=seed,
-        steps=spec.steps,
     )
+    subject = Subject(model, drawn, steps=spec.steps)
     kind_tables, kind_plots, kind_data = _by_kind(subject, spec)
     length_table, length_data = _by_length(subject)
     predicted = subject.predicted_scales()
@@ -89,9 +90,9 @@ def run(model: str, spec: ScalesSpec = ScalesSpec(), *, seed: int = 0) -> StudyR
     return StudyResult(
         "Scale factors: what is predicted, and whether it helps",
         (*kind_tables, length_table, _own_object(subject), _variance(subject, predicted), *painted_tables),
-        {**kind_plots, **painted_plots},
-        {**kind_data, **length_data, "predicted": _listed(predicted), **painted_data},
-        {"study": "scales", "model": model, "seed": seed, **asdict(spec)},
+        plots={**kind_plots, **painted_plots},
+        data={**kind_data, **length_data, "predicted": listed(predicted), **painted_data},
+        settings={"study": "scales", "model": model, "seed": seed, **asdict(spec)},
     )
 
 
@@ -123,7 +124,7 @@ def _by_kind(subject: Subject, spec: ScalesSpec) -> tuple[list[Table], dict[str,
         ),
     }
     table = Table("By kind of style", ("kind", "in training", "s"), tuple(rows), note)
-    return [table], plots, {"by_kind": {kind: _listed(of) for kind, of in factors.items()}}
+    return [table], plots, {"by_kind": {kind: listed(of) for kind, of in factors.items()}}
 
 
 def _groups(kinds: Sequence[str]) -> dict[str, list[str]]:
@@ -171,7 +172,7 @@ def _per_pair(subject: Subject, texts: Sequence[str]) -> list[float]:
     scales = subject.pipe.predict_scales(
         subject.style_tokens[subject.set.reference_of], embeds[subject.set.prompt_of]
     )
-    return _listed(scales.mean(1))
+    return listed(scales.mean(1))
 
 
 def _own_object(subject: Subject) -> Table:
@@ -183,7 +184,7 @@ def _own_object(subject: Subject) -> Table:
         subject.pipe.predict_scales(tokens, subject.text_embeds[asked]).mean(1)
         for tokens in (subject.style_tokens[own], subject.encode(alike))
     ]
-    other, same = (_listed(of) for of in scales)
+    other, same = (listed(of) for of in scales)
     clusters = own.tolist()
     rows = (
         ("another object", shown(bootstrap_mean(other, clusters)), ""),
@@ -223,7 +224,7 @@ def _variance(subject: Subject, predicted: torch.Tensor) -> Table:
 def _painted(
     subject: Subject, spec: ScalesSpec, predicted: torch.Tensor
 ) -> tuple[list[Table], dict[str, str], dict[str, Any]]:
-    probe = subject.train_object_probe(spec.probe_steps)
+    probe = subject.train_probe("object", spec.probe_steps)
     rows = subject.rows
     mean = predicted.mean(0, keepdim=True).expand_as(predicted)
     # Half the set further on: another reference and, for an uneven number of prompts, another prompt.
@@ -249,9 +250,7 @@ def _painted(
             ("global scale", spec.sweep),
             title,
             {
-                label: [
-                    bootstrap_mean(_listed(getattr(said, name)), clusters) for said in judgements.values()
-                ]
+                label: [bootstrap_mean(listed(getattr(said, name)), clusters) for said in judgements.values()]
                 for label, judgements in (("predicted", own), ("mean per layer", same_for_all))
             },
         )
@@ -271,7 +270,7 @@ def _alternatives(own: Judgement, mean: Judgement, other: Judgement, clusters: l
     for label, said in (("predicted", own), ("mean per layer", mean), ("predicted for another pair", other)):
         cells = [label]
         for name in ("style", "found", "text", "benefit"):
-            values, wanted = _listed(getattr(said, name)), _listed(getattr(own, name))
+            values, wanted = listed(getattr(said, name)), listed(getattr(own, name))
             cell = shown(bootstrap_mean(values, clusters))
             p = paired_difference(wanted, values, clusters).p_value
             cells.append(cell if said is own else f"{cell}, p = {p:.2f}")
@@ -293,7 +292,7 @@ def _needs(
     clusters: list[int],
 ) -> Table:
     """Whether the predictor says more where more helps."""
-    said = _listed(predicted.mean(1))
+    said = listed(predicted.mean(1))
     low, high = spec.sweep[0], spec.sweep[-1]
     rows = []
     for label, judgements in (("mean per layer", mean), ("predicted", own)):
@@ -303,9 +302,9 @@ def _needs(
         rows.append(
             (
                 label,
-                shown(bootstrap_mean(_listed(best), clusters)),
-                shown(rank_correlation(said, _listed(best), clusters)),
-                shown(rank_correlation(said, _listed(gain), clusters)),
+                shown(bootstrap_mean(listed(best), clusters)),
+                shown(rank_correlation(said, listed(best), clusters)),
+                shown(rank_correlation(said, listed(gain), clusters)),
             )
         )
     note = (
@@ -341,16 +340,11 @@ def _failures(subject: Subject, predicted: torch.Tensor, own: Judgement) -> Tabl
 
 
 def _said(said: Judgement) -> dict[str, list[float]]:
-    return {name: _listed(getattr(said, name)) for name in ("style", "found", "text")}
+    return {name: listed(getattr(said, name)) for name in ("style", "found", "text")}
 
 
 def _layers(subject: Subject) -> list[int]:
     return list(range(len(subject.layer_names)))
-
-
-def _listed(values: torch.Tensor) -> Any:
-    """As lists for json; five digits are more than any of it is worth."""
-    return (values.double() * 1e5).round().div(1e5).tolist()
 
 
 def _signed(difference: Difference) -> str:

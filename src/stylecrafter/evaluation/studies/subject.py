@@ -6,6 +6,7 @@ same in both.
 
 from __future__ import annotations
 
+import copy
 import logging
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -13,8 +14,8 @@ from typing import TYPE_CHECKING, Any
 import torch
 
 from stylecrafter.evaluation.metrics.style import describe_style, descriptor_distances
-from stylecrafter.evaluation.probes import Probe, labels_of, train_probe
-from stylecrafter.evaluation.run import world_set_for
+from stylecrafter.evaluation.probes import Probe, Question, labels_of, train_probe
+from stylecrafter.evaluation.testset import WorldSetSpec
 from stylecrafter.generation.settings import look_up_model
 from stylecrafter.media.tensors import to_pictures
 from stylecrafter.pipelines.stylized_image import StyleCrafterImagePipeline
@@ -51,37 +52,37 @@ class Subject:
 
     Args:
         model: Embedded name, folder or hub id.
-        references: Of the set, see `held_out.held_out_set`, and so the others.
+        spec: The set; see `evaluation.run.world_set_for`.
         steps: Of sampling; None: the model's.
         batch_size: Pictures made together.
 
     Raises:
-        InvalidInputError: There is no such model, or nothing tells which words of StyleWorld it knows.
+        InvalidInputError: There is no such model, it has no adapter, or the set's numbers do not fit.
         CheckpointError: It cannot be loaded.
     """
 
     def __init__(
-        self,
-        model: str,
-        *,
-        references: int,
-        prompts: int,
-        unseen_kinds: int,
-        seed: int,
-        steps: int | None = None,
-        batch_size: int = 16,
+        self, model: str, spec: WorldSetSpec, *, steps: int | None = None, batch_size: int = 16
     ) -> None:
-        self.spec = world_set_for(
-            model, references=references, prompts=prompts, unseen_kinds=unseen_kinds, seed=seed
-        )
-        self.set: HeldOutSet = self.spec.draw()
-        loaded = load_pipeline(look_up_model(model).folder, torch.float32)
-        self.pipe = StyleCrafterImagePipeline.from_pipe(loaded)
+        self.spec = spec
+        self.video = load_pipeline(look_up_model(model).folder, torch.float32)
+        self.video.set_progress_bar_config(disable=True)
+        self.pipe = StyleCrafterImagePipeline.from_pipe(self.video)
         self.pipe.set_progress_bar_config(disable=True)
-        self.references = world.render(self.set.references, self.spec.size)[:, 0]
-        self.style_tokens = self.encode(self.set.references)
-        self.text_embeds = self.pipe.encode_text(self.set.texts)
         self._steps, self._batch_size = steps, batch_size
+        self._ask(spec.draw())
+
+    def with_set(self, held_out: HeldOutSet) -> Subject:
+        """The same model, loaded once, with another set."""
+        other = copy.copy(self)
+        other._ask(held_out)
+        return other
+
+    def _ask(self, held_out: HeldOutSet) -> None:
+        self.set = held_out
+        self.references = world.render(held_out.references, self.spec.size)[:, 0]
+        self.style_tokens = self.encode(held_out.references)
+        self.text_embeds = self.pipe.encode_text(held_out.texts)
 
     @property
     def rows(self) -> torch.Tensor:
@@ -115,30 +116,53 @@ class Subject:
         """
         made = []
         for part in torch.arange(len(rows)).split(self._batch_size):
-            some = rows[part]
-            out: Any = self.pipe(
-                text_embeds=self.text_embeds[self.set.prompt_of[some]],
-                style_tokens=self.style_tokens[self.set.reference_of[some]],
-                style_scales=None if scales is None else scales[part],
-                style_scale=scale,
-                num_inference_steps=self._steps,
-                generator=[make_generator(self.spec.seed * 100_003 + int(row)) for row in some],
-                output_type="pt",
-            )
+            given = self._arguments(rows[part], scale)
+            out: Any = self.pipe(**given, style_scales=None if scales is None else scales[part])
             made.append(torch.as_tensor(out.images))
         return torch.cat(made)
 
-    def train_object_probe(self, steps: int) -> Probe:
-        """The probe that `judge` asks; see `probes.train_probe`."""
-        return train_probe("object", self.set.vocabulary, size=self.spec.size, steps=steps)
+    def film(self, rows: torch.Tensor, scale: float = 1.0, frames: int | None = None) -> torch.Tensor:
+        """Clips (n, f, 3, h, w) in [0, 1] of the pairs `rows`; frames None: as many as the model makes."""
+        made = []
+        for row in rows:
+            out: Any = self.video(**self._arguments(row[None], scale), num_frames=frames)
+            made.append(torch.as_tensor(out.frames))
+        return torch.cat(made)
 
-    @torch.no_grad()
+    def _arguments(self, rows: torch.Tensor, scale: float) -> dict[str, Any]:
+        return {
+            "text_embeds": self.text_embeds[self.set.prompt_of[rows]],
+            "style_tokens": self.style_tokens[self.set.reference_of[rows]],
+            "style_scale": scale,
+            "num_inference_steps": self._steps,
+            "generator": [make_generator(self.spec.seed * 100_003 + int(row)) for row in rows],
+            "output_type": "pt",
+        }
+
+    def train_probe(self, question: Question, steps: int) -> Probe:
+        """A probe for the model's words and size; see `probes.train_probe`."""
+        return train_probe(question, self.set.vocabulary, size=self.spec.size, steps=steps)
+
     def judge(self, pictures: torch.Tensor, rows: torch.Tensor, probe: Probe) -> Judgement:
-        """Ask of pictures (n, 3, h, w) in [0, 1] whether they are what the pairs `rows` ask for."""
+        """Ask of pictures (n, 3, h, w) in [0, 1] whether they are what the pairs `rows` ask for.
+
+        `probe` is one for objects.
+        """
         own = self.set.reference_of[rows]
         distances = descriptor_distances(describe_style(pictures), describe_style(self.references))
-        mine = distances.gather(1, own[:, None])
-        further = (distances > mine).float().sum(1) / (distances.shape[1] - 1)
-        wanted = labels_of("object", self.set.prompts, self.set.vocabulary)[self.set.prompt_of[rows]]
-        seen = torch.cat([probe.clip_log_probabilities(part[:, None]) for part in pictures.split(64)]).exp()
-        return Judgement(further, (further == 1).float(), seen.gather(1, wanted[:, None])[:, 0])
+        further = (distances > distances.gather(1, own[:, None])).float().sum(1) / (distances.shape[1] - 1)
+        text = self.probability("object", probe, pictures, self.set.prompts[self.set.prompt_of[rows]])
+        return Judgement(further, (further == 1).float(), text)
+
+    @torch.no_grad()
+    def probability(
+        self, question: Question, probe: Probe, pictures: torch.Tensor, of: world.WorldBatch
+    ) -> torch.Tensor:
+        """Probability (n,) that n pictures (n, 3, h, w) show what n things are, by a probe for the question."""
+        wanted = self.labels(question, of)
+        seen = torch.cat([probe.clip_log_probabilities(part[:, None]) for part in pictures.split(64)])
+        return seen.exp().gather(1, wanted[:, None])[:, 0]
+
+    def labels(self, question: Question, of: world.WorldBatch) -> torch.Tensor:
+        """The right answers for n things, (n,), as probes number them."""
+        return labels_of(question, of, self.set.vocabulary)

@@ -165,12 +165,12 @@ def run(
     return StudyResult(
         "Training strategies, ablations and decoupling",
         tables,
-        plots,
-        {
+        plots=plots,
+        data={
             kind: {name: {clip.name: clip.figures for clip in run.clips} for name, run in runs.items()}
             for kind, runs in (("pictures", pictures), ("clips", clips))
         },
-        {"study": "variants", "model": model, "seed": seed, **asdict(spec)},
+        settings={"study": "variants", "model": model, "seed": seed, **asdict(spec)},
     )
 
 
