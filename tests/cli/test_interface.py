@@ -34,6 +34,7 @@ FLAGS = {
         "--no-style-vector",
         "--vocabulary",
         "--references",
+        "--pictures",
         "--prompts",
         *GENERATION - {"--no-metadata"},
     },  # fmt: skip

@@ -54,6 +54,23 @@ def test_a_set_of_styleworld_is_in_the_published_layout_and_knows_its_truth(tmp_
     assert list(words) == ["00.png", "01.png", "02.png"] and all(words.values())
 
 
+def test_several_pictures_give_a_style(tmp_path: Path) -> None:
+    spec = SPEC.model_copy(update={"pictures": 3})
+    one, several = SPEC.draw(), spec.draw()
+    assert several.texts == one.texts and torch.equal(several.references.thing, one.references.thing)
+    for batch in several.companions:
+        assert torch.equal(batch.palette, one.references.palette)
+        assert torch.equal(batch.style_parameters, one.references.style_parameters)
+        assert not (batch.thing == one.references.thing).any()
+        assert not set(batch.thing.tolist()) & set(one.prompts.thing.tolist())
+    testset = read_testset(write_world_set(spec, tmp_path / "set"))
+    assert [Path(path).name for path in testset.entries[2].styles] == ["01.png", "01_1.png", "01_2.png"]
+    assert len(testset.pictures) == 9
+    assert list(read_style_texts(tmp_path / "set" / "style_texts.json")) == ["00.png", "01.png", "02.png"]
+    with pytest.raises(InvalidInputError, match=r"0 picture\(s\)"):
+        SPEC.model_copy(update={"pictures": 0}).draw()
+
+
 def test_the_same_set_is_left_as_it_is_and_another_one_refused(tmp_path: Path) -> None:
     file = write_world_set(SPEC, tmp_path)
     before = file.stat().st_mtime_ns

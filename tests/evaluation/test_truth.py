@@ -75,6 +75,17 @@ def test_figures_by_hand() -> None:
     assert elsewhere["leaked_by_chance"] == pytest.approx(1 / 3)  # one of the three other references shows it
 
 
+def test_content_may_leak_from_any_picture_of_a_style() -> None:
+    spec = SPEC.model_copy(update={"pictures": 2})
+    drawn = spec.draw()
+    second = int(labels_of("object", drawn.companions[0], drawn.vocabulary)[1])
+    style = SaysStyle(len(drawn.vocabulary.styles), 0, torch.zeros(PARAMETERS))
+    content: dict[Question, torch.nn.Module] = {q: Says(second) for q in QUESTIONS}
+    probes = WorldProbes(content, style)  # type: ignore[arg-type]
+    assert WorldMeasurer(spec, probes)(clip(4))["leaked"] == 1.0
+    assert WorldMeasurer(SPEC, probes)(clip(4))["leaked"] == 0.0
+
+
 def test_the_nearest_reference_is_found() -> None:
     references = world.render(SPEC.draw().references, SPEC.size)
     style = SaysStyle(len(SPEC.draw().vocabulary.styles), 0, torch.zeros(PARAMETERS))

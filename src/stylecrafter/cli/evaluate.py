@@ -67,8 +67,11 @@ def evaluate(
         typer.Option("--vocabulary", help="Words; default: the model's own.", rich_help_panel=WORLD_SET),
     ] = None,
     references: Annotated[
-        int, typer.Option("--references", help="Style pictures.", rich_help_panel=WORLD_SET)
+        int, typer.Option("--references", help="Styles.", rich_help_panel=WORLD_SET)
     ] = 20,
+    pictures: Annotated[
+        int, typer.Option("--pictures", help="Pictures that each style is given by.", rich_help_panel=WORLD_SET)
+    ] = 1,
     prompts: Annotated[
         int, typer.Option("--prompts", help="Prompts for each.", rich_help_panel=WORLD_SET)
     ] = 12,
@@ -127,7 +130,7 @@ def evaluate(
         csd=csd,
         style_vector=not no_style_vector,
         style_texts=None if style_texts is None else read_style_texts(style_texts),
-        world=_world_set(model, vocabulary, references, prompts) if testset == WORLD else None,
+        world=_world_set(model, vocabulary, references, prompts, pictures) if testset == WORLD else None,
         compare_with=tuple(compare or ()),
     )
     evaluations = carry_out(
@@ -146,12 +149,19 @@ def evaluate(
     show(f"{output / 'report.html'}")
 
 
-def _world_set(model: str, vocabulary: str | None, references: int, prompts: int) -> WorldSetSpec:
+def _world_set(
+    model: str, vocabulary: str | None, references: int, prompts: int, pictures: int
+) -> WorldSetSpec:
     from stylecrafter.evaluation.run import world_set_for
 
     unseen = min(6, references // 2)
     return world_set_for(
-        model, vocabulary=vocabulary, references=references, prompts=prompts, unseen_kinds=unseen
+        model,
+        vocabulary=vocabulary,
+        references=references,
+        prompts=prompts,
+        unseen_kinds=unseen,
+        pictures=pictures,
     )
 
 

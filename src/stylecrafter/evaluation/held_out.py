@@ -26,13 +26,18 @@ DIRECTIONS = ("left", "right", "up", "down")
 
 @dataclass(frozen=True)
 class HeldOutSet:
-    """`references` x `prompts`: clip `r * len(prompts) + p` shows prompt p in the style of reference r."""
+    """`references` x `prompts`: clip `r * len(prompts) + p` shows prompt p in the style of reference r.
+
+    `companions`: where a style is given by several pictures, the others of them, each batch in the order of
+    `references`: the same styles on other contents.
+    """
 
     references: world.WorldBatch
     prompts: world.WorldBatch
     texts: tuple[str, ...]
     vocabulary: splits.Vocabulary
     held_out_kinds: tuple[str, ...]
+    companions: tuple[world.WorldBatch, ...] = ()
 
     def __len__(self) -> int:
         return len(self.references) * len(self.prompts)
@@ -65,6 +70,7 @@ def held_out_set(
     references: int = 20,
     prompts: int = 12,
     unseen_kinds: int = 6,
+    pictures: int = 1,
     seed: int = 0,
 ) -> HeldOutSet:
     """Draw the set; the same seed draws the same one.
@@ -74,16 +80,17 @@ def held_out_set(
         references: How many styles; the last `unseen_kinds` of them are of `splits.HELD_OUT_STYLES`, in turn.
         prompts: How many contents; objects, scenes and motions are spread evenly, motions over `DIRECTIONS` first.
         unseen_kinds: How many references are of unseen kinds.
+        pictures: How many pictures each style is given by; none shows an object that a prompt names.
         seed: Source of all randomness.
 
     Raises:
-        InvalidInputError: Fewer than two references, no prompt, more unseen kinds than references, or a vocabulary with
-            too few objects for each reference to show one that no prompt names.
+        InvalidInputError: Fewer than two references, no prompt or picture, more unseen kinds than references, or a
+            vocabulary with too few objects for each reference to show one that no prompt names.
     """
-    if references < 2 or prompts < 1 or not 0 <= unseen_kinds <= references:
+    if references < 2 or prompts < 1 or pictures < 1 or not 0 <= unseen_kinds <= references:
         raise InvalidInputError(
-            f"{references} references ({unseen_kinds} of unseen kinds) x {prompts} prompts; at least 2 references and "
-            "1 prompt are needed, and no more unseen kinds than references"
+            f"{references} references ({unseen_kinds} of unseen kinds) of {pictures} picture(s) x {prompts} prompts; "
+            "at least 2 references, 1 picture and 1 prompt are needed, and no more unseen kinds than references"
         )
     if len(vocabulary.objects) < prompts + 1:
         raise InvalidInputError(
@@ -110,7 +117,13 @@ def held_out_set(
         camera=torch.zeros_like(contents.camera),
     )
     texts = contents.content_captions(random.Random(seed), moving=True)
-    return HeldOutSet(styles, contents, tuple(texts), vocabulary, splits.HELD_OUT_STYLES)
+    companions = []
+    for k in range(1, pictures):
+        # A generator of its own: the set is the same however many pictures its styles are given by.
+        own = torch.Generator().manual_seed(seed * 1009 + k)
+        drawn = world.sample(references, own, vocabulary=vocabulary, split="held_out").in_style_of(styles)
+        companions.append(drawn.replace(thing=others[(torch.arange(references) + k) % len(others)]))
+    return HeldOutSet(styles, contents, tuple(texts), vocabulary, splits.HELD_OUT_STYLES, tuple(companions))
 
 
 @dataclass(frozen=True)

@@ -233,6 +233,7 @@ def world_set_for(
     references: int = 20,
     prompts: int = 12,
     unseen_kinds: int = 6,
+    pictures: int = 1,
     seed: int = 0,
 ) -> WorldSetSpec:
     """The StyleWorld set that fits a model: in the words that it knows and at its own size.
@@ -260,6 +261,7 @@ def world_set_for(
         references=references,
         prompts=prompts,
         unseen_kinds=unseen_kinds,
+        pictures=pictures,
         seed=seed,
         size=int(facts.default("width")),
     )

@@ -41,6 +41,7 @@ class WorldSetSpec(BaseModel):
     unseen_kinds: int = 6
     seed: int = 0
     size: int = 64
+    pictures: int = 1
 
     def draw(self) -> HeldOutSet:
         """The set that this describes.
@@ -53,6 +54,7 @@ class WorldSetSpec(BaseModel):
             references=self.references,
             prompts=self.prompts,
             unseen_kinds=self.unseen_kinds,
+            pictures=self.pictures,
             seed=self.seed,
         )
 
@@ -120,17 +122,22 @@ def write_world_set(spec: WorldSetSpec, folder: str | os.PathLike[str]) -> Path:
             raise InvalidInputError(f"{target} holds another test set; name another folder.")
         return file
     drawn = spec.draw()
-    names = []
-    for index, picture in enumerate(to_pictures(world.render(drawn.references, spec.size)[:, 0])):
-        names.append(f"{PICTURES_NAME}/{index:02d}.png")
-        write_frames([picture], target / names[-1], fps=1)
+    names: list[list[str]] = [[] for _ in range(spec.references)]
+    for k, batch in enumerate((drawn.references, *drawn.companions)):
+        for index, picture in enumerate(to_pictures(world.render(batch, spec.size)[:, 0])):
+            suffix = f"_{k}" if k else ""
+            names[index].append(f"{PICTURES_NAME}/{index:02d}{suffix}.png")
+            write_frames([picture], target / names[index][-1], fps=1)
     entries = [
-        {"prompt": drawn.texts[prompt], "style_path": names[reference]}
+        {
+            "prompt": drawn.texts[prompt],
+            "style_path": names[reference] if spec.pictures > 1 else names[reference][0],
+        }
         for reference, prompt in zip(drawn.reference_of.tolist(), drawn.prompt_of.tolist(), strict=True)
     ]
     words = {
-        Path(name).name: style_words(int(drawn.references.style[i]), int(drawn.references.family[i]))
-        for i, name in enumerate(names)
+        Path(of[0]).name: style_words(int(drawn.references.style[i]), int(drawn.references.family[i]))
+        for i, of in enumerate(names)
     }
     write_atomic(target / STYLE_TEXTS_NAME, _json(words))
     write_atomic(truth, _json(spec.model_dump()))

@@ -108,7 +108,8 @@ class WorldMeasurer:
         self._probes = probes
         vocabulary = self._set.vocabulary
         self._wanted = {q: labels_of(q, self._set.prompts, vocabulary) for q in QUESTIONS}
-        self._shown = labels_of("object", self._set.references, vocabulary)
+        pictures = (self._set.references, *self._set.companions)
+        self._shown = torch.stack([labels_of("object", batch, vocabulary) for batch in pictures], 1)
         self._kinds = style_labels(self._set.references, vocabulary)
         references = world.render(self._set.references, spec.size)
         self._styles = torch.cat([seen_style(probes.style, p).embedding for p in references.split(50)])
@@ -118,14 +119,18 @@ class WorldMeasurer:
         moving = len(clip.frames) > 1
         asked = [q for q in QUESTIONS if moving or q != "motion"]
         seen = {q: int(seen_in(self._probes.content[q], clip.frames[None])[0]) for q in asked}
-        others = self._shown[self._shown != self._shown[reference]]
+        shown = self._shown[reference]
+        # Other references whose pictures share no object with the own one's.
+        others = self._shown[~torch.isin(self._shown, shown).any(1)]
         return {
             OBJECT.name: float(seen["object"] == int(self._wanted["object"][prompt])),
             SCENE.name: float(seen["scene"] == int(self._wanted["scene"][prompt])),
             MOTION.name: float(seen["motion"] == int(self._wanted["motion"][prompt])) if moving else None,
             **self._style_figures(clip.frames, reference),
-            LEAKED.name: float(seen["object"] == int(self._shown[reference])),
-            LEAKED_BY_CHANCE.name: float((others == seen["object"]).float().mean()) if len(others) else None,
+            LEAKED.name: float((shown == seen["object"]).any()),
+            LEAKED_BY_CHANCE.name: float((others == seen["object"]).any(1).float().mean())
+            if len(others)
+            else None,
         }
 
     def _style_figures(self, frames: torch.Tensor, reference: int) -> Figures:

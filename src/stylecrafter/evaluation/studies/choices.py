@@ -14,6 +14,8 @@ class Study(StrEnum):
     """Known temporal faults at known strength: which metrics notice them."""
     SCALES = "scales"
     """What the scale predictor predicts for styles and prompts, and whether that helps."""
+    BASELINES = "baselines"
+    """The method against its baselines on the same base model: tables 1, 2, S4, S6 and S7."""
     VARIANTS = "variants"
     """Adapters trained in the paper's other ways: tables 4, 5 and S8, decoupling, training strategies."""
     PAIRS = "pairs"

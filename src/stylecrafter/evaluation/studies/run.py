@@ -6,7 +6,7 @@ import os
 from pathlib import Path
 from typing import assert_never
 
-from stylecrafter.evaluation.studies import artefacts, first, pairs, scales, variants
+from stylecrafter.evaluation.studies import artefacts, baselines, first, pairs, scales, variants
 from stylecrafter.evaluation.studies.choices import Study
 from stylecrafter.evaluation.studies.result import StudyResult, write_result
 
@@ -45,6 +45,9 @@ def _carry_out(name: Study, folder: Path, model: str, seed: int, quick: bool) ->
             return first.run(model, first.QUICK if quick else first.FirstSpec(), seed=seed)
         case Study.PAIRS:
             return pairs.run(model, pairs.QUICK if quick else pairs.PairsSpec(), seed=seed)
+        case Study.BASELINES:
+            asked = baselines.QUICK if quick else baselines.BaselinesSpec()
+            return baselines.run(model, folder / "work", asked, seed=seed)
         case Study.VARIANTS:
             spec = variants.QUICK if quick else variants.VariantsSpec()
             return variants.run(model, folder / "work", spec, seed=seed, mixed_precision=not quick)

@@ -7,28 +7,19 @@ in tables 4 and S8; what the temporal layers decide is asked of clips, as in tab
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from stylecrafter.errors import InvalidInputError
-from stylecrafter.evaluation.choices import Method
-from stylecrafter.evaluation.methods import Request, make_clips
-from stylecrafter.evaluation.report import shown, summarise, titled
-from stylecrafter.evaluation.run import EvaluationRequest, measurers_for, world_set_for
-from stylecrafter.evaluation.runner import Evaluation, measure_folder
+from stylecrafter.evaluation.run import world_set_for
+from stylecrafter.evaluation.studies.asking import Asked
 from stylecrafter.evaluation.studies.claims import Claim, check_claims
-from stylecrafter.evaluation.studies.plots import bars
-from stylecrafter.evaluation.studies.result import StudyResult, Table
-from stylecrafter.evaluation.testset import WorldSetSpec, read_testset, write_world_set
+from stylecrafter.evaluation.studies.result import StudyResult
 from stylecrafter.generation.settings import GenerationSettings, look_up_model
 from stylecrafter.training.recipes import Recipe
 from stylecrafter.training.run import RecipeRun
 from stylecrafter.training.strategies import find_strategy
-
-logger = logging.getLogger(__name__)
 
 #: The paper's stage 1, which the others are compared with; pictures do not pass through what stage 2 trains.
 OURS = "adapter_only"
@@ -76,8 +67,6 @@ TABLE_5 = (
     Claim("5", "joint", "two_stage", "temporal", "worse", (0.9741, 0.9892)),
     Claim("5", "joint", "two_stage", "warping", "worse", (24.74, 18.73)),
 )
-SHOWN = ("object_right", "scene_right", "motion_right", "style_found_by_probe", "style_vector", "style_found",
-         "palette_distance", "leaked", "leaked_by_chance", "flicker", "warping_error", "dynamics")  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -148,28 +137,26 @@ def run(
         MissingDependencyError: An optional package is not installed.
         OutputError: The folder cannot be written.
     """
-    trainer = _Variants(model, folder, spec, seed, "bf16" if mixed_precision else "no")
-    pictures = trainer.ask("pictures", spec.of_pictures, spec.prompts, frames=1)
-    clips = trainer.ask("clips", spec.of_clips, spec.clip_prompts, frames=spec.frames)
+    variants = _Variants(model, folder, spec, seed, "bf16" if mixed_precision else "no")
+    pictures = variants.ask("pictures", spec.of_pictures, spec.prompts, frames=1)
+    clips = variants.ask("clips", spec.of_clips, spec.clip_prompts, frames=spec.frames)
     tables = (
-        _figures(pictures, "Pictures"),
-        check_claims(TABLE_4, pictures, "Orderings of tables 4 and S8"),
-        check_claims(DECOUPLING, pictures, "Decoupling, one half at a time"),
-        _figures(clips, "Clips"),
-        check_claims(TABLE_5, clips, "Orderings of table 5"),
+        pictures.figures("Pictures"),
+        check_claims(TABLE_4, pictures.runs, "Orderings of tables 4 and S8"),
+        check_claims(DECOUPLING, pictures.runs, "Decoupling, one half at a time"),
+        clips.figures("Clips"),
+        check_claims(TABLE_5, clips.runs, "Orderings of table 5"),
     )
-    plots = {
-        f"pictures_{name}": _bars(pictures, name)
-        for name in ("object_right", "style_found_by_probe", "style_vector", "leaked")
-    } | {f"clips_{name}": _bars(clips, name) for name in ("style_found_by_probe", "flicker", "warping_error")}
+    of_pictures = ("object_right", "style_found_by_probe", "style_vector", "leaked")
+    of_clips = ("style_found_by_probe", "flicker", "warping_error")
     return StudyResult(
         "Training strategies, ablations and decoupling",
         tables,
-        plots=plots,
-        data={
-            kind: {name: {clip.name: clip.figures for clip in run.clips} for name, run in runs.items()}
-            for kind, runs in (("pictures", pictures), ("clips", clips))
+        plots={
+            **{f"pictures_{name}": pictures.bars(name) for name in of_pictures},
+            **{f"clips_{name}": clips.bars(name) for name in of_clips},
         },
+        data={"pictures": pictures.data(), "clips": clips.data()},
         settings={"study": "variants", "model": model, "seed": seed, **asdict(spec)},
     )
 
@@ -184,26 +171,14 @@ class _Variants:
             model, references=spec.references, unseen_kinds=spec.unseen_kinds, seed=seed
         )
 
-    def ask(
-        self, kind: str, strategies: Sequence[str], prompts: int, frames: int | None
-    ) -> dict[str, Evaluation]:
-        """Figures of every strategy's model on a set of so many prompts."""
-        drawn: WorldSetSpec = self.world.model_copy(update={"prompts": prompts})
-        testset = read_testset(write_world_set(drawn, self.folder / f"testset_{kind}"))
-        suffix = ".png" if frames == 1 else ".mp4"
-        plain = GenerationSettings(prompt="-", seed=self.seed, frames=frames, steps=self.spec.steps)
-        asking, _ = measurers_for(EvaluationRequest(str(testset.file), plain), testset, self.folder)
-        runs = {}
+    def ask(self, kind: str, strategies: Sequence[str], prompts: int, frames: int | None) -> Asked:
+        """Every strategy's model asked a set of so many prompts."""
+        spec = self.world.model_copy(update={"prompts": prompts})
+        settings = GenerationSettings(prompt="-", seed=self.seed, frames=frames, steps=self.spec.steps)
+        asked = Asked(kind, spec, settings, self.folder)
         for name in strategies:
-            settings = plain.model_copy(update={"model": str(self.trained(name))})
-            made = self.folder / kind / name
-            make_clips(Method.OURS, Request(testset, settings, suffix), made, self._no_source)
-            runs[name] = measure_folder(testset, made, asking, self.folder, title=name)
-            logger.info("%s: measured %d %s", name, len(runs[name].clips), kind)
-        return runs
-
-    def _no_source(self, method: Method) -> Path:
-        raise InvalidInputError(f"{method.value!r} is no clip of a variant's own")
+            asked.ask(name, str(self.trained(name)))
+        return asked
 
     def trained(self, strategy: str) -> Path:
         """The model of a strategy, trained where it is not there yet."""
@@ -252,22 +227,3 @@ class _Variants:
             content["stages"] = [{**temporal, "stage": "joint", "train": joint,
                                   "options": {**temporal["options"], "scale_penalty": SCALE_PENALTY}}]  # fmt: skip
         return Recipe.model_validate(content).with_strategy(find_strategy(strategy))
-
-
-def _figures(runs: dict[str, Evaluation], title: str) -> Table:
-    """A row per run; figures that no run has are left out."""
-    rows = {name: {row.info.name: row for row in summarise(run)} for name, run in runs.items()}
-    known = [f for f in SHOWN if any(f in of and of[f].interval is not None for of in rows.values())]
-    infos = {row.info.name: row.info for of in rows.values() for row in of.values()}
-    cells = [(name, *(shown(of[figure].interval) for figure in known)) for name, of in rows.items()]
-    return Table(title, ("strategy", *(titled(infos[figure]) for figure in known)), tuple(cells))
-
-
-def _bars(runs: dict[str, Evaluation], figure: str) -> str:
-    values = {}
-    title = figure
-    for name, evaluation in runs.items():
-        for row in summarise(evaluation):
-            if row.info.name == figure and row.interval is not None:
-                values[name], title = row.interval, titled(row.info)
-    return bars(title, title, values)
