@@ -25,6 +25,7 @@ import torch
 from stylecrafter import StyleCrafterPipeline
 from stylecrafter.evaluation.metrics.style import found_among, style_distances
 from stylecrafter.evaluation.probes import Probe, labels_of, seen_in, some_renders, train_probe
+from stylecrafter.evaluation.run import world_set_for
 from stylecrafter.media.tensors import clip_to_tensor, to_pictures
 from stylecrafter.styleworld import splits, world
 
@@ -46,7 +47,7 @@ def measure(args: argparse.Namespace) -> dict[str, Any]:
     pipe = StyleCrafterPipeline.from_pretrained(args.model)
     pipe.set_progress_bar_config(disable=True)
     size, frames = pipe.config.default_height, pipe.config.default_frames
-    vocabulary = splits.SMALL
+    vocabulary = splits.find_vocabulary(world_set_for(args.model).vocabulary)
     generator = torch.Generator().manual_seed(args.seed)
     styles = world.sample(args.clips, generator, vocabulary=vocabulary, split="held_out")
     contents = world.sample(args.clips, generator, vocabulary=vocabulary, split="held_out")

@@ -86,6 +86,23 @@ def test_content_may_leak_from_any_picture_of_a_style() -> None:
     assert WorldMeasurer(SPEC, probes)(clip(4))["leaked"] == 0.0
 
 
+def test_known_and_unseen_kinds_have_figures_of_their_own() -> None:
+    spec = SPEC.model_copy(update={"unseen_kinds": 1, "size": 32})
+    drawn = spec.draw()
+    style = SaysStyle(len(drawn.vocabulary.styles), 0, torch.zeros(PARAMETERS))
+    measurer = WorldMeasurer(spec, WorldProbes({q: Says(0) for q in QUESTIONS}, style))  # type: ignore[misc]
+    last = spec.references - 1
+    for reference, kind, other in ((0, "known", "unseen"), (last, "unseen", "known")):
+        for shown, found in ((reference, 1.0), ((reference + 1) % spec.references, 0.0)):
+            frames = world.render(drawn.references[torch.tensor([shown])], 32, 1)[0]
+            asked = MeasuredClip(reference * spec.prompts, "0000", "a fox", frames, (reference,))
+            figures = measurer(asked)
+            assert figures[f"style_found_{kind}"] == figures[f"style_found_by_probe_{kind}"] == found
+            assert (
+                figures[f"style_found_{other}"] is None and figures[f"style_found_by_probe_{other}"] is None
+            )
+
+
 def test_the_nearest_reference_is_found() -> None:
     references = world.render(SPEC.draw().references, SPEC.size)
     style = SaysStyle(len(SPEC.draw().vocabulary.styles), 0, torch.zeros(PARAMETERS))

@@ -8,15 +8,12 @@ seen where content leaks out of it.
 from __future__ import annotations
 
 import random
-from collections.abc import Mapping
 from dataclasses import dataclass
 
 import torch
 
 from stylecrafter.errors import InvalidInputError
-from stylecrafter.evaluation.metrics.style import found_among, style_distances
-from stylecrafter.evaluation.metrics.temporal import temporal_figures
-from stylecrafter.evaluation.probes import QUESTIONS, Probe, Question, labels_of, seen_in, world_indices
+from stylecrafter.evaluation.probes import QUESTIONS, world_indices
 from stylecrafter.styleworld import splits, world
 from stylecrafter.styleworld.styles import STYLE_NAMES
 
@@ -124,83 +121,3 @@ def held_out_set(
         drawn = world.sample(references, own, vocabulary=vocabulary, split="held_out").in_style_of(styles)
         companions.append(drawn.replace(thing=others[(torch.arange(references) + k) % len(others)]))
     return HeldOutSet(styles, contents, tuple(texts), vocabulary, splits.HELD_OUT_STYLES, tuple(companions))
-
-
-@dataclass(frozen=True)
-class HeldOutFigures:
-    """What was measured of some clips of a `HeldOutSet`; rates in [0, 1], None where there was nothing to ask.
-
-    `found` and `found_unseen_kinds`: the clip's own reference is the nearest of all, for references of known and of
-    unseen kinds (higher is better, chance 1 / references). `object`, `scene`, `motion`: the probe sees what the prompt
-    says. `leaked`: it sees the object of the reference instead; `leaked_by_chance`: how often it sees the object of
-    another reference in the same clips. Temporal figures are means over clips (`metrics.temporal`).
-    """
-
-    clips: int
-    found: float | None
-    found_unseen_kinds: float | None
-    object: float
-    scene: float
-    motion: float
-    leaked: float
-    leaked_by_chance: float
-    warping_error: float
-    flicker: float
-    dynamics: float
-
-
-def measure(
-    held_out: HeldOutSet,
-    clips: torch.Tensor,
-    rows: torch.Tensor,
-    probes: Mapping[Question, Probe],
-    references: torch.Tensor,
-    *,
-    seed: int = 0,
-) -> HeldOutFigures:
-    """Ask everything of clips.
-
-    Args:
-        held_out: The set that they belong to.
-        clips: (n, f, 3, h, w) in [0, 1], f >= 3.
-        rows: (n,) which clips of the set they are.
-        probes: One for each of `probes.QUESTIONS`, trained on the vocabulary of the set.
-        references: (references, 3, h', w') in [0, 1], the pictures that were given to the model.
-        seed: For the choice among references (all of them are chosen among, so that it decides nothing).
-
-    Raises:
-        InvalidInputError: No clips, or counts that do not fit each other.
-    """
-    if len(clips) == 0 or len(clips) != len(rows) or len(references) != len(held_out.references):
-        raise InvalidInputError(
-            f"{len(clips)} clips for {len(rows)} rows, {len(references)} pictures for "
-            f"{len(held_out.references)} references; at least one clip, and as many of each, are needed"
-        )
-    own = held_out.reference_of[rows]
-    found = found_among(style_distances(clips, references), own, len(references), seed)
-    unseen = held_out.of_held_out_kind[rows]
-    contents = held_out.prompts[held_out.prompt_of[rows]]
-    vocabulary = held_out.vocabulary
-    seen = {question: seen_in(probes[question], clips) for question in QUESTIONS}
-    right = {q: _rate(seen[q] == labels_of(q, contents, vocabulary)) for q in QUESTIONS}
-    shown = labels_of("object", held_out.references, vocabulary)
-    others = shown[None] != shown[own][:, None]
-    by_chance = ((seen["object"][:, None] == shown[None]) & others).sum(1) / others.sum(1).clamp(min=1)
-    times = [temporal_figures(clip) for clip in clips]
-    return HeldOutFigures(
-        clips=len(clips),
-        found=_rate(found[~unseen]) if bool((~unseen).any()) else None,
-        found_unseen_kinds=_rate(found[unseen]) if bool(unseen.any()) else None,
-        object=right["object"],
-        scene=right["scene"],
-        motion=right["motion"],
-        leaked=_rate(seen["object"] == shown[own]),
-        leaked_by_chance=float(by_chance.mean()),
-        warping_error=sum(t.warping_error for t in times) / len(times),
-        flicker=sum(t.flicker for t in times) / len(times),
-        dynamics=sum(t.dynamics for t in times) / len(times),
-    )
-
-
-def _rate(answers: torch.Tensor) -> float:
-    return float(answers.float().mean())

@@ -11,8 +11,9 @@ from safetensors.torch import load_file, save
 from torch import nn
 
 from stylecrafter.evaluation.held_out import HeldOutSet
-from stylecrafter.evaluation.measurers import VERSION, Figures
+from stylecrafter.evaluation.measurers import VERSION, Figures, some_frames
 from stylecrafter.evaluation.metrics.info import MeasuredClip, MetricInfo
+from stylecrafter.evaluation.metrics.style import describe_style, descriptor_distances
 from stylecrafter.evaluation.probes import (
     MOTION_FRAMES,
     QUESTIONS,
@@ -48,6 +49,23 @@ FOUND = MetricInfo(
     _SOURCE,
     "chance is 1 / references",
 )
+#: Own reference nearest of all, by who says so and for which kinds of style the references are of.
+FOUND_BY_KIND = {
+    (judge, unseen): MetricInfo(
+        f"{name}_{'unseen' if unseen else 'known'}",
+        f"own reference nearest, {title}, {'unseen kinds' if unseen else 'kinds of training'}",
+        "higher",
+        0.0,
+        1.0,
+        source,
+        "a part of the clips, chosen among all references",
+    )
+    for judge, name, title, source in (
+        ("descriptor", "style_found", "untrained", "ours: colour statistics and texture, untrained"),
+        ("probe", "style_found_by_probe", "by a probe", _SOURCE),
+    )
+    for unseen in (False, True)
+}
 KIND = MetricInfo(
     "kind_right", "kind of style as the reference's", "higher", 0.0, 1.0, _SOURCE, "only kinds of training"
 )
@@ -95,6 +113,7 @@ class WorldMeasurer:
         SCENE,
         MOTION,
         FOUND,
+        *FOUND_BY_KIND.values(),
         KIND,
         PARAMETER_ERROR,
         PARAMETER_ERROR_BY_CHANCE,
@@ -103,7 +122,7 @@ class WorldMeasurer:
     )
 
     def __init__(self, spec: WorldSetSpec, probes: WorldProbes) -> None:
-        self.key = f"world {VERSION} {spec.model_dump_json()} {PROBE_STEPS}"
+        self.key = f"world {VERSION}.1 {spec.model_dump_json()} {PROBE_STEPS}"
         self._set: HeldOutSet = spec.draw()
         self._probes = probes
         vocabulary = self._set.vocabulary
@@ -113,6 +132,8 @@ class WorldMeasurer:
         self._kinds = style_labels(self._set.references, vocabulary)
         references = world.render(self._set.references, spec.size)
         self._styles = torch.cat([seen_style(probes.style, p).embedding for p in references.split(50)])
+        self._described = describe_style(references[:, 0])
+        self._unseen = self._set.of_held_out_kind
 
     def __call__(self, clip: MeasuredClip) -> Figures:
         prompt, reference = (int(of[clip.index]) for of in (self._set.prompt_of, self._set.reference_of))
@@ -126,18 +147,28 @@ class WorldMeasurer:
             OBJECT.name: float(seen["object"] == int(self._wanted["object"][prompt])),
             SCENE.name: float(seen["scene"] == int(self._wanted["scene"][prompt])),
             MOTION.name: float(seen["motion"] == int(self._wanted["motion"][prompt])) if moving else None,
-            **self._style_figures(clip.frames, reference),
+            **self._style_figures(clip.frames, reference, unseen=bool(self._unseen[clip.index])),
             LEAKED.name: float((shown == seen["object"]).any()),
             LEAKED_BY_CHANCE.name: float((others == seen["object"]).any(1).float().mean())
             if len(others)
             else None,
         }
 
-    def _style_figures(self, frames: torch.Tensor, reference: int) -> Figures:
+    def _style_figures(self, frames: torch.Tensor, reference: int, *, unseen: bool) -> Figures:
         """No kind and no parameters where the vocabulary, and so the probe, does not have the reference's kind."""
         seen = seen_style(self._probes.style, frames[None])
+        described = describe_style(some_frames(frames)).mean(0, keepdim=True)
+        nearest = int(descriptor_distances(described, self._described)[0].argmin())
+        found = {
+            "descriptor": float(nearest == reference),
+            "probe": float(int((self._styles @ seen.embedding[0]).argmax()) == reference),
+        }
         figures: Figures = {
-            FOUND.name: float(int((self._styles @ seen.embedding[0]).argmax()) == reference),
+            FOUND.name: found["probe"],
+            **{
+                info.name: found[judge] if kind == unseen else None
+                for (judge, kind), info in FOUND_BY_KIND.items()
+            },
             KIND.name: None,
             PARAMETER_ERROR.name: None,
             PARAMETER_ERROR_BY_CHANCE.name: None,
