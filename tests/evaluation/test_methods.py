@@ -137,6 +137,22 @@ def test_frames_that_are_too_small_for_the_transfer(testset: TestSet, model: Pat
         make(Method.FRAME_TRANSFER, request(testset, model), tmp_path)
 
 
+def test_frame_by_frame_is_what_the_image_pipeline_draws(
+    testset: TestSet, model: Path, tmp_path: Path
+) -> None:
+    asked = request(testset, model)
+    folder = make(Method.FRAME_BY_FRAME, asked, tmp_path)
+    shown, ours = frames(folder, testset, 1), frames(make(Method.OURS, asked, tmp_path), testset, 1)
+    assert shown.shape == ours.shape and (shown != ours).any()
+    assert all((one != shown[0]).any() for one in shown[1:])  # nothing ties its frames together
+    before = times(folder)
+    make(Method.FRAME_BY_FRAME, asked, tmp_path)
+    assert times(folder) == before
+    stronger = replace(asked, settings=asked.settings.model_copy(update={"style_scale": 0.5}))
+    make(Method.FRAME_BY_FRAME, stronger, tmp_path)
+    assert times(folder) != before
+
+
 def test_lora_learns_each_style_once_and_starts_from_the_same_noise(
     testset: TestSet, model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

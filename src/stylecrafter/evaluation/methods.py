@@ -1,8 +1,9 @@
 """What makes the clips of a test set: the model, its baselines on the same base model and seeds, and controls.
 
-Baselines are what the paper compares with: text alone, style words in the prompt, and per-frame style transfer of the
-text-only clip. Controls have a known answer, so that they test the metrics and not a model: real renders of StyleWorld,
-the reference itself as a still clip, a still clip of the model, and noise.
+Baselines are what the paper compares with: text alone, style words in the prompt, per-frame style transfer of the
+text-only clip, finetuning on the reference, and the adapter of stage 1 frame by frame. Controls have a known answer, so
+that they test the metrics and not a model: real renders of StyleWorld, the reference itself as a still clip, a still
+clip of the model, and noise.
 
 Every method names its files as `batch` does, and goes on where it was stopped.
 """
@@ -30,12 +31,13 @@ from stylecrafter.evaluation.runner import find_clip
 from stylecrafter.evaluation.testset import STYLE_TEXTS_NAME, TestSet
 from stylecrafter.generation.batch import SHARED_NAME, Progress, run_batch
 from stylecrafter.generation.run import Engine
-from stylecrafter.generation.settings import GenerationSettings, Job, look_up_model, prepare
+from stylecrafter.generation.settings import GenerationSettings, Job, StyleInput, look_up_model, prepare
 from stylecrafter.media.files import write_atomic
 from stylecrafter.media.images import file_hash, load_picture
 from stylecrafter.media.metadata import read_metadata
 from stylecrafter.media.tensors import to_pictures
 from stylecrafter.media.video import read_frames, write_frames
+from stylecrafter.pipelines.stylized_image import StyleCrafterImagePipeline
 from stylecrafter.runtime.seeding import MAX_SEED, make_generator
 
 logger = logging.getLogger(__name__)
@@ -133,6 +135,8 @@ def _frame_maker(method: Method, request: Request, sources: Callable[[Method], P
         return _frame_transfer(request.testset, sources(Method.TEXT_ONLY))
     if method is Method.STILL:
         return _still(request.testset, sources(Method.OURS))
+    if method is Method.FRAME_BY_FRAME:
+        return _frame_by_frame(request)
     if method is Method.LORA:
         return _finetuned(request)
     job = prepare(request.settings.model_copy(update={"prompt": "-", "styles": ()}), request.suffix)
@@ -156,6 +160,71 @@ def _frame_transfer(testset: TestSet, plain: Path) -> _FrameMaker:
         return {"of": file_hash(find_clip(plain, entry)), "style": file_hash(entry.styles[0])}
 
     return _FrameMaker(make, facts)
+
+
+def _frame_by_frame(request: Request) -> _FrameMaker:
+    settings, testset = request.settings, request.testset
+    engine = Engine(look_up_model(settings.model), settings.device, settings.dtype)
+
+    @functools.cache
+    def painter() -> StyleCrafterImagePipeline:
+        pipe: StyleCrafterImagePipeline = StyleCrafterImagePipeline.from_pipe(engine.pipe)
+        pipe.set_progress_bar_config(disable=None)
+        return pipe
+
+    def job(index: int) -> Job:
+        entry = testset.entries[index]
+        styles = tuple(StyleInput(path=Path(path)) for path in entry.styles)
+        asked = settings.model_copy(update={"prompt": entry.prompt, "styles": styles})
+        return prepare(asked, request.suffix, engine.model)
+
+    def make(index: int) -> tuple[list[Image.Image], float]:
+        asked, pipe = job(index), painter()
+        pipe.scheduler = engine.scheduler(settings.scheduler)
+        # A stream of noise for each frame, none of them the clip's own.
+        first = (_seed_of(settings, index) * 100_003) % (MAX_SEED - asked.frames)
+        out: Any = pipe(
+            asked.settings.prompt,
+            style_images=[picture.image for picture in asked.pictures],
+            negative_prompt=settings.negative_prompt,
+            height=asked.height,
+            width=asked.width,
+            num_inference_steps=asked.steps,
+            text_guidance_scale=asked.text_guidance,
+            style_guidance_scale=asked.style_guidance,
+            published_guidance=asked.published_guidance,
+            eta=asked.eta,
+            style_scale=settings.style_scale,
+            num_images_per_prompt=asked.frames,
+            generator=[make_generator(first + frame) for frame in range(asked.frames)],
+        )
+        return list(out.images), asked.fps
+
+    def facts(index: int) -> dict[str, Any]:
+        asked = job(index)
+        return {
+            "styles": [picture.sha256 for picture in asked.pictures],
+            "style_scale": settings.style_scale,
+            "style_guidance": asked.style_guidance,
+            "published_guidance": asked.published_guidance,
+            **_sampling(asked, engine, _seed_of(settings, index)),
+        }
+
+    return _FrameMaker(make, facts)
+
+
+def _sampling(job: Job, engine: Engine, seed: int) -> dict[str, Any]:
+    """What sampling depends on, whatever is sampled."""
+    return {
+        "weights": engine.weights,
+        "seed": seed,
+        "steps": job.steps,
+        "scheduler": job.scheduler,
+        "eta": job.eta,
+        "text_guidance": job.text_guidance,
+        "negative_prompt": job.settings.negative_prompt,
+        **_shape(job),
+    }
 
 
 def _finetuned(request: Request) -> _FrameMaker:
@@ -182,14 +251,7 @@ def _finetuned(request: Request) -> _FrameMaker:
         return {
             "styles": [file_hash(path) for path in testset.entries[index].styles],
             "finetuning": dataclasses.asdict(config),
-            "weights": engine.weights,
-            "seed": _seed_of(settings, index),
-            "steps": asked.steps,
-            "scheduler": asked.scheduler,
-            "eta": asked.eta,
-            "text_guidance": asked.text_guidance,
-            "negative_prompt": settings.negative_prompt,
-            **_shape(asked),
+            **_sampling(asked, engine, _seed_of(settings, index)),
         }
 
     return _FrameMaker(make, facts)

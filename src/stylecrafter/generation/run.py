@@ -104,7 +104,7 @@ class Engine:
 
         self._check_memory(job)
         s = job.settings
-        self.pipe.scheduler = self._scheduler(s.scheduler)
+        self.pipe.scheduler = self.scheduler(s.scheduler)
         out: Any = self.pipe(
             s.prompt,
             style_images=[picture.image for picture in job.pictures],
@@ -131,7 +131,7 @@ class Engine:
             estimate = replace(estimate, weights=0)  # they are in memory already
         check_memory(estimate, self.device)
 
-    def _scheduler(self, name: str | None) -> Any:
+    def scheduler(self, name: str | None) -> Any:
         """The one of that name, or the one the model came with; fresh, as it may remember its last steps."""
         own = self._own_scheduler
         return type(own).from_config(own.config) if name is None else make_scheduler(name, own.config)
