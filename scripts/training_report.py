@@ -3,8 +3,8 @@
     python scripts/training_report.py runs/mini [--output docs/images] [--name mini]
 
 Writes NAME_losses.svg and NAME_stages.webp. Samples are of the models as each stage left them: renders through the
-autoencoder; single pictures and a clip from text after the base; pictures in a style after the adapter; clips in a style
-after the temporal stage. References are in palettes and parameters that training never saw.
+autoencoder; clips from text after the base; pictures in a style after the adapter; clips in a style after the temporal
+stage. References are in palettes and parameters that training never saw.
 """
 
 from __future__ import annotations
@@ -96,10 +96,9 @@ def samples(run: RecipeRun) -> Image.Image:
         given = None if last == "base" else [[one] for one in references]
         seeds = [torch.Generator().manual_seed(i) for i in range(COLUMNS)]
         clips = pipe(texts, style_images=given, num_frames=frames, generator=seeds).frames
-        for when, row in (("first frame", 0), ("last frame", -1)) if frames is None else (("", 0),):
-            add(
-                [clip[row] for clip in clips], [f"{last} {when}: {text}".replace(" :", ":") for text in texts]
-            )
+        shown = ((", first frame", 0), (", last frame", -1)) if frames is None else (("", 0),)
+        for when, row in shown:
+            add([clip[row] for clip in clips], [f"{last}{when}: {text}" for text in texts])
         logger.info("%s: sampled", last)
     return contact_sheet(pictures, captions, COLUMNS, TILE)
 
