@@ -41,7 +41,7 @@ Figures = dict[str, float | None]
 #: Frames that are compared with the references; neighbouring frames say the same.
 FRAMES_COMPARED = 4
 #: Changed whenever figures change their meaning, so that kept ones are measured again.
-VERSION = 1
+VERSION = 2
 
 
 class Measurer(Protocol):

@@ -24,24 +24,28 @@ STYLE_FOUND = MetricInfo(
     "chance is 1 / references; real renders do not reach 1",
 )
 
-COLOUR_QUANTILES = (0.05, 0.25, 0.5, 0.75, 0.95)
-HISTOGRAM_LEVELS = 3
+HISTOGRAM_LEVELS = 8
 OCTAVES = 4
 DIRECTIONS = 8
 LEAST_SIDE = 2**OCTAVES
+#: Numbers of a descriptor by what they tell, in order: colours, energies of octaves, directions.
+PARTS = (HISTOGRAM_LEVELS**3, OCTAVES, DIRECTIONS)
+#: Of the parts in a distance. Chosen on real renders of the training split, where 94 % of references are found among
+#: 20, and 90 % when the renders are softened.
+WEIGHTS = (4.0, 1.0, 1.0)
 
 
 def describe_style(pictures: torch.Tensor) -> torch.Tensor:
     """Colour statistics and texture of pictures.
 
-    Mean, deviation and quantiles of three opponent colour channels, the square root of a coarse colour histogram,
-    energy in octave bands of the lightness, and the distribution of gradient directions weighted by magnitude.
+    The square root of a colour histogram, energy in octave bands of the lightness, and the distribution of gradient
+    directions weighted by magnitude. None of it has hard borders: what nobody sees changes none of it.
 
     Args:
         pictures: (n, 3, h, w) in [0, 1], sides of at least `LEAST_SIDE` pixels.
 
     Returns:
-        (n, 60): numbers of the order of 1, compared by `style_distances`.
+        (n, sum of `PARTS`), compared by `descriptor_distances`.
 
     Raises:
         InvalidInputError: Another shape.
@@ -51,14 +55,9 @@ def describe_style(pictures: torch.Tensor) -> torch.Tensor:
             f"cannot describe the style of a tensor of shape {tuple(pictures.shape)}: "
             f"(n, 3, h, w) with sides of at least {LEAST_SIDE} is needed"
         )
-    opponent = _opponent(pictures)
-    flat = opponent.flatten(2)
-    levels = flat.new_tensor(COLOUR_QUANTILES)
-    colour = [flat.mean(2), flat.std(2), flat.quantile(levels, dim=2).permute(1, 2, 0).flatten(1)]
-    lightness = opponent[:, :1]
-    return torch.cat(
-        [*colour, _histogram(pictures), _octave_energies(lightness) * 3, _directions(lightness)], 1
-    )
+    lightness = pictures.mean(1, keepdim=True)
+    colours = torch.stack([_histogram(picture) for picture in pictures])
+    return torch.cat([colours, _octave_energies(lightness), _directions(lightness)], 1)
 
 
 def style_distances(clips: torch.Tensor, references: torch.Tensor) -> torch.Tensor:
@@ -76,15 +75,22 @@ def style_distances(clips: torch.Tensor, references: torch.Tensor) -> torch.Tens
 def descriptor_distances(some: torch.Tensor, references: torch.Tensor) -> torch.Tensor:
     """Distances (n, m) between descriptors (n, d) and those of references (m, d); 0 is equal.
 
-    Every number is weighed by its deviation over the references, so that at least two of them are needed.
+    Square root of the weighted mean over `PARTS` of squared distances, each in units of its mean among the references,
+    so that at least two of them are needed. Colours are compared as they are (Hellinger), the numbers of the other
+    parts in units of their deviation over the references.
 
     Raises:
         InvalidInputError: Fewer than two references.
     """
     if len(references) < 2:
         raise InvalidInputError(f"{len(references)} reference(s): styles are compared with at least 2")
-    scale = references.std(0).clamp(min=1e-3)
-    return torch.cdist(some / scale, references / scale)
+    total = some.new_zeros(len(some), len(references))
+    for i, (mine, theirs) in enumerate(zip(some.split(PARTS, 1), references.split(PARTS, 1), strict=True)):
+        scale = theirs.std(0).clamp(min=1e-3) if i else 1.0
+        apart = torch.cdist(mine / scale, theirs / scale).square()
+        among = torch.pdist(theirs / scale).square().mean().clamp(min=1e-6)
+        total += WEIGHTS[i] * apart / among
+    return (total / sum(WEIGHTS)).sqrt()
 
 
 def found_among(distances: torch.Tensor, own: torch.Tensor, choices: int, seed: int) -> torch.Tensor:
@@ -112,15 +118,17 @@ def found_among(distances: torch.Tensor, own: torch.Tensor, choices: int, seed: 
     return torch.tensor(found)
 
 
-def _opponent(pictures: torch.Tensor) -> torch.Tensor:
-    red, green, blue = pictures.unbind(1)
-    return torch.stack([(red + green + blue) / 3, (red - green) / 2, (red + green) / 4 - blue / 2], 1)
+def _histogram(picture: torch.Tensor) -> torch.Tensor:
+    """Square root of the share of each colour cell of (3, h, w): (HISTOGRAM_LEVELS ** 3,).
 
-
-def _histogram(pictures: torch.Tensor) -> torch.Tensor:
-    cells = (pictures.clamp(0, 0.999) * HISTOGRAM_LEVELS).floor().long()
-    index = (cells[:, 0] * HISTOGRAM_LEVELS + cells[:, 1]) * HISTOGRAM_LEVELS + cells[:, 2]
-    return F.one_hot(index.flatten(1), HISTOGRAM_LEVELS**3).float().mean(1).sqrt()
+    A pixel counts for the cells around it by how near their centres are: with hard borders a change that nobody sees
+    would move flat areas from one cell to the next.
+    """
+    place = (picture.flatten(1) * HISTOGRAM_LEVELS - 0.5).clamp(0, HISTOGRAM_LEVELS - 1)
+    levels = torch.arange(HISTOGRAM_LEVELS, dtype=place.dtype, device=place.device)
+    red, green, blue = (1 - (place[..., None] - levels).abs()).clamp(min=0)
+    counts = torch.einsum("pr,pg,pb->rgb", red, green, blue)
+    return (counts.flatten() / place.shape[1]).sqrt()
 
 
 def _octave_energies(lightness: torch.Tensor) -> torch.Tensor:
@@ -134,8 +142,19 @@ def _octave_energies(lightness: torch.Tensor) -> torch.Tensor:
 
 
 def _directions(lightness: torch.Tensor) -> torch.Tensor:
+    """Share of each direction among the gradients, weighted by magnitude: (n, DIRECTIONS).
+
+    A gradient counts for the two directions around it by how near they are; horizontal and vertical ones lie on
+    directions, and not between two.
+    """
     dx, dy = lightness.diff(dim=3)[:, 0, :-1], lightness.diff(dim=2)[:, 0, :, :-1]
-    magnitude = (dx.square() + dy.square()).sqrt()
-    bins = (torch.atan2(dy, dx) % torch.pi / torch.pi * DIRECTIONS).long().clamp(max=DIRECTIONS - 1)
-    weights = torch.stack([(magnitude * (bins == b)).sum((1, 2)) for b in range(DIRECTIONS)], 1)
-    return weights / weights.sum(1, keepdim=True).clamp(min=1e-6)
+    # Less than one level of 8 bits is no edge, and must not decide where there are no others.
+    magnitude = ((dx.square() + dy.square()).sqrt() - 1 / 255).clamp(min=0)
+    place = torch.atan2(dy, dx) % torch.pi / torch.pi * DIRECTIONS
+    weights = []
+    for direction in range(DIRECTIONS):
+        apart = (place - direction).abs()
+        apart = torch.minimum(apart, DIRECTIONS - apart)
+        weights.append((magnitude * (1 - apart).clamp(min=0)).sum((1, 2)))
+    total = torch.stack(weights, 1)
+    return total / total.sum(1, keepdim=True).clamp(min=1e-6)
