@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 __version__ = "0.1.0"
 
 __all__ = [
+    "ShortcutAutoencoder",
     "StyleAdapter",
     "StyleCrafterImagePipeline",
     "StyleCrafterPipeline",
@@ -17,6 +18,7 @@ __all__ = [
 
 if TYPE_CHECKING:
     from stylecrafter.adapter.style_adapter import StyleAdapter
+    from stylecrafter.backbones.autoencoder import ShortcutAutoencoder
     from stylecrafter.backbones.videocrafter import VideoCrafterUNet
     from stylecrafter.pipelines.stylized_image import StyleCrafterImagePipeline
     from stylecrafter.pipelines.stylized_video import StyleCrafterPipeline
@@ -24,6 +26,7 @@ if TYPE_CHECKING:
 # Public name -> module that defines it; resolved on first use, so that importing the package stays free.
 _LAZY = {
     "StyleAdapter": "stylecrafter.adapter.style_adapter",
+    "ShortcutAutoencoder": "stylecrafter.backbones.autoencoder",
     "VideoCrafterUNet": "stylecrafter.backbones.videocrafter",
     "StyleCrafterPipeline": "stylecrafter.pipelines.stylized_video",
     "StyleCrafterImagePipeline": "stylecrafter.pipelines.stylized_image",

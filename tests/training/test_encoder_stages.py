@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 import torch
 
+from stylecrafter.backbones.autoencoder import ShortcutAutoencoder
 from stylecrafter.errors import InvalidInputError
 from stylecrafter.presets import load_preset
 from stylecrafter.training import from_scratch
@@ -44,6 +45,27 @@ def fall(stage, folder: Path, steps: int) -> tuple[float, float]:
     run = Trainer(stage, config, folder)
     values = [run.train_step() for _ in range(steps)]
     return sum(values[:5]) / 5, sum(values[-5:]) / 5
+
+
+def test_an_autoencoder_with_shortcuts_starts_from_the_pictures_of_its_source() -> None:
+    torch.manual_seed(0)
+    vae = ShortcutAutoencoder(
+        down_block_types=("DownEncoderBlock2D",) * 2, up_block_types=("UpDecoderBlock2D",) * 2,
+        block_out_channels=(8, 16), latent_channels=6, norm_num_groups=4, sample_size=16,
+    )  # fmt: skip
+    source = tiny_pictures(4)
+    before = vae.decoder.shortcut.weight.detach().clone()
+    stage = AutoencoderStage(vae, source)
+    assert not torch.equal(vae.decoder.shortcut.weight, before)
+    assert all(value.requires_grad for value in vae.parameters())
+    frames = source.batch(0, slice(0, 4)).frames[:, 0] * 2 - 1
+    with torch.no_grad():
+        left = vae.decode(vae.encode(frames).latent_dist.mean).sample - frames
+    assert left.square().mean() < 0.2 * frames.square().mean()
+    again = ShortcutAutoencoder.from_config(vae.config)
+    AutoencoderStage(again, source)
+    assert torch.equal(again.encoder.shortcut.weight, vae.encoder.shortcut.weight)
+    assert stage.loss(0).isfinite()
 
 
 def test_the_loss_of_the_autoencoder_falls(tmp_path: Path) -> None:

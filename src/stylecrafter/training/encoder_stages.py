@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 import torch
 import torch.nn.functional as F
 from diffusers import AutoencoderKL
@@ -9,6 +11,7 @@ from torch import nn
 from transformers import CLIPModel, CLIPTokenizer, CLIPVisionModel
 from transformers.image_utils import OPENAI_CLIP_MEAN, OPENAI_CLIP_STD
 
+from stylecrafter.backbones.autoencoder import ShortcutAutoencoder
 from stylecrafter.data.batch import BatchSource
 from stylecrafter.errors import InvalidInputError
 from stylecrafter.runtime.seeding import step_generator
@@ -17,10 +20,14 @@ from stylecrafter.training.shards import WHOLE, Shard, gather_rows
 from stylecrafter.training.texture import texture_loss
 
 STYLE_TEMPERATURE = 0.07
+#: Pictures that the linear shortcuts of an autoencoder are fitted to.
+FITTED_PICTURES = 480
 
 
 class AutoencoderStage:
     """The autoencoder: L1 on pixels at three resolutions and on their differences, texture, and a small KL term.
+
+    One with linear shortcuts has them fitted to its first pictures, and learns from there.
 
     Args:
         vae: The model.
@@ -51,6 +58,8 @@ class AutoencoderStage:
         self.vae, self.pictures, self.seed = vae, pictures, seed
         self.kl_weight, self.texture_weight = kl_weight, texture_weight
         freeze_all_but(self.models().values(), self.trainable())
+        if isinstance(vae, ShortcutAutoencoder):
+            vae.fit_shortcuts(batch * 2 - 1 for batch in some_pictures(pictures, FITTED_PICTURES))
 
     def models(self) -> dict[str, nn.Module]:
         return {"vae": self.vae}
@@ -85,13 +94,18 @@ def reconstruction_loss(decoded: torch.Tensor, pictures: torch.Tensor) -> torch.
     return loss
 
 
+def some_pictures(pictures: BatchSource, count: int) -> Iterator[torch.Tensor]:
+    """The first frames of the first batches, at least `count` of them: (batch, 3, h, w) in [0, 1] each."""
+    for step in range(-(-count // pictures.batch_size)):
+        yield pictures.batch(step, slice(0, pictures.batch_size)).frames[:, 0]
+
+
 @torch.no_grad()
 def latent_scale(vae: AutoencoderKL, pictures: BatchSource, samples: int = 256) -> float:
     """The factor that gives latents of such pictures unit variance (`vae.config.scaling_factor`)."""
     means = []
-    for step in range(-(-samples // pictures.batch_size)):
-        frames = pictures.batch(step, slice(0, pictures.batch_size)).frames[:, 0].to(vae.device)
-        means.append(vae.encode(frames * 2 - 1).latent_dist.mean.float())
+    for part in some_pictures(pictures, samples):
+        means.append(vae.encode(part.to(vae.device) * 2 - 1).latent_dist.mean.float())
     return 1.0 / float(torch.cat(means).std())
 
 

@@ -6,7 +6,6 @@ from collections.abc import Sequence
 from typing import Any
 
 import torch
-from diffusers import AutoencoderKL
 from transformers import (
     CLIPConfig,
     CLIPModel,
@@ -16,21 +15,15 @@ from transformers import (
     CLIPVisionModel,
 )
 
+from stylecrafter.backbones.autoencoder import ShortcutAutoencoder
 from stylecrafter.weights.tokenizer import compact_tokenizer
 
 Sizes = dict[str, Any]
 
 
-def build_vae(sizes: Sizes) -> AutoencoderKL:
-    """A fresh autoencoder that starts with little noise on its latents (a standard deviation of 0.05).
-
-    At the usual 1 the first thousands of steps go into latents that are large enough to be heard.
-    """
-    vae = AutoencoderKL(**sizes["vae"])
-    with torch.no_grad():
-        vae.quant_conv.bias[vae.config.latent_channels :] = -6.0
-        vae.quant_conv.weight[vae.config.latent_channels :] *= 0.1
-    return vae
+def build_vae(sizes: Sizes) -> ShortcutAutoencoder:
+    """A fresh autoencoder; its stage sets the shortcuts by its first pictures."""
+    return ShortcutAutoencoder(**sizes["vae"])
 
 
 def build_tokenizer(sizes: Sizes, words: Sequence[str]) -> Any:
