@@ -31,6 +31,7 @@ FLAGS = {
         "--clip",
         "--dino",
         "--csd",
+        "--raft",
         "--no-style-vector",
         "--vocabulary",
         "--references",

