@@ -12,6 +12,7 @@ import stylecrafter
 
 def test_the_public_names_are_these_and_all_resolve() -> None:
     assert stylecrafter.__all__ == [
+        "ShortcutAutoencoder",
         "StyleAdapter",
         "StyleCrafterImagePipeline",
         "StyleCrafterPipeline",

@@ -13,6 +13,7 @@ from PIL import Image
 from safetensors.torch import load_file
 
 from stylecrafter import StyleCrafterPipeline
+from stylecrafter.adapter.choices import AdapterOptions
 from stylecrafter.errors import CheckpointError, InvalidInputError, OutputError, UnknownNameError
 from stylecrafter.training.recipes import Recipe, load_recipe
 from stylecrafter.training.run import RecipeRun
@@ -90,6 +91,39 @@ def test_a_new_adapter_starts_from_the_trained_base(trained: RecipeRun) -> None:
     parts = trained.parts(["autoencoder", "clip", "base"])
     name = parts.adapter().layer_names[0]
     assert torch.equal(parts.adapter().layers[0].to_k.weight, parts.unet.get_submodule(name).to_k.weight)
+
+
+def test_a_new_adapter_on_a_finished_model_is_as_large_as_the_old_one(
+    trained: RecipeRun, tmp_path: Path
+) -> None:
+    base = f"model.pretrained={trained.folder / 'model'}"
+    recipe = load_recipe("finetune", [base, "model.new_adapter=true", f"data.mine.path={tmp_path}"])
+    old = StyleCrafterPipeline.from_pretrained(trained.folder / "model").style_adapter
+    new = RecipeRun(recipe, tmp_path / "run").parts([]).adapter()
+    assert {k: new.config[k] for k in AdapterOptions.__annotations__} == {
+        k: old.config[k] for k in AdapterOptions.__annotations__
+    }
+    assert not torch.equal(new.layers[0].to_v.weight, old.layers[0].to_v.weight)
+    other = recipe.with_strategy(STRATEGIES["adapter_only"]).model_copy(
+        update={"adapter": {"scale_type": "fixed"}}
+    )
+    fixed = RecipeRun(other, tmp_path / "run").parts([]).adapter()
+    assert fixed.config.scale_type == "fixed" and fixed.config.extractor_heads == old.config.extractor_heads
+
+
+def test_a_base_without_an_adapter_gets_one(trained: RecipeRun, tmp_path: Path) -> None:
+    pipe = StyleCrafterPipeline.from_pretrained(trained.folder / "model")
+    pipe.style_adapter.detach()
+    StyleCrafterPipeline(**{**pipe.components, "style_adapter": None}, reference_size=64).save_pretrained(
+        tmp_path / "base"
+    )
+    changes = [
+        f"model.pretrained={tmp_path / 'base'}",
+        "model.new_adapter=true",
+        f"data.mine.path={tmp_path}",
+    ]
+    parts = RecipeRun(load_recipe("finetune", changes), tmp_path / "run").parts([])
+    assert parts.adapter().is_attached_to(parts.unet)
 
 
 def test_samples_and_losses_are_kept(trained: RecipeRun) -> None:

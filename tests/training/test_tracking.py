@@ -40,6 +40,15 @@ def test_resuming_forgets_what_comes_after_and_torn_lines(tmp_path: Path) -> Non
     assert rows(tmp_path)[-1]["loss"] == "9"
 
 
+@pytest.mark.parametrize("text", ["", "st", "step,loss,learning_rate,gradient_norm,steps_per_second"])
+def test_a_file_without_a_line_is_no_obstacle(text: str, tmp_path: Path) -> None:
+    (tmp_path / "losses.csv").write_text(text)
+    tracker = CsvTracker(tmp_path)
+    tracker.resume(3)
+    tracker.log(4, {"loss": 9.0})
+    assert [row["step"] for row in rows(tmp_path)] == ["4"]
+
+
 def test_tensorboard_gets_numbers_and_pictures(tmp_path: Path) -> None:
     pytest.importorskip("tensorboard", reason="the extra 'train' is not installed")
     from tensorboard.backend.event_processing.event_accumulator import EventAccumulator

@@ -24,6 +24,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save
 from torch import nn
 
+from stylecrafter.adapter.choices import AdapterOptions
 from stylecrafter.adapter.style_adapter import StyleAdapter
 from stylecrafter.backbones.videocrafter import VideoCrafterUNet
 from stylecrafter.data.batch import BatchSource
@@ -219,12 +220,16 @@ class RecipeRun:
 
     def _pretrained_parts(self, name: str) -> Parts:
         pipe = load_pipeline(fetch_model(name), torch.float32)
-        adapter = pipe.style_adapter
+        adapter: StyleAdapter | None = pipe.style_adapter
         if self.recipe.model.new_adapter or self.recipe.adapter:
-            adapter.detach()
-            adapter = StyleAdapter.for_model(
-                pipe.unet, pipe.image_encoder.config.hidden_size, **self.recipe.adapter
-            )
+            options = dict(self.recipe.adapter)
+            if adapter is not None:
+                # As large as the one that it stands in for, but for what the recipe says: so that runs compare.
+                options = {name: adapter.config[name] for name in AdapterOptions.__annotations__} | options
+                adapter.detach()
+                if not self.recipe.model.new_adapter:
+                    logger.info("a fresh adapter is trained: the recipe asks for another than %s has", name)
+            adapter = StyleAdapter.for_model(pipe.unet, pipe.image_encoder.config.hidden_size, **options)
             adapter.attach(pipe.unet)
         self._settings = {k: v for k, v in pipe.config.items() if k in _SETTINGS or k.startswith("default_")}
         return Parts(
@@ -288,6 +293,8 @@ class RecipeRun:
         logger.info("wrote %s", folder)
 
     def _prepare(self, resume: bool) -> None:
+        if not _is_main_process():
+            return  # one process decides and writes; where it refuses, the launcher ends the others
         note = self.folder / "recipe.yaml"
         text = yaml.safe_dump(self.recipe.model_dump(mode="json"), sort_keys=False)
         if note.is_file():
@@ -303,8 +310,7 @@ class RecipeRun:
                 logger.warning(
                     "the recipe differs from the one that %s began with; finished stages stay", self.folder
                 )
-        if _is_main_process():
-            write_atomic(note, text.encode())
+        write_atomic(note, text.encode())
 
     def _before(self, stage: str) -> list[str]:
         names: list[str] = [spec.stage for spec in self.recipe.stages]

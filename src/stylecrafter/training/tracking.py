@@ -58,7 +58,11 @@ class CsvTracker:
     def resume(self, step: int) -> None:
         if not self.path.exists():
             return
-        header, *rows = self.path.read_text(encoding="utf-8").splitlines()
+        header, *rows = self.path.read_text(encoding="utf-8").splitlines() or [""]
+        if header != ",".join(self.FIELDS):
+            # A process that was killed before its first line was written, or on a full disk.
+            self.path.unlink()
+            return
         # A process that was killed while it wrote leaves half a line.
         whole = [row for row in rows if row.count(",") == header.count(",") and row.split(",")[0].isdigit()]
         kept = [row for row in whole if int(row.split(",")[0]) <= step]

@@ -222,7 +222,8 @@ class Trainer:
                     for key, moment in state["moments"][name].items()
                 }
         self.step = state["step"]
-        self.tracker.resume(self.step)
+        if self.accelerator.is_main_process:  # all processes would write the same file
+            self.tracker.resume(self.step)
         logger.info("%s: going on at step %d", self.stage.name, self.step)
 
     def _fingerprints(self) -> dict[str, Fingerprint]:
