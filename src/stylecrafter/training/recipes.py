@@ -41,6 +41,9 @@ class ModelSpec(_Strict):
 
     pretrained: str | None = None
     preset: str | None = None
+    begin_with: str | None = None
+    """With `preset`: a name, folder or hub id whose weights every stage begins with where they fit
+    (`beginnings.begin_with`)."""
     new_adapter: bool = False
     """With `pretrained`: begin a fresh adapter instead of going on with the one that is there."""
 
@@ -50,6 +53,8 @@ class ModelSpec(_Strict):
             raise ValueError(
                 "give either 'pretrained' (a name, folder or hub id) or 'preset' (sizes to start from)"
             )
+        if self.begin_with is not None and self.preset is None:
+            raise ValueError("'begin_with' goes with 'preset'; 'pretrained' goes on with a model as it is")
         if self.preset is not None and self.preset not in preset_names():
             raise unknown_name("preset", self.preset, preset_names())
         return self

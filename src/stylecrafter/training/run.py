@@ -34,6 +34,8 @@ from stylecrafter.media.files import write_atomic
 from stylecrafter.pipelines.stylized_video import StyleCrafterPipeline
 from stylecrafter.presets import load_preset
 from stylecrafter.training import from_scratch
+from stylecrafter.training.beginnings import begin_with
+from stylecrafter.training.checkpoint import list_checkpoints
 from stylecrafter.training.encoder_stages import AutoencoderStage, ClipStage, latent_scale
 from stylecrafter.training.parts import Parts, load_trained
 from stylecrafter.training.recipes import ENCODER_OPTIONS, Recipe, StageSpec
@@ -124,6 +126,8 @@ class RecipeRun:
         """
         torch.manual_seed(self.recipe.seed)
         stage, parts = self.build_stage(spec)
+        if self.recipe.model.begin_with is not None and not list_checkpoints(self.folder / spec.stage):
+            begin_with(stage, parts, load_pipeline(fetch_model(self.recipe.model.begin_with), torch.float32))
         config, folder = spec.train_config, self.folder / spec.stage
         tracker = make_trackers(self.recipe.trackers, folder)
         sheets = None
