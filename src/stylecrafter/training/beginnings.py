@@ -9,12 +9,15 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Mapping
+from typing import cast
 
 import torch
 from diffusers import AutoencoderKL
 from torch import Tensor, nn
 from transformers import CLIPTokenizer
 
+from stylecrafter.adapter.dual_attention import StyleKeyValue
+from stylecrafter.backbones.videocrafter import VideoCrafterUNet
 from stylecrafter.data.batch import BatchSource
 from stylecrafter.errors import CheckpointError
 from stylecrafter.pipelines.stylized_video import StyleCrafterPipeline
@@ -81,7 +84,9 @@ def begin_with(stage: Stage, parts: Parts | None, source: StyleCrafterPipeline) 
         _begin_adapter(stage, parts, source)
 
 
-def translate_words(new: nn.Module, words: CLIPTokenizer, old: nn.Module, old_words: CLIPTokenizer) -> None:
+def translate_words(
+    new: nn.Embedding, words: CLIPTokenizer, old: nn.Embedding, old_words: CLIPTokenizer
+) -> None:
     """Give every word that both tokenizers know its old embedding; the others keep what they have."""
     places = old_words.get_vocab()
     with torch.no_grad():
@@ -91,7 +96,11 @@ def translate_words(new: nn.Module, words: CLIPTokenizer, old: nn.Module, old_wo
 
 
 def translate_latents(
-    unet: nn.Module, vae: AutoencoderKL, old_unet: nn.Module, old_vae: AutoencoderKL, pictures: BatchSource
+    unet: VideoCrafterUNet,
+    vae: AutoencoderKL,
+    old_unet: VideoCrafterUNet,
+    old_vae: AutoencoderKL,
+    pictures: BatchSource,
 ) -> None:
     """Let the first and the last layer read and write latents of `vae` as the old ones did those of `old_vae`.
 
@@ -114,10 +123,16 @@ def translate_latents(
     with torch.no_grad():
         reading = torch.linalg.lstsq(ours, theirs).solution  # (new channels, old channels)
         writing = torch.linalg.lstsq(theirs, ours).solution  # (old channels, new channels)
-        unet.conv_in.weight.copy_(torch.einsum("oihw,ni->onhw", old_unet.conv_in.weight.double(), reading))
-        unet.conv_out.weight.copy_(torch.einsum("oihw,on->nihw", old_unet.conv_out.weight.double(), writing))
-        unet.conv_in.bias.copy_(old_unet.conv_in.bias)
-        unet.conv_out.bias.copy_(old_unet.conv_out.bias.double() @ writing)
+        first, last = (
+            {k: v.double() for k, v in layer.state_dict().items()}
+            for layer in (old_unet.conv_in, old_unet.conv_out)
+        )
+        unet.conv_in.load_state_dict(
+            first | {"weight": torch.einsum("oihw,ni->onhw", first["weight"], reading)}
+        )
+        unet.conv_out.load_state_dict(
+            {"weight": torch.einsum("oihw,on->nihw", last["weight"], writing), "bias": last["bias"] @ writing}
+        )
 
 
 @torch.no_grad()
@@ -154,7 +169,7 @@ def _begin_adapter(stage: AdapterStage | JointStage, parts: Parts, source: Style
         ).input_ids
         factors = old.predict_scales(tokens, source.text_encoder(input_ids=given).last_hidden_state).mean(0)
         for layer, factor in zip(adapter.layers, factors, strict=False):
-            layer.to_v.weight.mul_(factor)
+            cast("StyleKeyValue", layer).to_v.weight.mul_(factor)
 
 
 def _take_over(name: str, new: nn.Module, old: nn.Module) -> None:
