@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shlex
 import signal
 import subprocess
 import sys
@@ -83,8 +84,16 @@ def test_terminated_it_saves_and_says_how_to_go_on(pictures: Path, tmp_path: Pat
         time.sleep(0.02)
     os.kill(process.pid, signal.SIGTERM)
     _, errors = process.communicate(timeout=100)
-    assert process.returncode == 0, errors
-    assert "--resume" in errors and list_checkpoints(folder / "adapter")
+    assert process.returncode == 143, errors
+    assert list_checkpoints(folder / "adapter")
+    # What it says how to go on with needs nothing of the first command.
+    said = next(line for line in errors.splitlines() if line.startswith("stopped; go on with: "))
+    words = shlex.split(said.removeprefix("stopped; go on with: "))
+    assert words == ["stylecrafter", "train", "-o", str(folder), "--resume"]
+    steps = "stages.adapter.train.steps=" + list_checkpoints(folder / "adapter")[-1].stem.split("-")[1]
+    again = run(*COMMAND, *words[2:], "--set", steps)
+    assert again.returncode == 0, again.stderr
+    assert "going on at step" in again.stderr and again.stdout.split() == [str(folder / "model")]
 
 
 @pytest.mark.parametrize(
@@ -95,6 +104,10 @@ def test_terminated_it_saves_and_says_how_to_go_on(pictures: Path, tmp_path: Pat
         (["finetune", "-o", "run", "--set", "data.mine.pth=x"], "'path'"),
         (["smoke", "-o", "run", "--strategy", "two"], "two_stage"),
         (["smoke", "-o", "run", "--device", "cudaa"], "cudaa"),
+        (["-o", "run"], "finetune"),
+        (["-o", "run", "--resume"], "no run was begun in run"),
+        (["-o", "run", "--resume", "--strategy", "joint"], "name a recipe"),
+        (["smoke", "-o", "run", "--until", "bass"], "'base'"),
     ],
 )
 def test_what_is_wrong_is_one_line_and_exit_code_2(

@@ -109,6 +109,14 @@ def test_caption_that_is_style_alone_becomes_empty() -> None:
     assert clean_caption("oil on canvas, 19th century") == ""
 
 
+@pytest.mark.parametrize(
+    "caption",
+    ["a neon sign in a street", "a neon sign at the station", "a pencil on paper", "a marker on a desk"],
+)
+def test_things_made_of_words_of_style_stay(caption: str) -> None:
+    assert clean_caption(caption) == caption
+
+
 def test_articles_fit_what_follows() -> None:
     assert clean_caption("an anime girl with a cartoon owl") == "a girl with an owl"
 

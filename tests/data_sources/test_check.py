@@ -8,6 +8,7 @@ from typer.testing import CliRunner, Result
 
 from stylecrafter.cli.data import data_app
 from stylecrafter.data.check import check_data
+from stylecrafter.data.loaders import FileSource
 from tests.data_sources.support import picture_folder, write_clip, write_picture
 from tests.data_sources.test_loaders import broken_folder
 
@@ -22,11 +23,11 @@ def test_everything_is_said_of_good_and_bad_files(tmp_path: Path) -> None:
     write_picture(tmp_path / "cut.jpg", 1, size=(300, 200))
     data = (tmp_path / "cut.jpg").read_bytes()
     (tmp_path / "cut.jpg").write_bytes(data[:-200])
-    checked = check_data(tmp_path, num_frames=4)
-    assert (checked.pictures, checked.clips) == (
-        1,
-        6,
-    )  # with the one without and the one with an empty caption
+    checked = check_data(tmp_path, num_frames=4, missing_captions="empty")
+    # With the one without and the one with an empty caption, which training skips by default.
+    assert (checked.pictures, checked.clips) == (1, 6)
+    assert (strict := check_data(tmp_path, num_frames=4)).clips == 4 and strict.pictures == 1
+    assert strict.missing_captions == checked.missing_captions
     assert {Path(problem.name).name for problem in checked.problems} == {
         "cut.mp4", "header.mp4", "noise.mp4", "empty.mp4", "zero.mp4", "short.mp4", "latin.mp4", "cut.jpg",
     }  # fmt: skip
@@ -57,6 +58,20 @@ def test_command_in_words(tmp_path: Path) -> None:
         "bad.png: empty (0 bytes)",
     ):
         assert words in result.stdout
+
+
+def test_what_is_said_to_be_usable_is_what_training_uses(tmp_path: Path) -> None:
+    picture_folder(tmp_path, 3)
+    write_picture(tmp_path / "silent.png", 3)
+    write_picture(tmp_path / "style.png", 4, "a painting")
+    for how, count in (("skip", 3), ("empty", 5)):
+        source = FileSource(tmp_path, size=16, batch_size=1, missing_captions=how)
+        shown = {source.batch(step, slice(0, 1)).frames.numpy().tobytes() for step in range(2 * len(source))}
+        assert check_data(tmp_path, missing_captions=how).pictures == count == len(shown)
+    result = run("check", tmp_path)
+    assert "3 pictures and 0 clips can be used" in result.stdout
+    assert "1 without a caption (not used; --missing-captions empty does)" in result.stdout
+    assert "5 pictures" in run("check", tmp_path, "--missing-captions", "empty").stdout
 
 
 def test_command_as_json(tmp_path: Path) -> None:

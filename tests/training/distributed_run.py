@@ -8,7 +8,7 @@ from pathlib import Path
 import torch
 from torch.distributed.tensor import DTensor
 
-from stylecrafter.training.stages import BaseStage, DiffusionConfig, JointStage
+from stylecrafter.training.stages import BaseStage, DiffusionConfig, JointStage, Stage
 from stylecrafter.training.trainer import TrainConfig, Trainer
 from tests.training.test_encoder_stages import tiny_clip_stage
 from tests.training.tiny_parts import tiny_parts
@@ -29,9 +29,22 @@ def train(folder: Path, sharding: str, stop_after: int | None = None) -> None:
         if stage.name == "clip":
             sharding = "none"
         settings = TrainConfig(
-            steps=4, learning_rate=1e-3, warmup_steps=0, ema_decay=0.9, log_every=1, sharding=sharding
+            steps=4,
+            learning_rate=1e-3,
+            warmup_steps=0,
+            ema_decay=0.9,
+            log_every=1,
+            sharding=sharding,
+            sample_every=4,
         )
-        trainer = Trainer(stage, settings, folder / stage.name)
+
+        def sample(step: int, weights: dict[str, torch.Tensor] | None, stage: Stage = stage) -> None:
+            # What a sample sheet would be drawn with: whole weights, wherever they are.
+            shown = stage.trainable() if weights is None else weights
+            kept = {name: value.detach().clone() for name, value in shown.items()}
+            torch.save(kept, folder / stage.name / "sampled.pt")
+
+        trainer = Trainer(stage, settings, folder / stage.name, on_sample=sample)
         in_parts = any(isinstance(value, DTensor) for value in trainer.parameters.values())
         if in_parts != (sharding == "full" and trainer.accelerator.num_processes > 1):
             raise RuntimeError(f"sharding {sharding!r} was not done: {in_parts}")

@@ -51,6 +51,11 @@ def same_training(first: Path, second: Path) -> None:
             for name, value in one[kind].items():
                 # Adam divides by the root of squared gradients: where these are rounding, so is the step.
                 assert torch.allclose(value, two[kind][name], atol=2e-4), f"{stage} {kind} {name}"
+        for folder, state in ((first, one), (second, two)):
+            sampled = torch.load(folder / stage / "sampled.pt", weights_only=True)
+            assert sampled.keys() == state["average"].keys()
+            for name, value in sampled.items():
+                assert torch.equal(value, state["average"][name]), f"{stage} {name} in samples"
         losses = [(folder / stage / "losses.csv").read_text().splitlines() for folder in (first, second)]
         for row, other in zip(*losses, strict=True):
             if row.startswith("step"):

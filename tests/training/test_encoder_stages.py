@@ -13,7 +13,9 @@ from stylecrafter.errors import InvalidInputError
 from stylecrafter.presets import load_preset
 from stylecrafter.training import from_scratch
 from stylecrafter.training.encoder_stages import (
+    AutoencoderConfig,
     AutoencoderStage,
+    ClipConfig,
     ClipStage,
     image_tokens,
     latent_scale,
@@ -37,7 +39,8 @@ def tiny_clip_stage(style_weight: float = 1.0, **changes) -> ClipStage:
     torch.manual_seed(0)
     tokenizer = from_scratch.build_tokenizer(sizes, ["dog"])
     clip = from_scratch.build_clip(sizes, tokenizer)
-    return ClipStage(clip, tokenizer, tiny_pictures(8, **{**CAPTIONED, **changes}), style_weight=style_weight)
+    pictures = tiny_pictures(8, **{**CAPTIONED, **changes})
+    return ClipStage(clip, tokenizer, pictures, ClipConfig(style_weight=style_weight))
 
 
 def fall(stage, folder: Path, steps: int) -> tuple[float, float]:
@@ -66,6 +69,47 @@ def test_an_autoencoder_with_shortcuts_starts_from_the_pictures_of_its_source() 
     AutoencoderStage(again, source)
     assert torch.equal(again.encoder.shortcut.weight, vae.encoder.shortcut.weight)
     assert stage.loss(0).isfinite()
+
+
+def moved(stage, folder: Path) -> set[str]:
+    """The parameters that two steps changed, of all that the stage's models have."""
+    before = {
+        f"{owner}.{name}": value.detach().clone()
+        for owner, model in stage.models().items()
+        for name, value in model.named_parameters()
+    }
+    fall(stage, folder, 2)
+    return {name for name, value in before.items() if not torch.equal(value, _parameter(stage, name))}
+
+
+def _parameter(stage, name: str) -> torch.Tensor:
+    owner, _, rest = name.partition(".")
+    return stage.models()[owner].get_parameter(rest)
+
+
+def test_the_autoencoder_stage_moves_exactly_the_autoencoder(tmp_path: Path) -> None:
+    stage = AutoencoderStage(tiny_parts().vae, tiny_pictures(4))
+    assert stage.trainable().keys() == {f"vae.{name}" for name, _ in stage.vae.named_parameters()}
+    assert moved(stage, tmp_path) == set(stage.trainable())
+
+
+def test_the_clip_stage_moves_exactly_both_towers_and_where_asked_the_style_head(tmp_path: Path) -> None:
+    for weight in (0.0, 1.0):
+        stage = tiny_clip_stage(weight)
+        wanted = {f"clip.{name}" for name, _ in stage.clip.named_parameters()}
+        if weight:
+            wanted |= {f"style_head.{name}" for name, _ in stage.style_head.named_parameters()}
+        assert stage.trainable().keys() == wanted
+        # A bias that is added to every key changes no attention.
+        rest = wanted - moved(stage, tmp_path / str(weight))
+        assert all(name.endswith("k_proj.bias") for name in rest), rest
+
+
+def test_settings_out_of_range_are_refused() -> None:
+    for name in ("kl_weight", "texture_weight"):
+        for value in (-1.0, math.inf, math.nan):
+            with pytest.raises(InvalidInputError, match=name):
+                AutoencoderConfig(**{name: value})
 
 
 def test_the_loss_of_the_autoencoder_falls(tmp_path: Path) -> None:

@@ -110,6 +110,7 @@ def test_values_can_be_set_by_stage_name_or_position(path: Path) -> None:
         ("stage: temporal", "stage: adapter", "once"),
         ("name: test", "name: a/b", "name"),
         ("learning_rate: 1.0e-3", "learning_rate: fast", "learning_rate"),
+        ("references: crop", "references: none", "data.styled.references to crop"),
     ],
 )
 def test_what_is_wrong_is_named(path: Path, old: str, new: str, message: str) -> None:

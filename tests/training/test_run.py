@@ -15,9 +15,10 @@ from safetensors.torch import load_file
 from stylecrafter import StyleCrafterPipeline
 from stylecrafter.adapter.choices import AdapterOptions
 from stylecrafter.errors import CheckpointError, InvalidInputError, OutputError, UnknownNameError
-from stylecrafter.training.recipes import Recipe, load_recipe
+from stylecrafter.training.recipes import Recipe, load_recipe, recorded_recipe
 from stylecrafter.training.run import RecipeRun
 from stylecrafter.training.strategies import STRATEGIES
+from stylecrafter.training.tracking import Trackers
 
 STAGES = ("autoencoder", "clip", "base", "adapter", "temporal")
 SHORT = [
@@ -147,9 +148,12 @@ def test_a_stopped_run_goes_on_as_if_it_had_not_been(trained: RecipeRun, tmp_pat
             os.kill(os.getpid(), signal.SIGTERM)
 
     recipe = load_recipe("smoke", SHORT)
-    assert RecipeRun(recipe, tmp_path / "run").run(on_step=stop) is False
+    first = RecipeRun(recipe, tmp_path / "run")
+    assert first.run(on_step=stop) is False and first.stopped_by is signal.SIGTERM
     assert not (tmp_path / "run" / "model").exists()
-    assert RecipeRun(recipe, tmp_path / "run").run(resume=True) is True
+    # From what it was begun with, wherever that recipe lay.
+    again = load_recipe(recorded_recipe(tmp_path / "run"))
+    assert RecipeRun(again, tmp_path / "run").run(resume=True) is True
     for stage in STAGES:
         one, two = (load_file(f / stage / "weights.safetensors") for f in (trained.folder, tmp_path / "run"))
         assert one.keys() == two.keys()
@@ -164,9 +168,11 @@ def test_stopping_after_a_stage_leaves_the_model_as_it_is_then(trained: RecipeRu
         (run.folder / stage / "weights.safetensors").symlink_to(
             trained.folder / stage / "weights.safetensors"
         )
-    with pytest.raises(UnknownNameError, match="unknown stage to stop after 'clip'.*base"):
-        run.run(until="clip")
-    assert run.run(until="base") and not run.is_finished("adapter")
+    with pytest.raises(UnknownNameError, match="unknown stage to stop after 'bass'.*base"):
+        run.run(until="bass")
+    assert run.run(until="clip") and run.exported_to("clip") == run.folder / "clip" / "weights.safetensors"
+    assert not list(run.folder.glob("model*"))
+    assert run.run(resume=True, until="base") and not run.is_finished("adapter")
     assert run.exported_to("base") == run.folder / "model_base" and not (run.folder / "model").exists()
     base = StyleCrafterPipeline.from_pretrained(run.folder / "model_base").unet.state_dict()
     wanted = trained.parts(["autoencoder", "clip", "base"]).unet.state_dict()
@@ -197,6 +203,49 @@ def test_an_adapter_learns_from_pictures_of_one_s_own(trained: RecipeRun, tmp_pa
         n for n, v in after.style_adapter.named_parameters() if not torch.equal(v, before.get_parameter(n))
     ]
     assert changed
+
+
+def test_sheets_of_models_in_parts_are_drawn_with_whole_ones(trained: RecipeRun) -> None:
+    class Keeper(Trackers):
+        def picture(self, step: int, name: str, picture: Image.Image) -> None:
+            drawn.append(picture.tobytes())
+
+    drawn: list[bytes] = []
+    spec = trained.recipe.stages[3]
+    parts = trained.parts(list(STAGES[:4]))
+    keeper = Keeper([])
+    draw = trained._sampler(spec, parts, keeper)
+    assert draw is not None
+    draw(1, None)
+    spread = spec.model_copy(update={"train": {**spec.train, "sharding": "full"}})
+    draw = trained._sampler(spread, trained.parts(list(STAGES[:3])), keeper)
+    assert draw is not None
+    draw(1, load_file(trained.folder / "adapter" / "weights.safetensors"))
+    assert drawn[0] == drawn[1]
+
+
+def test_the_seed_of_a_recipe_is_that_of_its_stages() -> None:
+    recipe = load_recipe("smoke", [*SHORT, "seed=5", "stages.base.options.seed=7"])
+    seeded = {stage.stage: stage.seeded(recipe.seed) for stage in recipe.stages}
+    assert {stage.train_config.seed for stage in seeded.values()} == {5}
+    assert seeded["base"].diffusion_config.seed == 7
+    assert seeded["adapter"].diffusion_config.seed == seeded["autoencoder"].autoencoder_config.seed == 5
+
+
+def test_runs_of_two_seeds_differ_in_their_noise(trained: RecipeRun, tmp_path: Path) -> None:
+    losses = []
+    for seed in (0, 1):
+        recipe = trained.recipe.model_copy(update={"seed": seed})
+        run = RecipeRun(recipe, tmp_path / str(seed))
+        run.sources = trained.sources  # the same pictures
+        for stage in ("autoencoder", "clip", "base"):
+            (run.folder / stage).mkdir(parents=True)
+            (run.folder / stage / "weights.safetensors").symlink_to(
+                trained.folder / stage / "weights.safetensors"
+            )
+        assert run.train_stage(recipe.stages[3])
+        losses.append((run.folder / "adapter" / "losses.csv").read_text().splitlines()[1].split(",")[1])
+    assert losses[0] != losses[1]
 
 
 @pytest.mark.parametrize("name", STRATEGIES)

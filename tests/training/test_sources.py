@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import multiprocessing
 from pathlib import Path
 
 import pytest
@@ -50,7 +51,8 @@ def test_reading_ahead_changes_no_batch_and_keeps_the_report(folder: Path) -> No
 
 
 def test_captions_are_decoupled_or_as_they_are(folder: Path) -> None:
-    for captions, expected in (("content", "thing"), ("full", "a watercolor painting of thing")):
+    wanted = {"content": "thing", "published": "thing", "full": "a watercolor painting of thing"}
+    for captions, expected in wanted.items():
         source = make(FilesSpec(kind="files", path=".", batch_size=2, captions=captions), folder)
         assert all(text.startswith(expected) for text in source.batch(0, slice(0, 2)).captions)
 
@@ -74,6 +76,28 @@ def test_a_mix_takes_from_all_its_sources(folder: Path) -> None:
     mixed = make(MixSpec(kind="mix", of={"mine": 1, "world": 3}, batch_size=4), others=sources.__getitem__)
     captions = [text for step in range(5) for text in mixed.batch(step, slice(0, 4)).captions]
     assert sum(text.startswith("thing") for text in captions) == 5
+
+
+def test_a_mix_of_files_that_workers_read_is_the_same_and_starts_them_once(folder: Path) -> None:
+    def mixed(workers: int):
+        given = {"kind": "files", "path": ".", "batch_size": 4, "references": "crop", "workers": workers}
+        sources = {
+            "mine": make(FilesSpec(**given), folder),
+            "yours": make(FilesSpec(**given | {"captions": "full"}), folder),
+            "world": make(WorldSpec(kind="styleworld", batch_size=4, references="crop")),
+        }
+        spec = MixSpec(kind="mix", of={"mine": 1, "yours": 2, "world": 2}, batch_size=4)
+        return make(spec, others=sources.__getitem__)
+
+    plain, ahead = mixed(0), mixed(1)
+    assert isinstance(ahead, ReadAhead) and ahead.fingerprint() == plain.fingerprint()
+    started: set[int] = set()
+    for step in range(6):
+        one, two = (source.batch(step, slice(0, 4)) for source in (plain, ahead))
+        assert torch.equal(one.frames, two.frames) and one.captions == two.captions
+        started |= {child.pid for child in multiprocessing.active_children()}
+    assert len(started) == 1
+    assert any("broken.png" in line for line in ahead.report())
 
 
 def test_a_world_source_is_what_the_recipe_says() -> None:

@@ -27,8 +27,10 @@ PICTURES = DiffusionConfig()
 
 
 def make(kind: type[DiffusionStage], config: DiffusionConfig = MIX, **sources) -> DiffusionStage:
-    given = {"pictures": tiny_pictures(), "clips": tiny_clips(), **sources}
-    return kind(tiny_parts(), config, **given)
+    ratio = kind.published_clip_ratio if config.clip_ratio is None else config.clip_ratio
+    given = {"pictures": tiny_pictures()} if ratio < 1 else {}
+    given |= {"clips": tiny_clips()} if ratio > 0 else {}
+    return kind(tiny_parts(), config, **given | sources)
 
 
 def moved_names(stage: DiffusionStage, steps: int) -> set[str]:
@@ -111,11 +113,19 @@ class _Recorder:
 @pytest.mark.parametrize(("ratio", "expected"), [(0.0, 0), (0.2, 4), (0.8, 16), (1.0, 20)])
 def test_pictures_and_clips_come_in_the_asked_ratio_and_without_gaps(ratio: float, expected: int) -> None:
     pictures, clips = _Recorder(tiny_pictures(1, cross_reference_ratio=0.0)), _Recorder(tiny_clips(1))
-    stage = make(TemporalStage, DiffusionConfig(clip_ratio=ratio), pictures=pictures, clips=clips)
+    given = {"pictures": pictures if ratio < 1 else None, "clips": clips if ratio > 0 else None}
+    stage = make(TemporalStage, DiffusionConfig(clip_ratio=ratio), **given)
     for step in range(20):
         stage.loss(step)
     assert clips.asked == list(range(expected))
     assert pictures.asked == list(range(20 - expected))
+
+
+def test_stage_2_and_joint_show_a_fifth_of_pictures_unless_told_otherwise() -> None:
+    for kind in (TemporalStage, JointStage):
+        assert make(kind, DiffusionConfig()).clip_ratio == 0.8
+        with pytest.raises(InvalidInputError, match=r"clip_ratio 0\.8 needs clips"):
+            make(kind, DiffusionConfig(), clips=None)
 
 
 def test_the_loss_of_a_step_is_a_function_of_the_step() -> None:
@@ -190,6 +200,10 @@ def test_refusals() -> None:
         make(BaseStage, DiffusionConfig(picture_reuse=0))
     with pytest.raises(InvalidInputError, match="needs clips"):
         make(BaseStage, MIX, clips=None)
+    with pytest.raises(InvalidInputError, match="is given clips, but at clip_ratio 0"):
+        make(BaseStage, DiffusionConfig(), clips=tiny_clips())
+    with pytest.raises(InvalidInputError, match="is given pictures, but at clip_ratio 1"):
+        make(BaseStage, DiffusionConfig(clip_ratio=1.0), pictures=tiny_pictures())
     with pytest.raises(InvalidInputError, match="needs pictures"):
         make(BaseStage, MIX, pictures=None)
     with pytest.raises(InvalidInputError, match="StyleAdapter.for_model"):

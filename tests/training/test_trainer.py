@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from stylecrafter.errors import InvalidInputError, OutputError
+from stylecrafter.errors import CheckpointError, InvalidInputError, OutputError
 from stylecrafter.training.checkpoint import (
     checkpoint_path,
     list_checkpoints,
@@ -190,7 +190,8 @@ def test_a_run_leaves_the_averaged_weights_in_the_model(tmp_path: Path) -> None:
 def test_samples_see_the_average_and_training_goes_on_without_it(tmp_path: Path) -> None:
     seen: list[tuple[int, bool]] = []
 
-    def look(step: int) -> None:
+    def look(step: int, weights: object) -> None:
+        assert weights is None
         current = run.stage.trainable()
         seen.append((step, all(torch.equal(current[n], run.average[n]) for n in current)))
 
@@ -199,6 +200,87 @@ def test_samples_see_the_average_and_training_goes_on_without_it(tmp_path: Path)
     assert seen == [(4, True), (6, True)]
     trainer(tmp_path / "alone").run()
     same_state(tmp_path / "alone", tmp_path / "looked")
+
+
+def test_gradients_that_are_scaled_for_fp16_train_alike(tmp_path: Path) -> None:
+    plain, scaled = trainer(tmp_path / "plain"), trainer(tmp_path / "scaled")
+    scaled.accelerator.scaler = torch.amp.GradScaler("cpu", init_scale=1024.0)
+    for _ in range(3):
+        assert scaled.train_step() == pytest.approx(plain.train_step(), rel=1e-4)
+    for name, value in plain.parameters.items():
+        torch.testing.assert_close(scaled.parameters[name], value, rtol=1e-3, atol=1e-5)
+    scaled.save()
+    again = trainer(tmp_path / "scaled")
+    again.accelerator.scaler = torch.amp.GradScaler("cpu", init_scale=8.0)
+    again.resume()
+    assert again.accelerator.scaler.get_scale() == 1024.0
+
+
+def test_a_step_whose_scaled_gradients_overflow_is_left_out(tmp_path: Path) -> None:
+    run = trainer(tmp_path)
+    run.accelerator.scaler = torch.amp.GradScaler("cpu", init_scale=1024.0)
+    before = {name: value.detach().clone() for name, value in run.parameters.items()}
+    hook = next(iter(run.parameters.values())).register_hook(lambda gradient: gradient * float("inf"))
+    run.train_step()
+    assert all(torch.equal(value, before[name]) for name, value in run.parameters.items())
+    assert run.accelerator.scaler.get_scale() == 512.0
+    hook.remove()
+    run.train_step()
+    assert not all(torch.equal(value, before[name]) for name, value in run.parameters.items())
+
+
+def test_fp16_is_refused_where_it_cannot_work(tmp_path: Path) -> None:
+    with pytest.raises(InvalidInputError, match="needs an accelerator"):
+        trainer(tmp_path, dataclasses.replace(CONFIG, mixed_precision="fp16"))
+    with pytest.raises(InvalidInputError, match="bf16"):
+        trainer(tmp_path, dataclasses.replace(CONFIG, mixed_precision="fp16", sharding="full"))
+
+
+def test_a_damaged_checkpoint_is_passed_over_for_the_one_before(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    run = trainer(tmp_path)
+    for _ in range(2):
+        run.train_step()
+        run.save()
+    newest = list_checkpoints(tmp_path)[-1]
+    newest.write_bytes(newest.read_bytes()[:1000])
+    again = trainer(tmp_path)
+    with caplog.at_level("WARNING"):
+        again.resume()
+    assert again.step == 1 and "checkpoint-00000002.pt" in caplog.text
+    list_checkpoints(tmp_path)[0].write_bytes(b"torn")
+    with pytest.raises(CheckpointError, match="checkpoint-00000001.pt"):
+        trainer(tmp_path).resume()
+
+
+def test_a_full_disk_is_no_traceback_when_losses_are_noted(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run = trainer(tmp_path, dataclasses.replace(CONFIG, checkpoint_minutes=0.0))
+
+    def fill(step: int, loss: float) -> None:
+        if step == 3:
+            monkeypatch.setattr("csv.DictWriter.writerow", full)
+
+    def full(*_: object) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    with pytest.raises(OutputError, match=r"losses\.csv.*No space left.*last checkpoint is intact"):
+        run.run(fill)
+    monkeypatch.undo()
+    again = trainer(tmp_path)
+    again.resume()
+    assert again.step == 2
+
+
+def test_another_world_than_before_is_refused(tmp_path: Path) -> None:
+    first = trainer(tmp_path)
+    first.train_step()
+    first.save()
+    stage = AdapterStage(tiny_parts(), DiffusionConfig(), pictures=tiny_pictures(seed=1))
+    with pytest.raises(InvalidInputError, match="seed was 0, is 1"):
+        Trainer(stage, CONFIG, tmp_path).resume()
 
 
 def test_a_run_in_another_thread_needs_no_signals(tmp_path: Path) -> None:

@@ -41,6 +41,12 @@ def check(
     captions: Annotated[
         str, typer.Option("--captions", help="Cleaning of captions: full, published or none.")
     ] = "full",
+    missing_captions: Annotated[
+        str,
+        typer.Option(
+            "--missing-captions", help="What training does with files without a caption: skip, or empty."
+        ),
+    ] = "skip",
     limit: Annotated[int | None, typer.Option("--limit", min=1, help="Open at most so many files.")] = None,
     json: options.AsJson = False,
 ) -> None:
@@ -51,12 +57,19 @@ def check(
     from stylecrafter.data.check import check_data
 
     checked = check_data(
-        path, kind=kind, num_frames=frames, stride=stride, fps=fps, cleaning=captions, limit=limit
+        path,
+        kind=kind,
+        num_frames=frames,
+        stride=stride,
+        fps=fps,
+        cleaning=captions,
+        missing_captions=missing_captions,
+        limit=limit,
     )
     if json:
         show_json({"path": str(path), **checked.as_dict()})
     else:
-        _show(path, checked)
+        _show(path, checked, missing_captions)
     if not checked.usable:
         say(f"error: nothing in {path} can be used for training.")
         raise typer.Exit(EXIT_BAD_INPUT)
@@ -65,7 +78,7 @@ def check(
 data_app.command()(preview)
 
 
-def _show(path: Path, checked: Checked) -> None:
+def _show(path: Path, checked: Checked, missing_captions: str) -> None:
     content = checked.as_dict()
     show(f"{path}: {checked.pictures} pictures and {checked.clips} clips can be used")
     rows = {
@@ -83,8 +96,11 @@ def _show(path: Path, checked: Checked) -> None:
         show(f"    {before!r} -> {after!r}")
     for note in checked.notes:
         show(f"  note          {note}")
-    _list("without a caption (used only with empty captions)", checked.missing_captions)
-    _list("whose caption is style alone (used only with empty captions)", checked.emptied_captions)
+    verdict = (
+        "used with an empty one" if missing_captions == "empty" else "not used; --missing-captions empty does"
+    )
+    _list(f"without a caption ({verdict})", checked.missing_captions)
+    _list(f"whose caption is style alone ({verdict})", checked.emptied_captions)
     _list("broken", [f"{problem.name}: {problem.reason}" for problem in checked.problems])
 
 

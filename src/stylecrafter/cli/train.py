@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import shlex
+import signal
 from pathlib import Path
 from typing import Annotated
 
@@ -9,12 +11,18 @@ import typer
 
 from stylecrafter.cli import options
 from stylecrafter.cli.console import say, show
+from stylecrafter.errors import InvalidInputError
 
 
 def train(
     recipe: Annotated[
-        str, typer.Argument(help="Name of a recipe that comes along, or path of a .yaml file.")
-    ],
+        str | None,
+        typer.Argument(
+            help="Name of a recipe that comes along, or path of a .yaml file. With --resume: the run's own by default.",
+            show_default=False,
+        ),
+    ] = None,
+    *,
     output: Annotated[Path, typer.Option("-o", "--output", help="Folder of the run.", show_default=False)],
     changes: Annotated[
         list[str] | None,
@@ -34,16 +42,21 @@ def train(
 ) -> None:
     """Train a model or an adapter by a recipe.
 
-    Stop it at any time (Ctrl-C, SIGTERM, even SIGKILL): --resume goes on as if it had never stopped. Under torchrun
-    or accelerate launch several processes share each batch.
+    Stop it at any time (Ctrl-C, SIGTERM, even SIGKILL): `stylecrafter train -o FOLDER --resume` goes on as if it had
+    never stopped. Under torchrun or accelerate launch several processes share each batch.
     """
     from stylecrafter.cli.progress import training_progress
     from stylecrafter.runtime.devices import resolve_device
-    from stylecrafter.training.recipes import load_recipe
+    from stylecrafter.training.recipes import load_recipe, recipe_names, recorded_recipe
     from stylecrafter.training.run import RecipeRun
     from stylecrafter.training.strategies import find_strategy
 
-    loaded = load_recipe(recipe, changes)
+    if recipe is None and (strategy is not None or not resume):
+        raise InvalidInputError(
+            "name a recipe; only --resume finds it in the folder of the run, with its strategy. "
+            f"Recipes that come along: {', '.join(recipe_names())}"
+        )
+    loaded = load_recipe(recorded_recipe(output) if recipe is None else recipe, changes)
     if strategy is not None:
         loaded = loaded.with_strategy(find_strategy(strategy))
     with training_progress() as on_step:
@@ -52,4 +65,6 @@ def train(
     if finished:
         show(str(run.exported_to(until)))
     else:
-        say(f"stopped; go on with: stylecrafter train {recipe} -o {output} --resume")
+        last = "" if until is None else f" --until {until}"
+        say(f"stopped; go on with: stylecrafter train -o {shlex.quote(str(output))} --resume{last}")
+        raise typer.Exit(128 + (run.stopped_by or signal.SIGTERM))

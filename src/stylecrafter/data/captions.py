@@ -99,6 +99,10 @@ _HEAD = re.compile(
 )
 _CLOSE_UP = re.compile(rf"\b(close[-\s]?up)\s+(?:{_STRONG}\s+)*{_MEDIUM}(?=\s+of\b)", _I)
 _IS_STYLE = re.compile(rf"^{_SEQUENCE}$", _I)
+#: "a neon sign in a street", "a pencil on paper": made of words of style, but things at their place.
+_IS_THING = re.compile(
+    rf"\b(?:in|on|at)\s+(?:an?|the)\s+{_any(words.PLACES)}|^an?\s+(?:pencil|pen|brush|crayon|marker)s?\b", _I
+)
 _HAS_STRONG = re.compile(rf"(?<![\w'’-]){_STRONG}", _I)
 _TELLS_STYLE = re.compile(rf"(?<![\w'’-])(?:{_STRONG}|(?:style|manner)\b)", _I)
 _YEAR = re.compile(r"^(?:c\.\s*|circa\s+|ca\.\s*)?(?:1[3-9]|20)\d\d(?:\s*[-–]\s*\d{2,4}|s)?$", _I)
@@ -179,7 +183,7 @@ def _is_style(part: str, follows: bool) -> bool:
     text = part.strip(" .\"'")
     if _YEAR.match(text):
         return follows
-    if _IS_STYLE.match(text) and _HAS_STRONG.search(text):
+    if _IS_STYLE.match(text) and _HAS_STRONG.search(text) and not _IS_THING.search(text):
         return True
     return any(pattern.match(text) for pattern in _STYLE_PARTS) or (
         follows and _is_credit(text, after_comma=True)

@@ -11,6 +11,7 @@ from typing import Any
 
 from stylecrafter.data.captions import CaptionCleaning, clean_caption
 from stylecrafter.data.choices import choose
+from stylecrafter.data.loaders import MissingCaptions
 from stylecrafter.data.manifest import find_records
 from stylecrafter.data.records import Found, Kind, Problem, Record
 from stylecrafter.data.samples import clip_index, load_whole
@@ -30,9 +31,9 @@ class Checked:
         sizes: (width, height) -> how many of the usable ones.
         seconds: Duration of every usable clip.
         rates: Frames per second of every usable clip.
-        missing_captions: Names without a caption; they are used only with empty captions.
+        missing_captions: Names without a caption; usable only where empty captions are.
         changed_captions: How many captions speak of style.
-        emptied_captions: Names whose caption speaks of nothing else.
+        emptied_captions: Names whose caption speaks of nothing else; usable only where empty captions are.
         examples: Captions before and after cleaning.
         groups: Style groups with at least two members.
         problems: What is broken, and why.
@@ -87,6 +88,7 @@ def check_data(
     stride: int = 1,
     fps: float | None = None,
     cleaning: CaptionCleaning | str = CaptionCleaning.FULL,
+    missing_captions: MissingCaptions | str = MissingCaptions.SKIP,
     limit: int | None = None,
     progress: Callable[[int, int], None] | None = None,
 ) -> Checked:
@@ -100,6 +102,7 @@ def check_data(
         kind: Only these; both by default.
         num_frames, stride, fps: Clips too short or too slow for this are not usable.
         cleaning: How captions are cleaned.
+        missing_captions: Whether files without a caption, or with one of style alone, count as usable.
         limit: Open this many, evenly spread, and take the others as they are listed.
         progress: Called with files done and files to do.
 
@@ -109,6 +112,7 @@ def check_data(
     check_sampling(num_frames, stride, fps)
     only = None if kind is None else choose("kind", Kind, kind)
     how = choose("cleaning of captions", CaptionCleaning, cleaning)
+    empty_ones = choose("choice for missing captions", MissingCaptions, missing_captions)
     found = data if isinstance(data, Found) else find_records(data)
     wanted = [record for record in found.records if only is None or record.kind is only]
     every = 1 if limit is None else max(1, -(-len(wanted) // max(1, limit)))
@@ -125,13 +129,14 @@ def check_data(
             reason = str(error).replace(record.label, "").lstrip(": ").rstrip(".")
             checked.problems.append(Problem(record.label, reason))
             continue
+        if not _look_at_caption(record, checked, how) and empty_ones is MissingCaptions.SKIP:
+            continue
         if record.kind is Kind.PICTURE:
             checked.pictures += 1
         else:
             checked.clips += 1
         if record.style_group is not None:
             groups[record.style_group] += 1
-        _look_at_caption(record, checked, how)
     others = len(found.records) - len(wanted)
     if others:
         checked.notes.append(f"{others} of another kind are left aside")
@@ -160,18 +165,20 @@ def _open(record: Record, checked: Checked, num_frames: int, stride: int, fps: f
     checked.rates.append(index.fps)
 
 
-def _look_at_caption(record: Record, checked: Checked, cleaning: CaptionCleaning) -> None:
+def _look_at_caption(record: Record, checked: Checked, cleaning: CaptionCleaning) -> bool:
+    """Note what becomes of the caption; returns whether something is left of it."""
     if record.caption is None:
         checked.missing_captions.append(record.label)
-        return
+        return False
     after = clean_caption(record.caption, cleaning)
     if after == record.caption:
-        return
+        return bool(after)
     if not after:
         checked.emptied_captions.append(record.label)
     checked.changed_captions += 1
     if len(checked.examples) < _EXAMPLES:
         checked.examples.append((record.caption, after))
+    return bool(after)
 
 
 def _summary(values: list[float]) -> dict[str, float] | None:

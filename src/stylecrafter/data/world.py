@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import hashlib
 import random
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from typing import Literal
 
 import torch
 import torch.nn.functional as F
 
 from stylecrafter.data.batch import TrainingBatch
+from stylecrafter.data.reporting import Fingerprint
 from stylecrafter.errors import InvalidInputError
 from stylecrafter.runtime.seeding import step_generator
 from stylecrafter.styleworld import splits, world
@@ -65,6 +67,14 @@ class WorldSource:
             captions=self._captions(chosen, step)[rows],
             references=self._references(frames, chosen, others, generator, rows),
         )
+
+    def fingerprint(self) -> Fingerprint:
+        """All settings that decide what a step shows; the vocabulary as a hash of all that it holds."""
+        values = {
+            f.name: getattr(self, f.name) for f in fields(self) if f.name not in ("vocabulary", "device")
+        }
+        words = hashlib.blake2b(repr(self.vocabulary).encode(), digest_size=16).hexdigest()
+        return {**values, "vocabulary": words}
 
     def things(self, step: int) -> tuple[world.WorldBatch, torch.Generator, world.WorldBatch | None]:
         """What the batch of a step shows; the generator after drawing it; and the contents of cross references."""

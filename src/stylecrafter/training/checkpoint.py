@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import os
 import re
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -52,6 +53,22 @@ def load_checkpoint(path: Path) -> dict[str, Any]:
     except Exception as error:
         raise CheckpointError(f"{path} is not a readable checkpoint: {error}") from error
     return state
+
+
+def newest_readable(paths: Sequence[Path]) -> tuple[Path, dict[str, Any]]:
+    """The last of these checkpoints that can be read, with what it holds; a damaged one is reported and passed over.
+
+    Raises:
+        CheckpointError: None can be read.
+    """
+    for path in reversed(paths):
+        try:
+            return path, load_checkpoint(path)
+        except CheckpointError as error:
+            if path == paths[0]:
+                raise
+            logger.warning("%s; going back to the one before", error)
+    raise CheckpointError("there is no checkpoint")
 
 
 def checkpoint_path(folder: Path, step: int) -> Path:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import dataclass
 
 import torch
 import torch.nn.functional as F
@@ -24,6 +25,35 @@ STYLE_TEMPERATURE = 0.07
 FITTED_PICTURES = 480
 
 
+@dataclass(frozen=True, kw_only=True)
+class AutoencoderConfig:
+    """Loss of the autoencoder."""
+
+    kl_weight: float = 1e-5
+    """Weight of the KL divergence per latent value."""
+    texture_weight: float = 0.0
+    """Weight of `texture.texture_loss`; without it fine textures come out as flat means."""
+    seed: int = 0
+    """Of the noise on the latents."""
+
+    def __post_init__(self) -> None:
+        for name in ("kl_weight", "texture_weight"):
+            if not 0 <= getattr(self, name) < float("inf"):
+                raise InvalidInputError(f"{name} must be at least 0 and finite, got {getattr(self, name)}")
+
+
+@dataclass(frozen=True, kw_only=True)
+class ClipConfig:
+    """Loss of CLIP."""
+
+    style_weight: float = 0.0
+    """Weight of the term between pictures and their references."""
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.style_weight < float("inf"):
+            raise InvalidInputError(f"style_weight must be at least 0 and finite, got {self.style_weight}")
+
+
 class AutoencoderStage:
     """The autoencoder: L1 on pixels at three resolutions and on their differences, texture, and a small KL term.
 
@@ -32,31 +62,15 @@ class AutoencoderStage:
     Args:
         vae: The model.
         pictures: What to encode; captions are not read.
-        kl_weight: Weight of the KL divergence per latent value.
-        texture_weight: Weight of `texture.texture_loss`; without it fine textures come out as flat means.
-        seed: Of the noise on the latents.
-
-    Raises:
-        InvalidInputError: A negative weight.
+        config: Its loss.
     """
 
     name = "autoencoder"
 
     def __init__(
-        self,
-        vae: AutoencoderKL,
-        pictures: BatchSource,
-        *,
-        kl_weight: float = 1e-5,
-        texture_weight: float = 0.0,
-        seed: int = 0,
+        self, vae: AutoencoderKL, pictures: BatchSource, config: AutoencoderConfig = AutoencoderConfig()
     ) -> None:
-        if kl_weight < 0 or texture_weight < 0:
-            raise InvalidInputError(
-                f"kl_weight and texture_weight must not be negative, got {kl_weight} and {texture_weight}"
-            )
-        self.vae, self.pictures, self.seed = vae, pictures, seed
-        self.kl_weight, self.texture_weight = kl_weight, texture_weight
+        self.vae, self.pictures, self.config = vae, pictures, config
         freeze_all_but(self.models().values(), self.trainable())
         if isinstance(vae, ShortcutAutoencoder):
             vae.fit_shortcuts(batch * 2 - 1 for batch in some_pictures(pictures, FITTED_PICTURES))
@@ -75,12 +89,12 @@ class AutoencoderStage:
         pictures = self.pictures.batch(step, rows).frames[:, 0].to(self.vae.device) * 2 - 1
         posterior = self.vae.encode(pictures).latent_dist
         shape = (self.pictures.batch_size, *posterior.mean.shape[1:])
-        noise = torch.randn(shape, generator=step_generator(self.seed, -2 - step))[rows]
+        noise = torch.randn(shape, generator=step_generator(self.config.seed, -2 - step))[rows]
         decoded = self.vae.decode(posterior.mean + posterior.std * noise.to(self.vae.device)).sample.float()
         kl = posterior.kl().mean() / posterior.mean[0].numel()
-        loss = reconstruction_loss(decoded, pictures) + self.kl_weight * kl
-        if self.texture_weight:
-            loss = loss + self.texture_weight * texture_loss(decoded, pictures)
+        loss = reconstruction_loss(decoded, pictures) + self.config.kl_weight * kl
+        if self.config.texture_weight:
+            loss = loss + self.config.texture_weight * texture_loss(decoded, pictures)
         return loss
 
 
@@ -126,21 +140,19 @@ class ClipStage:
         clip: The model.
         tokenizer: Its tokenizer.
         pictures: Pictures with full captions, and with style references where `style_weight` is not 0.
-        style_weight: Weight of the term between pictures and their references.
-
-    Raises:
-        InvalidInputError: A negative weight.
+        config: Its loss.
     """
 
     name = "clip"
 
     def __init__(
-        self, clip: CLIPModel, tokenizer: CLIPTokenizer, pictures: BatchSource, *, style_weight: float = 0.0
+        self,
+        clip: CLIPModel,
+        tokenizer: CLIPTokenizer,
+        pictures: BatchSource,
+        config: ClipConfig = ClipConfig(),
     ) -> None:
-        if style_weight < 0:
-            raise InvalidInputError(f"style_weight must not be negative, got {style_weight}")
-        self.clip, self.tokenizer, self.pictures = clip, tokenizer, pictures
-        self.style_weight = style_weight
+        self.clip, self.tokenizer, self.pictures, self.config = clip, tokenizer, pictures, config
         width, out = clip.config.vision_config.hidden_size, clip.config.projection_dim
         self.style_head = nn.Linear(2 * width, out).to(clip.device)
         freeze_all_but(self.models().values(), self.trainable())
@@ -150,7 +162,7 @@ class ClipStage:
 
     def trainable(self) -> dict[str, nn.Parameter]:
         moving = prefixed("clip", self.clip.named_parameters())
-        if self.style_weight:
+        if self.config.style_weight:
             moving |= prefixed("style_head", self.style_head.named_parameters())
         return moving
 
@@ -179,14 +191,14 @@ class ClipStage:
         same = (ids[:, None] == ids[None]).all(-1).float()
         target = same / same.sum(1, keepdim=True)
         loss = (F.cross_entropy(logits, target) + F.cross_entropy(logits.T, target)) / 2
-        if not self.style_weight:
+        if not self.config.style_weight:
             return loss
         if batch.references is None:
             raise InvalidInputError('style_weight needs pictures with references: set references to "crop"')
         states = out.vision_model_output.last_hidden_state
         partners = self.clip.vision_model(pixel_values=self._pixels(batch.references)).last_hidden_state
         left, right = gather_rows(self._style(states)), gather_rows(self._style(partners))
-        return loss + self.style_weight * matching_loss(left, right)
+        return loss + self.config.style_weight * matching_loss(left, right)
 
     def _pixels(self, pictures: torch.Tensor) -> torch.Tensor:
         return normalise_for_clip(pictures.to(self.clip.device))

@@ -51,7 +51,15 @@ def attention_for_training(device_type: str) -> Iterator[None]:
 
 
 def make_accelerator(mixed_precision: str, device: torch.device) -> Accelerator:
-    """The processes that this one belongs to, and their precision ("no", "bf16" or "fp16")."""
+    """The processes that this one belongs to, and their precision ("no", "bf16" or "fp16").
+
+    Raises:
+        InvalidInputError: fp16 on a CPU.
+    """
+    if mixed_precision == "fp16" and device.type == "cpu":
+        raise InvalidInputError(
+            'fp16 needs an accelerator; on CPUs use mixed_precision "bf16" (with avx512_bf16) or "no"'
+        )
     # Stages that follow one another in a process may differ in precision and sharding.
     AcceleratorState._reset_state()
     return Accelerator(

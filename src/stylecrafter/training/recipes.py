@@ -21,6 +21,7 @@ from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError,
 
 from stylecrafter.errors import InvalidInputError, unknown_name
 from stylecrafter.presets import preset_names
+from stylecrafter.training.encoder_stages import AutoencoderConfig, ClipConfig
 from stylecrafter.training.stages import DiffusionConfig
 from stylecrafter.training.strategies import Strategy
 from stylecrafter.training.trainer import TrainConfig
@@ -30,6 +31,10 @@ if TYPE_CHECKING:
 
 Config = TypeVar("Config", bound="DataclassInstance")
 StageName = Literal["autoencoder", "clip", "base", "adapter", "temporal", "joint"]
+
+
+#: What a run was begun with, in its folder.
+RECORD = "recipe.yaml"
 
 
 class _Strict(BaseModel):
@@ -90,7 +95,8 @@ class FilesSpec(_Strict):
     height: int | None = None
     width: int | None = None
     """Other sides than `size`."""
-    captions: Literal["content", "full"] = "content"
+    captions: Literal["content", "published", "full"] = "content"
+    """Without their style words, by our cleaning or by the three patterns of the published code; or as they are."""
     references: Literal["none", "crop", "whole"] = "none"
     cross_reference_ratio: float = Field(0.0, ge=0, le=1)
     stride: int = Field(1, ge=1)
@@ -125,30 +131,44 @@ class StageSpec(_Strict):
     train: dict[str, Any]
     """Fields of `TrainConfig`."""
     options: dict[str, Any] = {}
-    """Fields of `DiffusionConfig`, of `AutoencoderStage` or of `ClipStage`."""
+    """Fields of `DiffusionConfig`, `AutoencoderConfig` or `ClipConfig`."""
+
+    @property
+    def is_encoder(self) -> bool:
+        """Whether it trains one of the frozen parts of a model of our own, which is no pipeline yet."""
+        return self.stage in ("autoencoder", "clip")
 
     @property
     def train_config(self) -> TrainConfig:
         return _checked(TrainConfig, self.train, f"train of stage {self.stage}")
 
     @property
+    def autoencoder_config(self) -> AutoencoderConfig:
+        return _checked(AutoencoderConfig, self.options, f"options of stage {self.stage}")
+
+    @property
+    def clip_config(self) -> ClipConfig:
+        return _checked(ClipConfig, self.options, f"options of stage {self.stage}")
+
+    @property
     def diffusion_config(self) -> DiffusionConfig:
         return _checked(DiffusionConfig, self.options, f"options of stage {self.stage}")
+
+    def seeded(self, seed: int) -> StageSpec:
+        """With the recipe's seed wherever the stage names none of its own."""
+        options = self.options if self.stage == "clip" else {"seed": seed, **self.options}
+        return self.model_copy(update={"train": {"seed": seed, **self.train}, "options": options})
 
     @model_validator(mode="after")
     def _check_fields(self) -> StageSpec:
         self.train_config  # noqa: B018 - checks the values
-        if self.stage in ENCODER_OPTIONS:
-            _refuse_unknown(self.options, ENCODER_OPTIONS[self.stage], f"options of stage {self.stage}")
+        if self.stage == "autoencoder":
+            self.autoencoder_config  # noqa: B018
+        elif self.stage == "clip":
+            self.clip_config  # noqa: B018
         else:
             self.diffusion_config  # noqa: B018
         return self
-
-
-ENCODER_OPTIONS: dict[str, tuple[str, ...]] = {
-    "autoencoder": ("kl_weight", "texture_weight", "seed"),
-    "clip": ("style_weight",),
-}
 
 
 class SampleSpec(_Strict):
@@ -190,7 +210,57 @@ class Recipe(_Strict):
         for name in wanted:
             if name not in self.data:
                 raise unknown_name("source", name, self.data, "Name it under 'data'.")
+        for name in self.data:
+            self.members_of(name)
         return self
+
+    @model_validator(mode="after")
+    def _styles_are_shown(self) -> Recipe:
+        for stage in self.stages:
+            if stage.stage in ("adapter", "temporal", "joint") and stage.pictures is not None:
+                for name in self.members_of(stage.pictures):
+                    if getattr(self.data[name], "references", None) == "none":
+                        raise ValueError(
+                            f"stage {stage.stage!r} shows pictures of {name!r} with their style, which has no "
+                            f"style references: set data.{name}.references to crop"
+                        )
+        return self
+
+    def members_of(self, source: str, _within: tuple[str, ...] = ()) -> set[str]:
+        """The sources that `source` takes its rows from: itself, or those of a mix, mixes of mixes included.
+
+        Raises:
+            ValueError: A mix contains itself.
+        """
+        spec = self.data[source]
+        if source in _within:
+            raise ValueError(f"the mix {source!r} contains itself: {' > '.join((*_within, source))}")
+        if not isinstance(spec, MixSpec):
+            return {source}
+        return set().union(*(self.members_of(name, (*_within, source)) for name in spec.of))
+
+    def standalone(self) -> Recipe:
+        """The same recipe with absolute paths, which means the same wherever its file lies."""
+
+        def absolute(name: str) -> str:
+            return os.path.abspath(os.path.join(self.folder, name))
+
+        data = {
+            name: source.model_copy(update={"path": absolute(source.path)})
+            if isinstance(source, FilesSpec)
+            else source
+            for name, source in self.data.items()
+        }
+        samples = self.samples
+        if samples is not None:
+            samples = samples.model_copy(update={"styles": [absolute(name) for name in samples.styles]})
+        local = {
+            key: os.path.abspath(name)
+            for key in ("pretrained", "begin_with")
+            if (name := getattr(self.model, key)) is not None and os.path.isdir(name)
+        }
+        model = self.model.model_copy(update=local)
+        return self.model_copy(update={"data": data, "samples": samples, "model": model})
 
     def with_strategy(self, strategy: Strategy) -> Recipe:
         """This recipe with the stages, adapter and conditioning of `strategy`.
@@ -209,7 +279,10 @@ class Recipe(_Strict):
             )
         before = [s for s in self.stages if s.stage in ("autoencoder", "clip", "base")]
         stages = [*before, *(given[name] for name in strategy.stages)]
-        shown = {name for stage in stages[len(before) :] for name in (stage.pictures, stage.clips) if name}
+        of_stages = {
+            name for stage in stages[len(before) :] for name in (stage.pictures, stage.clips) if name
+        }
+        shown = set().union(*(self.members_of(name) for name in of_stages))
         changes: dict[str, Any] = {"captions": strategy.captions, "references": strategy.references}
         if strategy.cross_reference_ratio is not None:
             changes["cross_reference_ratio"] = strategy.cross_reference_ratio
@@ -302,6 +375,18 @@ def find_recipe(name: str | os.PathLike[str]) -> Path:
     if text not in recipe_names():
         raise unknown_name("recipe", text, recipe_names(), "A path ends in .yaml.")
     return recipe_folder() / f"{text}.yaml"
+
+
+def recorded_recipe(folder: Path) -> Path:
+    """The recipe that a run in `folder` was begun with.
+
+    Raises:
+        InvalidInputError: No run was begun there.
+    """
+    path = folder / RECORD
+    if not path.is_file():
+        raise InvalidInputError(f"no run was begun in {folder}: there is no {path}")
+    return path
 
 
 def _apply(raw: dict[str, Any], change: str) -> None:

@@ -13,6 +13,7 @@ from __future__ import annotations
 import json
 import logging
 import os
+import signal
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -38,12 +39,12 @@ from stylecrafter.training.beginnings import begin_with
 from stylecrafter.training.checkpoint import list_checkpoints
 from stylecrafter.training.encoder_stages import AutoencoderStage, ClipStage, latent_scale
 from stylecrafter.training.parts import Parts, load_trained
-from stylecrafter.training.recipes import ENCODER_OPTIONS, Recipe, StageSpec
+from stylecrafter.training.recipes import RECORD, Recipe, StageSpec
 from stylecrafter.training.samples import SampleSheets
 from stylecrafter.training.sources import make_source, vocabulary_of, words_for
 from stylecrafter.training.stages import DIFFUSION_STAGES, Stage
-from stylecrafter.training.tracking import make_trackers
-from stylecrafter.training.trainer import Trainer
+from stylecrafter.training.tracking import Tracker, Trackers, make_trackers
+from stylecrafter.training.trainer import OnSample, Trainer
 from stylecrafter.weights.loading import load_pipeline
 from stylecrafter.weights.locate import fetch_model
 from stylecrafter.weights.saving import save_model
@@ -70,6 +71,8 @@ class RecipeRun:
         self.recipe, self.folder, self.device = recipe, folder, torch.device(device)
         self.sizes: dict[str, Any] | None = load_preset(recipe.model.preset) if recipe.model.preset else None
         self.sources: dict[str, BatchSource] = {}
+        #: The signal that ended the last `run` early.
+        self.stopped_by: signal.Signals | None = None
         #: Sizes and defaults of the pipeline that is built around the parts.
         self._settings: dict[str, Any] = {} if self.sizes is None else _preset_settings(self.sizes)
 
@@ -78,7 +81,8 @@ class RecipeRun:
 
         Args:
             resume: Go on where an earlier run of the same recipe was stopped.
-            until: The last stage of this call; the model is exported as that stage leaves it, to `model_STAGE`.
+            until: The last stage of this call; the model is exported as that stage leaves it, to `model_STAGE`. After
+                `autoencoder` and `clip` there is no model yet, but their weights.
             on_step: For a progress bar.
 
         Returns:
@@ -88,6 +92,7 @@ class RecipeRun:
             OutputError: The folder holds a run already and `resume` is off.
             UnknownNameError: The recipe has no stage `until`.
         """
+        self.stopped_by = None
         stages = self._stages_until(until)
         self._prepare(resume)
         for spec in stages:
@@ -96,19 +101,22 @@ class RecipeRun:
                 continue
             if not self.train_stage(spec, on_step):
                 return False
-        self.export(self.exported_to(until), [spec.stage for spec in stages])
+        if not stages[-1].is_encoder:
+            self.export(self.exported_to(until), [spec.stage for spec in stages])
         return True
 
     def exported_to(self, until: str | None = None) -> Path:
-        """Where `run` leaves the model."""
+        """Where `run` leaves its result: a model, or the weights of an encoder."""
+        if until is not None and next(s for s in self.recipe.stages if s.stage == until).is_encoder:
+            return self._weights_path(until)
         return self.folder / ("model" if until is None else f"model_{until}")
 
     def _stages_until(self, last: str | None) -> list[StageSpec]:
         if last is None:
             return self.recipe.stages
         names: list[str] = [spec.stage for spec in self.recipe.stages]
-        if last not in names or last in ENCODER_OPTIONS:
-            raise unknown_name("stage to stop after", last, [n for n in names if n not in ENCODER_OPTIONS])
+        if last not in names:
+            raise unknown_name("stage to stop after", last, names)
         return self.recipe.stages[: names.index(last) + 1]
 
     def is_finished(self, stage: str) -> bool:
@@ -125,25 +133,25 @@ class RecipeRun:
             CheckpointError: A stage before it has not been finished.
         """
         torch.manual_seed(self.recipe.seed)
+        spec = spec.seeded(self.recipe.seed)
         stage, parts = self.build_stage(spec)
         if self.recipe.model.begin_with is not None and not list_checkpoints(self.folder / spec.stage):
             begin_with(stage, parts, load_pipeline(fetch_model(self.recipe.model.begin_with), torch.float32))
         config, folder = spec.train_config, self.folder / spec.stage
-        tracker = make_trackers(self.recipe.trackers, folder)
-        sheets = None
-        if parts is not None and self.recipe.samples is not None:
-            sheets = SampleSheets(self.recipe.samples, self.pipeline(parts), self.recipe.folder, tracker)
-        trainer = Trainer(
-            stage, config, folder, tracker=tracker, on_sample=None if sheets is None else sheets.draw
-        )
+        tracker = make_trackers(self.recipe.trackers, folder) if _is_main_process() else Trackers([])
+        on_sample = None if parts is None else self._sampler(spec, parts, tracker)
+        trainer = Trainer(stage, config, folder, tracker=tracker, on_sample=on_sample)
         trainer.resume()
 
         def report(step: int, loss: float) -> None:
             if on_step is not None:
                 on_step(spec.stage, step, config.steps, loss)
 
-        finished = trainer.run(report)
-        tracker.close()
+        try:
+            finished = trainer.run(report)
+        finally:
+            tracker.close()
+        self.stopped_by = trainer.stopped_by
         if finished:
             weights = {name: value.contiguous() for name, value in trainer.averaged_weights().items()}
             if trainer.accelerator.is_main_process:
@@ -155,17 +163,41 @@ class RecipeRun:
                     logger.warning("source %s: %s", name, line)
         return finished
 
+    def _sampler(self, spec: StageSpec, parts: Parts, tracker: Tracker) -> OnSample | None:
+        """What draws the sample sheets of a stage."""
+        samples = self.recipe.samples
+        if samples is None or not spec.train_config.sample_every:
+            return None
+        sheets: SampleSheets | None = None
+        drawn = parts
+        if spec.train_config.sharding == "none" and _is_main_process():
+            # At once, so that a style picture that is missing is no surprise later.
+            sheets = SampleSheets(samples, self.pipeline(parts), self.recipe.folder, tracker)
+
+        def draw(step: int, weights: dict[str, torch.Tensor] | None) -> None:
+            nonlocal sheets, drawn
+            if weights is not None and drawn is parts:
+                # The models in training are in parts: a second, whole set of them is drawn with.
+                drawn, sheets = self.parts(self._before(spec.stage)), None
+            if sheets is None:
+                sheets = SampleSheets(samples, self.pipeline(drawn), self.recipe.folder, tracker)
+            if weights is not None:
+                load_trained(drawn.models(), weights)
+            sheets.draw(step)
+
+        return draw
+
     def build_stage(self, spec: StageSpec) -> tuple[Stage, Parts | None]:
         """A stage with its sources, on the models that the stages before it left; and these models."""
         if spec.stage == "autoencoder":
             sizes = self._preset_sizes(spec.stage)
             vae = from_scratch.build_vae(sizes).to(self.device)
-            return AutoencoderStage(vae, self._needed(spec, "pictures"), **spec.options), None
+            return AutoencoderStage(vae, self._needed(spec, "pictures"), spec.autoencoder_config), None
         if spec.stage == "clip":
             sizes = self._preset_sizes(spec.stage)
             tokenizer = from_scratch.build_tokenizer(sizes, words_for(self.recipe))
             clip = from_scratch.build_clip(sizes, tokenizer).to(self.device)
-            return ClipStage(clip, tokenizer, self._needed(spec, "pictures"), **spec.options), None
+            return ClipStage(clip, tokenizer, self._needed(spec, "pictures"), spec.clip_config), None
         parts = self.parts(self._before(spec.stage))
         kind = DIFFUSION_STAGES[spec.stage]
         pictures, clips = (
@@ -299,8 +331,8 @@ class RecipeRun:
     def _prepare(self, resume: bool) -> None:
         if not _is_main_process():
             return  # one process decides and writes; where it refuses, the launcher ends the others
-        note = self.folder / "recipe.yaml"
-        text = yaml.safe_dump(self.recipe.model_dump(mode="json"), sort_keys=False)
+        note = self.folder / RECORD
+        text = yaml.safe_dump(self.recipe.standalone().model_dump(mode="json"), sort_keys=False)
         if note.is_file():
             if not resume:
                 raise OutputError(

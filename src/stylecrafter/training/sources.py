@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import os
 from collections import Counter
 from collections.abc import Callable, Iterator
@@ -20,18 +21,19 @@ from stylecrafter.errors import InvalidInputError
 from stylecrafter.styleworld import splits
 from stylecrafter.styleworld.captions import vocabulary_words, words_of
 from stylecrafter.styleworld.lexicon import MOTION_PHRASES
-from stylecrafter.training.recipes import FilesSpec, Recipe, SourceSpec, WorldSpec
+from stylecrafter.training.recipes import FilesSpec, MixSpec, Recipe, SourceSpec, WorldSpec
 
 
 class ReadAhead:
-    """Files whose batches worker processes read ahead, for a stage that asks for one batch after the other.
+    """Files, or a mix with files, whose batches worker processes read ahead, for a stage that asks for one batch after
+    the other.
 
     Args:
         source: Where batches come from.
         workers: Processes per share of the batch.
     """
 
-    def __init__(self, source: FileSource, workers: int) -> None:
+    def __init__(self, source: FileSource | MixedSource, workers: int) -> None:
         self.source, self.workers = source, workers
         self._open: dict[tuple[int, int], tuple[int, Iterator[list[TrainingBatch]]]] = {}
 
@@ -94,12 +96,33 @@ def make_source(
         return WorldSource(vocabulary=vocabulary, size=side, seed=seed, device=device, **given)
     if isinstance(spec, FilesSpec):
         return _file_source(spec, folder, size=size, seed=seed)
-    return MixedSource([others(name) for name in spec.of], list(spec.of.values()), batch_size=spec.batch_size)
+    return _mixed_source(spec, others)
+
+
+def _mixed_source(spec: MixSpec, others: Callable[[str], BatchSource]) -> BatchSource:
+    """A mix; where a member wants workers, these load whole batches of the mix, not each its own rows."""
+    members = [others(name) for name in spec.of]
+    workers = max((member.workers for member in members if isinstance(member, ReadAhead)), default=0)
+    if workers:
+        members = [_for_workers(member) for member in members]
+    mixed = MixedSource(members, list(spec.of.values()), batch_size=spec.batch_size)
+    return ReadAhead(mixed, workers) if workers else mixed
+
+
+def _for_workers(member: BatchSource) -> BatchSource:
+    if isinstance(member, ReadAhead):
+        return member.source
+    # Worker processes have no accelerator to draw on.
+    return dataclasses.replace(member, device="cpu") if isinstance(member, WorldSource) else member
 
 
 def _file_source(spec: FilesSpec, folder: Path, *, size: tuple[int, int], seed: int) -> BatchSource:
     height, width = spec.height or spec.size or size[0], spec.width or spec.size or size[1]
-    cleaning = {"content": CaptionCleaning.FULL, "full": CaptionCleaning.NONE}
+    cleaning = {
+        "content": CaptionCleaning.FULL,
+        "published": CaptionCleaning.PUBLISHED,
+        "full": CaptionCleaning.NONE,
+    }
     source = FileSource(
         os.path.join(folder, spec.path),
         size=(height, width),

@@ -64,8 +64,9 @@ class Stage(Protocol):
 class DiffusionConfig:
     """Mix and conditioning of a denoising stage."""
 
-    clip_ratio: float = 0.0
-    """Part of the steps that show clips; the others show pictures of one frame."""
+    clip_ratio: float | None = None
+    """Part of the steps that show clips; the others show pictures of one frame. None: the stage's own
+    (`DiffusionStage.published_clip_ratio`)."""
     text_dropout: float = 0.0
     """Part of the captions replaced by the empty one; a frozen base needs none."""
     middle_timesteps: bool = False
@@ -82,8 +83,11 @@ class DiffusionConfig:
 
     def __post_init__(self) -> None:
         for name in ("clip_ratio", "text_dropout"):
-            if not 0 <= getattr(self, name) <= 1:
-                raise InvalidInputError(f"{name} must be in [0, 1], got {getattr(self, name)}")
+            value = getattr(self, name)
+            if value is not None and not 0 <= value <= 1:
+                raise InvalidInputError(f"{name} must be in [0, 1], got {value}")
+        if self.picture_reuse < 1:
+            raise InvalidInputError(f"picture_reuse must be at least 1, got {self.picture_reuse}")
         if not 0 <= self.scale_penalty < float("inf"):
             raise InvalidInputError(f"scale_penalty must be at least 0 and finite, got {self.scale_penalty}")
 
@@ -98,10 +102,13 @@ class DiffusionStage(ABC):
         clips: Where clips come from; not needed at clip_ratio 0.
 
     Raises:
-        InvalidInputError: `clip_ratio` asks for pictures or clips that nobody gives, or an adapter is missing.
+        InvalidInputError: `clip_ratio` asks for pictures or clips that nobody gives, or leaves out those that somebody
+            does; or an adapter is missing.
     """
 
     name: ClassVar[str]
+    #: `clip_ratio` where the configuration names none.
+    published_clip_ratio: ClassVar[float] = 0.0
     #: Whether pictures, clips of one frame, pass through the temporal layers.
     pictures_through_time: ClassVar[bool | None] = None
 
@@ -113,11 +120,17 @@ class DiffusionStage(ABC):
         pictures: BatchSource | None = None,
         clips: BatchSource | None = None,
     ) -> None:
-        if config.clip_ratio < 1 and pictures is None:
-            raise InvalidInputError(f"stage {self.name!r}: clip_ratio {config.clip_ratio} needs pictures")
-        if config.clip_ratio > 0 and clips is None:
-            raise InvalidInputError(f"stage {self.name!r}: clip_ratio {config.clip_ratio} needs clips")
+        ratio = self.published_clip_ratio if config.clip_ratio is None else config.clip_ratio
+        for what, given, part in (("pictures", pictures, 1 - ratio), ("clips", clips, ratio)):
+            if part > 0 and given is None:
+                raise InvalidInputError(f"stage {self.name!r}: clip_ratio {ratio:g} needs {what}")
+            if part == 0 and given is not None:
+                raise InvalidInputError(
+                    f"stage {self.name!r} is given {what}, but at clip_ratio {ratio:g} it shows none of them; "
+                    "set options.clip_ratio, or leave them out"
+                )
         self.parts, self.config, self.pictures, self.clips = parts, config, pictures, clips
+        self.clip_ratio = ratio
         self._pool: PicturePool | None = None
         if pictures is not None:
             self._pool = PicturePool(
@@ -140,8 +153,8 @@ class DiffusionStage(ABC):
 
     def loss(self, step: int, shard: Shard = WHOLE) -> torch.Tensor:
         # Sources are asked for batch 0, 1, 2 … without gaps, or they could not show every record once per epoch.
-        clips_before = clip_steps_before(step, self.config.clip_ratio)
-        if clip_steps_before(step + 1, self.config.clip_ratio) > clips_before and self.clips is not None:
+        clips_before = clip_steps_before(step, self.clip_ratio)
+        if clip_steps_before(step + 1, self.clip_ratio) > clips_before and self.clips is not None:
             rows = shard.rows(self.clips.batch_size)
             encoded = self._encode(self.clips.batch(clips_before, rows), clips_before, rows, self.clips)
             return self._denoising_loss(encoded, step, rows, self.clips.batch_size, through_time=None)
@@ -265,6 +278,7 @@ class TemporalStage(DiffusionStage):
     """
 
     name = "temporal"
+    published_clip_ratio = 0.8
     pictures_through_time = True
 
     def trainable(self) -> dict[str, nn.Parameter]:
@@ -276,6 +290,7 @@ class JointStage(DiffusionStage):
     """Adapter and temporal layers together, on the mix of stage 2: the paper's alternative to two stages."""
 
     name = "joint"
+    published_clip_ratio = 0.8
     pictures_through_time = True
 
     def trainable(self) -> dict[str, nn.Parameter]:

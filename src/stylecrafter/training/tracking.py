@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
+import contextlib
 import csv
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Protocol
 
 from PIL import Image
 
-from stylecrafter.errors import MissingDependencyError, unknown_name
+from stylecrafter.errors import MissingDependencyError, OutputError, unknown_name
 
 TRACKERS = ("csv", "tensorboard", "wandb")
 
@@ -33,6 +34,19 @@ class Tracker(Protocol):
     def close(self) -> None: ...
 
 
+@contextlib.contextmanager
+def _written(path: Path) -> Iterator[None]:
+    """What cannot be written, on a full disk for example, ends the run in words.
+
+    Raises:
+        OutputError: Instead of an `OSError`.
+    """
+    try:
+        yield
+    except OSError as error:
+        raise OutputError(f"cannot write {path}: {error}; the last checkpoint is intact") from error
+
+
 class CsvTracker:
     """`losses.csv` and a folder of pictures."""
 
@@ -42,18 +56,20 @@ class CsvTracker:
         self.folder, self.path = folder, folder / "losses.csv"
 
     def log(self, step: int, values: Mapping[str, float]) -> None:
-        self.folder.mkdir(parents=True, exist_ok=True)
-        fresh = not self.path.exists()
-        with self.path.open("a", newline="", encoding="utf-8") as file:
-            writer = csv.DictWriter(file, self.FIELDS)
-            if fresh:
-                writer.writeheader()
-            writer.writerow({"step": step, **{name: f"{value:.6g}" for name, value in values.items()}})
+        with _written(self.path):
+            self.folder.mkdir(parents=True, exist_ok=True)
+            fresh = not self.path.exists()
+            with self.path.open("a", newline="", encoding="utf-8") as file:
+                writer = csv.DictWriter(file, self.FIELDS)
+                if fresh:
+                    writer.writeheader()
+                writer.writerow({"step": step, **{name: f"{value:.6g}" for name, value in values.items()}})
 
     def picture(self, step: int, name: str, picture: Image.Image) -> None:
-        folder = self.folder / "samples"
-        folder.mkdir(parents=True, exist_ok=True)
-        picture.save(folder / f"{name}-{step:08d}.png")
+        path = self.folder / "samples" / f"{name}-{step:08d}.png"
+        with _written(path):
+            path.parent.mkdir(parents=True, exist_ok=True)
+            picture.save(path)
 
     def resume(self, step: int) -> None:
         if not self.path.exists():
@@ -67,8 +83,9 @@ class CsvTracker:
         whole = [row for row in rows if row.count(",") == header.count(",") and row.split(",")[0].isdigit()]
         kept = [row for row in whole if int(row.split(",")[0]) <= step]
         temporary = self.path.with_suffix(".tmp")
-        temporary.write_text("\n".join([header, *kept]) + "\n", encoding="utf-8")
-        os.replace(temporary, self.path)
+        with _written(self.path):
+            temporary.write_text("\n".join([header, *kept]) + "\n", encoding="utf-8")
+            os.replace(temporary, self.path)
 
     def close(self) -> None:
         pass
@@ -89,20 +106,23 @@ class TensorBoardTracker:
         self._purge: int | None = None
 
     def log(self, step: int, values: Mapping[str, float]) -> None:
-        for name, value in values.items():
-            self._open().add_scalar(name, value, step)
+        with _written(self.folder):
+            for name, value in values.items():
+                self._open().add_scalar(name, value, step)
 
     def picture(self, step: int, name: str, picture: Image.Image) -> None:
         import numpy as np
 
-        self._open().add_image(name, np.asarray(picture.convert("RGB")), step, dataformats="HWC")
+        with _written(self.folder):
+            self._open().add_image(name, np.asarray(picture.convert("RGB")), step, dataformats="HWC")
 
     def resume(self, step: int) -> None:
         self._purge = step + 1
 
     def close(self) -> None:
         if self._writer is not None:
-            self._writer.close()
+            with _written(self.folder):
+                self._writer.close()
 
     def _open(self) -> Any:
         if self._writer is None:

@@ -26,7 +26,7 @@ from stylecrafter.training.checkpoint import (
     checkpoint_path,
     keep_last,
     list_checkpoints,
-    load_checkpoint,
+    newest_readable,
     save_checkpoint,
 )
 from stylecrafter.training.processes import (
@@ -103,6 +103,10 @@ def ema_decay_at(step: int, decay: float) -> float:
     return min(decay, (1 + step) / (10 + step))
 
 
+#: Called with a step, and with whole weights where the models hold only parts of them.
+OnSample = Callable[[int, dict[str, torch.Tensor] | None], None]
+
+
 @dataclass
 class Meters:
     """What has been measured since the last report."""
@@ -123,7 +127,8 @@ class Trainer:
         config: How.
         folder: Where checkpoints and `losses.csv` go.
         tracker: Where numbers and pictures go; default: a CSV file in the folder.
-        on_sample: Called every `sample_every` steps in the main process, with the averaged weights in the models.
+        on_sample: Called every `sample_every` steps in the main process with the step, and with the averaged weights in
+            the models. Where these are in parts, the weights come as the second argument, which is None otherwise.
 
     Raises:
         InvalidInputError: The stage trains nothing, or its batches cannot be shared by the processes.
@@ -136,12 +141,16 @@ class Trainer:
         folder: Path,
         *,
         tracker: Tracker | None = None,
-        on_sample: Callable[[int], None] | None = None,
+        on_sample: OnSample | None = None,
     ) -> None:
         self.stage, self.config, self.folder, self.on_sample = stage, config, folder, on_sample
         self.tracker: Tracker = tracker if tracker is not None else CsvTracker(folder)
         if not stage.trainable():
             raise InvalidInputError(f"stage {stage.name} trains nothing")
+        if config.mixed_precision == "fp16" and config.sharding == "full":
+            raise InvalidInputError(
+                "fp16 scales its gradients, which sharding in parts does not know; set mixed_precision to bf16"
+            )
         device = next(iter(stage.trainable().values())).device
         self.accelerator = make_accelerator(config.mixed_precision, device)
         for source in stage.sources().values():
@@ -149,7 +158,8 @@ class Trainer:
         if config.gradient_checkpointing:
             checkpoint_gradients(stage)
         self.model: nn.Module = StageLoss(stage)
-        if config.sharding == "full" and self.accelerator.num_processes > 1:
+        self._in_parts = config.sharding == "full" and self.accelerator.num_processes > 1
+        if self._in_parts:
             shard_weights(self.model)
         else:
             self.model = self.accelerator.prepare_model(self.model)
@@ -164,7 +174,8 @@ class Trainer:
         )
         self.average = {name: value.detach().clone() for name, value in self.parameters.items()}
         self.step = 0
-        self._stop = threading.Event()
+        #: The signal that ended the last `run` early.
+        self.stopped_by: signal.Signals | None = None
 
     def shard(self, part: int) -> Shard:
         """The share of this process in part `part` of an accumulated step."""
@@ -183,6 +194,7 @@ class Trainer:
                 name: {key: whole(value) for key, value in self.optimizer.state[parameter].items()}
                 for name, parameter in self.parameters.items()
             },
+            "scaler": {} if self.accelerator.scaler is None else self.accelerator.scaler.state_dict(),
         }
         if self.accelerator.is_main_process:
             save_checkpoint(state, checkpoint_path(self.folder, self.step))
@@ -190,28 +202,29 @@ class Trainer:
         self.accelerator.wait_for_everyone()
 
     def resume(self) -> None:
-        """Go on from the newest checkpoint in the folder, where there is one.
+        """Go on from the newest readable checkpoint in the folder, where there is one.
 
         Raises:
-            CheckpointError: The checkpoint cannot be read.
+            CheckpointError: No checkpoint can be read.
             InvalidInputError: It belongs to another stage, to other sizes, or to other data.
         """
         found = list_checkpoints(self.folder)
         if not found:
             return
-        state = load_checkpoint(found[-1])
+        path, state = newest_readable(found)
         if state.get("stage") != self.stage.name or state["weights"].keys() != self.parameters.keys():
             raise InvalidInputError(
-                f"{found[-1]} is of stage {state.get('stage')!r} with {len(state.get('weights', {}))} parameters, "
+                f"{path} is of stage {state.get('stage')!r} with {len(state.get('weights', {}))} parameters, "
                 f"not of {self.stage.name!r} with {len(self.parameters)}; choose another folder"
             )
         for name, now in self._fingerprints().items():
-            refuse_changes(state["data"].get(name, {}), now)
+            if name in state["data"]:
+                refuse_changes(state["data"][name], now)
         with torch.no_grad():
             for name, value in self.parameters.items():
                 if state["weights"][name].shape != value.shape:
                     raise CheckpointError(
-                        f"{found[-1]}: {name} has shape {tuple(state['weights'][name].shape)}, "
+                        f"{path}: {name} has shape {tuple(state['weights'][name].shape)}, "
                         f"the model {tuple(value.shape)}"
                     )
                 value.copy_(placed_like(state["weights"][name], value))
@@ -221,6 +234,8 @@ class Trainer:
                     key: placed_like(moment, value) if moment.shape == value.shape else moment
                     for key, moment in state["moments"][name].items()
                 }
+        if self.accelerator.scaler is not None and state.get("scaler"):
+            self.accelerator.scaler.load_state_dict(state["scaler"])
         self.step = state["step"]
         if self.accelerator.is_main_process:  # all processes would write the same file
             self.tracker.resume(self.step)
@@ -262,13 +277,28 @@ class Trainer:
                     )
                 self.accelerator.backward(loss)
             losses.append(loss.detach())
-        norm = self.accelerator.clip_grad_norm_(list(self.parameters.values()), self.config.gradient_clip)
-        self.optimizer.step()
+        norm = self._apply_gradients()
         decay = ema_decay_at(self.step, self.config.ema_decay)
         with torch.no_grad():
             torch._foreach_lerp_(list(self.average.values()), list(self.parameters.values()), 1 - decay)
         self.step += 1
         return torch.stack(losses).sum(), float(whole(norm))
+
+    def _apply_gradients(self) -> torch.Tensor:
+        """Clip the gradients and step along them; returns their norm before.
+
+        In fp16 they come scaled: the step is left out, and the next ones are scaled less, where they overflowed.
+        """
+        scaler = self.accelerator.scaler
+        if scaler is not None:
+            scaler.unscale_(self.optimizer)
+        norm = self.accelerator.clip_grad_norm_(list(self.parameters.values()), self.config.gradient_clip)
+        if scaler is None:
+            self.optimizer.step()
+        else:
+            scaler.step(self.optimizer)
+            scaler.update()
+        return norm
 
     def run(self, on_step: Callable[[int, float], None] | None = None) -> bool:
         """Train to the last step, save on the way, and leave the averaged weights in the models.
@@ -282,6 +312,7 @@ class Trainer:
             Whether the last step was reached.
         """
         saved, meters = time.monotonic(), Meters()
+        self.stopped_by = None
         with self._stoppable():
             while self.step < self.config.steps:
                 loss, meters.gradient_norm = self._train_step()
@@ -295,7 +326,7 @@ class Trainer:
                 if self.config.sample_every and (last or self.step % self.config.sample_every == 0):
                     self._draw_samples()
                 due = time.monotonic() - saved > 60 * self.config.checkpoint_minutes
-                stop, save = self._agree(self._stop.is_set(), due)
+                stop, save = self._agree(self.stopped_by is not None, due)
                 if stop or save or last:
                     self.save()
                     saved = time.monotonic()
@@ -330,9 +361,14 @@ class Trainer:
     def _draw_samples(self) -> None:
         if self.on_sample is None:
             return
-        with self.averaged():
+        if self._in_parts:
+            weights = self.averaged_weights()
             if self.accelerator.is_main_process:
-                self.on_sample(self.step)
+                self.on_sample(self.step, weights)
+        else:
+            with self.averaged():
+                if self.accelerator.is_main_process:
+                    self.on_sample(self.step, None)
         self.accelerator.wait_for_everyone()
 
     def _report(self, meters: Meters) -> None:
@@ -363,6 +399,9 @@ class Trainer:
         wanted = torch.tensor([float(wish) for wish in wishes], device=self.accelerator.device)
         return tuple((self.accelerator.reduce(wanted, reduction="sum") > 0).tolist())
 
+    def _note_signal(self, number: int, frame: object) -> None:
+        self.stopped_by = signal.Signals(number)
+
     @contextlib.contextmanager
     def _stoppable(self) -> Iterator[None]:
         """SIGTERM and SIGINT ask for a stop; only the main thread may listen."""
@@ -372,7 +411,7 @@ class Trainer:
         signals = (signal.SIGTERM, signal.SIGINT)
         before = {number: signal.getsignal(number) for number in signals}
         for number in signals:
-            signal.signal(number, lambda *_: self._stop.set())
+            signal.signal(number, self._note_signal)
         try:
             yield
         finally:
