@@ -8,6 +8,8 @@ from safetensors.torch import save_file
 
 from stylecrafter import StyleCrafterPipeline
 from stylecrafter.media.video import read_frames
+from stylecrafter.training.recipes import load_recipe
+from stylecrafter.training.run import RecipeRun
 from tests.cli.support import assert_one_line_error, invoke
 from tests.golden.support import checkpoint, temporal_checkpoint
 from tests.tiny import tiny_picture
@@ -50,6 +52,25 @@ def test_converted_model_generates(files: dict[str, Path], tmp_path: Path) -> No
     )
     assert made.exit_code == 0, made.stderr
     assert len(read_frames(tmp_path / "a.mp4")[0]) == 2
+
+
+def test_a_base_without_an_adapter_is_what_training_begins_with(
+    files: dict[str, Path], tmp_path: Path
+) -> None:
+    some = {name: path for name, path in files.items() if name in ("--videocrafter", "--openclip")}
+    result = invoke("convert", *flat(some), "-o", tmp_path / "base", *HEADS)
+    assert result.exit_code == 0, result.stderr
+    assert "takes no style" in result.stderr
+    changes = [
+        f"model.pretrained={tmp_path / 'base'}", "adapter.num_style_tokens=2", "adapter.extractor_heads=4",
+        "adapter.scale_heads=4", "data.art={kind: styleworld, batch_size: 2, references: crop, size: 32}",
+        "stages.adapter.train={steps: 1, learning_rate: 1e-4}",
+    ]  # fmt: skip
+    recipe = load_recipe("paper", changes)
+    run = RecipeRun(recipe.model_copy(update={"samples": None, "trackers": []}), tmp_path / "run")
+    assert run.run(until="adapter")
+    pipe = StyleCrafterPipeline.from_pretrained(tmp_path / "run" / "model_adapter")
+    assert pipe.style_adapter.config.num_style_tokens == 2
 
 
 def test_without_openclip_there_is_a_note(files: dict[str, Path], tmp_path: Path) -> None:

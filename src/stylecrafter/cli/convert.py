@@ -14,8 +14,11 @@ NUMBERS = "What the tensors' shapes cannot tell"
 
 def convert(
     videocrafter: Annotated[Path, typer.Option("--videocrafter", help="VideoCrafter's model.ckpt.")],
-    adapter: Annotated[Path, typer.Option("--adapter", help="StyleCrafter's adapter_v1.pth.")],
     output: Annotated[Path, typer.Option("--output", "-o", help="Folder to make.")],
+    adapter: Annotated[
+        Path | None,
+        typer.Option("--adapter", help="StyleCrafter's adapter_v1.pth; not needed to train a new one."),
+    ] = None,
     temporal: Annotated[
         Path | None, typer.Option("--temporal", help="temporal_v1_1.pth: temporal layers made for style.")
     ] = None,
@@ -48,5 +51,7 @@ def convert(
     )
     save_model(pipe, output)
     show(f"{output}  use it with: stylecrafter generate … --model {output}")
+    if adapter is None:
+        say("note: without --adapter the model takes no style; `stylecrafter train paper` gives it an adapter.")
     if openclip is None:
         say("note: without --openclip the model cannot read style pictures, only style tokens in Python.")
