@@ -8,7 +8,7 @@ from safetensors.torch import save_file
 
 from stylecrafter import StyleCrafterPipeline
 from stylecrafter.media.video import read_frames
-from stylecrafter.training.recipes import load_recipe
+from stylecrafter.training.recipe_files import load_recipe
 from stylecrafter.training.run import RecipeRun
 from tests.cli.support import assert_one_line_error, invoke
 from tests.golden.support import checkpoint, temporal_checkpoint

@@ -13,7 +13,7 @@ from torch import nn
 from stylecrafter import StyleCrafterPipeline
 from stylecrafter.errors import CheckpointError, InvalidInputError
 from stylecrafter.training.beginnings import begin_with, translate_latents, translate_words
-from stylecrafter.training.recipes import load_recipe
+from stylecrafter.training.recipe_files import load_recipe
 from stylecrafter.training.run import RecipeRun
 
 STAGES = ("autoencoder", "clip", "base", "adapter", "temporal")

@@ -13,7 +13,8 @@ from stylecrafter.backbones.videocrafter import VideoCrafterUNet
 from stylecrafter.errors import InvalidInputError, UnknownNameError
 from stylecrafter.presets import load_preset
 from stylecrafter.training import from_scratch
-from stylecrafter.training.recipes import Recipe, load_recipe, recipe_names
+from stylecrafter.training.recipe_files import load_recipe, recipe_names
+from stylecrafter.training.recipes import Recipe
 from stylecrafter.training.sources import words_for
 from stylecrafter.training.strategies import STRATEGIES, find_strategy
 

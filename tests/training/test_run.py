@@ -15,7 +15,8 @@ from safetensors.torch import load_file
 from stylecrafter import StyleCrafterPipeline
 from stylecrafter.adapter.choices import AdapterOptions
 from stylecrafter.errors import CheckpointError, InvalidInputError, OutputError, UnknownNameError
-from stylecrafter.training.recipes import Recipe, load_recipe, recorded_recipe
+from stylecrafter.training.recipe_files import load_recipe, recorded_recipe
+from stylecrafter.training.recipes import Recipe
 from stylecrafter.training.run import RecipeRun
 from stylecrafter.training.strategies import STRATEGIES
 from stylecrafter.training.tracking import Trackers

@@ -15,7 +15,8 @@ from stylecrafter.data.world import WorldSource
 from stylecrafter.errors import InvalidInputError, UnknownNameError
 from stylecrafter.styleworld import splits
 from stylecrafter.styleworld.captions import vocabulary_words
-from stylecrafter.training.recipes import FilesSpec, MixSpec, WorldSpec, load_recipe
+from stylecrafter.training.recipe_files import load_recipe
+from stylecrafter.training.recipes import FilesSpec, MixSpec, WorldSpec
 from stylecrafter.training.sources import ReadAhead, make_source, vocabulary_of, words_for
 
 

@@ -47,7 +47,7 @@ def train(
     """
     from stylecrafter.cli.progress import training_progress
     from stylecrafter.runtime.devices import resolve_device
-    from stylecrafter.training.recipes import load_recipe, recipe_names, recorded_recipe
+    from stylecrafter.training.recipe_files import load_recipe, recipe_names, recorded_recipe
     from stylecrafter.training.run import RecipeRun
     from stylecrafter.training.strategies import find_strategy
 

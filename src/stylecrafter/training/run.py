@@ -39,7 +39,8 @@ from stylecrafter.training.beginnings import begin_with
 from stylecrafter.training.checkpoint import list_checkpoints
 from stylecrafter.training.encoder_stages import AutoencoderStage, ClipStage, latent_scale
 from stylecrafter.training.parts import Parts, load_trained
-from stylecrafter.training.recipes import RECORD, Recipe, StageSpec
+from stylecrafter.training.recipe_files import RECORD
+from stylecrafter.training.recipes import Recipe, StageSpec
 from stylecrafter.training.samples import SampleSheets
 from stylecrafter.training.sources import make_source, vocabulary_of, words_for
 from stylecrafter.training.stages import DIFFUSION_STAGES, Stage

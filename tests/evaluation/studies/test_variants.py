@@ -7,7 +7,7 @@ import pytest
 
 from stylecrafter import StyleCrafterPipeline
 from stylecrafter.evaluation.studies.variants import QUICK, TABLE_4, TABLE_5, VariantsSpec, run
-from stylecrafter.training.recipes import load_recipe
+from stylecrafter.training.recipe_files import load_recipe
 from stylecrafter.training.run import RecipeRun
 from stylecrafter.training.strategies import STRATEGIES
 
