@@ -118,27 +118,6 @@ def test_what_is_wrong_is_named(path: Path, old: str, new: str, message: str) ->
     assert message in refusal(path, old, new)
 
 
-def test_paths_that_are_typed_start_where_one_is(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.chdir(tmp_path)
-    recipe = load_recipe("finetune", ["data.mine.path=mine", "samples.styles=[a.png]"])
-    assert recipe.data["mine"].path == str(tmp_path / "mine")
-    assert recipe.samples.styles == [str(tmp_path / "a.png")]
-
-
-def test_files_that_are_no_recipes_are_refused(tmp_path: Path) -> None:
-    broken = tmp_path / "broken.yaml"
-    broken.write_bytes(b"name: [\xff")
-    with pytest.raises(InvalidInputError, match="not YAML"):
-        load_recipe(broken)
-    broken.write_text("- 1\n")
-    with pytest.raises(InvalidInputError, match="mapping"):
-        load_recipe(broken)
-    with pytest.raises(InvalidInputError, match="no recipe at"):
-        load_recipe(tmp_path / "none.yaml")
-    with pytest.raises(UnknownNameError, match="'mini'"):
-        load_recipe("mimi")
-
-
 @pytest.mark.parametrize("name", STRATEGIES)
 def test_strategies_change_what_they_say_and_nothing_else(path: Path, name: str) -> None:
     recipe, strategy = load_recipe(path), find_strategy(name)
@@ -175,3 +154,41 @@ def test_a_strategy_needs_its_stages(path: Path) -> None:
         load_recipe(path).with_strategy(find_strategy("two_stage"))
     with pytest.raises(UnknownNameError, match="two_stage"):
         find_strategy("two_stages")
+
+
+MIXED = TEXT.replace(
+    "stages:\n",
+    """  more: {kind: styleworld, batch_size: 4, references: crop, vocabulary: medium}
+  mixed: {kind: mix, of: {styled: 1, inner: 1}, batch_size: 4}
+  inner: {kind: mix, of: {more: 2}, batch_size: 4}
+stages:
+""",
+).replace("{stage: adapter, pictures: styled", "{stage: adapter, pictures: mixed")
+
+
+def test_strategies_reach_the_members_of_mixes(path: Path) -> None:
+    path.write_text(MIXED)
+    changed = load_recipe(path).with_strategy(find_strategy("no_augmentation"))
+    for name in ("styled", "more"):
+        assert (changed.data[name].captions, changed.data[name].references) == ("full", "whole")
+    assert load_recipe(path).members_of("mixed") == {"styled", "more"}
+
+
+def test_mixes_are_checked_like_what_they_are_made_of(path: Path) -> None:
+    path.write_text(MIXED.replace("of: {more: 2}", "of: {mixed: 2}"))
+    with pytest.raises(InvalidInputError, match="mixed > inner > mixed"):
+        load_recipe(path)
+    path.write_text(MIXED.replace("references: crop, vocabulary: medium", "vocabulary: medium"))
+    with pytest.raises(InvalidInputError, match="data.more.references to crop"):
+        load_recipe(path)
+
+
+def test_options_of_every_stage_are_checked_when_the_recipe_is_read() -> None:
+    for change, message in (
+        ("stages.autoencoder.options.kl_weight=-1", "kl_weight must be at least 0"),
+        ("stages.clip.options.style_weight=.nan", "style_weight must be at least 0"),
+        ("stages.clip.options.style_wait=1", "'style_weight'"),
+        ("stages.autoencoder.options.kl_weight=much", "kl_weight"),
+    ):
+        with pytest.raises(InvalidInputError, match=message):
+            load_recipe("mini", [change])

@@ -25,6 +25,7 @@ STAGES = ("autoencoder", "clip", "base", "adapter", "temporal")
 SHORT = [
     *(f"stages.{stage}.train.steps=2" for stage in STAGES),
     *(f"stages.{stage}.train.sample_every=0" for stage in STAGES),
+    "stages.base.train.sample_every=2",
     "stages.adapter.train.sample_every=2",
     "stages.base.options.clip_ratio=0.5",
     "data.pictures.batch_size=2",
@@ -132,6 +133,8 @@ def test_samples_and_losses_are_kept(trained: RecipeRun) -> None:
     sheet = Image.open(trained.folder / "adapter" / "samples" / "samples-00000002.png")
     # A reference and one frame for each of two prompts.
     assert sheet.size == (128, 128)
+    # The base knows no style yet: its sheet shows text alone.
+    assert Image.open(trained.folder / "base" / "samples" / "samples-00000002.png").size == (64, 128)
     assert (trained.folder / "temporal" / "losses.csv").read_text().startswith("step,loss")
     assert Recipe.model_validate(_yaml(trained.folder / "recipe.yaml")).name == "smoke"
 

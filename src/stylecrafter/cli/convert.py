@@ -52,6 +52,8 @@ def convert(
     save_model(pipe, output)
     show(f"{output}  use it with: stylecrafter generate … --model {output}")
     if adapter is None:
-        say("note: without --adapter the model takes no style; `stylecrafter train paper` gives it an adapter.")
+        say(
+            "note: without --adapter the model takes no style; `stylecrafter train paper` gives it an adapter."
+        )
     if openclip is None:
         say("note: without --openclip the model cannot read style pictures, only style tokens in Python.")

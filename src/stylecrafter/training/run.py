@@ -170,10 +170,10 @@ class RecipeRun:
         if samples is None or not spec.train_config.sample_every:
             return None
         sheets: SampleSheets | None = None
-        drawn = parts
+        drawn, styled = parts, spec.stage != "base"
         if spec.train_config.sharding == "none" and _is_main_process():
             # At once, so that a style picture that is missing is no surprise later.
-            sheets = SampleSheets(samples, self.pipeline(parts), self.recipe.folder, tracker)
+            sheets = SampleSheets(samples, self.pipeline(parts), self.recipe.folder, tracker, styled=styled)
 
         def draw(step: int, weights: dict[str, torch.Tensor] | None) -> None:
             nonlocal sheets, drawn
@@ -181,7 +181,9 @@ class RecipeRun:
                 # The models in training are in parts: a second, whole set of them is drawn with.
                 drawn, sheets = self.parts(self._before(spec.stage)), None
             if sheets is None:
-                sheets = SampleSheets(samples, self.pipeline(drawn), self.recipe.folder, tracker)
+                sheets = SampleSheets(
+                    samples, self.pipeline(drawn), self.recipe.folder, tracker, styled=styled
+                )
             if weights is not None:
                 load_trained(drawn.models(), weights)
             sheets.draw(step)

@@ -22,23 +22,39 @@ FRAMES_SHOWN = 4
 
 
 class SampleSheets:
-    """One row per prompt: the style reference, then frames of the clip in its style.
+    """One row per prompt: the style reference, then frames of the clip in its style; of a base, frames alone.
 
     Args:
         spec: Prompts, style pictures, frames, seed and steps.
         pipe: A pipeline around the models in training.
         folder: Where relative paths of style pictures start.
         tracker: Where sheets go.
+        styled: Whether the models know style already. An adapter that has learned nothing would spoil the samples of a
+            base.
 
     Raises:
         ImageReadError: A style picture cannot be read.
     """
 
-    def __init__(self, spec: SampleSpec, pipe: StyleCrafterPipeline, folder: Path, tracker: Tracker) -> None:
+    def __init__(
+        self,
+        spec: SampleSpec,
+        pipe: StyleCrafterPipeline,
+        folder: Path,
+        tracker: Tracker,
+        *,
+        styled: bool = True,
+    ) -> None:
         self.spec, self.pipe, self.tracker = spec, pipe, tracker
         pipe.set_progress_bar_config(disable=True)
-        self.styles = [load_picture(folder / name) for name in spec.styles] or held_out_styles(
-            len(spec.prompts), pipe.config.reference_size, spec.seed
+        self.styles: list[Image.Image] = []
+        if styled:
+            self.styles = self._read_styles(folder)
+
+    def _read_styles(self, folder: Path) -> list[Image.Image]:
+        spec = self.spec
+        return [load_picture(folder / name) for name in spec.styles] or held_out_styles(
+            len(spec.prompts), self.pipe.config.reference_size, spec.seed
         )
 
     def draw(self, step: int) -> None:
@@ -47,7 +63,7 @@ class SampleSheets:
         state = torch.get_rng_state()
         try:
             rows = [
-                self._row(prompt, self.styles[i % len(self.styles)])
+                self._row(prompt, self.styles[i % len(self.styles)] if self.styles else None)
                 for i, prompt in enumerate(self.spec.prompts)
             ]
         finally:
@@ -56,10 +72,10 @@ class SampleSheets:
                 model.train(modes[name])
         self.tracker.picture(step, "samples", Image.fromarray(np.concatenate(rows)))
 
-    def _row(self, prompt: str, style: Image.Image) -> np.ndarray:
+    def _row(self, prompt: str, style: Image.Image | None) -> np.ndarray:
         out = self.pipe(
             prompt,
-            style_images=[style],
+            style_images=None if style is None else [style],
             num_frames=self.spec.num_frames,
             num_inference_steps=self.spec.steps,
             seed=self.spec.seed,
@@ -68,6 +84,8 @@ class SampleSheets:
         frames = (np.asarray(cast("StyleCrafterPipelineOutput", out).frames[0]) * 255).round().astype("uint8")
         shown = frames[:: max(1, len(frames) // FRAMES_SHOWN)][:FRAMES_SHOWN]
         height, width = shown.shape[1:3]
+        if style is None:
+            return np.concatenate(list(shown), axis=1)
         return np.concatenate([np.asarray(style.convert("RGB").resize((width, height))), *shown], axis=1)
 
     def _models(self) -> dict[str, torch.nn.Module]:

@@ -1,0 +1,59 @@
+"""Recipes as files: found, read, changed from the command line, written down with a run."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import yaml
+
+from stylecrafter.errors import InvalidInputError, UnknownNameError
+from stylecrafter.training.recipe_files import load_recipe, recorded_recipe
+
+
+def test_paths_that_are_typed_start_where_one_is(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    recipe = load_recipe("finetune", ["data.mine.path=mine", "samples.styles=[a.png]"])
+    assert recipe.data["mine"].path == str(tmp_path / "mine")
+    assert recipe.samples.styles == [str(tmp_path / "a.png")]
+
+
+def test_files_that_are_no_recipes_are_refused(tmp_path: Path) -> None:
+    broken = tmp_path / "broken.yaml"
+    broken.write_bytes(b"name: [\xff")
+    with pytest.raises(InvalidInputError, match="not YAML"):
+        load_recipe(broken)
+    broken.write_text("- 1\n")
+    with pytest.raises(InvalidInputError, match="mapping"):
+        load_recipe(broken)
+    with pytest.raises(InvalidInputError, match="no recipe at"):
+        load_recipe(tmp_path / "none.yaml")
+    with pytest.raises(UnknownNameError, match="'mini'"):
+        load_recipe("mimi")
+
+
+def test_what_is_written_down_with_a_run_means_the_same_elsewhere(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    place = tmp_path / "recipes"
+    (place / "model").mkdir(parents=True)
+    (place / "mine.yaml").write_text(
+        "name: mine\nmodel: {pretrained: model}\n"
+        "data: {mine: {kind: files, path: pictures, batch_size: 2, references: crop}}\n"
+        "stages: [{stage: adapter, pictures: mine, train: {steps: 3, learning_rate: 1e-4}}]\n"
+        "samples: {prompts: [a dog], styles: [a.png]}\n"
+    )
+    monkeypatch.chdir(place)
+    recipe = load_recipe("mine.yaml", ["stages.adapter.train.steps=7"])
+    run = tmp_path / "run"
+    run.mkdir()
+    with pytest.raises(InvalidInputError, match="no run was begun"):
+        recorded_recipe(run)
+    (run / "recipe.yaml").write_text(yaml.safe_dump(recipe.standalone().model_dump(mode="json")))
+    monkeypatch.chdir(tmp_path)
+    again = load_recipe(recorded_recipe(run))
+    assert again.stages[0].train_config.steps == 7
+    assert again.data["mine"].path == str(place / "pictures")
+    assert again.samples is not None and again.samples.styles == [str(place / "a.png")]
+    assert again.model.pretrained == str(place / "model")
+    assert again.standalone() == again
