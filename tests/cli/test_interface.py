@@ -13,7 +13,7 @@ from tests.cli.support import assert_one_line_error, command, environment, invok
 
 GENERATION = {
     "--model", "--seed", "--steps", "--frames", "--size", "--fps", "--style-scale", "--text-guidance",
-    "--style-guidance", "--negative", "--scheduler", "--device", "--dtype", "--no-metadata", "--json",
+    "--style-guidance", "--guidance-stop", "--negative", "--scheduler", "--device", "--dtype", "--no-metadata", "--json",
 }  # fmt: skip
 FLAGS = {
     "generate": {"--style", "--output", "-o", *GENERATION},

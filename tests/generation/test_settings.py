@@ -49,6 +49,8 @@ def test_wrong_sizes(text: str) -> None:
         ({"style_scale": float("inf")}, "style scale"),
         ({"text_guidance": float("nan")}, "text guidance"),
         ({"style_guidance": 1e9}, "style guidance"),
+        ({"guidance_stop": 1.1}, "guidance stop must lie between 0 and 1, not 1.1"),
+        ({"guidance_stop": float("nan")}, "guidance stop"),
         ({"scheduler": "dpm"}, r"Did you mean 'd.*'\? Known: .*ddim"),
         ({"device": "gpu"}, "unknown device"),
         ({"dtype": "int8"}, "unknown dtype"),

@@ -36,6 +36,7 @@ def record(prompt: str = 'a “red” fox\nrunning; "quoted" \\ 狐狸 🦊') ->
         text_guidance=7.5,
         style_guidance=3.25,
         published_guidance=True,
+        guidance_stop=0.6,
         style_scale=1.0,
         device="cpu",
         dtype="float32",

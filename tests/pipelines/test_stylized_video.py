@@ -185,6 +185,24 @@ def test_steps_without_style_skip_its_pass(pipe, picture) -> None:
     assert torch.equal(early, sample(pipe, style=picture, step_style_scales=[1, 0, 0]))
 
 
+def test_steps_behind_the_stop_of_guidance_take_one_pass(pipe, picture) -> None:
+    with Spy(pipe) as spy:
+        early = sample(pipe, style=picture, guidance_stop=0.5)
+    assert spy.calls == [(2, False), (1, True), (2, False), (1, True), (1, True)]
+    guided = sample(pipe, style=picture)
+    assert apart(early, guided) and torch.equal(sample(pipe, style=picture, guidance_stop=1.0), guided)
+    plain = {"text_guidance_scale": 1.0, "style_guidance_scale": 1.0, "published_guidance": False}
+    assert torch.equal(
+        sample(pipe, style=picture, guidance_stop=0.0), sample(pipe, style=picture, **plain)
+    )
+
+
+def test_text_alone_is_guided_as_long_as_asked(pipe) -> None:
+    with Spy(pipe) as spy:
+        sample(pipe, guidance_stop=0.4)
+    assert spy.calls == [(2, False), (2, False), (1, False)]
+
+
 def test_frame_weights_reach_their_frames(pipe, picture) -> None:
     full = sample(pipe, style=picture, num_inference_steps=1)
     assert torch.equal(full, sample(pipe, style=picture, num_inference_steps=1, frame_style_scales=[1, 1, 1]))

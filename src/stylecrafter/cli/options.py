@@ -31,6 +31,14 @@ StyleGuidance = Annotated[
     float | None,
     typer.Option("--style-guidance", help="Weight of the style pictures.", rich_help_panel=SAMPLING),
 ]
+GuidanceStop = Annotated[
+    float | None,
+    typer.Option(
+        "--guidance-stop",
+        help="Part of the steps that are guided, 0 to 1; the others take a third of the time.",
+        rich_help_panel=SAMPLING,
+    ),
+]
 Negative = Annotated[str, typer.Option("--negative", help="What not to show.", rich_help_panel=SAMPLING)]
 Scheduler = Annotated[
     str | None, typer.Option("--scheduler", help="Sampler, such as ddim or dpm++.", rich_help_panel=SAMPLING)

@@ -193,6 +193,7 @@ def _frame_by_frame(request: Request) -> _FrameMaker:
             text_guidance_scale=asked.text_guidance,
             style_guidance_scale=asked.style_guidance,
             published_guidance=asked.published_guidance,
+            guidance_stop=asked.guidance_stop,
             eta=asked.eta,
             style_scale=settings.style_scale,
             num_images_per_prompt=asked.frames,
@@ -222,6 +223,7 @@ def _sampling(job: Job, engine: Engine, seed: int) -> dict[str, Any]:
         "scheduler": job.scheduler,
         "eta": job.eta,
         "text_guidance": job.text_guidance,
+        "guidance_stop": job.guidance_stop,
         "negative_prompt": job.settings.negative_prompt,
         **_shape(job),
     }

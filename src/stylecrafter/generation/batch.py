@@ -180,6 +180,7 @@ def _made_from(record: GenerationRecord, job: Job, weights: str) -> bool:
         "text_guidance": job.text_guidance,
         "style_guidance": job.style_guidance,
         "published_guidance": job.published_guidance,
+        "guidance_stop": job.guidance_stop,
         "style_scale": s.style_scale,
     }
     pictures = [(style.sha256, style.weight) for style in record.styles]

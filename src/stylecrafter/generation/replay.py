@@ -85,6 +85,7 @@ def replay(
         text_guidance=record.text_guidance,
         style_guidance=record.style_guidance,
         published_guidance=record.published_guidance,
+        guidance_stop=record.guidance_stop,
         eta=record.eta,
         # A class name stands for the scheduler that the model was saved with.
         scheduler=record.scheduler if record.scheduler in SCHEDULERS else None,

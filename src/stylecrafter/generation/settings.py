@@ -55,6 +55,7 @@ class GenerationSettings(BaseModel):
     text_guidance: float | None = None
     style_guidance: float | None = None
     published_guidance: bool | None = None
+    guidance_stop: float | None = None
     eta: float | None = None
     scheduler: str | None = None
     device: str = "auto"
@@ -107,6 +108,7 @@ class Job:
     text_guidance: float
     style_guidance: float
     published_guidance: bool
+    guidance_stop: float
 
 
 def parse_size(text: str) -> tuple[int, int]:
@@ -172,6 +174,8 @@ def check_settings(settings: GenerationSettings) -> None:
     ):
         if value is not None and not (math.isfinite(value) and abs(value) <= 1000):
             raise InvalidInputError(f"{name} must be a number between -1000 and 1000, not {value}.")
+    if s.guidance_stop is not None and not 0 <= s.guidance_stop <= 1:
+        raise InvalidInputError(f"guidance stop must lie between 0 and 1, not {s.guidance_stop}.")
     for style in s.styles:
         if not (math.isfinite(style.weight) and style.weight >= 0):
             raise InvalidInputError(
@@ -210,7 +214,7 @@ def prepare(settings: GenerationSettings, suffix: str, model: ModelFacts | None 
     def number(asked: float | None, name: str) -> float:
         return float(facts.default(name)) if asked is None else asked
 
-    published = settings.published_guidance
+    published, stop = settings.published_guidance, settings.guidance_stop
     return Job(
         settings,
         facts,
@@ -225,4 +229,6 @@ def prepare(settings: GenerationSettings, suffix: str, model: ModelFacts | None 
         text_guidance=number(settings.text_guidance, "text_guidance"),
         style_guidance=number(settings.style_guidance, "style_guidance"),
         published_guidance=bool(facts.default("published_guidance")) if published is None else published,
+        # Folders that were saved before there was such a number guide every step.
+        guidance_stop=float(facts.defaults.get("default_guidance_stop", 1.0)) if stop is None else stop,
     )

@@ -59,6 +59,7 @@ class GenerationRecord(BaseModel):
     text_guidance: float
     style_guidance: float
     published_guidance: bool
+    guidance_stop: float = 1.0
     style_scale: float
     device: str
     dtype: str

@@ -42,6 +42,7 @@ class StylizedPipelineBase(DiffusionPipeline):
         default_style_guidance: Scale of the style in equation 2; 8.5 is what the published sampler calls 7.5.
         default_published_guidance: True reads scales as the published sampler does, see
             `guidance.published_scales`.
+        default_guidance_stop: Part of the steps that are guided; 1 guides all of them.
         default_frames: Frames of a clip.
         default_height: Height in pixels.
         default_width: Width in pixels.
@@ -79,6 +80,7 @@ class StylizedPipelineBase(DiffusionPipeline):
         default_text_guidance: float = 16.0,
         default_style_guidance: float = 8.5,
         default_published_guidance: bool = False,
+        default_guidance_stop: float = 1.0,
         default_frames: int = 16,
         default_height: int = 320,
         default_width: int = 512,
@@ -103,6 +105,7 @@ class StylizedPipelineBase(DiffusionPipeline):
             default_text_guidance=float(default_text_guidance),
             default_style_guidance=float(default_style_guidance),
             default_published_guidance=default_published_guidance,
+            default_guidance_stop=float(default_guidance_stop),
             default_frames=default_frames,
             default_height=default_height,
             default_width=default_width,

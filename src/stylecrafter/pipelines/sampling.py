@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import operator
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, SupportsIndex
 
 import torch
@@ -38,6 +38,7 @@ class Request:
     style_guidance_scale: float | None = None
     published_guidance: bool | None = None
     guidance_rescale: float = 0.0
+    guidance_stop: float | None = None
     style_scale: float = 1.0
     frame_style_scales: Schedule | Sequence[float] | None = None
     step_style_scales: Schedule | Sequence[float] | None = None
@@ -64,6 +65,11 @@ class _Guidance:
     style_scale: float
     rescale: float
     sequential: bool
+    stop: float
+
+    def at(self, step: int, steps: int) -> _Guidance:
+        """What holds at a step: behind `stop` the conditional prediction as it is, which takes a single pass."""
+        return self if step < self.stop * steps else replace(self, text_scale=1.0, style_scale=1.0)
 
 
 class SamplingPipeline(StylizedPipelineBase):
@@ -129,7 +135,8 @@ class SamplingPipeline(StylizedPipelineBase):
                 factors = _style_factors(
                     tensors["style_scales"], style_scale * step_weights[i], frame_weights
                 )
-                noise = self._guided_noise(model_input, t, tensors, factors, guidance)
+                now = guidance.at(i, len(timesteps))
+                noise = self._guided_noise(model_input, t, tensors, factors, now)
                 step = self.scheduler.step(noise, t, tensors["latents"], **extra, return_dict=False)
                 tensors["latents"] = step[0]
                 if request.callback_on_step_end is not None:
@@ -230,7 +237,8 @@ class SamplingPipeline(StylizedPipelineBase):
         if _or(request.published_guidance, self.config.default_published_guidance):
             text, style = published_scales(text, style)
         amount = _fraction("guidance_rescale", request.guidance_rescale)
-        return _Guidance(text, style, amount, request.sequential_guidance)
+        stop = _fraction("guidance_stop", _or(request.guidance_stop, self.config.default_guidance_stop))
+        return _Guidance(text, style, amount, request.sequential_guidance, stop)
 
     def _sizes(self, request: Request) -> tuple[int, int, int]:
         """Frames, height and width in pixels; latents that were given decide where the call says nothing."""
