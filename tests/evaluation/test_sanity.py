@@ -12,7 +12,6 @@ from stylecrafter.evaluation.measurers import AppearanceMeasurer, TemporalMeasur
 from stylecrafter.evaluation.metrics.info import MeasuredClip
 from stylecrafter.styleworld import splits, world
 
-pytest.importorskip("skimage")
 SIZE, FRAMES = 64, 6
 
 

@@ -192,9 +192,7 @@ def test_steps_behind_the_stop_of_guidance_take_one_pass(pipe, picture) -> None:
     guided = sample(pipe, style=picture)
     assert apart(early, guided) and torch.equal(sample(pipe, style=picture, guidance_stop=1.0), guided)
     plain = {"text_guidance_scale": 1.0, "style_guidance_scale": 1.0, "published_guidance": False}
-    assert torch.equal(
-        sample(pipe, style=picture, guidance_stop=0.0), sample(pipe, style=picture, **plain)
-    )
+    assert torch.equal(sample(pipe, style=picture, guidance_stop=0.0), sample(pipe, style=picture, **plain))
 
 
 def test_text_alone_is_guided_as_long_as_asked(pipe) -> None:

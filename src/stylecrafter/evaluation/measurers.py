@@ -23,6 +23,7 @@ from stylecrafter.evaluation.metrics.colour import (
 )
 from stylecrafter.evaluation.metrics.copying import COPYING, copying
 from stylecrafter.evaluation.metrics.encoders import ClipEncoder
+from stylecrafter.evaluation.metrics.flow import FLOW_NAME, Flow, optical_flow
 from stylecrafter.evaluation.metrics.info import MeasuredClip, MetricInfo
 from stylecrafter.evaluation.metrics.similarity import (
     CLIP_STYLE,
@@ -35,10 +36,7 @@ from stylecrafter.evaluation.metrics.similarity import (
 from stylecrafter.evaluation.metrics.style import STYLE_FOUND, describe_style, descriptor_distances
 from stylecrafter.evaluation.metrics.temporal import (
     FLICKER,
-    FLOW_NAME,
-    Flow,
     dynamics_info,
-    optical_flow,
     temporal_figures,
     warping_info,
 )

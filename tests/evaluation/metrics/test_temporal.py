@@ -2,46 +2,15 @@ from __future__ import annotations
 
 import pytest
 import torch
-import torch.nn.functional as F
 
 from stylecrafter.errors import InvalidInputError
 from stylecrafter.evaluation.metrics.temporal import (
     dynamics,
     flicker,
-    optical_flow,
     temporal_figures,
-    warp,
     warping_error,
 )
-
-
-def texture(seed: int = 0, size: int = 96) -> torch.Tensor:
-    """A smooth random picture (3, size, size) in [0, 1]."""
-    noise = torch.rand(1, 3, size // 8, size // 8, generator=torch.Generator().manual_seed(seed))
-    return F.interpolate(noise, size=(size, size), mode="bicubic").clamp(0, 1)[0]
-
-
-def panned(step: int, frames: int = 4) -> torch.Tensor:
-    """A window of 64 x 64 that moves to the right over a texture, so that things move to the left."""
-    whole = texture()
-    return torch.stack([whole[:, 16:80, 8 + step * t : 72 + step * t] for t in range(frames)])
-
-
-def test_a_pan_is_seen_as_the_motion_that_it_is() -> None:
-    flow = optical_flow(panned(2))
-    assert flow.shape == (3, 2, 64, 64)
-    inner = flow[:, :, 8:-8, 8:-8].median(dim=-1).values.median(dim=-1).values
-    torch.testing.assert_close(inner, torch.tensor([[-2.0, 0.0]] * 3), atol=0.2, rtol=0)
-    assert dynamics(panned(2)) == pytest.approx(2 / 64, rel=0.4)
-
-
-def test_warping_brings_the_next_frame_back() -> None:
-    clip = panned(2)
-    flow = torch.zeros(3, 2, 64, 64)
-    flow[:, 0] = -2
-    warped, inside = warp(clip[1:], flow)
-    torch.testing.assert_close(warped[..., 2:], clip[:-1][..., 2:], atol=1e-5, rtol=0)
-    assert not inside[..., :2].any() and inside[..., 2:].all()
+from tests.evaluation.metrics.moving import panned, texture
 
 
 def test_a_still_clip_has_no_error_and_no_flicker_to_win_with() -> None:
@@ -93,8 +62,6 @@ def test_flicker_is_seen_in_part_of_the_picture() -> None:
 
 
 def test_what_is_no_clip_is_refused() -> None:
-    with pytest.raises(InvalidInputError, match="at least 2 frames"):
-        optical_flow(torch.zeros(1, 3, 16, 16))
     with pytest.raises(InvalidInputError, match="at least 3 frames"):
         flicker(torch.zeros(2, 3, 16, 16))
     with pytest.raises(InvalidInputError, match="f, 3, h, w"):

@@ -1,12 +1,9 @@
 from __future__ import annotations
 
-import pytest
-
 from stylecrafter.evaluation.studies.first import QUICK, run
 
 
 def test_the_study_at_toy_size() -> None:
-    pytest.importorskip("skimage")
     result = run("mini", QUICK, seed=2)
     tables = {table.title: table for table in result.tables}
     assert [row[0] for row in tables["The adapter on one picture"].rows] == ["predicted", "text alone"]

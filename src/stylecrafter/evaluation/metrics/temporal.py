@@ -5,20 +5,14 @@ A still clip would win with both of the former, so that it has no figure of them
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import NamedTuple
 
-import numpy as np
 import torch
 import torch.nn.functional as F
 
-from stylecrafter.errors import InvalidInputError, MissingDependencyError
+from stylecrafter.evaluation.metrics.flow import FLOW_NAME, Flow, check_clip, optical_flow, warp
 from stylecrafter.evaluation.metrics.info import MetricInfo
 
-#: Frames (f, 3, h, w) in [0, 1] to the motion between consecutive ones, as `optical_flow` gives it.
-Flow = Callable[[torch.Tensor], torch.Tensor]
-#: The flow where no other is given; named wherever a figure of it is shown.
-FLOW_NAME = "TV-L1 (scikit-image)"
 #: Mean absolute difference of consecutive frames under which a clip stands still: what a codec leaves of equal frames.
 STILL = 1 / 255 / 4
 
@@ -69,56 +63,6 @@ class TemporalFigures(NamedTuple):
     dynamics: float
 
 
-def optical_flow(frames: torch.Tensor) -> torch.Tensor:
-    """Motion between consecutive frames by TV-L1 (Zach, Pock and Bischof 2007), as scikit-image has it.
-
-    Args:
-        frames: (f, 3, h, w) in [0, 1], f >= 2.
-
-    Returns:
-        (f - 1, 2, h, w) in pixels, (x, y): the point (x, y) of frame t stands at (x, y) + flow in frame t + 1.
-
-    Raises:
-        InvalidInputError: Fewer than two frames.
-        MissingDependencyError: scikit-image is not installed.
-    """
-    _check(frames)
-    try:
-        from skimage.registration import optical_flow_tvl1
-    except ImportError as error:
-        raise MissingDependencyError(
-            "optical flow needs scikit-image; pip install 'stylecrafter[eval]'"
-        ) from error
-    gray = _lightness(frames).cpu().numpy()
-    flows = []
-    for before, after in zip(gray, gray[1:], strict=False):
-        v, u = optical_flow_tvl1(before, after, dtype=np.float32)
-        flows.append(np.stack([u, v]))
-    return torch.from_numpy(np.stack(flows)).to(frames)
-
-
-def warp(frames: torch.Tensor, flow: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-    """Bring the next frames back by the flow.
-
-    Args:
-        frames: (n, 3, h, w), the frames after.
-        flow: (n, 2, h, w) in pixels, as `optical_flow` gives it.
-
-    Returns:
-        The warped frames (n, 3, h, w), and whether each pixel came from inside the frame, bool (n, h, w).
-    """
-    h, w = frames.shape[2:]
-    y, x = torch.meshgrid(
-        torch.arange(h, dtype=flow.dtype, device=flow.device),
-        torch.arange(w, dtype=flow.dtype, device=flow.device),
-        indexing="ij",
-    )
-    at_x, at_y = x + flow[:, 0], y + flow[:, 1]
-    inside = (at_x >= 0) & (at_x <= w - 1) & (at_y >= 0) & (at_y <= h - 1)
-    where = torch.stack([at_x * 2 / max(w - 1, 1) - 1, at_y * 2 / max(h - 1, 1) - 1], -1)
-    return F.grid_sample(frames, where, padding_mode="border", align_corners=True), inside
-
-
 def warping_error(
     frames: torch.Tensor, flow: Flow = optical_flow, forward: torch.Tensor | None = None
 ) -> float:
@@ -136,7 +80,7 @@ def warping_error(
     Returns:
         In [0, 1]; lower is better, 0 for a still clip. Figures of different flows do not compare.
     """
-    _check(frames)
+    check_clip(frames)
     forward = flow(frames) if forward is None else forward
     backward = flow(frames.flip(0)).flip(0)
     warped, inside = warp(frames[1:], forward)
@@ -159,14 +103,14 @@ def flicker(frames: torch.Tensor, cells: int = 4) -> float:
     Raises:
         InvalidInputError: Fewer than three frames.
     """
-    _check(frames, least=3)
+    check_clip(frames, least=3)
     means = F.adaptive_avg_pool2d(frames, cells)
     return float((means[2:] - 2 * means[1:-1] + means[:-2]).abs().mean() / 2)
 
 
 def dynamics(frames: torch.Tensor, flow: Flow = optical_flow, forward: torch.Tensor | None = None) -> float:
     """Motion of the faster twentieth of the pixels, in widths of the picture per frame; 0 for a still clip."""
-    _check(frames)
+    check_clip(frames)
     forward = flow(frames) if forward is None else forward
     speed = forward.square().sum(1).sqrt().flatten(1)
     return float(speed.quantile(0.95, dim=1).mean() / frames.shape[-1])
@@ -188,14 +132,3 @@ def temporal_figures(frames: torch.Tensor, flow: Flow = optical_flow) -> Tempora
     return TemporalFigures(
         warping_error(frames, flow, forward), flicker(frames), dynamics(frames, flow, forward)
     )
-
-
-def _lightness(frames: torch.Tensor) -> torch.Tensor:
-    return torch.einsum("c,fchw->fhw", frames.new_tensor((0.299, 0.587, 0.114)), frames).float()
-
-
-def _check(frames: torch.Tensor, least: int = 2) -> None:
-    if frames.ndim != 4 or frames.shape[1] != 3 or frames.shape[0] < least:
-        raise InvalidInputError(
-            f"a clip of shape {tuple(frames.shape)}; (f, 3, h, w) with at least {least} frames is needed"
-        )

@@ -19,6 +19,7 @@ import torch.nn.functional as F
 from stylecrafter.errors import InvalidInputError
 from stylecrafter.evaluation.held_out import held_out_set
 from stylecrafter.evaluation.metrics.encoders import StyleVectorEncoder
+from stylecrafter.evaluation.metrics.flow import optical_flow
 from stylecrafter.evaluation.metrics.info import MetricInfo
 from stylecrafter.evaluation.metrics.similarity import temporal_similarity
 from stylecrafter.evaluation.metrics.temporal import (
@@ -27,7 +28,6 @@ from stylecrafter.evaluation.metrics.temporal import (
     WARPING_ERROR,
     dynamics,
     flicker,
-    optical_flow,
     warping_error,
 )
 from stylecrafter.evaluation.report import SIGNIFICANT, titled
