@@ -13,7 +13,8 @@ from tests.cli.support import assert_one_line_error, command, environment, invok
 
 GENERATION = {
     "--model", "--seed", "--steps", "--frames", "--size", "--fps", "--style-scale", "--text-guidance",
-    "--style-guidance", "--guidance-stop", "--negative", "--scheduler", "--device", "--dtype", "--no-metadata", "--json",
+    "--style-guidance", "--guidance-stop",
+    "--negative", "--scheduler", "--device", "--dtype", "--no-metadata", "--json",
 }  # fmt: skip
 FLAGS = {
     "generate": {"--style", "--output", "-o", *GENERATION},

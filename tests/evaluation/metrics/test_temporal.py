@@ -5,7 +5,6 @@ import torch
 
 from stylecrafter.errors import InvalidInputError
 from stylecrafter.evaluation.metrics.temporal import (
-    dynamics,
     flicker,
     temporal_figures,
     warping_error,

@@ -1,7 +1,7 @@
 """Optical flow without weights (TV-L1), for all pairs of neighbouring frames at once, and warping by a flow.
 
-TV-L1 (Zach, Pock and Bischof 2007, "A Duality Based Approach for Realtime TV-L1 Optical Flow") looks for the flow u with
-the least
+TV-L1 (Zach, Pock and Bischof 2007, "A Duality Based Approach for Realtime TV-L1 Optical Flow") looks for the flow u
+with the least
 
     lambda |I1(x + u) - I0(x)| + |grad u|,
 
