@@ -8,7 +8,7 @@ import pytest
 import torch
 from diffusers import DiffusionPipeline
 
-from stylecrafter import StyleCrafterImagePipeline, StyleCrafterPipeline
+from stylecrafter import ShortcutAutoencoder, StyleCrafterImagePipeline, StyleCrafterPipeline
 from stylecrafter.errors import CheckpointError, InvalidInputError, UnknownNameError
 from tests.tiny import DEFAULTS, tiny_components, tiny_pipeline
 
@@ -116,3 +116,22 @@ def test_models_that_do_not_exist(tmp_path) -> None:
 def test_the_whole_is_small() -> None:
     pipe = tiny_pipeline()
     assert sum(p.numel() for model in models(pipe) for p in model.parameters()) < 150_000
+
+
+def test_an_autoencoder_with_shortcuts_is_passed_on(tmp_path, picture) -> None:
+    parts = tiny_components()
+    vae = ShortcutAutoencoder(
+        down_block_types=("DownEncoderBlock2D",) * 2,
+        up_block_types=("UpDecoderBlock2D",) * 2,
+        block_out_channels=(4, 8),
+        latent_channels=4,
+        norm_num_groups=4,
+        sample_size=16,
+    )
+    pipe = StyleCrafterPipeline(**{**parts, "vae": vae.eval()}, **DEFAULTS)
+    pipe.save_pretrained(tmp_path / "model")
+    again = StyleCrafterPipeline.from_pretrained(tmp_path / "model")
+    images = StyleCrafterImagePipeline.from_pipe(again)
+    assert images.vae is again.vae and type(images.vae) is ShortcutAutoencoder
+    wanted = pipe(PROMPT, picture, seed=1, num_frames=1, output_type="pt").frames[:, 0]
+    assert torch.equal(images(PROMPT, picture, seed=1, output_type="pt").images, wanted)

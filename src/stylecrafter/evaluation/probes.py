@@ -64,16 +64,15 @@ def labels_of(question: Question, batch: world.WorldBatch, vocabulary: splits.Vo
 class PictureProbe(nn.Module):
     """Convolutions and the strongest answer of each feature: pictures (n, 3, h, w) in [0, 1] to (n, answers) logits."""
 
-    def __init__(self, answers: int, widths: tuple[int, ...] = (32, 64, 96, 128)) -> None:
+    def __init__(self, answers: int, widths: tuple[int, ...] = (32, 48, 96, 128)) -> None:
         super().__init__()
         layers: list[nn.Module] = []
         for c_in, c_out in zip((3, *widths), widths, strict=False):
-            layers += [
-                nn.Conv2d(c_in, c_out, 3, padding=1),
-                nn.BatchNorm2d(c_out),
-                nn.ReLU(),
-                nn.MaxPool2d(2),
-            ]
+            # The first layer strides: most of the time would go into the pixels that pooling throws away.
+            stride = 1 if layers else 2
+            layers += [nn.Conv2d(c_in, c_out, 3, stride, padding=1), nn.BatchNorm2d(c_out), nn.ReLU()]
+            if stride == 1:
+                layers.append(nn.MaxPool2d(2))
         self.features = nn.Sequential(*layers)
         self.head = nn.Linear(widths[-1], answers)
 

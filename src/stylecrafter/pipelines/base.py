@@ -13,6 +13,7 @@ from torch import Tensor
 from transformers import CLIPTextModel, CLIPTokenizer, CLIPVisionModel
 
 from stylecrafter.adapter.style_adapter import StyleAdapter
+from stylecrafter.backbones.autoencoder import ShortcutAutoencoder
 from stylecrafter.backbones.videocrafter import VideoCrafterUNet
 from stylecrafter.errors import InvalidInputError
 from stylecrafter.media.images import PictureLike, load_picture
@@ -66,7 +67,8 @@ class StylizedPipelineBase(DiffusionPipeline):
 
     def __init__(
         self,
-        vae: AutoencoderKL,
+        # Both are named, although the second is one of the first: `from_pipe` passes on the very classes named here.
+        vae: AutoencoderKL | ShortcutAutoencoder,
         text_encoder: CLIPTextModel,
         tokenizer: CLIPTokenizer,
         unet: VideoCrafterUNet,
