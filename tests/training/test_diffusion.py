@@ -31,13 +31,17 @@ def test_targets_are_noise_or_velocity() -> None:
         prediction_target(scheduler("sample"), latents, noise, steps)
 
 
-@pytest.mark.parametrize(("middle", "inner"), [(False, 0.5), (True, 0.728)])
-def test_timesteps_follow_their_distribution(middle: bool, inner: float) -> None:
+@pytest.mark.parametrize(
+    ("middle", "inner", "low"), [(0.0, 0.5, 0.1), (1.0, 0.728, 0.014), (0.5, 0.614, 0.057)]
+)
+def test_timesteps_follow_their_distribution(middle: float, inner: float, low: float) -> None:
     drawn = draw_timesteps(4000, 1000, middle, torch.Generator().manual_seed(0))
     assert drawn.min() >= 0 and drawn.max() <= 999
     # The part in 250 … 750: a half, or the normal mass within +- ln 3.
     part = ((drawn >= 250) & (drawn < 750)).float().mean().item()
     assert part == pytest.approx(inner, abs=0.01)
+    # Below 100: a tenth, or the normal mass under -ln 9.
+    assert (drawn < 100).float().mean().item() == pytest.approx(low, abs=0.003)
     assert not torch.equal(drawn, drawn.sort().values)
 
 

@@ -25,14 +25,17 @@ def prediction_target(
     )
 
 
-def draw_timesteps(n: int, steps: int, middle: bool, generator: torch.Generator) -> torch.Tensor:
+def draw_timesteps(n: int, steps: int, middle: float, generator: torch.Generator) -> torch.Tensor:
     """n timesteps in 0 … steps - 1, in random order, one per stratum of equal probability (which lowers the variance).
 
-    Uniform, or logit-normal with mean 0 and deviation 1 (Esser et al., 2024).
+    A part `middle` of them is logit-normal with mean 0 and deviation 1 (Esser et al., 2024), the others are uniform.
     """
-    quantiles = (torch.arange(n) + torch.rand(n, generator=generator)) / n
-    if middle:
-        quantiles = torch.sigmoid(torch.special.ndtri(quantiles.clamp(1e-6, 1 - 1e-6)))
+    count = round(n * middle)
+    place = torch.cat([torch.arange(count), torch.arange(n - count)])
+    size = torch.tensor([count] * count + [n - count] * (n - count))
+    quantiles = (place + torch.rand(n, generator=generator)) / size
+    central = torch.sigmoid(torch.special.ndtri(quantiles.clamp(1e-6, 1 - 1e-6)))
+    quantiles = torch.where(torch.arange(n) < count, central, quantiles)
     timesteps = (quantiles * steps).long().clamp(max=steps - 1)
     return timesteps[torch.randperm(n, generator=generator)]
 

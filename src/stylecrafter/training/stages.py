@@ -69,8 +69,9 @@ class DiffusionConfig:
     (`DiffusionStage.published_clip_ratio`)."""
     text_dropout: float = 0.0
     """Part of the captions replaced by the empty one; a frozen base needs none."""
-    middle_timesteps: bool = False
-    """Draw timesteps logit-normally (most of them in the middle, where shapes are decided) instead of uniformly."""
+    middle_timesteps: float = 0.0
+    """Part of the timesteps drawn logit-normally (most of them in the middle, where shapes are decided); the others are
+    uniform, without which the finest channels of latents stay noisy."""
     train_text_encoder: bool = False
     """Whether the base stage trains the text encoder along. One that learned from a small contrastive run forgets the
     object of a caption as soon as a style is named, because the style alone tells its pictures apart."""
@@ -82,7 +83,7 @@ class DiffusionConfig:
     seed: int = 0
 
     def __post_init__(self) -> None:
-        for name in ("clip_ratio", "text_dropout"):
+        for name in ("clip_ratio", "text_dropout", "middle_timesteps"):
             value = getattr(self, name)
             if value is not None and not 0 <= value <= 1:
                 raise InvalidInputError(f"{name} must be in [0, 1], got {value}")
