@@ -90,6 +90,8 @@ LEAKED_BY_CHANCE = MetricInfo(
 #: Renders that a probe's own accuracy is measured on.
 FRESH_RENDERS = 500
 PROBE_STEPS = 400
+#: Changed whenever probes are built or trained otherwise, so that kept ones, and their figures, are made again.
+PROBES_VERSION = 2
 
 
 @dataclass(frozen=True)
@@ -122,7 +124,7 @@ class WorldMeasurer:
     )
 
     def __init__(self, spec: WorldSetSpec, probes: WorldProbes) -> None:
-        self.key = f"world {VERSION}.1 {spec.model_dump_json()} {PROBE_STEPS}"
+        self.key = f"world {VERSION}.{PROBES_VERSION} {spec.model_dump_json()} {PROBE_STEPS}"
         self._set: HeldOutSet = spec.draw()
         self._probes = probes
         vocabulary = self._set.vocabulary
@@ -196,7 +198,7 @@ def probes_for(spec: WorldSetSpec, folder: Path) -> WorldProbes:
     vocabulary = splits.find_vocabulary(spec.vocabulary)
 
     def file(name: str) -> Path:
-        return folder / f"{name}_{spec.vocabulary}_{spec.size}_{PROBE_STEPS}.safetensors"
+        return folder / f"{name}_{spec.vocabulary}_{spec.size}_{PROBE_STEPS}_v{PROBES_VERSION}.safetensors"
 
     content: dict[Question, Probe] = {}
     for question in QUESTIONS:
