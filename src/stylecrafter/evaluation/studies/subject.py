@@ -18,6 +18,7 @@ from stylecrafter.evaluation.probes import Probe, Question, labels_of, train_pro
 from stylecrafter.evaluation.testset import WorldSetSpec
 from stylecrafter.generation.settings import look_up_model
 from stylecrafter.media.tensors import to_pictures
+from stylecrafter.pipelines.noise import draw_noise
 from stylecrafter.pipelines.stylized_image import StyleCrafterImagePipeline
 from stylecrafter.runtime.seeding import make_generator
 from stylecrafter.styleworld import world
@@ -128,6 +129,43 @@ class Subject:
             out: Any = self.video(**self._arguments(row[None], scale), num_frames=frames)
             made.append(torch.as_tensor(out.frames))
         return torch.cat(made)
+
+    @torch.no_grad()
+    def redraw(
+        self, rows: torch.Tensor, clips: torch.Tensor, depth: float, *, alone: bool = False
+    ) -> torch.Tensor:
+        """Clips (n, f, 3, h, w) in [0, 1], noised and denoised again as the pairs `rows` (SDEdit, arXiv 2108.01073).
+
+        Without guidance, which would draw anew instead of keeping what is there.
+
+        Args:
+            rows: (n,) which pairs.
+            clips: (n, f, 3, h, w) in [0, 1].
+            depth: How far they are noised, 0 (not at all) to 1.
+            alone: Every frame as a picture of its own, without the temporal layers; the noise is the same.
+        """
+        scheduler = self.video.scheduler
+        scheduler.set_timesteps(self._steps or self.video.config.default_steps)
+        last = depth * scheduler.config.num_train_timesteps
+        timesteps = [t for t in scheduler.timesteps if t < last]
+        made = []
+        for row, clip in zip(rows, clips, strict=True):
+            given = self._arguments(row[None], 1.0)
+            text, style = given["text_embeds"], given["style_tokens"]
+            scales = self.video.predict_scales(style, text)
+            encoded = self.video.vae.encode(clip * 2 - 1).latent_dist.mode()
+            latents = (encoded * self.video.vae.config.scaling_factor).transpose(0, 1)[None]
+            noise = draw_noise(tuple(latents.shape[1:]), given["generator"])
+            if alone:
+                latents, noise = (x[0].transpose(0, 1)[:, :, None] for x in (latents, noise))
+                text, style, scales = (x.expand(len(clip), *x.shape[1:]) for x in (text, style, scales))
+            if timesteps:
+                latents = scheduler.add_noise(latents, noise, timesteps[0])
+            for t in timesteps:
+                predicted = self.video.predict_noise(latents, t, text, style, scales)
+                latents = scheduler.step(predicted, t, latents, return_dict=False)[0]
+            made.append(self.video.decode_latents(latents).flatten(0, 1))
+        return torch.stack(made)
 
     def _arguments(self, rows: torch.Tensor, scale: float) -> dict[str, Any]:
         return {
