@@ -4,7 +4,7 @@
 
 Writes NAME_losses.svg and NAME_stages.webp. Samples are of the models as each stage left them: renders through the
 autoencoder; clips from text after the base; pictures in a style after the adapter; clips in a style after the temporal
-stage. References are in palettes and parameters that training never saw.
+stage, and again after the decoder's. References are in palettes and parameters that training never saw.
 """
 
 from __future__ import annotations
@@ -82,7 +82,7 @@ def samples(run: RecipeRun) -> Image.Image:
         captions.extend([what] * COLUMNS if isinstance(what, str) else what)
 
     references: list[Image.Image] = []
-    for last in (name for name in ("base", "adapter", "temporal", "joint") if name in names):
+    for last in (name for name in ("base", "adapter", "temporal", "joint", "decoder") if name in names):
         parts = run.parts(names[: names.index(last) + 1])
         pipe = run.pipeline(parts)
         pipe.set_progress_bar_config(disable=True)

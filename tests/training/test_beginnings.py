@@ -16,7 +16,7 @@ from stylecrafter.training.beginnings import begin_with, translate_latents, tran
 from stylecrafter.training.recipe_files import load_recipe
 from stylecrafter.training.run import RecipeRun
 
-STAGES = ("autoencoder", "clip", "base", "adapter", "temporal")
+STAGES = ("autoencoder", "clip", "base", "adapter", "temporal", "decoder")
 SHORT = [
     *(f"stages.{stage}.train.{key}" for stage in STAGES for key in ("steps=1", "sample_every=0")),
     "data.pictures.batch_size=2",

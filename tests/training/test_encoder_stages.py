@@ -17,6 +17,8 @@ from stylecrafter.training.encoder_stages import (
     AutoencoderStage,
     ClipConfig,
     ClipStage,
+    DecoderConfig,
+    DecoderStage,
     image_tokens,
     latent_scale,
     matching_loss,
@@ -93,6 +95,49 @@ def test_the_autoencoder_stage_moves_exactly_the_autoencoder(tmp_path: Path) -> 
     assert moved(stage, tmp_path) == set(stage.trainable())
 
 
+def test_the_decoder_stage_moves_exactly_the_decoder_and_latents_stay(tmp_path: Path) -> None:
+    vae, pictures = tiny_parts().vae, tiny_pictures(4)
+    stage = DecoderStage(vae, pictures)
+    frames = pictures.batch(0, slice(0, 4)).frames[:, 0] * 2 - 1
+    latents = vae.encode(frames).latent_dist.mean.detach()
+    assert all(name.startswith(("vae.decoder.", "vae.post_quant_conv.")) for name in stage.trainable())
+    assert moved(stage, tmp_path) == set(stage.trainable())
+    assert torch.equal(vae.encode(frames).latent_dist.mean, latents)
+
+
+def test_a_decoder_learns_to_read_latents_with_noise(tmp_path: Path) -> None:
+    """Latents with noise: more of them is lost before than after, which holds of none for right ones alone."""
+    torch.manual_seed(0)
+    vae = ShortcutAutoencoder(
+        down_block_types=("DownEncoderBlock2D",) * 2, up_block_types=("UpDecoderBlock2D",) * 2,
+        block_out_channels=(8, 16), latent_channels=6, norm_num_groups=4, sample_size=16,
+    )  # fmt: skip
+    pictures = tiny_pictures(4)
+    AutoencoderStage(vae, pictures)
+    vae.register_to_config(scaling_factor=latent_scale(vae, pictures))
+    stage = DecoderStage(vae, pictures, DecoderConfig(latent_noise=0.8))
+    frames = pictures.batch(99, slice(0, 4)).frames[:, 0] * 2 - 1
+    noise = (
+        torch.randn(4, 6, 8, 8, generator=torch.Generator().manual_seed(1)) * 0.5 / vae.config.scaling_factor
+    )
+
+    @torch.no_grad()
+    def lost() -> float:
+        latents = vae.encode(frames).latent_dist.mean
+        return (vae.decode(latents + noise).sample - frames).abs().mean().item()
+
+    before = lost()
+    fall(stage, tmp_path, 40)
+    assert lost() < 0.95 * before
+
+
+def test_a_batch_of_the_decoder_in_parts_is_the_batch_whole() -> None:
+    stage = DecoderStage(tiny_parts().vae, tiny_pictures(4), DecoderConfig(texture_weight=0.5))
+    with torch.no_grad():
+        halves = [stage.loss(3, Shard(rank, 2)) for rank in (0, 1)]
+        assert torch.stack(halves).mean().item() == pytest.approx(stage.loss(3).item(), rel=1e-4)
+
+
 def test_the_clip_stage_moves_exactly_both_towers_and_where_asked_the_style_head(tmp_path: Path) -> None:
     for weight in (0.0, 1.0):
         stage = tiny_clip_stage(weight)
@@ -110,6 +155,9 @@ def test_settings_out_of_range_are_refused() -> None:
         for value in (-1.0, math.inf, math.nan):
             with pytest.raises(InvalidInputError, match=name):
                 AutoencoderConfig(**{name: value})
+    for name in ("latent_noise", "texture_weight"):
+        with pytest.raises(InvalidInputError, match=name):
+            DecoderConfig(**{name: -1.0})
 
 
 def test_the_loss_of_the_autoencoder_falls(tmp_path: Path) -> None:

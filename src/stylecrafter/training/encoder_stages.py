@@ -1,4 +1,4 @@
-"""Stages for the frozen parts of a model of our own: the autoencoder and CLIP."""
+"""Stages for the frozen parts of a model of our own: the autoencoder, its decoder alone, and CLIP."""
 
 from __future__ import annotations
 
@@ -38,6 +38,23 @@ class AutoencoderConfig:
 
     def __post_init__(self) -> None:
         for name in ("kl_weight", "texture_weight"):
+            if not 0 <= getattr(self, name) < float("inf"):
+                raise InvalidInputError(f"{name} must be at least 0 and finite, got {getattr(self, name)}")
+
+
+@dataclass(frozen=True, kw_only=True)
+class DecoderConfig:
+    """Loss of the decoder."""
+
+    latent_noise: float = 0.3
+    """The most noise on the latents, as a deviation; those have unit variance as the UNet sees them."""
+    texture_weight: float = 0.0
+    """Weight of `texture.texture_loss`."""
+    seed: int = 0
+    """Of the noise on the latents."""
+
+    def __post_init__(self) -> None:
+        for name in ("latent_noise", "texture_weight"):
             if not 0 <= getattr(self, name) < float("inf"):
                 raise InvalidInputError(f"{name} must be at least 0 and finite, got {getattr(self, name)}")
 
@@ -92,10 +109,61 @@ class AutoencoderStage:
         noise = torch.randn(shape, generator=step_generator(self.config.seed, -2 - step))[rows]
         decoded = self.vae.decode(posterior.mean + posterior.std * noise.to(self.vae.device)).sample.float()
         kl = posterior.kl().mean() / posterior.mean[0].numel()
-        loss = reconstruction_loss(decoded, pictures) + self.config.kl_weight * kl
-        if self.config.texture_weight:
-            loss = loss + self.config.texture_weight * texture_loss(decoded, pictures)
-        return loss
+        return decoding_loss(decoded, pictures, self.config.texture_weight) + self.config.kl_weight * kl
+
+
+class DecoderStage:
+    """The decoder alone, on latents with noise, after everything else: latents stay what they are.
+
+    What a denoiser gives is a little wrong everywhere, and a decoder that has only seen right latents shows every
+    error, the finest channels' as a grid of patches. With noise of any deviation up to `latent_noise` it learns what a
+    picture looks like whose latents are so (noise-augmented decoding as in RAE, Zheng et al. 2025, arXiv 2510.11690).
+
+    Args:
+        vae: The model; its `scaling_factor` gives latents unit variance.
+        pictures: What to decode; captions are not read.
+        config: Its loss.
+    """
+
+    name = "decoder"
+
+    def __init__(
+        self, vae: AutoencoderKL, pictures: BatchSource, config: DecoderConfig = DecoderConfig()
+    ) -> None:
+        self.vae, self.pictures, self.config = vae, pictures, config
+        freeze_all_but(self.models().values(), self.trainable())
+
+    def models(self) -> dict[str, nn.Module]:
+        return {"vae": self.vae}
+
+    def trainable(self) -> dict[str, nn.Parameter]:
+        moving = prefixed("vae.decoder", self.vae.decoder.named_parameters())
+        if self.vae.post_quant_conv is not None:
+            moving |= prefixed("vae.post_quant_conv", self.vae.post_quant_conv.named_parameters())
+        return moving
+
+    def sources(self) -> dict[str, BatchSource]:
+        return {"pictures": self.pictures}
+
+    def loss(self, step: int, shard: Shard = WHOLE) -> torch.Tensor:
+        size = self.pictures.batch_size
+        rows = shard.rows(size)
+        pictures = self.pictures.batch(step, rows).frames[:, 0].to(self.vae.device) * 2 - 1
+        with torch.no_grad():
+            latents = self.vae.encode(pictures).latent_dist.mean
+        generator = step_generator(self.config.seed, -2 - step)
+        deviations = torch.rand(size, 1, 1, 1, generator=generator) * self.config.latent_noise
+        noise = torch.randn((size, *latents.shape[1:]), generator=generator) * deviations
+        noise = noise[rows].to(latents) / self.vae.config.scaling_factor
+        return decoding_loss(
+            self.vae.decode(latents + noise).sample.float(), pictures, self.config.texture_weight
+        )
+
+
+def decoding_loss(decoded: torch.Tensor, pictures: torch.Tensor, texture_weight: float) -> torch.Tensor:
+    """`reconstruction_loss`, and `texture.texture_loss` at its weight: (n, 3, h, w) each."""
+    loss = reconstruction_loss(decoded, pictures)
+    return loss + texture_weight * texture_loss(decoded, pictures) if texture_weight else loss
 
 
 def reconstruction_loss(decoded: torch.Tensor, pictures: torch.Tensor) -> torch.Tensor:

@@ -19,7 +19,7 @@ from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError,
 
 from stylecrafter.errors import InvalidInputError, unknown_name
 from stylecrafter.presets import preset_names
-from stylecrafter.training.encoder_stages import AutoencoderConfig, ClipConfig
+from stylecrafter.training.encoder_stages import AutoencoderConfig, ClipConfig, DecoderConfig
 from stylecrafter.training.stages import DiffusionConfig
 from stylecrafter.training.strategies import Strategy
 from stylecrafter.training.trainer import TrainConfig
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from _typeshed import DataclassInstance
 
 Config = TypeVar("Config", bound="DataclassInstance")
-StageName = Literal["autoencoder", "clip", "base", "adapter", "temporal", "joint"]
+StageName = Literal["autoencoder", "clip", "base", "adapter", "temporal", "joint", "decoder"]
 
 
 class _Strict(BaseModel):
@@ -125,7 +125,7 @@ class StageSpec(_Strict):
     train: dict[str, Any]
     """Fields of `TrainConfig`."""
     options: dict[str, Any] = {}
-    """Fields of `DiffusionConfig`, `AutoencoderConfig` or `ClipConfig`."""
+    """Fields of `DiffusionConfig`, `AutoencoderConfig`, `ClipConfig` or `DecoderConfig`."""
 
     @property
     def is_encoder(self) -> bool:
@@ -145,6 +145,10 @@ class StageSpec(_Strict):
         return _checked(ClipConfig, self.options, f"options of stage {self.stage}")
 
     @property
+    def decoder_config(self) -> DecoderConfig:
+        return _checked(DecoderConfig, self.options, f"options of stage {self.stage}")
+
+    @property
     def diffusion_config(self) -> DiffusionConfig:
         return _checked(DiffusionConfig, self.options, f"options of stage {self.stage}")
 
@@ -156,12 +160,15 @@ class StageSpec(_Strict):
     @model_validator(mode="after")
     def _check_fields(self) -> StageSpec:
         self.train_config  # noqa: B018 - checks the values
-        if self.stage == "autoencoder":
-            self.autoencoder_config  # noqa: B018
-        elif self.stage == "clip":
-            self.clip_config  # noqa: B018
-        else:
-            self.diffusion_config  # noqa: B018
+        match self.stage:
+            case "autoencoder":
+                self.autoencoder_config  # noqa: B018
+            case "clip":
+                self.clip_config  # noqa: B018
+            case "decoder":
+                self.decoder_config  # noqa: B018
+            case _:
+                self.diffusion_config  # noqa: B018
         return self
 
 
@@ -272,10 +279,9 @@ class Recipe(_Strict):
                 f"recipe {self.name!r} has {', '.join(given)}"
             )
         before = [s for s in self.stages if s.stage in ("autoencoder", "clip", "base")]
-        stages = [*before, *(given[name] for name in strategy.stages)]
-        of_stages = {
-            name for stage in stages[len(before) :] for name in (stage.pictures, stage.clips) if name
-        }
+        own = [given[name] for name in strategy.stages]
+        stages = [*before, *own, *(s for s in self.stages if s.stage == "decoder")]
+        of_stages = {name for stage in own for name in (stage.pictures, stage.clips) if name}
         shown = set().union(*(self.members_of(name) for name in of_stages))
         changes: dict[str, Any] = {"captions": strategy.captions, "references": strategy.references}
         if strategy.cross_reference_ratio is not None:

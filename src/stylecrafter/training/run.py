@@ -37,7 +37,7 @@ from stylecrafter.presets import load_preset
 from stylecrafter.training import from_scratch
 from stylecrafter.training.beginnings import begin_with
 from stylecrafter.training.checkpoint import list_checkpoints
-from stylecrafter.training.encoder_stages import AutoencoderStage, ClipStage, latent_scale
+from stylecrafter.training.encoder_stages import AutoencoderStage, ClipStage, DecoderStage, latent_scale
 from stylecrafter.training.parts import Parts, load_trained
 from stylecrafter.training.recipe_files import RECORD
 from stylecrafter.training.recipes import Recipe, StageSpec
@@ -202,6 +202,8 @@ class RecipeRun:
             clip = from_scratch.build_clip(sizes, tokenizer).to(self.device)
             return ClipStage(clip, tokenizer, self._needed(spec, "pictures"), spec.clip_config), None
         parts = self.parts(self._before(spec.stage))
+        if spec.stage == "decoder":
+            return DecoderStage(parts.vae, self._needed(spec, "pictures"), spec.decoder_config), parts
         kind = DIFFUSION_STAGES[spec.stage]
         pictures, clips = (
             self.source(name) if name is not None else None for name in (spec.pictures, spec.clips)
