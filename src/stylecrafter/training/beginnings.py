@@ -149,7 +149,7 @@ def _by_channel(latents: Tensor) -> Tensor:
 
 
 def _begin_adapter(stage: AdapterStage | JointStage, parts: Parts, source: StyleCrafterPipeline) -> None:
-    """The extractor, and keys and values that contain the old factors' means: the predictor of factors begins afresh.
+    """Extractor, keys, values, and norms that hold the means of the old factors: the predictor of them begins afresh.
 
     A predictor that has come to its limits (all factors 2) would hardly move from there.
     """
@@ -169,7 +169,10 @@ def _begin_adapter(stage: AdapterStage | JointStage, parts: Parts, source: Style
         ).input_ids
         factors = old.predict_scales(tokens, source.text_encoder(input_ids=given).last_hidden_state).mean(0)
         for layer, factor in zip(adapter.layers, factors, strict=False):
-            cast("StyleKeyValue", layer).to_v.weight.mul_(factor)
+            # Behind the norm: what is in front of it would be divided out again.
+            norm = cast("StyleKeyValue", layer).norm
+            norm.weight.mul_(factor)
+            norm.bias.mul_(factor)
 
 
 def _take_over(name: str, new: nn.Module, old: nn.Module) -> None:
