@@ -107,7 +107,7 @@ class ArtefactSpec:
     steps: int | None = None
 
 
-QUICK = ArtefactSpec(styles=4, prompts=1, strengths=(0.1, 0.4), frames=6, steps=4)
+QUICK = ArtefactSpec(styles=2, prompts=1, strengths=(0.1, 0.4), frames=4, steps=4)
 
 
 def inject(
