@@ -53,7 +53,7 @@ FLAGS = {
         "--clip-text-num-heads",
         "--clip-vision-num-heads",
     },  # fmt: skip
-    "study": {"--output", "-o", "--model", "--seed", "--quick"},
+    "study": {"--output", "-o", "--model", "--seed", "--quick", "--set"},
     "train": {"--output", "-o", "--set", "--strategy", "--until", "--resume", "--device"},
     "data": set(),
     "models": set(),

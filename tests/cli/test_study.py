@@ -30,3 +30,8 @@ def test_a_study_writes_tables_plots_and_numbers(tmp_path: Path) -> None:
 
 def test_an_unknown_study_names_those_there_are(tmp_path: Path) -> None:
     assert_one_line_error(run("artifact", "-o", tmp_path), "artefacts")
+
+
+def test_an_unknown_setting_names_those_there_are(tmp_path: Path) -> None:
+    assert_one_line_error(run("scales", "-o", tmp_path, "--quick", "--set", "stepz=3"), "'steps'")
+    assert not list(tmp_path.iterdir())

@@ -18,8 +18,14 @@ def study(
     model: options.Model = "mini",
     seed: Annotated[int, typer.Option("--seed", help="Decides styles, prompts and noise.")] = 0,
     quick: Annotated[bool, typer.Option("--quick", help="At toy size, to see whether it runs.")] = False,
+    changes: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--set", help="key=value in the study's settings, e.g. steps=20 or dtype=bfloat16. Repeatable."
+        ),
+    ] = None,
 ) -> None:
     """Carry out an experiment on StyleWorld: tables in tables.md, plots as svg, every number in study.json."""
     from stylecrafter.evaluation.studies.run import run_study
 
-    show(str(run_study(name, output, model=model, seed=seed, quick=quick)))
+    show(str(run_study(name, output, model=model, seed=seed, quick=quick, changes=changes or [])))

@@ -94,18 +94,31 @@ def recorded_recipe(folder: Path) -> Path:
     return path
 
 
-def _apply(raw: dict[str, Any], change: str) -> None:
-    """Set one value of a recipe before it is checked."""
+def parse_change(change: str) -> tuple[str, Any]:
+    """Key and value of "key=value", the value read as YAML.
+
+    Raises:
+        InvalidInputError: It is not of that form.
+    """
     key, equals, text = change.partition("=")
+    try:
+        value = yaml.safe_load(text)
+    except yaml.YAMLError as error:
+        raise InvalidInputError(f"--set {change!r}: the value is not YAML: {error}") from error
     if not equals or not key:
         raise InvalidInputError(f"--set takes key=value, got {change!r}")
+    return key, value
+
+
+def _apply(raw: dict[str, Any], change: str) -> None:
+    """Set one value of a recipe before it is checked."""
+    key, value = parse_change(change)
     here: Any = raw
     *way, last = key.split(".")
     for step in way:
         here = _enter(here, step, key)
     if not isinstance(here, dict):
         raise InvalidInputError(f"--set {change!r}: {'.'.join(way)} holds no keys")
-    value = yaml.safe_load(text)
     # Who types a path means it from where they are, not from where the recipe lies.
     if last == "path":
         value = os.path.abspath(str(value))

@@ -96,6 +96,7 @@ class ArtefactSpec:
         repaired: Strength of the faults that are denoised again.
         depth: How far clips are noised for that, of 1.
         steps: Of sampling, of which the part `depth` is taken; None: the model's.
+        dtype: Number format of the model's weights while it samples; "auto" is the device's.
     """
 
     styles: int = 8
@@ -105,6 +106,7 @@ class ArtefactSpec:
     repaired: float = 0.2
     depth: float = 0.5
     steps: int | None = None
+    dtype: str = "auto"
 
 
 QUICK = ArtefactSpec(styles=2, prompts=1, strengths=(0.1, 0.4), frames=4, steps=4)
@@ -200,7 +202,7 @@ def run(model: str, spec: ArtefactSpec = ArtefactSpec(), *, seed: int = 0) -> St
         MissingDependencyError: An optional package is not installed.
     """
     drawn = world_set_for(model, references=spec.styles, prompts=spec.prompts, unseen_kinds=0, seed=seed)
-    subject = Subject(model, drawn, steps=spec.steps)
+    subject = Subject(model, drawn, steps=spec.steps, dtype=spec.dtype)
     # Of twice the frames, so that some can be dropped.
     clips = [subject.set.real_clips(row[None], subject.spec.size, 2 * spec.frames)[0] for row in subject.rows]
     styles: list[int] = subject.set.reference_of.tolist()

@@ -67,6 +67,7 @@ class BaselinesSpec:
         frames: Of clips; None: the model's.
         of_pictures: Methods that are asked for pictures; claims about others are left out.
         of_clips: Methods that are asked for clips.
+        dtype: Number format of the model's weights while it samples; "auto" is the device's.
     """
 
     references: int = 20
@@ -78,6 +79,7 @@ class BaselinesSpec:
     frames: int | None = None
     of_pictures: tuple[Method, ...] = SINGLE
     of_clips: tuple[Method, ...] = MOVING
+    dtype: str = "auto"
 
 
 QUICK = BaselinesSpec(3, 2, 1, 1, 2, 2, 3, (Method.OURS, Method.STYLE_WORDS), (Method.OURS, Method.TEXT_ONLY))
@@ -115,7 +117,9 @@ def run(
             pictures=pictures,
             seed=seed,
         )
-        settings = GenerationSettings(prompt="-", seed=seed, frames=frames, steps=spec.steps)
+        settings = GenerationSettings(
+            prompt="-", seed=seed, frames=frames, steps=spec.steps, dtype=spec.dtype
+        )
         one = Asked(kind, world, settings, folder)
         for method in methods:
             one.ask(method.value, model, method)

@@ -45,6 +45,7 @@ class FirstSpec:
         frames: Of a clip; None: the model's.
         steps: Of sampling; None: the model's.
         probe_steps: Of the probes' training.
+        dtype: Number format of the model's weights while it samples; "auto" is the device's.
     """
 
     references: int = 10
@@ -53,6 +54,7 @@ class FirstSpec:
     frames: int | None = None
     steps: int | None = None
     probe_steps: int = 400
+    dtype: str = "auto"
 
 
 QUICK = FirstSpec(3, 2, 2, 4, 2, 4)
@@ -66,7 +68,7 @@ def run(model: str, spec: FirstSpec = FirstSpec(), *, seed: int = 0) -> StudyRes
         MissingDependencyError: An optional package is not installed.
     """
     drawn = world_set_for(model, references=spec.references, prompts=spec.prompts, unseen_kinds=0, seed=seed)
-    subject = Subject(model, drawn, steps=spec.steps)
+    subject = Subject(model, drawn, steps=spec.steps, dtype=spec.dtype)
     objects = subject.train_probe("object", spec.probe_steps)
     rows = subject.rows
     pictures = {

@@ -54,6 +54,7 @@ class PairsSpec:
         steps: Of sampling; None: the model's.
         probe_steps: Of the probes' training.
         worst: Pairs of each group that are shown, the worst ones.
+        dtype: Number format of the model's weights while it samples; "auto" is the device's.
     """
 
     references: int = 12
@@ -61,6 +62,7 @@ class PairsSpec:
     steps: int | None = None
     probe_steps: int = 400
     worst: int = 6
+    dtype: str = "auto"
 
 
 QUICK = PairsSpec(3, 2, 2, 4, 2)
@@ -74,7 +76,7 @@ def run(model: str, spec: PairsSpec = PairsSpec(), *, seed: int = 0) -> StudyRes
         MissingDependencyError: An optional package is not installed.
     """
     drawn = world_set_for(model, references=spec.references, prompts=spec.prompts, unseen_kinds=0, seed=seed)
-    subject = Subject(model, drawn, steps=spec.steps)
+    subject = Subject(model, drawn, steps=spec.steps, dtype=spec.dtype)
     probes = (subject.train_probe("object", spec.probe_steps), subject.train_probe("scene", spec.probe_steps))
     rows: list[tuple[str, ...]] = []
     sheets: dict[str, Image.Image] = {}

@@ -54,6 +54,7 @@ class ScalesSpec:
         sweep: Global scales, rising; 1 among them.
         steps: Of sampling; None: the model's.
         probe_steps: Of the object probe's training.
+        dtype: Number format of the model's weights while it samples; "auto" is the device's.
     """
 
     references: int = 20
@@ -63,6 +64,7 @@ class ScalesSpec:
     sweep: tuple[float, ...] = (0.0, 0.25, 0.5, 1.0, 1.5, 2.0)
     steps: int | None = None
     probe_steps: int = 400
+    dtype: str = "auto"
 
 
 QUICK = ScalesSpec(3, 2, 1, 2, (0.5, 1.0), 2, 4)
@@ -82,7 +84,7 @@ def run(model: str, spec: ScalesSpec = ScalesSpec(), *, seed: int = 0) -> StudyR
         unseen_kinds=spec.unseen_kinds,
         seed=seed,
     )
-    subject = Subject(model, drawn, steps=spec.steps)
+    subject = Subject(model, drawn, steps=spec.steps, dtype=spec.dtype)
     kind_tables, kind_plots, kind_data = _by_kind(subject, spec)
     length_table, length_data = _by_length(subject)
     predicted = subject.predicted_scales()

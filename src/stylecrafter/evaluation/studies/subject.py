@@ -20,6 +20,7 @@ from stylecrafter.generation.settings import look_up_model
 from stylecrafter.media.tensors import to_pictures
 from stylecrafter.pipelines.noise import draw_noise
 from stylecrafter.pipelines.stylized_image import StyleCrafterImagePipeline
+from stylecrafter.runtime.devices import resolve_dtype
 from stylecrafter.runtime.seeding import make_generator
 from stylecrafter.styleworld import world
 from stylecrafter.weights.loading import load_pipeline
@@ -56,6 +57,7 @@ class Subject:
         spec: The set; see `evaluation.run.world_set_for`.
         steps: Of sampling; None: the model's.
         batch_size: Pictures made together.
+        dtype: Number format of the weights.
 
     Raises:
         InvalidInputError: There is no such model, it has no adapter, or the set's numbers do not fit.
@@ -63,10 +65,16 @@ class Subject:
     """
 
     def __init__(
-        self, model: str, spec: WorldSetSpec, *, steps: int | None = None, batch_size: int = 16
+        self,
+        model: str,
+        spec: WorldSetSpec,
+        *,
+        steps: int | None = None,
+        batch_size: int = 16,
+        dtype: str = "auto",
     ) -> None:
         self.spec = spec
-        self.video = load_pipeline(look_up_model(model).folder, torch.float32)
+        self.video = load_pipeline(look_up_model(model).folder, resolve_dtype(dtype, torch.device("cpu")))
         self.video.set_progress_bar_config(disable=True)
         self.pipe = StyleCrafterImagePipeline.from_pipe(self.video)
         self.pipe.set_progress_bar_config(disable=True)

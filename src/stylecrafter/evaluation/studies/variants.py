@@ -87,6 +87,7 @@ class VariantsSpec:
         frames: Of clips; None: the model's.
         of_pictures: Strategies that are asked for pictures; claims about others are left out.
         of_clips: Strategies that are asked for clips.
+        dtype: Number format of the model's weights while it samples; "auto" is the device's.
     """
 
     adapter_steps: int = 3000
@@ -102,6 +103,7 @@ class VariantsSpec:
     frames: int | None = None
     of_pictures: tuple[str, ...] = PICTURE_STRATEGIES
     of_clips: tuple[str, ...] = CLIP_STRATEGIES
+    dtype: str = "auto"
 
 
 QUICK = VariantsSpec(
