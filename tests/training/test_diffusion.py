@@ -45,6 +45,16 @@ def test_timesteps_follow_their_distribution(middle: float, inner: float, low: f
     assert not torch.equal(drawn, drawn.sort().values)
 
 
+def test_a_shift_moves_timesteps_to_noisier_ones() -> None:
+    drawn = draw_timesteps(4000, 1000, 0.0, torch.Generator().manual_seed(0), shift=4.0)
+    plain = draw_timesteps(4000, 1000, 0.0, torch.Generator().manual_seed(0))
+    # A uniform t below a fifth comes below a half: 4 x 0.2 / (1 + 3 x 0.2) = 0.5.
+    assert (drawn < 500).float().mean().item() == pytest.approx(0.2, abs=0.002)
+    assert drawn.min() >= 0 and drawn.max() <= 999
+    moved = 4 * plain / (1000 + 3 * plain) * 1000
+    assert (drawn - moved).abs().max() < 5
+
+
 @pytest.mark.parametrize("ratio", [0.0, 0.06, 0.2, 1 / 3, 0.8, 1.0])
 def test_clips_are_spread_evenly(ratio: float) -> None:
     before = [clip_steps_before(step, ratio) for step in range(10_001)]

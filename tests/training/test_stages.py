@@ -9,6 +9,7 @@ import torch
 
 from stylecrafter.data.batch import TrainingBatch
 from stylecrafter.errors import InvalidInputError
+from stylecrafter.training.diffusion import clip_steps_before
 from stylecrafter.training.shards import Shard
 from stylecrafter.training.stages import (
     DIFFUSION_STAGES,
@@ -172,6 +173,19 @@ def test_the_penalty_of_scales_is_added_and_shards_like_the_loss() -> None:
     )
 
 
+def test_the_shift_of_timesteps_is_of_clips_alone() -> None:
+    # Where pictures alone are shown, nothing changes; clips are shown noisier, to a model that says nothing yet.
+    shifted = dataclasses.replace(MIX, clip_timestep_shift=1000.0)
+    plain, stage = make(BaseStage, MIX), make(BaseStage, shifted)
+    of_clips = [
+        clip_steps_before(step + 1, MIX.clip_ratio) > clip_steps_before(step, MIX.clip_ratio)
+        for step in range(5)
+    ]
+    assert any(of_clips) and not all(of_clips)
+    for step, is_clip in enumerate(of_clips):
+        assert (stage.loss(step).item() == plain.loss(step).item()) is not is_clip
+
+
 def test_dropping_all_captions_leaves_the_empty_one() -> None:
     stage = make(BaseStage, dataclasses.replace(PICTURES, text_dropout=1.0))
     other = make(BaseStage, dataclasses.replace(PICTURES, text_dropout=1.0))
@@ -196,6 +210,9 @@ def test_refusals() -> None:
     for weight in (-1.0, float("nan"), float("inf")):
         with pytest.raises(InvalidInputError, match="scale_penalty"):
             DiffusionConfig(scale_penalty=weight)
+    for shift in (0.0, -1.0, float("nan")):
+        with pytest.raises(InvalidInputError, match="clip_timestep_shift"):
+            DiffusionConfig(clip_timestep_shift=shift)
     with pytest.raises(InvalidInputError, match="picture_reuse"):
         make(BaseStage, DiffusionConfig(picture_reuse=0))
     with pytest.raises(InvalidInputError, match="needs clips"):

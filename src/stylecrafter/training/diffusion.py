@@ -25,10 +25,14 @@ def prediction_target(
     )
 
 
-def draw_timesteps(n: int, steps: int, middle: float, generator: torch.Generator) -> torch.Tensor:
+def draw_timesteps(
+    n: int, steps: int, middle: float, generator: torch.Generator, shift: float = 1.0
+) -> torch.Tensor:
     """n timesteps in 0 … steps - 1, in random order, one per stratum of equal probability (which lowers the variance).
 
-    A part `middle` of them is logit-normal with mean 0 and deviation 1 (Esser et al., 2024), the others are uniform.
+    A part `middle` of them is logit-normal with mean 0 and deviation 1 (Esser et al., arXiv 2403.03206), the others are
+    uniform. All are then moved to noisier ones where `shift` is above 1, t' = shift t / (1 + (shift - 1) t) of t in
+    [0, 1] (their equation 23).
     """
     count = round(n * middle)
     place = torch.cat([torch.arange(count), torch.arange(n - count)])
@@ -36,6 +40,7 @@ def draw_timesteps(n: int, steps: int, middle: float, generator: torch.Generator
     quantiles = (place + torch.rand(n, generator=generator)) / size
     central = torch.sigmoid(torch.special.ndtri(quantiles.clamp(1e-6, 1 - 1e-6)))
     quantiles = torch.where(torch.arange(n) < count, central, quantiles)
+    quantiles = shift * quantiles / (1 + (shift - 1) * quantiles)
     timesteps = (quantiles * steps).long().clamp(max=steps - 1)
     return timesteps[torch.randperm(n, generator=generator)]
 

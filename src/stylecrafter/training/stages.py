@@ -72,6 +72,9 @@ class DiffusionConfig:
     middle_timesteps: float = 0.0
     """Part of the timesteps drawn logit-normally (most of them in the middle, where shapes are decided); the others are
     uniform, without which the finest channels of latents stay noisy."""
+    clip_timestep_shift: float = 1.0
+    """Moves the timesteps of clips to noisier ones (`diffusion.draw_timesteps`): where an object moves to is decided
+    while nothing of it can be seen yet."""
     train_text_encoder: bool = False
     """Whether the base stage trains the text encoder along. One that learned from a small contrastive run forgets the
     object of a caption as soon as a style is named, because the style alone tells its pictures apart."""
@@ -87,6 +90,10 @@ class DiffusionConfig:
             value = getattr(self, name)
             if value is not None and not 0 <= value <= 1:
                 raise InvalidInputError(f"{name} must be in [0, 1], got {value}")
+        if not 0 < self.clip_timestep_shift < float("inf"):
+            raise InvalidInputError(
+                f"clip_timestep_shift must be above 0 and finite, got {self.clip_timestep_shift}"
+            )
         if self.picture_reuse < 1:
             raise InvalidInputError(f"picture_reuse must be at least 1, got {self.picture_reuse}")
         if not 0 <= self.scale_penalty < float("inf"):
@@ -215,7 +222,11 @@ class DiffusionStage(ABC):
         scheduler, latents = self.parts.scheduler, encoded.latents
         noise = torch.randn((total, *latents.shape[1:]), generator=generator)[rows].to(latents.device)
         drawn = draw_timesteps(
-            total, scheduler.config.num_train_timesteps, self.config.middle_timesteps, generator
+            total,
+            scheduler.config.num_train_timesteps,
+            self.config.middle_timesteps,
+            generator,
+            self.config.clip_timestep_shift if latents.shape[2] > 1 else 1.0,
         )
         timesteps = drawn[rows].to(latents.device)
         noisy = scheduler.add_noise(latents, noise, timesteps)

@@ -1,0 +1,151 @@
+"""Make the reports under docs/results again; docs/results/README.md says what they show.
+
+    python scripts/results.py runs/results --testset FOLDER [--dtype bfloat16] [--only held_out]
+
+FOLDER holds the published test set (`eval_image_gen_single_ref_half.json` and its like). Everything is made in
+runs/results, where a stopped run goes on; tables, figures and pictures of our own outputs are then put into
+docs/results/NAME. The style pictures of the published set are not.
+"""
+
+from __future__ import annotations
+
+import argparse
+import shutil
+import subprocess
+import sys
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+from PIL import Image
+
+from stylecrafter.evaluation.runner import find_clip
+from stylecrafter.evaluation.testset import TestSet, read_testset
+from stylecrafter.media.images import load_picture
+from stylecrafter.media.video import read_frames
+from stylecrafter.styleworld.sheets import contact_sheet
+
+RESULTS = Path(__file__).parents[1] / "docs" / "results"
+ROWS, COLUMNS, TILE, MILLISECONDS = 10, 6, 72, 125
+
+
+@dataclass(frozen=True)
+class Report:
+    """One call of `stylecrafter evaluate`.
+
+    Attributes:
+        name: Of its folder.
+        testset: "styleworld", or a file of the published test set.
+        methods: What is asked.
+        options: More of the call.
+    """
+
+    name: str
+    testset: str
+    methods: tuple[str, ...]
+    options: tuple[str, ...] = ()
+
+    @property
+    def of_world(self) -> bool:
+        return self.testset == "styleworld"
+
+
+REPORTS = (
+    Report(
+        "held_out",
+        "styleworld",
+        ("ours", "text-only", "frame-by-frame", "real", "still", "reference-copy", "noise"),
+    ),
+    Report(
+        "artworks",
+        "eval_image_gen_single_ref_half.json",
+        ("ours", "text-only", "reference-copy", "noise"),
+        ("--format", "png"),
+    ),
+    Report("artworks_clips", "eval_video_gen_single_ref_half.json", ("ours", "text-only")),
+    Report(
+        "artworks_several",
+        "eval_image_gen_multi_ref_style2.json",
+        ("ours", "text-only"),
+        ("--format", "png"),
+    ),
+    Report("artworks_several_clips", "eval_video_gen_multi_ref_style2.json", ("ours", "text-only")),
+)
+
+
+def evaluate(report: Report, target: Path, testset: Path, dtype: str) -> None:
+    """Carry out one call, and say how long it took."""
+    asked = report.testset if report.of_world else str(testset / report.testset)
+    methods = [part for method in report.methods for part in ("--method", method)]
+    command = [
+        "evaluate",
+        asked,
+        "-o",
+        str(target),
+        "--seed",
+        "0",
+        "--dtype",
+        dtype,
+        *report.options,
+        *methods,
+    ]
+    print("stylecrafter", *command, flush=True)
+    begun = time.monotonic()
+    subprocess.run([sys.executable, "-m", "stylecrafter.cli", *command], check=True)
+    print(f"{report.name}: {(time.monotonic() - begun) / 60:.1f} minutes", flush=True)
+
+
+def collect(report: Report, target: Path, testset: Path) -> None:
+    """Put tables, figures and a sheet of what the method made into docs/results."""
+    home = RESULTS / report.name
+    shutil.rmtree(home, ignore_errors=True)
+    home.mkdir(parents=True)
+    shutil.copy(target / "report.md", home)
+    shutil.copytree(target / "runs", home / "runs")
+    file = target / "testset" / "testset.json" if report.of_world else testset / report.testset
+    sheets = _sheets(report, read_testset(file), target / "clips" / "ours")
+    first, *others = sheets
+    first.save(
+        home / "pictures.webp", quality=70, save_all=True, append_images=others, duration=MILLISECONDS, loop=0
+    )
+
+
+def _sheets(report: Report, testset: TestSet, clips: Path) -> list[Image.Image]:
+    """One sheet per frame: a row per style, a column per prompt; StyleWorld's references in front."""
+    by_style: dict[tuple[str, ...], list[Path]] = {}
+    for entry in testset.entries:
+        by_style.setdefault(tuple(entry.styles), []).append(find_clip(clips, entry))
+    styles = list(by_style)
+    chosen = [styles[i * len(styles) // min(ROWS, len(styles))] for i in range(min(ROWS, len(styles)))]
+    rows = []
+    for style in chosen:
+        drawn = [read_frames(path)[0] for path in by_style[style][:COLUMNS]]
+        if report.of_world:
+            drawn.insert(0, [load_picture(style[0])] * len(drawn[0]))
+        rows.append(drawn)
+    columns = len(rows[0])
+    return [
+        contact_sheet([clip[frame] for row in rows for clip in row], [], columns, TILE)
+        for frame in range(len(rows[0][-1]))
+    ]
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("work", type=Path)
+    parser.add_argument("--testset", type=Path, required=True, help="folder of the published test set")
+    parser.add_argument("--dtype", default="auto")
+    parser.add_argument("--only", choices=[report.name for report in REPORTS], action="append")
+    args = parser.parse_args()
+    for report in REPORTS:
+        if args.only and report.name not in args.only:
+            continue
+        target = args.work / report.name
+        evaluate(report, target, args.testset, args.dtype)
+        collect(report, target, args.testset)
+
+
+if __name__ == "__main__":
+    main()
