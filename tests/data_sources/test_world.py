@@ -62,6 +62,37 @@ def test_groups_share_their_content_and_differ_in_style() -> None:
     assert len({tuple(row) for row in things.palette[:6].flatten(1).tolist()}) == 6
 
 
+def test_groups_share_everything_but_their_motion() -> None:
+    clips = WorldSource(
+        vocabulary=splits.FULL, size=24, batch_size=64, num_frames=2, motions_per_content=4, captions="full"
+    )
+    things, _, _ = clips.things(0)
+    for field in dataclasses.fields(things):
+        rows = getattr(things, field.name).reshape(16, 4, -1)
+        alike = (rows == rows[:, :1]).all()
+        assert alike != (field.name in ("motion", "camera")), field.name
+    assert not splits.is_held_out_pair(things.motion, things.thing).any()
+    assert not splits.is_held_out_view(things.camera, things.thing).any()
+
+
+def test_a_picture_of_the_end_of_a_motion_is_the_last_of_its_clip_and_says_so() -> None:
+    ends = dataclasses.replace(PICTURES, references="none", cross_reference_ratio=0.0, span=(1.0, 1.0))
+    batch = ends.batch(0, ALL)
+    clips = dataclasses.replace(ends, span=(0.0, 1.0), num_frames=5).batch(0, ALL)
+    assert torch.allclose(batch.frames[:, 0], clips.frames[:, -1], atol=1e-6)
+    assert (
+        batch.captions == clips.captions != dataclasses.replace(ends, span=(0.0, 1.0)).batch(0, ALL).captions
+    )
+    halves = dataclasses.replace(ends, span=(0.5, 1.0), num_frames=3).batch(0, ALL)
+    assert torch.allclose(halves.frames, clips.frames[:, 2:], atol=1e-6)
+
+
+@pytest.mark.parametrize("span", [(-0.1, 1.0), (0.6, 0.5), (0.0, 1.1), (float("nan"), 1.0)])
+def test_a_span_that_is_no_part_of_a_motion_is_refused(span: tuple[float, float]) -> None:
+    with pytest.raises(InvalidInputError, match=r"0 <= first <= last <= 1"):
+        dataclasses.replace(PICTURES, span=span)
+
+
 def test_references_are_crops_whole_pictures_or_none() -> None:
     whole = dataclasses.replace(PICTURES, references="whole", cross_reference_ratio=0.0).batch(0, ALL)
     assert torch.equal(whole.references, whole.frames[:, 0])
@@ -91,7 +122,13 @@ def test_a_crop_is_a_part_of_the_picture() -> None:
 
 @pytest.mark.parametrize(
     ("name", "value"),
-    [("batch_size", 0), ("styles_per_content", 0), ("styled_ratio", 1.5), ("cross_reference_ratio", -0.1)],
+    [
+        ("batch_size", 0),
+        ("styles_per_content", 0),
+        ("motions_per_content", 0),
+        ("styled_ratio", 1.5),
+        ("cross_reference_ratio", -0.1),
+    ],
 )
 def test_settings_out_of_range_are_refused(name: str, value: float) -> None:
     with pytest.raises(InvalidInputError, match=name):

@@ -38,6 +38,12 @@ class WorldSource:
     """Part of a batch that is styled; the rest is plain."""
     styles_per_content: int = 1
     """Styled pictures come in groups of so many that share their content and differ in style."""
+    motions_per_content: int = 1
+    """Rows come in groups of so many that share everything and differ in motion."""
+    span: tuple[float, float] = world.WHOLE_MOTION
+    """Part of the motion that is shown, as times in [0, 1]. With another than the whole one, captions of pictures name
+    the motion too: a picture at (1, 1) shows where it ends, which is how words like "left" are learned at all (a clip
+    that passes the middle looks, on average over its frames, the same for every direction)."""
     captions: Captions = "content"
     unnamed_style_ratio: float = 0.0
     """With full captions: part of them that name the content only."""
@@ -49,7 +55,8 @@ class WorldSource:
     device: str = "cpu"
 
     def __post_init__(self) -> None:
-        for name in ("batch_size", "styles_per_content"):
+        world.check_span(self.span)
+        for name in ("batch_size", "styles_per_content", "motions_per_content"):
             if getattr(self, name) < 1:
                 raise InvalidInputError(f"{name} must be at least 1, got {getattr(self, name)}")
         for name in ("styled_ratio", "unnamed_style_ratio", "cross_reference_ratio"):
@@ -61,7 +68,7 @@ class WorldSource:
     def batch(self, step: int, rows: slice) -> TrainingBatch:
         """Rows of the batch of a step; all randomness is drawn for the whole batch, then cut."""
         chosen, generator, others = self.things(step)
-        frames = world.render(chosen[rows], self.size, self.num_frames, device=self.device)
+        frames = world.render(chosen[rows], self.size, self.num_frames, self.device, self.span)
         return TrainingBatch(
             frames=frames,
             captions=self._captions(chosen, step)[rows],
@@ -91,6 +98,8 @@ class WorldSource:
         if styled < self.batch_size:
             parts.append(self._sample(self.batch_size - styled, generator, False))
         chosen = world.concatenate(parts)
+        if self.motions_per_content > 1:
+            chosen = self._in_groups(chosen)
         crossed = round(self.batch_size * self.cross_reference_ratio)
         others = None
         if crossed:
@@ -100,9 +109,19 @@ class WorldSource:
     def _sample(self, n: int, generator: torch.Generator, styled: bool) -> world.WorldBatch:
         return world.sample(n, generator, vocabulary=self.vocabulary, styled=styled, split=self.split)
 
+    def _in_groups(self, chosen: world.WorldBatch) -> world.WorldBatch:
+        """The motions and cameras of all rows, with everything else from the first row of each one's group."""
+        group = torch.arange(len(chosen)) // self.motions_per_content * self.motions_per_content
+        motion, camera = chosen.motion, chosen.camera
+        chosen = chosen[group]
+        if self.split == "train":
+            motion = motion.where(~splits.is_held_out_pair(motion, chosen.thing), torch.zeros_like(motion))
+            camera = camera.where(~splits.is_held_out_view(camera, chosen.thing), torch.zeros_like(camera))
+        return chosen.replace(motion=motion, camera=camera)
+
     def _captions(self, chosen: world.WorldBatch, step: int) -> list[str]:
         rng = random.Random(self.seed * 1_000_003 + step)
-        moving = self.num_frames > 1
+        moving = self.num_frames > 1 or self.span != world.WHOLE_MOTION
         content = chosen.content_captions(rng, moving)
         if self.captions == "content":
             return content

@@ -24,6 +24,8 @@ from stylecrafter.styleworld.styles import STYLE_NAMES, STYLE_PARAMETERS, paint
 Split = Literal["train", "held_out"]
 #: Part of the clips of a world with moving cameras in which the camera moves.
 CAMERA_RATIO = 0.4
+#: Times of a motion from its begin to its end.
+WHOLE_MOTION = (0.0, 1.0)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -201,30 +203,46 @@ def _move_camera(
     )
 
 
+def check_span(span: tuple[float, float]) -> None:
+    """Refuse times of which no part of a motion can be drawn.
+
+    Raises:
+        InvalidInputError: They are not 0 <= first <= last <= 1.
+    """
+    if not 0 <= span[0] <= span[1] <= 1:
+        raise InvalidInputError(f"span must be two times, 0 <= first <= last <= 1, got {span[0]}, {span[1]}")
+
+
 def render(
-    batch: WorldBatch, size: int, num_frames: int = 1, device: torch.device | str = "cpu"
+    batch: WorldBatch,
+    size: int,
+    num_frames: int = 1,
+    device: torch.device | str = "cpu",
+    span: tuple[float, float] = WHOLE_MOTION,
 ) -> torch.Tensor:
     """Draw a batch.
 
     Args:
         batch: What to draw, n rows.
         size: Height and width in pixels.
-        num_frames: 1 draws the still picture (the middle of the motion), more draw the whole motion.
+        num_frames: 1 draws the still picture (the middle of the motion, or of its `span`), more draw the motion.
         device: Where to draw.
+        span: Which part of the motion, as times in [0, 1].
 
     Returns:
         (n, f, 3, size, size) float32 in [0, 1].
 
     Raises:
-        InvalidInputError: size < 16 or num_frames < 1.
+        InvalidInputError: size < 16, num_frames < 1, or times that are not 0 <= first <= last <= 1.
     """
+    check_span(span)
     if size < 16 or num_frames < 1:
         raise InvalidInputError(
             f"cannot draw {num_frames} frames of {size} pixels; at least 1 frame of 16 pixels"
         )
     device = torch.device(device)
     n, f = len(batch), num_frames
-    u = torch.linspace(0, 1, f) if f > 1 else torch.tensor([0.5])
+    u = torch.linspace(*span, f) if f > 1 else torch.tensor([(span[0] + span[1]) / 2])
     times = u[None].expand(n, -1)
     rows = _on_device(batch, poses(batch.motion, times), views(batch.camera, times), device)
     x, y = grid(size, size, device)

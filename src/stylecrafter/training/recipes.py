@@ -70,6 +70,9 @@ class WorldSpec(_Strict):
     """Height and width; default: the model's."""
     styled_ratio: float = Field(1.0, ge=0, le=1)
     styles_per_content: int = Field(1, ge=1)
+    motions_per_content: int = Field(1, ge=1)
+    span: tuple[float, float] = (0.0, 1.0)
+    """Part of the motion that is shown; pictures at [1, 1] show where it ends, and their captions name it."""
     captions: Literal["content", "full"] = "content"
     unnamed_style_ratio: float = Field(0.0, ge=0, le=1)
     references: Literal["none", "crop", "whole"] = "none"
