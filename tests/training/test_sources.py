@@ -113,5 +113,7 @@ def test_a_model_knows_its_words() -> None:
     known = vocabulary_of(full)
     assert known is not None and set(known["objects"]) == set(splits.FULL.objects)
     assert vocabulary_of(load_recipe("finetune")) is None
+    mix = {"pictures": MixSpec(kind="mix", of={"styled": 1.0}, batch_size=4)}
+    assert vocabulary_of(full.model_copy(update={"data": full.data | mix})) == known
     with pytest.raises(UnknownNameError):
         splits.find_vocabulary("huge")

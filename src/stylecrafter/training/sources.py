@@ -143,7 +143,7 @@ def _file_source(spec: FilesSpec, folder: Path, *, size: tuple[int, int], seed: 
 def vocabulary_of(recipe: Recipe) -> dict[str, Any] | None:
     """What a model trained on StyleWorld can be asked for, for `world.json`; None where it saw other data too."""
     worlds = [source for source in recipe.data.values() if isinstance(source, WorldSpec)]
-    if not worlds or len(worlds) < len(recipe.data):
+    if not worlds or any(isinstance(source, FilesSpec) for source in recipe.data.values()):
         return None
     vocabulary = splits.find_vocabulary(worlds[0].vocabulary)
     return {
