@@ -173,9 +173,9 @@ def test_the_penalty_of_scales_is_added_and_shards_like_the_loss() -> None:
     )
 
 
-def test_the_shift_of_timesteps_is_of_clips_alone() -> None:
-    # Where pictures alone are shown, nothing changes; clips are shown noisier, to a model that says nothing yet.
-    shifted = dataclasses.replace(MIX, clip_timestep_shift=1000.0)
+@pytest.mark.parametrize("shift", ["clip_timestep_shift", "timestep_shift"])
+def test_clips_and_pictures_have_a_shift_of_timesteps_each(shift: str) -> None:
+    shifted = dataclasses.replace(MIX, **{shift: 1000.0})
     plain, stage = make(BaseStage, MIX), make(BaseStage, shifted)
     of_clips = [
         clip_steps_before(step + 1, MIX.clip_ratio) > clip_steps_before(step, MIX.clip_ratio)
@@ -183,7 +183,8 @@ def test_the_shift_of_timesteps_is_of_clips_alone() -> None:
     ]
     assert any(of_clips) and not all(of_clips)
     for step, is_clip in enumerate(of_clips):
-        assert (stage.loss(step).item() == plain.loss(step).item()) is not is_clip
+        changed = stage.loss(step).item() != plain.loss(step).item()
+        assert changed is (is_clip if shift == "clip_timestep_shift" else not is_clip)
 
 
 def test_dropping_all_captions_leaves_the_empty_one() -> None:
@@ -211,8 +212,9 @@ def test_refusals() -> None:
         with pytest.raises(InvalidInputError, match="scale_penalty"):
             DiffusionConfig(scale_penalty=weight)
     for shift in (0.0, -1.0, float("nan")):
-        with pytest.raises(InvalidInputError, match="clip_timestep_shift"):
-            DiffusionConfig(clip_timestep_shift=shift)
+        for name in ("timestep_shift", "clip_timestep_shift"):
+            with pytest.raises(InvalidInputError, match=f"^{name}"):
+                DiffusionConfig(**{name: shift})
     with pytest.raises(InvalidInputError, match="picture_reuse"):
         make(BaseStage, DiffusionConfig(picture_reuse=0))
     with pytest.raises(InvalidInputError, match="needs clips"):

@@ -114,6 +114,8 @@ class MixSpec(_Strict):
     of: dict[str, float]
     """Name of another source -> weight."""
     batch_size: int = Field(ge=1)
+    unit: Literal["rows", "steps"] = "rows"
+    """Whether every batch is mixed, or whole batches alternate, in which groups of rows stay together."""
 
 
 SourceSpec = Annotated[WorldSpec | FilesSpec | MixSpec, Field(discriminator="kind")]

@@ -105,7 +105,7 @@ def _mixed_source(spec: MixSpec, others: Callable[[str], BatchSource]) -> BatchS
     workers = max((member.workers for member in members if isinstance(member, ReadAhead)), default=0)
     if workers:
         members = [_for_workers(member) for member in members]
-    mixed = MixedSource(members, list(spec.of.values()), batch_size=spec.batch_size)
+    mixed = MixedSource(members, list(spec.of.values()), batch_size=spec.batch_size, unit=spec.unit)
     return ReadAhead(mixed, workers) if workers else mixed
 
 

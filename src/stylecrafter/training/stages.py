@@ -72,9 +72,11 @@ class DiffusionConfig:
     middle_timesteps: float = 0.0
     """Part of the timesteps drawn logit-normally (most of them in the middle, where shapes are decided); the others are
     uniform, without which the finest channels of latents stay noisy."""
+    timestep_shift: float = 1.0
+    """Moves the timesteps of pictures to noisier ones (`diffusion.draw_timesteps`): where an object is to stand is
+    decided while nothing of it can be seen yet."""
     clip_timestep_shift: float = 1.0
-    """Moves the timesteps of clips to noisier ones (`diffusion.draw_timesteps`): where an object moves to is decided
-    while nothing of it can be seen yet."""
+    """The same for clips: where an object moves to is decided there too."""
     train_text_encoder: bool = False
     """Whether the base stage trains the text encoder along. One that learned from a small contrastive run forgets the
     object of a caption as soon as a style is named, because the style alone tells its pictures apart."""
@@ -90,10 +92,9 @@ class DiffusionConfig:
             value = getattr(self, name)
             if value is not None and not 0 <= value <= 1:
                 raise InvalidInputError(f"{name} must be in [0, 1], got {value}")
-        if not 0 < self.clip_timestep_shift < float("inf"):
-            raise InvalidInputError(
-                f"clip_timestep_shift must be above 0 and finite, got {self.clip_timestep_shift}"
-            )
+        for name in ("timestep_shift", "clip_timestep_shift"):
+            if not 0 < getattr(self, name) < float("inf"):
+                raise InvalidInputError(f"{name} must be above 0 and finite, got {getattr(self, name)}")
         if self.picture_reuse < 1:
             raise InvalidInputError(f"picture_reuse must be at least 1, got {self.picture_reuse}")
         if not 0 <= self.scale_penalty < float("inf"):
@@ -226,7 +227,7 @@ class DiffusionStage(ABC):
             scheduler.config.num_train_timesteps,
             self.config.middle_timesteps,
             generator,
-            self.config.clip_timestep_shift if latents.shape[2] > 1 else 1.0,
+            self.config.clip_timestep_shift if latents.shape[2] > 1 else self.config.timestep_shift,
         )
         timesteps = drawn[rows].to(latents.device)
         noisy = scheduler.add_noise(latents, noise, timesteps)
