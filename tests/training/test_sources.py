@@ -78,7 +78,9 @@ def test_a_mix_takes_from_all_its_sources(folder: Path) -> None:
     captions = [text for step in range(5) for text in mixed.batch(step, slice(0, 4)).captions]
     assert sum(text.startswith("thing") for text in captions) == 5
     by_steps = MixSpec(kind="mix", of={"mine": 1, "world": 3}, batch_size=4, unit="steps")
-    steps = [make(by_steps, others=sources.__getitem__).batch(step, slice(0, 4)).captions for step in range(4)]
+    steps = [
+        make(by_steps, others=sources.__getitem__).batch(step, slice(0, 4)).captions for step in range(4)
+    ]
     mine = [sum(text.startswith("thing") for text in captions) for captions in steps]
     assert sorted(mine) == [0, 0, 0, 4]
 
