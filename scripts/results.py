@@ -100,14 +100,23 @@ def collect(report: Report, target: Path, testset: Path) -> None:
     home = RESULTS / report.name
     shutil.rmtree(home, ignore_errors=True)
     home.mkdir(parents=True)
-    shutil.copy(target / "report.md", home)
-    shutil.copytree(target / "runs", home / "runs")
+    (home / "runs").mkdir()
+    for source in (target / "report.md", *sorted((target / "runs").glob("*.json"))):
+        copy = home / source.relative_to(target)
+        copy.write_text(_portable(source.read_text(encoding="utf-8"), target, testset), encoding="utf-8")
     file = target / "testset" / "testset.json" if report.of_world else testset / report.testset
     sheets = _sheets(report, read_testset(file), target / "clips" / "ours")
     first, *others = sheets
     first.save(
         home / "pictures.webp", quality=70, save_all=True, append_images=others, duration=MILLISECONDS, loop=0
     )
+
+
+def _portable(text: str, target: Path, testset: Path) -> str:
+    """Text that names files as they lie in the report's folder or the test set, wherever these are."""
+    for folder in (target.resolve(), testset.resolve(), target, testset):
+        text = text.replace(f"{folder}/", "")
+    return text
 
 
 def _sheets(report: Report, testset: TestSet, clips: Path) -> list[Image.Image]:

@@ -39,7 +39,8 @@ class WorldSource:
     styles_per_content: int = 1
     """Styled pictures come in groups of so many that share their content and differ in style."""
     motions_per_content: int = 1
-    """Rows come in groups of so many that share everything and differ in motion."""
+    """Rows come in groups of so many that share everything and differ in motion. A mix of rows and reused pictures
+    (`DiffusionConfig.picture_reuse`) show the rows of a group apart from each other."""
     span: tuple[float, float] = world.WHOLE_MOTION
     """Part of the motion that is shown, as times in [0, 1]. With another than the whole one, captions of pictures name
     the motion too: a picture at (1, 1) shows where it ends, which is how words like "left" are learned at all (a clip
