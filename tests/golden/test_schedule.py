@@ -15,8 +15,8 @@ def wanted() -> dict[str, torch.Tensor]:
     return expected("tiny/schedule")
 
 
-def close(actual: torch.Tensor, wanted: torch.Tensor) -> None:
-    torch.testing.assert_close(actual.to(wanted.dtype), wanted, rtol=0, atol=1e-6)
+def close(actual: torch.Tensor, wanted: torch.Tensor, atol: float = 1e-6) -> None:
+    torch.testing.assert_close(actual.to(wanted.dtype), wanted, rtol=0, atol=atol)
 
 
 def test_noise_schedule(wanted: dict[str, torch.Tensor]) -> None:
@@ -57,4 +57,5 @@ def test_ddim_tables(wanted: dict[str, torch.Tensor]) -> None:
 @pytest.mark.parametrize("width", [32, 320])
 def test_timestep_embedding(wanted: dict[str, torch.Tensor], width: int) -> None:
     embed = Timesteps(width, flip_sin_to_cos=True, downscale_freq_shift=0)
-    close(embed(torch.tensor([1, 21, 500, 981])), wanted[f"timestep_embedding_{width}"])
+    # Angles go up to 981, where neighbouring float32 numbers are 6e-5 apart, and processors differ in that last bit of exp.
+    close(embed(torch.tensor([1, 21, 500, 981])), wanted[f"timestep_embedding_{width}"], atol=1.3e-4)

@@ -31,7 +31,7 @@ def test_variants_are_trained_asked_and_kept(
     spec = replace(
         QUICK, of_pictures=("adapter_only", "attach_to_text"), of_clips=("adapter_only", "two_stage", "joint")
     )
-    result = run(base, tmp_path, spec, seed=1, mixed_precision=False)
+    result = run(base, tmp_path, spec, seed=1)
     tables = {table.title: table for table in result.tables}
     assert [row[0] for row in tables["Pictures"].rows] == ["adapter_only", "attach_to_text"]
     assert "motion as the prompt says ↑" not in tables["Pictures"].head
@@ -61,7 +61,7 @@ def test_variants_are_trained_asked_and_kept(
         for path in tmp_path.rglob("*")
         if path.suffix in (".safetensors", ".png", ".mp4")
     }
-    again = run(base, tmp_path, spec, seed=1, mixed_precision=False)
+    again = run(base, tmp_path, spec, seed=1)
     assert again.data == result.data and again.tables == result.tables
     assert files == {path: path.stat().st_mtime_ns for path in files}
 

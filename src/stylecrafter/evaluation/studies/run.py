@@ -80,7 +80,7 @@ def _carry_out(
             return baselines.run(model, folder / "work", methods, seed=seed)
         case Study.VARIANTS:
             ways = changed(variants.QUICK if quick else variants.VariantsSpec(), changes)
-            return variants.run(model, folder / "work", ways, seed=seed, mixed_precision=not quick)
+            return variants.run(model, folder / "work", ways, seed=seed)
         case _:
             assert_never(name)
 

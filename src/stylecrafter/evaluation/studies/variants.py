@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from stylecrafter.evaluation.run import world_set_for
 from stylecrafter.evaluation.studies.asking import Asked
@@ -88,6 +88,7 @@ class VariantsSpec:
         of_pictures: Strategies that are asked for pictures; claims about others are left out.
         of_clips: Strategies that are asked for clips.
         dtype: Number format of the model's weights while it samples; "auto" is the device's.
+        mixed_precision: "bf16" trains in bfloat16 where tensors may be; "no" on processors without its arithmetic.
     """
 
     adapter_steps: int = 3000
@@ -104,11 +105,13 @@ class VariantsSpec:
     of_pictures: tuple[str, ...] = PICTURE_STRATEGIES
     of_clips: tuple[str, ...] = CLIP_STRATEGIES
     dtype: str = "auto"
+    mixed_precision: Literal["no", "bf16"] = "bf16"
 
 
 QUICK = VariantsSpec(
     adapter_steps=1, temporal_steps=1, batch_size=4, clip_batch_size=1, references=3, prompts=2, clip_prompts=1,
     unseen_kinds=1, steps=2, frames=3, of_pictures=(OURS, "full_captions"), of_clips=(OURS, "two_stage"),
+    mixed_precision="no",
 )  # fmt: skip
 
 
@@ -122,7 +125,6 @@ def run(
     spec: VariantsSpec = VariantsSpec(),  # noqa: B008  # frozen
     *,
     seed: int = 0,
-    mixed_precision: bool = True,
 ) -> StudyResult:
     """Train the variants, draw the held-out set with each, and test the claims.
 
@@ -132,14 +134,13 @@ def run(
         folder: Of variants, clips and figures; what a stopped run left in it is used again.
         spec: How variants are trained and asked.
         seed: Decides training, styles, prompts and noise.
-        mixed_precision: Train in bfloat16 where tensors may be.
 
     Raises:
         InvalidInputError: There is no such model, or nothing tells which words of StyleWorld it knows.
         MissingDependencyError: An optional package is not installed.
         OutputError: The folder cannot be written.
     """
-    variants = _Variants(model, folder, spec, seed, "bf16" if mixed_precision else "no")
+    variants = _Variants(model, folder, spec, seed)
     pictures = variants.ask("pictures", spec.of_pictures, spec.prompts, frames=1)
     clips = variants.ask("clips", spec.of_clips, spec.clip_prompts, frames=spec.frames)
     tables = (
@@ -166,9 +167,9 @@ def run(
 class _Variants:
     """Trains variants in a folder, makes their clips and measures them; nothing is done twice."""
 
-    def __init__(self, model: str, folder: Path, spec: VariantsSpec, seed: int, precision: str) -> None:
+    def __init__(self, model: str, folder: Path, spec: VariantsSpec, seed: int) -> None:
         self.model, self.folder, self.spec = look_up_model(model), folder, spec
-        self.seed, self.precision = seed, precision
+        self.seed = seed
         self.world = world_set_for(
             model, references=spec.references, unseen_kinds=spec.unseen_kinds, seed=seed
         )
@@ -176,7 +177,9 @@ class _Variants:
     def ask(self, kind: str, strategies: Sequence[str], prompts: int, frames: int | None) -> Asked:
         """Every strategy's model asked a set of so many prompts."""
         spec = self.world.model_copy(update={"prompts": prompts})
-        settings = GenerationSettings(prompt="-", seed=self.seed, frames=frames, steps=self.spec.steps)
+        settings = GenerationSettings(
+            prompt="-", seed=self.seed, frames=frames, steps=self.spec.steps, dtype=self.spec.dtype
+        )
         asked = Asked(kind, spec, settings, self.folder)
         for name in strategies:
             asked.ask(name, str(self.trained(name)))
@@ -191,7 +194,7 @@ class _Variants:
 
     def _recipe(self, strategy: str) -> Recipe:
         spec, world = self.spec, {"kind": "styleworld", "vocabulary": self.world.vocabulary}
-        train = {"warmup_steps": 50, "mixed_precision": self.precision}
+        train = {"warmup_steps": 50, "mixed_precision": spec.mixed_precision}
         stage_1 = {
             **train,
             "steps": spec.adapter_steps,
