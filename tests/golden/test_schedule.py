@@ -57,5 +57,5 @@ def test_ddim_tables(wanted: dict[str, torch.Tensor]) -> None:
 @pytest.mark.parametrize("width", [32, 320])
 def test_timestep_embedding(wanted: dict[str, torch.Tensor], width: int) -> None:
     embed = Timesteps(width, flip_sin_to_cos=True, downscale_freq_shift=0)
-    # Angles go up to 981, where neighbouring float32 numbers are 6e-5 apart, and processors differ in that last bit of exp.
+    # Angles go up to 981, where neighbouring float32 numbers are 6e-5 apart, and processors differ in exp's last bit.
     close(embed(torch.tensor([1, 21, 500, 981])), wanted[f"timestep_embedding_{width}"], atol=1.3e-4)

@@ -57,3 +57,12 @@ def test_what_is_written_down_with_a_run_means_the_same_elsewhere(
     assert again.samples is not None and again.samples.styles == [str(place / "a.png")]
     assert again.model.pretrained == str(place / "model")
     assert again.standalone() == again
+
+
+def test_mixed_precision_no_needs_no_quotes() -> None:
+    """YAML reads the bare word as false."""
+    assert (
+        load_recipe("smoke", ["stages.base.train.mixed_precision=no"]).stages[2].train_config.mixed_precision == "no"
+    )
+    with pytest.raises(InvalidInputError, match="mixed_precision"):
+        load_recipe("smoke", ["stages.base.train.mixed_precision=true"])

@@ -15,9 +15,10 @@ import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Literal
+from typing import Annotated, Literal
 
 import torch
+from pydantic import BeforeValidator
 from torch import nn
 
 from stylecrafter.data.reporting import Described, Fingerprint, refuse_changes
@@ -45,6 +46,11 @@ from stylecrafter.training.tracking import CsvTracker, Tracker
 logger = logging.getLogger(__name__)
 
 
+def _unquoted_no(value: object) -> object:
+    """ "no", which YAML reads as false where it has no quotes."""
+    return "no" if value is False else value
+
+
 @dataclass(frozen=True, kw_only=True)
 class TrainConfig:
     """How long and how fast. Learning rate: linear warm-up, then a cosine down to `final_lr_ratio`.
@@ -61,7 +67,7 @@ class TrainConfig:
     betas: tuple[float, float] = (0.9, 0.99)
     gradient_clip: float = 1.0
     ema_decay: float = 0.999
-    mixed_precision: Literal["no", "bf16", "fp16"] = "no"
+    mixed_precision: Annotated[Literal["no", "bf16", "fp16"], BeforeValidator(_unquoted_no)] = "no"
     """Autocast of the loss; weights stay float32."""
     accumulation: int = 1
     """Parts in which every process computes its share of a batch, one after the other."""

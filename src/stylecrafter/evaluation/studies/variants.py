@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 from stylecrafter.evaluation.run import world_set_for
 from stylecrafter.evaluation.studies.asking import Asked
@@ -88,7 +88,7 @@ class VariantsSpec:
         of_pictures: Strategies that are asked for pictures; claims about others are left out.
         of_clips: Strategies that are asked for clips.
         dtype: Number format of the model's weights while it samples; "auto" is the device's.
-        mixed_precision: "bf16" trains in bfloat16 where tensors may be; "no" on processors without its arithmetic.
+        mixed_precision: Train in bfloat16 where tensors may be; false for processors without its arithmetic.
     """
 
     adapter_steps: int = 3000
@@ -105,13 +105,13 @@ class VariantsSpec:
     of_pictures: tuple[str, ...] = PICTURE_STRATEGIES
     of_clips: tuple[str, ...] = CLIP_STRATEGIES
     dtype: str = "auto"
-    mixed_precision: Literal["no", "bf16"] = "bf16"
+    mixed_precision: bool = True
 
 
 QUICK = VariantsSpec(
     adapter_steps=1, temporal_steps=1, batch_size=4, clip_batch_size=1, references=3, prompts=2, clip_prompts=1,
     unseen_kinds=1, steps=2, frames=3, of_pictures=(OURS, "full_captions"), of_clips=(OURS, "two_stage"),
-    mixed_precision="no",
+    mixed_precision=False,
 )  # fmt: skip
 
 
@@ -194,7 +194,7 @@ class _Variants:
 
     def _recipe(self, strategy: str) -> Recipe:
         spec, world = self.spec, {"kind": "styleworld", "vocabulary": self.world.vocabulary}
-        train = {"warmup_steps": 50, "mixed_precision": spec.mixed_precision}
+        train = {"warmup_steps": 50, "mixed_precision": "bf16" if spec.mixed_precision else "no"}
         stage_1 = {
             **train,
             "steps": spec.adapter_steps,
