@@ -45,7 +45,7 @@ def curves(run: RecipeRun) -> bytes:
     import matplotlib
     from matplotlib.figure import Figure
 
-    stages = [spec.stage for spec in run.recipe.stages]
+    stages = [spec.name for spec in run.recipe.stages]
     with matplotlib.rc_context({"svg.hashsalt": "stylecrafter", "svg.fonttype": "none", "font.size": 8}):
         figure = Figure(figsize=(2.4 * len(stages), 2.2), layout="constrained")
         for axes, stage in zip(figure.subplots(1, len(stages), squeeze=False)[0], stages, strict=True):
@@ -66,7 +66,7 @@ def curves(run: RecipeRun) -> bytes:
 
 def samples(run: RecipeRun) -> Image.Image:
     """Rows of samples, each with a caption."""
-    names = [spec.stage for spec in run.recipe.stages]
+    names = [spec.name for spec in run.recipe.stages]
     source = next(source for source in run.recipe.data.values() if source.kind == "styleworld")
     vocabulary = splits.find_vocabulary(source.vocabulary)
     styles = world.sample(COLUMNS, torch.Generator().manual_seed(3), vocabulary=vocabulary, split="held_out")

@@ -110,3 +110,23 @@ def test_gradients_when_all_before_is_frozen(layer: TemporalTransformer, draw: D
     assert x.grad is not None
     for one, other in zip(frozen, layer.parameters(), strict=True):
         torch.testing.assert_close(one, other.grad)
+
+
+def test_stretched_positions_are_those_of_fewer_frames(draw: Draw) -> None:
+    """Distance d has the entries that d / factor had, between two of them their mean by distance."""
+    torch.manual_seed(0)
+    attention = RelativeTemporalAttention(12, num_heads=2, head_dim=5, max_relative_position=15)
+    before = attention.key_positions.detach().clone(), attention.value_positions.detach().clone()
+    attention.stretch_positions(5)
+    for old, new in zip(before, (attention.key_positions, attention.value_positions), strict=True):
+        assert new[15 + 5].equal(old[15 + 1]) and new[15 - 15].equal(old[15 - 3]) and new[15].equal(old[15])
+        torch.testing.assert_close(new[15 + 2], 0.6 * old[15] + 0.4 * old[15 + 1])
+        torch.testing.assert_close(new[15 - 7], 0.6 * old[15 - 1] + 0.4 * old[15 - 2])
+
+
+def test_time_stretched_by_one_is_as_it_was() -> None:
+    torch.manual_seed(0)
+    attention = RelativeTemporalAttention(12, num_heads=2, head_dim=5, max_relative_position=3)
+    before = {name: value.clone() for name, value in attention.state_dict().items()}
+    attention.stretch_positions(1)
+    assert all(value.equal(before[name]) for name, value in attention.state_dict().items())

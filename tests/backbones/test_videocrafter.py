@@ -27,6 +27,19 @@ def test_default_config_is_the_published_model() -> None:
     assert len(list(unet.temporal_modules())) == 17
 
 
+@pytest.mark.parametrize("factor", [0.5, float("inf"), float("nan")])
+def test_time_is_not_shortened(unet: VideoCrafterUNet, factor: float) -> None:
+    with pytest.raises(InvalidInputError, match="at least 1"):
+        unet.stretch_time(factor)
+
+
+def test_stretched_time_reaches_every_temporal_attention(unet: VideoCrafterUNet) -> None:
+    before = {n: v.clone() for n, v in unet.state_dict().items()}
+    unet.stretch_time(2)
+    changed = {n for n, v in unet.state_dict().items() if not v.equal(before[n])}
+    assert changed == {n for n in before if n.endswith("_positions")} and changed
+
+
 @pytest.mark.parametrize(("frames", "height", "width"), [(1, 8, 8), (3, 8, 12), (2, 7, 9), (5, 1, 1)])
 def test_any_size(unet: VideoCrafterUNet, draw: Draw, frames: int, height: int, width: int) -> None:
     latents = draw(2, 4, frames, height, width)

@@ -62,7 +62,8 @@ def test_what_is_written_down_with_a_run_means_the_same_elsewhere(
 def test_mixed_precision_no_needs_no_quotes() -> None:
     """YAML reads the bare word as false."""
     assert (
-        load_recipe("smoke", ["stages.base.train.mixed_precision=no"]).stages[2].train_config.mixed_precision == "no"
+        load_recipe("smoke", ["stages.base.train.mixed_precision=no"]).stages[2].train_config.mixed_precision
+        == "no"
     )
     with pytest.raises(InvalidInputError, match="mixed_precision"):
         load_recipe("smoke", ["stages.base.train.mixed_precision=true"])

@@ -108,7 +108,10 @@ def test_values_can_be_set_by_stage_name_or_position(path: Path) -> None:
         ("steps: 5", "steps: 0", "steps must be at least 1"),
         ("clip_ratio: 0.8", "clip_ratio: 1.8", "clip_ratio must be in"),
         ("batch_size: 4", "batch_size: 0", "greater than or equal to 1"),
-        ("stage: temporal", "stage: adapter", "once"),
+        ("stage: temporal", "stage: adapter", "every stage needs its own name"),
+        ("stage: temporal", "stage: adapter\n    name: again", "only the stage 'base'"),
+        ("stage: adapter", "stage: adapter, stretch_time: 5", "stretch_time is for base"),
+        ("stage: temporal", "stage: temporal\n    stretch_time: 0.5", "stretch_time"),
         ("name: test", "name: a/b", "name"),
         ("learning_rate: 1.0e-3", "learning_rate: fast", "learning_rate"),
         ("references: crop", "references: none", "data.styled.references to crop"),
@@ -192,3 +195,22 @@ def test_options_of_every_stage_are_checked_when_the_recipe_is_read() -> None:
     ):
         with pytest.raises(InvalidInputError, match=message):
             load_recipe("mini", [change])
+
+
+def test_a_base_may_come_in_several_stages_with_names_of_their_own(path: Path) -> None:
+    two = "- {stage: base, name: first, pictures: styled, train: {steps: 5, learning_rate: 1.0e-3}}\n  - stage: base"
+    path.write_text(
+        TEXT.replace(
+            "- {stage: adapter,",
+            f"{two}\n    pictures: styled\n    train: {{steps: 4, learning_rate: 1.0e-3}}\n  - {{stage: adapter,",
+        )
+    )
+    recipe = load_recipe(path, ["stages.first.train.steps=7"])
+    assert [(s.stage, s.name) for s in recipe.stages[:3]] == [
+        ("base", "first"),
+        ("base", "base"),
+        ("adapter", "adapter"),
+    ]
+    assert [s.train_config.steps for s in recipe.stages[:2]] == [7, 4]
+    joint = recipe.with_strategy(find_strategy("joint"))
+    assert [s.name for s in joint.stages] == ["first", "base", "joint"]

@@ -286,3 +286,38 @@ def _yaml(path: Path) -> dict:
     import yaml
 
     return yaml.safe_load(path.read_text())
+
+
+def test_a_base_in_two_stages_after_the_words(trained: RecipeRun, tmp_path: Path) -> None:
+    """Text first, then few frames, then, with time stretched, what those left; each in its own folder."""
+    train = {"steps": 1, "learning_rate": 1e-3, "ema_decay": 0.0}
+    world = {"kind": "styleworld", "captions": "full", "batch_size": 2}
+    recipe = Recipe.model_validate(
+        {
+            "name": "moves",
+            "model": {"pretrained": str(trained.folder / "model")},
+            "data": {"ends": {**world, "span": [1, 1]}, "clips": {**world, "batch_size": 1, "num_frames": 2}},
+            "stages": [
+                {"stage": "words", "pictures": "ends", "train": train},
+                {"stage": "base", "name": "few", "pictures": "ends", "train": train, "options": {"clip_ratio": 0.0}},
+                {"stage": "base", "clips": "clips", "stretch_time": 3, "train": {**train, "learning_rate": 1e-30},
+                 "options": {"clip_ratio": 1.0}},
+            ],
+        }
+    )  # fmt: skip
+    run = RecipeRun(recipe, tmp_path / "run")
+    assert run.run()
+    assert {path.name for path in run.folder.iterdir() if path.is_dir()} == {"words", "few", "base", "model"}
+    names = ["words", "few", "base"]
+    none, words, few, base = (run.parts(names[:n]) for n in range(4))
+    assert not _same(none.text_encoder, words.text_encoder) and _same(none.unet, words.unet)
+    assert _same(words.text_encoder, few.text_encoder) and not _same(words.unet, few.unet)
+    few.unet.stretch_time(3)
+    for (name, one), other in zip(few.unet.named_parameters(), base.unet.parameters(), strict=True):
+        torch.testing.assert_close(one, other, msg=name)
+    with pytest.raises(UnknownNameError, match="few"):
+        run.run(until="fewer", resume=True)
+
+
+def _same(one: torch.nn.Module, other: torch.nn.Module) -> bool:
+    return all(a.equal(b) for a, b in zip(one.parameters(), other.parameters(), strict=True))

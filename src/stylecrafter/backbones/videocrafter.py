@@ -19,7 +19,7 @@ from torch import Tensor, nn
 
 from stylecrafter.adapter.style_processor import StyleAttentionProcessor
 from stylecrafter.backbones.spatial import SpatialTransformer
-from stylecrafter.backbones.temporal import TemporalTransformer
+from stylecrafter.backbones.temporal import RelativeTemporalAttention, TemporalTransformer
 from stylecrafter.errors import InvalidInputError
 
 
@@ -173,6 +173,22 @@ class VideoCrafterUNet(ModelMixin, ConfigMixin, AttentionMixin):
         for name, module in self.named_modules():
             if isinstance(module, TemporalTransformer):
                 yield name, module
+
+    def stretch_time(self, factor: float) -> None:
+        """Let the temporal layers take clips of so many times the frames for those that they have learned.
+
+        Args:
+            factor: At least 1 (`RelativeTemporalAttention.stretch_positions`).
+
+        Raises:
+            InvalidInputError: It is below 1 or not finite.
+        """
+        if not 1 <= factor < float("inf"):
+            raise InvalidInputError(f"time is stretched by a factor of at least 1, got {factor}")
+        for _, transformer in self.temporal_modules():
+            for module in transformer.modules():
+                if isinstance(module, RelativeTemporalAttention):
+                    module.stretch_positions(factor)
 
     def temporal_parameters(self) -> Iterator[nn.Parameter]:
         """Everything that stage 2 trains: the parameters of all temporal transformers."""

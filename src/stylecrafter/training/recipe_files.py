@@ -129,7 +129,7 @@ def _apply(raw: dict[str, Any], change: str) -> None:
 
 def _enter(here: Any, step: str, key: str) -> Any:
     if isinstance(here, list):
-        names = [str(entry.get("stage")) for entry in here if isinstance(entry, dict)]
+        names = [str(entry.get("name") or entry.get("stage")) for entry in here if isinstance(entry, dict)]
         if step in names:
             return here[names.index(step)]
         if step.isdigit() and int(step) < len(here):

@@ -23,12 +23,13 @@ from stylecrafter.training.encoder_stages import AutoencoderConfig, ClipConfig, 
 from stylecrafter.training.stages import DiffusionConfig
 from stylecrafter.training.strategies import Strategy
 from stylecrafter.training.trainer import TrainConfig
+from stylecrafter.training.words_stage import WordsConfig
 
 if TYPE_CHECKING:
     from _typeshed import DataclassInstance
 
 Config = TypeVar("Config", bound="DataclassInstance")
-StageName = Literal["autoencoder", "clip", "base", "adapter", "temporal", "joint", "decoder"]
+StageName = Literal["autoencoder", "clip", "words", "base", "adapter", "temporal", "joint", "decoder"]
 
 
 class _Strict(BaseModel):
@@ -125,12 +126,17 @@ class StageSpec(_Strict):
     """One stage: what trains, on which sources, and how."""
 
     stage: StageName
+    name: str = Field("", pattern=r"^[a-z0-9_]*$")
+    """Of its folder, where a recipe has the same stage more than once; default: that of the stage."""
+    stretch_time: float = Field(1.0, ge=1, allow_inf_nan=False)
+    """Before the stage, what the temporal layers know of F frames is spread over so many times F - 1 steps in time
+    (`VideoCrafterUNet.stretch_time`): 5 goes on with 16 frames after 4."""
     pictures: str | None = None
     clips: str | None = None
     train: dict[str, Any]
     """Fields of `TrainConfig`."""
     options: dict[str, Any] = {}
-    """Fields of `DiffusionConfig`, `AutoencoderConfig`, `ClipConfig` or `DecoderConfig`."""
+    """Fields of `DiffusionConfig`, `AutoencoderConfig`, `ClipConfig`, `WordsConfig` or `DecoderConfig`."""
 
     @property
     def is_encoder(self) -> bool:
@@ -150,6 +156,10 @@ class StageSpec(_Strict):
         return _checked(ClipConfig, self.options, f"options of stage {self.stage}")
 
     @property
+    def words_config(self) -> WordsConfig:
+        return _checked(WordsConfig, self.options, f"options of stage {self.stage}")
+
+    @property
     def decoder_config(self) -> DecoderConfig:
         return _checked(DecoderConfig, self.options, f"options of stage {self.stage}")
 
@@ -162,14 +172,28 @@ class StageSpec(_Strict):
         options = self.options if self.stage == "clip" else {"seed": seed, **self.options}
         return self.model_copy(update={"train": {"seed": seed, **self.train}, "options": options})
 
+    @model_validator(mode="before")
+    @classmethod
+    def _named_after_its_stage(cls, values: Any) -> Any:
+        if isinstance(values, dict) and not values.get("name") and isinstance(values.get("stage"), str):
+            return {**values, "name": values["stage"]}
+        return values
+
     @model_validator(mode="after")
     def _check_fields(self) -> StageSpec:
         self.train_config  # noqa: B018 - checks the values
+        if self.stretch_time != 1 and self.stage not in ("base", "temporal", "joint"):
+            raise ValueError(
+                f"stage {self.stage!r} leaves the temporal layers as they are; "
+                "stretch_time is for base, temporal and joint"
+            )
         match self.stage:
             case "autoencoder":
                 self.autoencoder_config  # noqa: B018
             case "clip":
                 self.clip_config  # noqa: B018
+            case "words":
+                self.words_config  # noqa: B018
             case "decoder":
                 self.decoder_config  # noqa: B018
             case _:
@@ -208,9 +232,16 @@ class Recipe(_Strict):
     def _names_fit(self) -> Recipe:
         if not self.stages:
             raise ValueError("a recipe needs at least one stage")
-        names = [stage.stage for stage in self.stages]
+        names = [stage.name for stage in self.stages]
         if len(set(names)) < len(names):
-            raise ValueError(f"every stage may come once, got {', '.join(names)}")
+            raise ValueError(
+                f"every stage needs its own name, got {', '.join(names)}; give a 'name' to those that come again"
+            )
+        again = [s.name for s in self.stages if s.stage != "base" and s.name != s.stage]
+        if again:
+            raise ValueError(
+                f"only the stage 'base' may come several times under other names, got {', '.join(again)}"
+            )
         wanted = [name for stage in self.stages for name in (stage.pictures, stage.clips) if name]
         wanted += [name for source in self.data.values() if isinstance(source, MixSpec) for name in source.of]
         for name in wanted:
@@ -283,7 +314,7 @@ class Recipe(_Strict):
                 f"strategy {strategy.name!r} needs the stage {missing[0]!r}; "
                 f"recipe {self.name!r} has {', '.join(given)}"
             )
-        before = [s for s in self.stages if s.stage in ("autoencoder", "clip", "base")]
+        before = [s for s in self.stages if s.stage in ("autoencoder", "clip", "words", "base")]
         own = [given[name] for name in strategy.stages]
         stages = [*before, *own, *(s for s in self.stages if s.stage == "decoder")]
         of_stages = {name for stage in own for name in (stage.pictures, stage.clips) if name}
@@ -305,7 +336,7 @@ def _joint_of(temporal: StageSpec, adapter: StageSpec | None) -> StageSpec:
     """The joint stage on the mix of stage 2; the adapter is trained as its own stage does it."""
     weight = 0.0 if adapter is None else adapter.options.get("scale_penalty", 0.0)
     options = {**temporal.options, **({"scale_penalty": weight} if weight else {})}
-    return temporal.model_copy(update={"stage": "joint", "options": options})
+    return temporal.model_copy(update={"stage": "joint", "name": "joint", "options": options})
 
 
 def _refuse_unknown(values: dict[str, Any], known: tuple[str, ...], where: str) -> None:

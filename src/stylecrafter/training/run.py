@@ -37,7 +37,12 @@ from stylecrafter.presets import load_preset
 from stylecrafter.training import from_scratch
 from stylecrafter.training.beginnings import begin_with
 from stylecrafter.training.checkpoint import list_checkpoints
-from stylecrafter.training.encoder_stages import AutoencoderStage, ClipStage, DecoderStage, latent_scale
+from stylecrafter.training.encoder_stages import (
+    AutoencoderStage,
+    ClipStage,
+    DecoderStage,
+    latent_scale,
+)
 from stylecrafter.training.parts import Parts, load_trained
 from stylecrafter.training.recipe_files import RECORD
 from stylecrafter.training.recipes import Recipe, StageSpec
@@ -46,6 +51,7 @@ from stylecrafter.training.sources import make_source, vocabulary_of, words_for
 from stylecrafter.training.stages import DIFFUSION_STAGES, Stage
 from stylecrafter.training.tracking import Tracker, Trackers, make_trackers
 from stylecrafter.training.trainer import OnSample, Trainer
+from stylecrafter.training.words_stage import WordsStage
 from stylecrafter.weights.loading import load_pipeline
 from stylecrafter.weights.locate import fetch_model
 from stylecrafter.weights.saving import save_model
@@ -97,25 +103,25 @@ class RecipeRun:
         stages = self._stages_until(until)
         self._prepare(resume)
         for spec in stages:
-            if self.is_finished(spec.stage):
-                logger.info("%s: finished before", spec.stage)
+            if self.is_finished(spec.name):
+                logger.info("%s: finished before", spec.name)
                 continue
             if not self.train_stage(spec, on_step):
                 return False
         if not stages[-1].is_encoder:
-            self.export(self.exported_to(until), [spec.stage for spec in stages])
+            self.export(self.exported_to(until), [spec.name for spec in stages])
         return True
 
     def exported_to(self, until: str | None = None) -> Path:
         """Where `run` leaves its result: a model, or the weights of an encoder."""
-        if until is not None and next(s for s in self.recipe.stages if s.stage == until).is_encoder:
+        if until is not None and next(s for s in self.recipe.stages if s.name == until).is_encoder:
             return self._weights_path(until)
         return self.folder / ("model" if until is None else f"model_{until}")
 
     def _stages_until(self, last: str | None) -> list[StageSpec]:
         if last is None:
             return self.recipe.stages
-        names: list[str] = [spec.stage for spec in self.recipe.stages]
+        names = [spec.name for spec in self.recipe.stages]
         if last not in names:
             raise unknown_name("stage to stop after", last, names)
         return self.recipe.stages[: names.index(last) + 1]
@@ -136,9 +142,14 @@ class RecipeRun:
         torch.manual_seed(self.recipe.seed)
         spec = spec.seeded(self.recipe.seed)
         stage, parts = self.build_stage(spec)
-        if self.recipe.model.begin_with is not None and not list_checkpoints(self.folder / spec.stage):
+        first = spec.name == next(s.name for s in self.recipe.stages if s.stage == spec.stage)
+        if (
+            self.recipe.model.begin_with is not None
+            and first
+            and not list_checkpoints(self.folder / spec.name)
+        ):
             begin_with(stage, parts, load_pipeline(fetch_model(self.recipe.model.begin_with), torch.float32))
-        config, folder = spec.train_config, self.folder / spec.stage
+        config, folder = spec.train_config, self.folder / spec.name
         tracker = make_trackers(self.recipe.trackers, folder) if _is_main_process() else Trackers([])
         on_sample = None if parts is None else self._sampler(spec, parts, tracker)
         trainer = Trainer(stage, config, folder, tracker=tracker, on_sample=on_sample)
@@ -146,7 +157,7 @@ class RecipeRun:
 
         def report(step: int, loss: float) -> None:
             if on_step is not None:
-                on_step(spec.stage, step, config.steps, loss)
+                on_step(spec.name, step, config.steps, loss)
 
         try:
             finished = trainer.run(report)
@@ -156,7 +167,7 @@ class RecipeRun:
         if finished:
             weights = {name: value.contiguous() for name, value in trainer.averaged_weights().items()}
             if trainer.accelerator.is_main_process:
-                write_atomic(self._weights_path(spec.stage), save(weights, {"stage": spec.stage}))
+                write_atomic(self._weights_path(spec.name), save(weights, {"stage": spec.stage}))
             trainer.accelerator.wait_for_everyone()
         for name, source in self.sources.items():
             if isinstance(source, Reporting):
@@ -170,7 +181,7 @@ class RecipeRun:
         if samples is None or not spec.train_config.sample_every:
             return None
         sheets: SampleSheets | None = None
-        drawn, styled = parts, spec.stage != "base"
+        drawn, styled = parts, spec.stage not in ("words", "base")
         if spec.train_config.sharding == "none" and _is_main_process():
             # At once, so that a style picture that is missing is no surprise later.
             sheets = SampleSheets(samples, self.pipeline(parts), self.recipe.folder, tracker, styled=styled)
@@ -179,7 +190,7 @@ class RecipeRun:
             nonlocal sheets, drawn
             if weights is not None and drawn is parts:
                 # The models in training are in parts: a second, whole set of them is drawn with.
-                drawn, sheets = self.parts(self._before(spec.stage)), None
+                drawn, sheets = self.parts(self._before(spec.name)), None
             if sheets is None:
                 sheets = SampleSheets(
                     samples, self.pipeline(drawn), self.recipe.folder, tracker, styled=styled
@@ -201,9 +212,12 @@ class RecipeRun:
             tokenizer = from_scratch.build_tokenizer(sizes, words_for(self.recipe))
             clip = from_scratch.build_clip(sizes, tokenizer).to(self.device)
             return ClipStage(clip, tokenizer, self._needed(spec, "pictures"), spec.clip_config), None
-        parts = self.parts(self._before(spec.stage))
+        parts = self.parts(self._before(spec.name))
+        if spec.stage == "words":
+            return WordsStage(parts, self._needed(spec, "pictures"), spec.words_config), parts
         if spec.stage == "decoder":
             return DecoderStage(parts.vae, self._needed(spec, "pictures"), spec.decoder_config), parts
+        parts.unet.stretch_time(spec.stretch_time)
         kind = DIFFUSION_STAGES[spec.stage]
         pictures, clips = (
             self.source(name) if name is not None else None for name in (spec.pictures, spec.clips)
@@ -211,7 +225,7 @@ class RecipeRun:
         return kind(parts, spec.diffusion_config, pictures=pictures, clips=clips), parts
 
     def parts(self, trained: list[str]) -> Parts:
-        """The models with the weights that the stages `trained` have left; the rest as the recipe starts them.
+        """The models with the weights that the stages named `trained` have left; the rest as the recipe starts them.
 
         Raises:
             CheckpointError: One of these stages has not been finished.
@@ -242,9 +256,10 @@ class RecipeRun:
         text_encoder, image_encoder = from_scratch.split_clip(clip)
         unet = VideoCrafterUNet(**sizes["unet"])
         models: dict[str, nn.Module] = {"unet": unet, "text_encoder": text_encoder}
-        if "base" in weights:
-            # Before the adapter is built: its keys and values start as copies of the UNet's.
-            load_trained(models, weights["base"])
+        for spec in self.recipe.stages:
+            if spec.stage == "base" and spec.name in weights:
+                # Before the adapter is built: its keys and values start as copies of the UNet's.
+                load_trained(models, weights[spec.name])
         adapter = StyleAdapter.for_model(
             unet, sizes["vision"]["hidden_size"], **{**sizes["adapter"], **self.recipe.adapter}
         )
@@ -354,7 +369,7 @@ class RecipeRun:
         write_atomic(note, text.encode())
 
     def _before(self, stage: str) -> list[str]:
-        names: list[str] = [spec.stage for spec in self.recipe.stages]
+        names = [spec.name for spec in self.recipe.stages]
         return names[: names.index(stage)]
 
     def _needed(self, spec: StageSpec, field: str) -> BatchSource:

@@ -1,0 +1,123 @@
+"""The stage that lets the text encoder tell words apart which pictures alone did not teach it.
+
+A text encoder that learned from still pictures has no use for "left" and "right": its states hardly differ (5.5 % at
+one of 32 positions in `mini`), and a denoiser that looks at them needs very long to learn what moves where.
+"""
+
+from __future__ import annotations
+
+import copy
+import re
+from dataclasses import dataclass, field
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from stylecrafter.data.batch import BatchSource
+from stylecrafter.errors import InvalidInputError
+from stylecrafter.runtime.seeding import step_generator
+from stylecrafter.styleworld.lexicon import GROUP_MOTIONS, MOTION_PHRASES
+from stylecrafter.training.parts import Parts, freeze_all_but, prefixed
+from stylecrafter.training.shards import WHOLE, Shard
+
+
+def motion_phrases() -> dict[str, tuple[str, ...]]:
+    """Name of a motion of StyleWorld -> all that is said of it; standing still is the absence of motion."""
+    ways = {name: list(phrases) for name, phrases in MOTION_PHRASES.items() if name != "still"}
+    for group in GROUP_MOTIONS.values():
+        for name, phrases in group.items():
+            if name in ways:
+                ways[name] += phrases
+    return {name: tuple(dict.fromkeys(phrases)) for name, phrases in ways.items()}
+
+
+@dataclass(frozen=True, kw_only=True)
+class WordsConfig:
+    """Which words the text encoder is to tell apart, and how far."""
+
+    groups: dict[str, tuple[str, ...]] = field(default_factory=motion_phrases)
+    """Name -> phrases that mean the same; default: the motions of StyleWorld."""
+    strength: float = 8.0
+    """Length of a group's direction; the states of `mini` are 10 to 11 long."""
+    seed: int = 0
+    """Of the directions."""
+
+    def __post_init__(self) -> None:
+        if not self.groups or not all(phrases and all(phrases) for phrases in self.groups.values()):
+            raise InvalidInputError(f"groups need at least one phrase each, got {self.groups}")
+        if not 0 < self.strength < float("inf"):
+            raise InvalidInputError(f"strength must be above 0 and finite, got {self.strength}")
+
+
+class WordsStage:
+    """The text encoder alone: its own former states, plus one direction per group from the group's words on.
+
+    All that it said before stays where it was, so that a UNet and an adapter which know it go on; directions of
+    different groups are orthogonal. The states after a phrase carry its direction too: attention in the encoder is
+    causal, and a denoiser that finds a word at every position learns it much sooner than at one.
+
+    Args:
+        parts: The models; the text encoder moves.
+        pictures: Whose captions are read, and nothing else.
+        config: The words.
+
+    Raises:
+        InvalidInputError: There are more groups than the states have dimensions.
+    """
+
+    name = "words"
+
+    def __init__(self, parts: Parts, pictures: BatchSource, config: WordsConfig = WordsConfig()) -> None:  # noqa: B008  # frozen
+        self.parts, self.pictures, self.config = parts, pictures, config
+        width = parts.text_encoder.config.hidden_size
+        if len(config.groups) > width:
+            raise InvalidInputError(
+                f"{len(config.groups)} groups of words need states at least as wide, not {width}"
+            )
+        self._former = copy.deepcopy(parts.text_encoder).requires_grad_(False)
+        self._directions = directions(len(config.groups), width, config.seed) * config.strength
+        self._phrases = [
+            (re.compile(rf"\b{re.escape(phrase)}\b", re.IGNORECASE), group)
+            for group, phrases in enumerate(config.groups.values())
+            for phrase in phrases
+        ]
+        freeze_all_but(self.models().values(), self.trainable())
+
+    def models(self) -> dict[str, nn.Module]:
+        return {"text_encoder": self.parts.text_encoder}
+
+    def trainable(self) -> dict[str, nn.Parameter]:
+        return prefixed("text_encoder", self.parts.text_encoder.named_parameters())
+
+    def sources(self) -> dict[str, BatchSource]:
+        return {"pictures": self.pictures}
+
+    def loss(self, step: int, shard: Shard = WHOLE) -> Tensor:
+        captions = self.pictures.batch(step, shard.rows(self.pictures.batch_size)).captions
+        encoder, tokenizer = self.parts.text_encoder, self.parts.tokenizer
+        tokens = tokenizer(captions, padding="max_length", truncation=True, return_tensors="pt")
+        ids = tokens.input_ids.to(encoder.device)
+        with torch.no_grad():
+            wanted = self._former(input_ids=ids).last_hidden_state.float()
+            for row, caption in enumerate(captions):
+                found = self.find(caption)
+                if found is not None:
+                    group, start = found
+                    wanted[row, start:] += self._directions[group].to(wanted.device)
+        return F.mse_loss(encoder(input_ids=ids).last_hidden_state.float(), wanted)
+
+    def find(self, caption: str) -> tuple[int, int] | None:
+        """The group whose longest phrase is in a caption, and the position of the phrase's first token."""
+        matches = [(m, group) for pattern, group in self._phrases if (m := pattern.search(caption))]
+        if not matches:
+            return None
+        match, group = max(matches, key=lambda one: len(one[0].group()))
+        # Before it come the start token and the words in front; the end token of those does not count.
+        return group, len(self.parts.tokenizer(caption[: match.start()].strip()).input_ids) - 1
+
+
+def directions(n: int, width: int, seed: int) -> Tensor:
+    """n orthonormal directions of a space of that width, as rows."""
+    drawn = torch.randn(width, n, generator=step_generator(seed, 0))
+    return torch.linalg.qr(drawn)[0].T
