@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import multiprocessing
+from collections import Counter
 from pathlib import Path
 
 import pytest
 import torch
 from PIL import Image
+from pydantic import ValidationError
 
 from stylecrafter.data.loaders import FileSource
 from stylecrafter.data.reporting import Described, Reporting
@@ -15,6 +17,7 @@ from stylecrafter.data.world import WorldSource
 from stylecrafter.errors import InvalidInputError, UnknownNameError
 from stylecrafter.styleworld import splits
 from stylecrafter.styleworld.captions import vocabulary_words
+from stylecrafter.styleworld.motions import MOTION_NAMES
 from stylecrafter.training.recipe_files import load_recipe
 from stylecrafter.training.recipes import FilesSpec, MixSpec, WorldSpec
 from stylecrafter.training.sources import ReadAhead, make_source, vocabulary_of, words_for
@@ -123,3 +126,16 @@ def test_a_model_knows_its_words() -> None:
     assert vocabulary_of(full.model_copy(update={"data": full.data | mix})) == known
     with pytest.raises(UnknownNameError):
         splits.find_vocabulary("huge")
+
+
+def test_motions_of_a_source_are_those_that_are_named() -> None:
+    source = make(WorldSpec(kind="styleworld", batch_size=90, motions=("left", "left", "grow"), span=(1, 1)))
+    assert isinstance(source, WorldSource)
+    things, _, _ = source.things(0)
+    counts = Counter(MOTION_NAMES[i] for i in things.motion.tolist())
+    assert set(counts) <= {"left", "grow", "still"}  # held-out pairs stand still
+    assert counts["left"] > 1.3 * counts["grow"] > 0
+    with pytest.raises(ValidationError, match="leff"):
+        WorldSpec(kind="styleworld", batch_size=2, motions=("leff",))
+    with pytest.raises(ValidationError, match="sway"):
+        WorldSpec(kind="styleworld", batch_size=2, motions=("sway",))

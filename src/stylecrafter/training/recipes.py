@@ -19,6 +19,7 @@ from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError,
 
 from stylecrafter.errors import InvalidInputError, unknown_name
 from stylecrafter.presets import preset_names
+from stylecrafter.styleworld import splits
 from stylecrafter.training.encoder_stages import AutoencoderConfig, ClipConfig, DecoderConfig
 from stylecrafter.training.stages import DiffusionConfig
 from stylecrafter.training.strategies import Strategy
@@ -74,10 +75,20 @@ class WorldSpec(_Strict):
     motions_per_content: int = Field(1, ge=1)
     span: tuple[float, float] = (0.0, 1.0)
     """Part of the motion that is shown; pictures at [1, 1] show where it ends, and their captions name it."""
+    motions: tuple[str, ...] = ()
+    """Motions to draw in place of all of the vocabulary's; one that is named twice comes twice as often."""
     captions: Literal["content", "full"] = "content"
     unnamed_style_ratio: float = Field(0.0, ge=0, le=1)
     references: Literal["none", "crop", "whole"] = "none"
     cross_reference_ratio: float = Field(0.0, ge=0, le=1)
+
+    @model_validator(mode="after")
+    def _motions_are_known(self) -> WorldSpec:
+        known = splits.find_vocabulary(self.vocabulary).motions
+        for name in self.motions:
+            if name not in known:
+                raise unknown_name(f"motion of the vocabulary {self.vocabulary!r}:", name, known)
+        return self
 
 
 class FilesSpec(_Strict):

@@ -91,8 +91,10 @@ def make_source(
             raise InvalidInputError(
                 f"StyleWorld is square, the model makes {size[1]} x {size[0]}; give 'size'"
             )
-        given = spec.model_dump(exclude={"kind", "vocabulary", "size"})
+        given = spec.model_dump(exclude={"kind", "vocabulary", "size", "motions"})
         vocabulary = splits.find_vocabulary(spec.vocabulary)
+        if spec.motions:
+            vocabulary = dataclasses.replace(vocabulary, motions=spec.motions)
         return WorldSource(vocabulary=vocabulary, size=side, seed=seed, device=device, **given)
     if isinstance(spec, FilesSpec):
         return _file_source(spec, folder, size=size, seed=seed)
