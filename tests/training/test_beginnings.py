@@ -87,6 +87,20 @@ def test_a_resumed_stage_begins_with_its_checkpoint(
     assert second.train_stage(second.recipe.stages[1])
 
 
+def test_a_base_that_comes_again_goes_on_with_the_first(
+    first: RecipeRun, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    begun: list[str] = []
+    monkeypatch.setattr(
+        "stylecrafter.training.run.begin_with", lambda stage, parts, source: begun.append(stage.name)
+    )
+    recipe = load_recipe("smoke", [*SHORT, f"model.begin_with={first.folder / 'model'}"])
+    again = recipe.stages[2].model_copy(update={"name": "again"})
+    run = RecipeRun(recipe.model_copy(update={"stages": [*recipe.stages[:3], again]}), tmp_path / "run")
+    assert run.run() and run.is_finished("again")
+    assert begun == ["autoencoder", "clip", "base"]
+
+
 def test_words_that_both_know_keep_their_meaning() -> None:
     old, new = nn.Embedding(3, 4), nn.Embedding(4, 4)
     untouched = new.weight[2].clone()
