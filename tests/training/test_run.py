@@ -288,9 +288,11 @@ def _yaml(path: Path) -> dict:
     return yaml.safe_load(path.read_text())
 
 
-def test_a_base_in_two_stages_after_the_words(trained: RecipeRun, tmp_path: Path) -> None:
+def test_a_base_in_two_stages_after_the_words(
+    trained: RecipeRun, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
     """Text first, then few frames, then, with time stretched, what those left; each in its own folder."""
-    train = {"steps": 1, "learning_rate": 1e-3, "ema_decay": 0.0}
+    train = {"steps": 1, "learning_rate": 1e-3, "ema_decay": 0.0, "log_every": 1}
     world = {"kind": "styleworld", "captions": "full", "batch_size": 2}
     recipe = Recipe.model_validate(
         {
@@ -306,7 +308,9 @@ def test_a_base_in_two_stages_after_the_words(trained: RecipeRun, tmp_path: Path
         }
     )  # fmt: skip
     run = RecipeRun(recipe, tmp_path / "run")
-    assert run.run()
+    with caplog.at_level("INFO", logger="stylecrafter"):
+        assert run.run()
+    assert [line for line in caplog.messages if line.startswith("few: step 1 of 1")]
     assert {path.name for path in run.folder.iterdir() if path.is_dir()} == {"words", "few", "base", "model"}
     names = ["words", "few", "base"]
     none, words, few, base = (run.parts(names[:n]) for n in range(4))

@@ -152,7 +152,7 @@ class RecipeRun:
         config, folder = spec.train_config, self.folder / spec.name
         tracker = make_trackers(self.recipe.trackers, folder) if _is_main_process() else Trackers([])
         on_sample = None if parts is None else self._sampler(spec, parts, tracker)
-        trainer = Trainer(stage, config, folder, tracker=tracker, on_sample=on_sample)
+        trainer = Trainer(stage, config, folder, tracker=tracker, label=spec.name, on_sample=on_sample)
         trainer.resume()
 
         def report(step: int, loss: float) -> None:

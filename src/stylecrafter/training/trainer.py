@@ -133,6 +133,7 @@ class Trainer:
         config: How.
         folder: Where checkpoints and `losses.csv` go.
         tracker: Where numbers and pictures go; default: a CSV file in the folder.
+        label: What messages call the stage; default: its name.
         on_sample: Called every `sample_every` steps in the main process with the step, and with the averaged weights in
             the models. Where these are in parts, the weights come as the second argument, which is None otherwise.
 
@@ -147,8 +148,10 @@ class Trainer:
         folder: Path,
         *,
         tracker: Tracker | None = None,
+        label: str | None = None,
         on_sample: OnSample | None = None,
     ) -> None:
+        self.label = stage.name if label is None else label
         self.stage, self.config, self.folder, self.on_sample = stage, config, folder, on_sample
         self.tracker: Tracker = tracker if tracker is not None else CsvTracker(folder)
         if not stage.trainable():
@@ -245,7 +248,7 @@ class Trainer:
         self.step = state["step"]
         if self.accelerator.is_main_process:  # all processes would write the same file
             self.tracker.resume(self.step)
-        logger.info("%s: going on at step %d", self.stage.name, self.step)
+        logger.info("%s: going on at step %d", self.label, self.step)
 
     def _fingerprints(self) -> dict[str, Fingerprint]:
         """What decides the batches of the sources that can tell."""
@@ -273,12 +276,12 @@ class Trainer:
                     loss = self.model(self.step, shard) / parts
                 if not loss.requires_grad:
                     raise InvalidInputError(
-                        f"step {self.step} of stage {self.stage.name} reaches nothing that trains: an adapter learns "
+                        f"step {self.step} of stage {self.label} reaches nothing that trains: an adapter learns "
                         "from style references only; give its pictures or clips references, or leave the clips out"
                     )
                 if not torch.isfinite(loss):
                     raise FloatingPointError(
-                        f"{self.stage.name}: the loss of step {self.step} is {loss.item()}; "
+                        f"{self.label}: the loss of step {self.step} is {loss.item()}; "
                         "the last checkpoint is intact"
                     )
                 self.accelerator.backward(loss)
@@ -337,7 +340,7 @@ class Trainer:
                     self.save()
                     saved = time.monotonic()
                 if stop and not last:
-                    logger.info("%s: stopped at step %d, checkpoint saved", self.stage.name, self.step)
+                    logger.info("%s: stopped at step %d, checkpoint saved", self.label, self.step)
                     return False
         self.use_average()
         return True
@@ -385,7 +388,7 @@ class Trainer:
         left = (self.config.steps - self.step) / speed
         logger.info(
             "%s: step %d of %d, loss %.4f, %.2f steps/s, %d:%02d left",
-            self.stage.name, self.step, self.config.steps, mean, speed, left // 3600, left % 3600 // 60,
+            self.label, self.step, self.config.steps, mean, speed, left // 3600, left % 3600 // 60,
         )  # fmt: skip
         rate = self.config.learning_rate * learning_rate_factor(self.step - 1, self.config)
         self.tracker.log(
