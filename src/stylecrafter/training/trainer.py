@@ -47,7 +47,7 @@ logger = logging.getLogger(__name__)
 
 
 def _unquoted_no(value: object) -> object:
-    """ "no", which YAML reads as false where it has no quotes."""
+    """The word that YAML reads as false where it has no quotes."""
     return "no" if value is False else value
 
 
