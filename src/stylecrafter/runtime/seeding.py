@@ -36,8 +36,8 @@ def make_generator(seed: int) -> torch.Generator:
     return torch.Generator("cpu").manual_seed(check_seed(seed))
 
 
-def step_generator(seed: int, step: int) -> torch.Generator:
-    """The source of randomness of one training step: a function of seed and step alone."""
+def step_generator(seed: int, step: int, device: torch.device | str = "cpu") -> torch.Generator:
+    """The source of randomness of one training step: a function of seed, step and kind of device alone."""
     import torch
 
-    return torch.Generator("cpu").manual_seed((seed * 1_000_003 + step) % 2**63)
+    return torch.Generator(device).manual_seed((seed * 1_000_003 + step) % 2**63)

@@ -106,8 +106,9 @@ class AutoencoderStage:
         pictures = self.pictures.batch(step, rows).frames[:, 0].to(self.vae.device) * 2 - 1
         posterior = self.vae.encode(pictures).latent_dist
         shape = (self.pictures.batch_size, *posterior.mean.shape[1:])
-        noise = torch.randn(shape, generator=step_generator(self.config.seed, -2 - step))[rows]
-        decoded = self.vae.decode(posterior.mean + posterior.std * noise.to(self.vae.device)).sample.float()
+        generator = step_generator(self.config.seed, -2 - step, self.vae.device)
+        noise = torch.randn(shape, generator=generator, device=self.vae.device)[rows]
+        decoded = self.vae.decode(posterior.mean + posterior.std * noise).sample.float()
         kl = posterior.kl().mean() / posterior.mean[0].numel()
         return decoding_loss(decoded, pictures, self.config.texture_weight) + self.config.kl_weight * kl
 
@@ -151,9 +152,10 @@ class DecoderStage:
         pictures = self.pictures.batch(step, rows).frames[:, 0].to(self.vae.device) * 2 - 1
         with torch.no_grad():
             latents = self.vae.encode(pictures).latent_dist.mean
-        generator = step_generator(self.config.seed, -2 - step)
-        deviations = torch.rand(size, 1, 1, 1, generator=generator) * self.config.latent_noise
-        noise = torch.randn((size, *latents.shape[1:]), generator=generator) * deviations
+        device = self.vae.device
+        generator = step_generator(self.config.seed, -2 - step, device)
+        deviations = torch.rand(size, 1, 1, 1, generator=generator, device=device) * self.config.latent_noise
+        noise = torch.randn((size, *latents.shape[1:]), generator=generator, device=device) * deviations
         noise = noise[rows].to(latents) / self.vae.config.scaling_factor
         return decoding_loss(
             self.vae.decode(latents + noise).sample.float(), pictures, self.config.texture_weight

@@ -62,7 +62,7 @@ class PicturePool:
         if reuse < 1:
             raise InvalidInputError(f"picture_reuse must be at least 1, got {reuse}")
         self.encode, self.batch_size, self.reuse, self.seed = encode, batch_size, reuse, seed
-        self._kept: dict[tuple[int, int], tuple[int, list[EncodedBatch]]] = {}
+        self._kept: dict[tuple[int, int], tuple[int, _Pool]] = {}
 
     def batch(self, step: int, rows: slice) -> EncodedBatch:
         """Rows of the batch of a step: new ones, or some of a pool that lasts for several steps."""
@@ -72,21 +72,25 @@ class PicturePool:
         place = (rows.start, rows.stop)
         if place not in self._kept or self._kept[place][0] != number:
             first = number * POOL_BATCHES
-            self._kept[place] = number, [self.encode(first + k, rows) for k in range(POOL_BATCHES)]
-        batches = self._kept[place][1]
-        chosen = [(int(pick), row) for row, pick in enumerate(picks[rows])]
+            self._kept.pop(place, None)  # before the next one is there, or memory holds both
+            self._kept[place] = number, _Pool([self.encode(first + k, rows) for k in range(POOL_BATCHES)])
+        return self._kept[place][1].pick(picks[rows])
+
+
+class _Pool:
+    """The rows of several batches, their tensors stacked to (batches, rows, …)."""
+
+    def __init__(self, batches: list[EncodedBatch]) -> None:
+        self.latents = torch.stack([batch.latents for batch in batches])
+        self.captions = [batch.captions for batch in batches]
+        tokens = [batch.reference_tokens for batch in batches if batch.reference_tokens is not None]
+        self.reference_tokens = torch.stack(tokens) if len(tokens) == len(batches) else None
+
+    def pick(self, picks: torch.Tensor) -> EncodedBatch:
+        """Row r of batch picks[r], for all rows."""
+        of = picks.to(self.latents.device), torch.arange(len(picks), device=self.latents.device)
         return EncodedBatch(
-            latents=torch.stack([batches[pick].latents[row] for pick, row in chosen]),
-            captions=[batches[pick].captions[row] for pick, row in chosen],
-            reference_tokens=_pick_tokens(batches, chosen),
+            latents=self.latents[of],
+            captions=[self.captions[pick][row] for row, pick in enumerate(picks.tolist())],
+            reference_tokens=None if self.reference_tokens is None else self.reference_tokens[of],
         )
-
-
-def _pick_tokens(batches: list[EncodedBatch], chosen: list[tuple[int, int]]) -> torch.Tensor | None:
-    picked = []
-    for pick, row in chosen:
-        tokens = batches[pick].reference_tokens
-        if tokens is None:
-            return None
-        picked.append(tokens[row])
-    return torch.stack(picked)

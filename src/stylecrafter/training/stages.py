@@ -188,8 +188,9 @@ class DiffusionStage(ABC):
         posterior = vae.encode(frames.flatten(0, 1) * 2 - 1).latent_dist
         shape = (source.batch_size, f, *posterior.mean.shape[1:])
         # Streams of randomness below zero: no step's noise is drawn from them.
-        noise = torch.randn(shape, generator=step_generator(self.config.seed, -2 - index))[rows]
-        sampled = posterior.mean + posterior.std * noise.flatten(0, 1).to(posterior.mean.device)
+        generator = step_generator(self.config.seed, -2 - index, self.device)
+        noise = torch.randn(shape, generator=generator, device=self.device)[rows]
+        sampled = posterior.mean + posterior.std * noise.flatten(0, 1)
         latents = (sampled.float() * vae.config.scaling_factor).unflatten(0, (n, f)).transpose(1, 2)
         tokens = None
         if batch.references is not None and self.parts.style_adapter is not None:
@@ -221,7 +222,10 @@ class DiffusionStage(ABC):
         captions = ["" if drop else text for drop, text in zip(dropped, encoded.captions, strict=True)]
         text = self._encode_text(captions)
         scheduler, latents = self.parts.scheduler, encoded.latents
-        noise = torch.randn((total, *latents.shape[1:]), generator=generator)[rows].to(latents.device)
+        # Drawn where it is needed: an accelerator would wait for the copy at every step.
+        device = latents.device
+        own = generator if device.type == "cpu" else step_generator(self.config.seed, step, device)
+        noise = torch.randn((total, *latents.shape[1:]), generator=own, device=device)[rows]
         drawn = draw_timesteps(
             total,
             scheduler.config.num_train_timesteps,

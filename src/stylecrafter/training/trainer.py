@@ -118,7 +118,7 @@ class Meters:
     """What has been measured since the last report."""
 
     losses: list[torch.Tensor] = field(default_factory=list)
-    gradient_norm: float = 0.0
+    gradient_norm: torch.Tensor = field(default_factory=lambda: torch.zeros(()))
     since: float = field(default_factory=time.monotonic)
 
 
@@ -260,7 +260,18 @@ class Trainer:
         loss, _ = self._train_step()
         return float(loss)
 
-    def _train_step(self) -> tuple[torch.Tensor, float]:
+    @property
+    def _waits(self) -> bool:
+        """Whether numbers are read after every step: an accelerator would stand still until the next one is asked for."""
+        return self.accelerator.device.type == "cpu"
+
+    def _refuse_infinite(self, loss: torch.Tensor) -> None:
+        if not torch.isfinite(loss):
+            raise FloatingPointError(
+                f"{self.label}: the loss is {loss.item()} at step {self.step}; the last checkpoint is intact"
+            )
+
+    def _train_step(self) -> tuple[torch.Tensor, torch.Tensor]:
         for group in self.optimizer.param_groups:
             group["lr"] = self.config.learning_rate * learning_rate_factor(self.step, self.config)
         self.optimizer.zero_grad(set_to_none=True)
@@ -279,11 +290,8 @@ class Trainer:
                         f"step {self.step} of stage {self.label} reaches nothing that trains: an adapter learns "
                         "from style references only; give its pictures or clips references, or leave the clips out"
                     )
-                if not torch.isfinite(loss):
-                    raise FloatingPointError(
-                        f"{self.label}: the loss of step {self.step} is {loss.item()}; "
-                        "the last checkpoint is intact"
-                    )
+                if self._waits:
+                    self._refuse_infinite(loss)
                 self.accelerator.backward(loss)
             losses.append(loss.detach())
         norm = self._apply_gradients()
@@ -291,7 +299,7 @@ class Trainer:
         with torch.no_grad():
             torch._foreach_lerp_(list(self.average.values()), list(self.parameters.values()), 1 - decay)
         self.step += 1
-        return torch.stack(losses).sum(), float(whole(norm))
+        return torch.stack(losses).sum(), whole(norm)
 
     def _apply_gradients(self) -> torch.Tensor:
         """Clip the gradients and step along them; returns their norm before.
@@ -315,19 +323,22 @@ class Trainer:
         SIGTERM and SIGINT end the run after the current step, with a checkpoint.
 
         Args:
-            on_step: Called after every step with its number (from 1) and this process's loss.
+            on_step: Called after every step with its number (from 1) and this process's loss; on accelerators, which
+                are not waited for, with the loss as it was reported last.
 
         Returns:
             Whether the last step was reached.
         """
-        saved, meters = time.monotonic(), Meters()
+        saved, meters, shown = time.monotonic(), Meters(), math.nan
         self.stopped_by = None
         with self._stoppable():
             while self.step < self.config.steps:
                 loss, meters.gradient_norm = self._train_step()
                 meters.losses.append(loss)
+                if self._waits or self.step % self.config.log_every == 0:
+                    shown = float(loss)
                 if on_step is not None:
-                    on_step(self.step, float(loss))
+                    on_step(self.step, shown)
                 last = self.step == self.config.steps
                 if last or self.step % self.config.log_every == 0:
                     self._report(meters)
@@ -337,6 +348,8 @@ class Trainer:
                 due = time.monotonic() - saved > 60 * self.config.checkpoint_minutes
                 stop, save = self._agree(self.stopped_by is not None, due)
                 if stop or save or last:
+                    for value in meters.losses:
+                        self._refuse_infinite(value)
                     self.save()
                     saved = time.monotonic()
                 if stop and not last:
@@ -381,7 +394,9 @@ class Trainer:
         self.accelerator.wait_for_everyone()
 
     def _report(self, meters: Meters) -> None:
-        mean = self.accelerator.reduce(torch.stack(meters.losses).mean(), reduction="mean").item()
+        measured = torch.stack(meters.losses).mean()
+        self._refuse_infinite(measured)
+        mean = self.accelerator.reduce(measured, reduction="mean").item()
         if not self.accelerator.is_main_process:
             return
         speed = len(meters.losses) / max(1e-9, time.monotonic() - meters.since)
@@ -396,7 +411,7 @@ class Trainer:
             {
                 "loss": mean,
                 "learning_rate": rate,
-                "gradient_norm": meters.gradient_norm,
+                "gradient_norm": float(meters.gradient_norm),
                 "steps_per_second": speed,
             },
         )
