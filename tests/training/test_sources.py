@@ -20,7 +20,14 @@ from stylecrafter.styleworld.captions import vocabulary_words
 from stylecrafter.styleworld.motions import MOTION_NAMES
 from stylecrafter.training.recipe_files import load_recipe
 from stylecrafter.training.recipes import FilesSpec, MixSpec, WorldSpec
-from stylecrafter.training.sources import ReadAhead, make_source, vocabulary_of, words_for
+from stylecrafter.training.sources import (
+    DRAWN_AT_ONCE,
+    DrawAhead,
+    ReadAhead,
+    make_source,
+    vocabulary_of,
+    words_for,
+)
 
 
 @pytest.fixture
@@ -139,3 +146,38 @@ def test_motions_of_a_source_are_those_that_are_named() -> None:
         WorldSpec(kind="styleworld", batch_size=2, motions=("leff",))
     with pytest.raises(ValidationError, match="sway"):
         WorldSpec(kind="styleworld", batch_size=2, motions=("sway",))
+
+
+WORLD = {
+    "kind": "styleworld", "vocabulary": "small", "batch_size": 6, "styled_ratio": 0.5, "references": "crop",
+    "cross_reference_ratio": 0.5,
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("num_frames", [1, 2])
+def test_drawing_several_batches_at_once_changes_none(num_frames: int) -> None:
+    plain = make(WorldSpec(**WORLD, num_frames=num_frames))
+    ahead = DrawAhead(plain, 3)
+    assert ahead.batch_size == 6 and ahead.fingerprint() == plain.fingerprint()
+    # In order, back, beyond the next block; whole, a share within the cross references, across their end, behind.
+    for rows in (slice(0, 6), slice(0, 2), slice(2, 4), slice(4, 6)):
+        for step in (0, 1, 2, 3, 1, 7):
+            one, two = plain.batch(step, rows), ahead.batch(step, rows)
+            torch.testing.assert_close(one.frames, two.frames, atol=1e-6, rtol=0)
+            torch.testing.assert_close(one.references, two.references, atol=1e-6, rtol=0)
+            assert one.captions == two.captions == ahead.captions_of(step, rows)
+
+
+def test_an_accelerator_draws_a_block_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    ahead = make_source(WorldSpec(**WORLD), Path("."), size=(32, 32), seed=0, device="cuda", others=None)
+    assert isinstance(ahead, DrawAhead) and ahead.source.device == "cuda"
+    assert ahead.steps == DRAWN_AT_ONCE // 6
+    assert isinstance(make(WorldSpec(**WORLD)), WorldSource)
+    asked: list[list[int]] = []
+    block = DrawAhead(make(WorldSpec(**WORLD)), 3)
+    monkeypatch.setattr(
+        WorldSource, "batches", lambda self, steps, rows: asked.append(list(steps)) or [None] * len(steps)
+    )
+    for step in (3, 4, 5, 6):
+        block.batch(step, slice(0, 6))
+    assert asked == [[3, 4, 5], [6, 7, 8]]

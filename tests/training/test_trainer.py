@@ -371,3 +371,35 @@ def test_learning_rate_warms_up_and_falls() -> None:
 def test_the_average_forgets_its_start() -> None:
     assert ema_decay_at(0, 0.999) == pytest.approx(0.1)
     assert ema_decay_at(10**6, 0.999) == 0.999
+
+
+def test_where_losses_are_read_at_reports_only_the_numbers_are_the_same(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As on accelerators, which would stand still at every number that is read."""
+    config = dataclasses.replace(CONFIG, log_every=3)
+    trainer(tmp_path / "cpu", config).run()
+    shown: list[float] = []
+    monkeypatch.setattr(Trainer, "_waits", False)
+    trainer(tmp_path / "other", config).run(lambda step, loss: shown.append(loss))
+    same_state(tmp_path / "cpu", tmp_path / "other")
+    assert losses(tmp_path / "cpu") == losses(tmp_path / "other")
+    assert [loss == loss for loss in shown] == [False, False, True, True, True, True]
+    assert shown[2] == shown[3] == shown[4] != shown[5]
+
+
+@pytest.mark.parametrize("waits", [True, False])
+def test_weights_of_an_infinite_loss_are_never_saved(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, waits: bool
+) -> None:
+    monkeypatch.setattr(Trainer, "_waits", waits)
+    run = trainer(tmp_path, dataclasses.replace(CONFIG, log_every=4, checkpoint_minutes=0))
+    spoiled = run.stage.loss
+
+    def loss(step: int, *rest: object) -> torch.Tensor:
+        return spoiled(step, *rest) * (float("nan") if step == 2 else 1)
+
+    monkeypatch.setattr(run.stage, "loss", loss)
+    with pytest.raises(FloatingPointError, match="loss is nan at step"):
+        run.run()
+    assert load_checkpoint(list_checkpoints(tmp_path)[-1])["step"] == 2

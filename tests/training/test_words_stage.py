@@ -122,3 +122,16 @@ def test_settings_that_make_no_sense_are_refused(config: dict, message: str) -> 
 def test_more_groups_than_dimensions_are_refused() -> None:
     with pytest.raises(InvalidInputError, match="17 groups"):
         WordsStage(tiny_parts(), tiny_pictures(), WordsConfig(groups={str(i): (str(i),) for i in range(17)}))
+
+
+def test_a_source_that_tells_its_captions_draws_nothing() -> None:
+    class Told(Captions):
+        def batch(self, step: int, rows: slice) -> TrainingBatch:
+            raise AssertionError("nobody needs pictures")
+
+        def captions_of(self, step: int, rows: slice) -> list[str]:
+            return Captions().batch(step, rows).captions
+
+    parts = tiny_parts()
+    expected = WordsStage(parts, Captions(), WordsConfig(groups=SIDES)).loss(0)
+    torch.testing.assert_close(WordsStage(parts, Told(), WordsConfig(groups=SIDES)).loss(0), expected)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 import torch
 
@@ -44,4 +44,13 @@ class BatchSource(Protocol):
 
     def batch(self, step: int, rows: slice) -> TrainingBatch:
         """Rows `rows` (of 0 … batch_size - 1) of the batch of step `step`."""
+        ...
+
+
+@runtime_checkable
+class Captioned(Protocol):
+    """A source that tells its captions without making pictures for them."""
+
+    def captions_of(self, step: int, rows: slice) -> list[str]:
+        """The captions of `batch(step, rows)`."""
         ...

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import random
+from collections.abc import Sequence
 from dataclasses import dataclass, fields
 from typing import Literal
 
@@ -20,6 +21,9 @@ from stylecrafter.styleworld import splits, world
 Captions = Literal["content", "full"]
 #: The style reference: none, a large crop of the picture itself (the paper's augmentation), or all of it.
 References = Literal["none", "crop", "whole"]
+
+#: What a batch shows; the generator after drawing that; the contents of its cross references.
+Things = tuple[world.WorldBatch, torch.Generator, world.WorldBatch | None]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -68,13 +72,27 @@ class WorldSource:
 
     def batch(self, step: int, rows: slice) -> TrainingBatch:
         """Rows of the batch of a step; all randomness is drawn for the whole batch, then cut."""
-        chosen, generator, others = self.things(step)
-        frames = world.render(chosen[rows], self.size, self.num_frames, self.device, self.span)
-        return TrainingBatch(
-            frames=frames,
-            captions=self._captions(chosen, step)[rows],
-            references=self._references(frames, chosen, others, generator, rows),
-        )
+        return self.batches([step], rows)[0]
+
+    def batches(self, steps: Sequence[int], rows: slice) -> list[TrainingBatch]:
+        """The same rows of the batches of several steps, drawn together."""
+        things = [self.things(step) for step in steps]
+        shown = world.concatenate([chosen[rows] for chosen, _, _ in things])
+        frames = world.render(shown, self.size, self.num_frames, self.device, self.span)
+        references = self._references(frames, shown, things, rows)
+        n = len(shown) // len(steps)
+        return [
+            TrainingBatch(
+                frames=frames[k * n : (k + 1) * n],
+                captions=self._captions(chosen, step)[rows],
+                references=None if references is None else references[k * n : (k + 1) * n],
+            )
+            for k, (step, (chosen, _, _)) in enumerate(zip(steps, things, strict=True))
+        ]
+
+    def captions_of(self, step: int, rows: slice) -> list[str]:
+        """The captions of `batch`, without drawing anything."""
+        return self._captions(self.things(step)[0], step)[rows]
 
     def fingerprint(self) -> Fingerprint:
         """All settings that decide what a step shows; the vocabulary as a hash of all that it holds."""
@@ -84,7 +102,7 @@ class WorldSource:
         words = hashlib.blake2b(repr(self.vocabulary).encode(), digest_size=16).hexdigest()
         return {**values, "vocabulary": words}
 
-    def things(self, step: int) -> tuple[world.WorldBatch, torch.Generator, world.WorldBatch | None]:
+    def things(self, step: int) -> Things:
         """What the batch of a step shows; the generator after drawing it; and the contents of cross references."""
         generator = step_generator(self.seed, step)
         styled = round(self.batch_size * self.styled_ratio)
@@ -135,26 +153,28 @@ class WorldSource:
     def _references(
         self,
         frames: torch.Tensor,
-        chosen: world.WorldBatch,
-        others: world.WorldBatch | None,
-        generator: torch.Generator,
+        shown: world.WorldBatch,
+        things: list[Things],
         rows: slice,
     ) -> torch.Tensor | None:
+        """Style references of all that is shown, the rows of `things` one after the other."""
         if self.references == "none":
             return None
         # Of a clip, the picture in the middle of its motion.
-        pictures = frames[:, 0] if self.num_frames == 1 else self._middle(chosen[rows])
-        first = range(self.batch_size)[rows].start
-        if others is not None and first < len(others):
-            mine = others[first : range(self.batch_size)[rows].stop]
-            drawn = world.render(mine, self.size, device=self.device)[:, 0]
-            pictures = torch.cat([drawn, pictures[len(drawn) :]])
+        pictures = frames[:, 0] if self.num_frames == 1 else self._stills(shown)
+        mine = range(self.batch_size)[rows]
+        crossed = [others[mine.start : mine.stop] for _, _, others in things if others is not None]
+        if crossed and len(crossed[0]):
+            drawn = self._stills(world.concatenate(crossed)).unflatten(0, (len(things), -1))
+            own = pictures.unflatten(0, (len(things), -1))[:, drawn.shape[1] :]
+            pictures = torch.cat([drawn, own], 1).flatten(0, 1)
         if self.references == "whole":
             return pictures
-        return crop(pictures, draw_crops(self.batch_size, generator)[rows])
+        crops = [draw_crops(self.batch_size, generator)[rows] for _, generator, _ in things]
+        return crop(pictures, torch.cat(crops))
 
-    def _middle(self, chosen: world.WorldBatch) -> torch.Tensor:
-        return world.render(chosen, self.size, device=self.device)[:, 0]
+    def _stills(self, things: world.WorldBatch) -> torch.Tensor:
+        return world.render(things, self.size, device=self.device)[:, 0]
 
 
 def draw_crops(n: int, generator: torch.Generator, least: float = 0.6) -> torch.Tensor:

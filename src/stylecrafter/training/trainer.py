@@ -262,7 +262,7 @@ class Trainer:
 
     @property
     def _waits(self) -> bool:
-        """Whether numbers are read after every step: an accelerator would stand still until the next one is asked for."""
+        """Whether numbers are read after every step: an accelerator would stand still until the next one begins."""
         return self.accelerator.device.type == "cpu"
 
     def _refuse_infinite(self, loss: torch.Tensor) -> None:

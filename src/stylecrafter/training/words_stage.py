@@ -14,7 +14,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from stylecrafter.data.batch import BatchSource
+from stylecrafter.data.batch import BatchSource, Captioned
 from stylecrafter.errors import InvalidInputError
 from stylecrafter.runtime.seeding import step_generator
 from stylecrafter.styleworld.lexicon import GROUP_MOTIONS, MOTION_PHRASES
@@ -94,7 +94,7 @@ class WordsStage:
         return {"pictures": self.pictures}
 
     def loss(self, step: int, shard: Shard = WHOLE) -> Tensor:
-        captions = self.pictures.batch(step, shard.rows(self.pictures.batch_size)).captions
+        captions = self._captions(step, shard.rows(self.pictures.batch_size))
         encoder, tokenizer = self.parts.text_encoder, self.parts.tokenizer
         tokens = tokenizer(captions, padding="max_length", truncation=True, return_tensors="pt")
         ids = tokens.input_ids.to(encoder.device)
@@ -106,6 +106,11 @@ class WordsStage:
                     group, start = found
                     wanted[row, start:] += self._directions[group].to(wanted.device)
         return F.mse_loss(encoder(input_ids=ids).last_hidden_state.float(), wanted)
+
+    def _captions(self, step: int, rows: slice) -> list[str]:
+        if isinstance(self.pictures, Captioned):
+            return self.pictures.captions_of(step, rows)
+        return self.pictures.batch(step, rows).captions
 
     def find(self, caption: str) -> tuple[int, int] | None:
         """The group whose longest phrase is in a caption, and the position of the phrase's first token."""
