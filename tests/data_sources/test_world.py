@@ -138,3 +138,10 @@ def test_settings_out_of_range_are_refused(name: str, value: float) -> None:
 def test_cross_references_need_references() -> None:
     with pytest.raises(InvalidInputError, match="references"):
         dataclasses.replace(PICTURES, references="none")
+
+
+def test_rows_behind_the_cross_references_show_themselves() -> None:
+    source = dataclasses.replace(PICTURES, references="whole")
+    for batch in source.batches([3, 4], ALL):
+        assert torch.equal(batch.references[4:], batch.frames[4:, 0])
+        assert not any(torch.equal(batch.references[row], batch.frames[row, 0]) for row in range(4))
