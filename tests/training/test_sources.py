@@ -171,7 +171,11 @@ def test_drawing_several_batches_at_once_changes_none(num_frames: int) -> None:
 def test_an_accelerator_draws_a_block_once(monkeypatch: pytest.MonkeyPatch) -> None:
     ahead = make_source(WorldSpec(**WORLD), Path("."), size=(32, 32), seed=0, device="cuda", others=None)
     assert isinstance(ahead, DrawAhead) and ahead.source.device == "cuda"
-    assert ahead.steps == DRAWN_AT_ONCE // 6
+    assert ahead.steps == DRAWN_AT_ONCE // (6 * 32 * 32)
+    large = make_source(
+        WorldSpec(**WORLD, size=2048), Path("."), size=(32, 32), seed=0, device="cuda", others=None
+    )
+    assert isinstance(large, WorldSource)
     assert isinstance(make(WorldSpec(**WORLD)), WorldSource)
     asked: list[list[int]] = []
     block = DrawAhead(make(WorldSpec(**WORLD)), 3)

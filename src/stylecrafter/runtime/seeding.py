@@ -1,4 +1,4 @@
-"""Random numbers that are the same on every device."""
+"""Random numbers of generation, the same on every device, and of training steps."""
 
 from __future__ import annotations
 
@@ -37,7 +37,10 @@ def make_generator(seed: int) -> torch.Generator:
 
 
 def step_generator(seed: int, step: int, device: torch.device | str = "cpu") -> torch.Generator:
-    """The source of randomness of one training step: a function of seed, step and kind of device alone."""
+    """The source of randomness of one training step: a function of seed, step and kind of device alone.
+
+    What decides what is shown is drawn on the CPU; noise, of which there is much, on the device that needs it.
+    """
     import torch
 
     return torch.Generator(device).manual_seed((seed * 1_000_003 + step) % 2**63)

@@ -324,7 +324,7 @@ class Trainer:
 
         Args:
             on_step: Called after every step with its number (from 1) and this process's loss; on accelerators, which
-                are not waited for, with the loss as it was reported last.
+                are not waited for, with that of the first step, then of every `log_every`-th.
 
         Returns:
             Whether the last step was reached.
@@ -335,7 +335,7 @@ class Trainer:
             while self.step < self.config.steps:
                 loss, meters.gradient_norm = self._train_step()
                 meters.losses.append(loss)
-                if self._waits or self.step % self.config.log_every == 0:
+                if self._waits or math.isnan(shown) or self.step % self.config.log_every == 0:
                     shown = float(loss)
                 if on_step is not None:
                     on_step(self.step, shown)
@@ -394,9 +394,9 @@ class Trainer:
         self.accelerator.wait_for_everyone()
 
     def _report(self, meters: Meters) -> None:
-        measured = torch.stack(meters.losses).mean()
-        self._refuse_infinite(measured)
-        mean = self.accelerator.reduce(measured, reduction="mean").item()
+        reduced = self.accelerator.reduce(torch.stack(meters.losses).mean(), reduction="mean")
+        self._refuse_infinite(reduced)  # behind the exchange: all processes stop, and none waits for another
+        mean = reduced.item()
         if not self.accelerator.is_main_process:
             return
         speed = len(meters.losses) / max(1e-9, time.monotonic() - meters.since)
