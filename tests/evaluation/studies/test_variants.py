@@ -7,6 +7,7 @@ import pytest
 
 from stylecrafter import StyleCrafterPipeline
 from stylecrafter.evaluation.studies.variants import QUICK, TABLE_4, TABLE_5, VariantsSpec, run
+from stylecrafter.media.metadata import read_record
 from stylecrafter.training.recipe_files import load_recipe
 from stylecrafter.training.run import RecipeRun
 from stylecrafter.training.strategies import STRATEGIES
@@ -29,7 +30,10 @@ def test_variants_are_trained_asked_and_kept(
 ) -> None:
     monkeypatch.setattr("stylecrafter.evaluation.truth.PROBE_STEPS", 2)
     spec = replace(
-        QUICK, of_pictures=("adapter_only", "attach_to_text"), of_clips=("adapter_only", "two_stage", "joint")
+        QUICK,
+        of_pictures=("adapter_only", "attach_to_text"),
+        of_clips=("adapter_only", "two_stage", "joint"),
+        dtype="bfloat16",
     )
     result = run(base, tmp_path, spec, seed=1)
     tables = {table.title: table for table in result.tables}
@@ -43,6 +47,8 @@ def test_variants_are_trained_asked_and_kept(
     }
     assert len({row[1] for row in tables["Orderings of table 5"].rows}) == len(TABLE_5)
     assert len(result.data["pictures"]["adapter_only"]) == 6 and len(result.data["clips"]["joint"]) == 3
+
+    assert {read_record(path).dtype for path in (tmp_path / "pictures").rglob("*.png")} == {"bfloat16"}
 
     # Stage 2 is that of the very adapter it is compared with, and moves temporal layers only.
     models = {
