@@ -74,6 +74,20 @@ def test_styles_do_not_learn_from_each_other() -> None:
     assert torch.equal(answer(other.unet), first)
 
 
+def test_half_formats_learn_as_float32_does() -> None:
+    half, whole = tiny_pipeline().to(torch.bfloat16), tiny_pipeline().to(torch.bfloat16)
+    frozen = {name: value.clone() for name, value in half.unet.state_dict().items()}
+    whole.to(torch.float32)
+    LoraTuner(half, CONFIG).use("a", [tiny_picture(0)])
+    LoraTuner(whole, CONFIG).use("a", [tiny_picture(0)])
+    learned = lora_parameters(half.unet)
+    for name, value in lora_parameters(whole.unet).items():
+        assert torch.equal(learned[name].float(), value.bfloat16().float()), name
+    assert half.unet.dtype == half.vae.dtype == half.text_encoder.dtype == torch.bfloat16
+    after = {n.replace(".base_layer", ""): v for n, v in half.unet.state_dict().items() if ".lora_" not in n}
+    assert after.keys() == frozen.keys() and all(value.equal(after[name]) for name, value in frozen.items())
+
+
 def test_crops_are_a_function_of_the_step_and_take_turns() -> None:
     pictures = [tiny_picture(0, 40, 40), tiny_picture(1, 40, 40)]
     crops = ReferenceCrops(pictures, 16, "a fox", 4, seed=1)

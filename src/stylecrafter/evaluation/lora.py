@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import logging
 import re
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar
 
@@ -96,6 +97,8 @@ class ReferenceCrops:
 class LoraTuner:
     """A pipeline whose UNet can be finetuned on one style after the other.
 
+    It learns in float32, whatever the pipeline's number format: steps of Adam vanish in half formats.
+
     Args:
         pipe: The pipeline; low-rank matrices that change nothing yet are put into its UNet.
         config: Of every finetuning.
@@ -121,12 +124,12 @@ class LoraTuner:
             unet=pipe.unet,
             scheduler=pipe.scheduler,
         )
-        with torch.random.fork_rng(devices=[]):
+        with torch.random.fork_rng(devices=[]), _in_float32(pipe.unet):
             torch.manual_seed(config.seed)
             inject_adapter_in_model(
                 Matrices(r=config.rank, lora_alpha=config.rank, target_modules=TARGETS), pipe.unet
             )
-        self._start = self._values()
+            self._start = self._values()
         self._learned: dict[str, dict[str, torch.Tensor]] = {}
 
     def use(self, style: str, pictures: Sequence[Image.Image]) -> None:
@@ -137,9 +140,10 @@ class LoraTuner:
             pictures: Its pictures, at least one.
         """
         if style not in self._learned:
-            self._set(self._start)
-            self._finetune(pictures)
-            self._learned[style] = self._values()
+            with _in_float32(self._parts.vae, self._parts.text_encoder, self._parts.unet):
+                self._set(self._start)
+                self._finetune(pictures)
+                self._learned[style] = self._values()
             logger.info("finetuned on %s", style)
         self._set(self._learned[style])
 
@@ -167,6 +171,19 @@ class LoraTuner:
     def _set(self, values: dict[str, torch.Tensor]) -> None:
         for name, parameter in lora_parameters(self._pipe.unet).items():
             parameter.copy_(values[name])
+
+
+@contextmanager
+def _in_float32(*models: nn.Module) -> Iterator[None]:
+    """Models in float32 and then in their own format again, which leaves weights that did not move as they were."""
+    own = [next(model.parameters()).dtype for model in models]
+    try:
+        for model in models:
+            nn.Module.to(model, torch.float32)  # that of diffusers warns of every cast
+        yield
+    finally:
+        for model, dtype in zip(models, own, strict=True):
+            nn.Module.to(model, dtype)
 
 
 def lora_parameters(model: nn.Module) -> dict[str, nn.Parameter]:
