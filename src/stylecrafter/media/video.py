@@ -51,6 +51,10 @@ def check_suffix(path: str | os.PathLike[str], num_frames: int = 1) -> str:
     return suffix
 
 
+#: Of a still picture in a format that has to name a rate.
+STILL_FPS = 8.0
+
+
 def write_frames(
     frames: Frames, path: str | os.PathLike[str], fps: float = 8.0, metadata: Mapping[str, Any] | None = None
 ) -> Path:
@@ -64,7 +68,7 @@ def write_frames(
     Args:
         frames: Pictures of one size, or an array (f, h, w, 3) that is uint8 or float in [0, 1].
         path: Where to; one of `SUFFIXES`.
-        fps: Frames per second, at most 50 for a gif.
+        fps: Frames per second, at most 50 for a gif; one frame may have 0, as `read_frames` says of a still picture.
         metadata: Anything json can hold; read back by `read_metadata`.
 
     Returns:
@@ -76,6 +80,8 @@ def write_frames(
     """
     arrays = to_arrays(frames)
     suffix = check_suffix(path, len(arrays))
+    if fps == 0 and len(arrays) == 1:
+        fps = STILL_FPS
     if not 0 < fps <= 1000:
         raise InvalidInputError(f"fps must lie above 0 and at most at 1000, not {fps}.")
     comment = None if metadata is None else metadata_text(metadata)
