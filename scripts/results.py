@@ -153,6 +153,8 @@ def main() -> None:
     parser.add_argument("--only", choices=[report.name for report in REPORTS], action="append")
     parser.add_argument("--at-once", type=int, default=1, metavar="N", help="reports made side by side")
     args = parser.parse_args()
+    if args.at_once < 1:
+        parser.error(f"--at-once must be at least 1, got {args.at_once}")
     threads = max((os.cpu_count() or 1) // args.at_once, 1)
 
     def make(report: Report) -> None:
