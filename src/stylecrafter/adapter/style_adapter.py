@@ -163,6 +163,11 @@ class StyleAdapter(ModelMixin, ConfigMixin):
         return adapter
 
     @property
+    def options(self) -> AdapterOptions:
+        """What it was built with, less what follows from the models around it: as `for_model` takes it."""
+        return cast("AdapterOptions", {name: self.config[name] for name in AdapterOptions.__annotations__})
+
+    @property
     def num_layers(self) -> int:
         """L, the number of layers that read the style."""
         return len(self.layer_names)

@@ -47,6 +47,9 @@ class ModelSpec(_Strict):
     (`beginnings.begin_with`)."""
     new_adapter: bool = False
     """With `pretrained`: begin a fresh adapter instead of going on with the one that is there."""
+    attention_levels: tuple[bool, ...] | None = None
+    """With `pretrained`: have attention at these resolutions of the UNet too, from fine to coarse
+    (`growth.with_attention`); what is new adds nothing until it has learned something."""
 
     @model_validator(mode="after")
     def _one_of_both(self) -> ModelSpec:
@@ -56,6 +59,10 @@ class ModelSpec(_Strict):
             )
         if self.begin_with is not None and self.preset is None:
             raise ValueError("'begin_with' goes with 'preset'; 'pretrained' goes on with a model as it is")
+        if self.attention_levels is not None and self.pretrained is None:
+            raise ValueError(
+                "'attention_levels' goes with 'pretrained'; a preset says where its attention is"
+            )
         if self.preset is not None and self.preset not in preset_names():
             raise unknown_name("preset", self.preset, preset_names())
         return self

@@ -25,7 +25,6 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save
 from torch import nn
 
-from stylecrafter.adapter.choices import AdapterOptions
 from stylecrafter.adapter.style_adapter import StyleAdapter
 from stylecrafter.backbones.videocrafter import VideoCrafterUNet
 from stylecrafter.data.batch import BatchSource
@@ -43,6 +42,7 @@ from stylecrafter.training.encoder_stages import (
     DecoderStage,
     latent_scale,
 )
+from stylecrafter.training.growth import adapter_for_grown, with_attention
 from stylecrafter.training.parts import Parts, load_trained
 from stylecrafter.training.recipe_files import RECORD
 from stylecrafter.training.recipes import Recipe, StageSpec
@@ -277,23 +277,30 @@ class RecipeRun:
     def _pretrained_parts(self, name: str) -> Parts:
         pipe = load_pipeline(fetch_model(name), torch.float32)
         adapter: StyleAdapter | None = pipe.style_adapter
+        unet, levels = pipe.unet, self.recipe.model.attention_levels
+        if levels is not None:
+            if adapter is not None:
+                adapter.detach()
+            unet = with_attention(unet, levels)
+            if adapter is not None:
+                adapter = adapter_for_grown(adapter, unet).attach(unet)
         if self.recipe.model.new_adapter or self.recipe.adapter:
             options = dict(self.recipe.adapter)
             if adapter is not None:
                 # As large as the one that it stands in for, but for what the recipe says: so that runs compare.
-                options = {name: adapter.config[name] for name in AdapterOptions.__annotations__} | options
+                options = {**adapter.options, **options}
                 adapter.detach()
                 if not self.recipe.model.new_adapter:
                     logger.info("a fresh adapter is trained: the recipe asks for another than %s has", name)
-            adapter = StyleAdapter.for_model(pipe.unet, pipe.image_encoder.config.hidden_size, **options)
-            adapter.attach(pipe.unet)
+            adapter = StyleAdapter.for_model(unet, pipe.image_encoder.config.hidden_size, **options)
+            adapter.attach(unet)
         self._settings = {k: v for k, v in pipe.config.items() if k in _SETTINGS or k.startswith("default_")}
         return Parts(
             vae=pipe.vae.eval(),
             text_encoder=pipe.text_encoder.eval(),
             tokenizer=pipe.tokenizer,
             image_encoder=pipe.image_encoder.eval(),
-            unet=pipe.unet,
+            unet=unet,
             scheduler=pipe.scheduler,
             style_adapter=adapter,
         )
