@@ -73,6 +73,17 @@ def test_again_makes_nothing_and_gives_identical_numbers(model: Path, entries: P
     assert run_of(second)["summary"] == run_of(first)["summary"]
 
 
+def test_clips_can_be_made_first_and_measured_later(model: Path, entries: Path, tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    made = evaluate(entries, out, model, "--make-only", "--method", "text-only", "--method", "ours")
+    assert made.exit_code == 0, made.stderr
+    assert made.stdout.splitlines() == [str(out / "clips")]
+    assert len(files(out)) == 8 and sorted(path.name for path in out.iterdir()) == ["clips"]
+    before = files(out)
+    assert evaluate(entries, out, model).exit_code == 0
+    assert files(out) == before and run_of(out)["summary"]["palette_distance"]["count"] == 4
+
+
 def test_methods_side_by_side_in_json(model: Path, entries: Path, tmp_path: Path) -> None:
     out = tmp_path / "out"
     methods = ("ours", "text-only", "reference-copy", "noise")
@@ -142,6 +153,7 @@ def test_the_style_vector(model: Path, entries: Path, tmp_path: Path) -> None:
         (["--method", "style-words"], "words for the styles"),
         (["--method", "magic"], "frame-transfer"),
         (["--clips", "/no/such/folder"], "is missing"),
+        (["--clips", ".", "--make-only"], "leave make_only out"),
         (["--compare", "/no/such/file.json"], "cannot be read"),
         (["--model", "nowhere"], "unknown model"),
         (["--clip", "/no/such/clip"], "CLIP"),

@@ -36,6 +36,10 @@ def evaluate(
     clips: Annotated[
         Path | None, typer.Option("--clips", help="Measure the clips of this folder instead of making any.")
     ] = None,
+    make_only: Annotated[
+        bool,
+        typer.Option("--make-only", help="Make the clips and stop; the same call without it measures them."),
+    ] = False,
     compare: Annotated[
         list[Path] | None,
         typer.Option(
@@ -105,7 +109,7 @@ def evaluate(
     goes on.
     """
     from stylecrafter.evaluation.methods import read_style_texts
-    from stylecrafter.evaluation.run import WORLD, EvaluationRequest
+    from stylecrafter.evaluation.run import CLIPS, WORLD, EvaluationRequest
     from stylecrafter.evaluation.run import evaluate as carry_out
 
     settings = options.make_settings(
@@ -142,6 +146,7 @@ def evaluate(
         style_texts=None if style_texts is None else read_style_texts(style_texts),
         world=_world_set(model, vocabulary, references, prompts, pictures) if testset == WORLD else None,
         compare_with=tuple(compare or ()),
+        make_only=make_only,
     )
     evaluations = carry_out(
         request,
@@ -153,6 +158,9 @@ def evaluate(
     )
     if json:
         show_json({"folder": str(output), "runs": [_as_dict(evaluation) for evaluation in evaluations]})
+        return
+    if make_only:
+        show(f"{output / CLIPS}")
         return
     for evaluation in evaluations:
         _show(evaluation)

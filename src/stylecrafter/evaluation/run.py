@@ -73,6 +73,8 @@ class EvaluationRequest:
         world: How StyleWorld draws its set; by default as it fits the model, see `world_set_for`.
         compare_with: Files of figures, or folders of earlier evaluations, whose runs are shown beside these.
         page: How many clips the page shows.
+        make_only: Stop when the clips are there, which a later call then measures: several calls side by side can
+            make the clips of different methods in one folder.
     """
 
     testset: str
@@ -91,6 +93,7 @@ class EvaluationRequest:
     world: WorldSetSpec | None = None
     compare_with: Sequence[Path] = ()
     page: PageOptions = field(default_factory=PageOptions)
+    make_only: bool = False
 
 
 def evaluate(
@@ -109,7 +112,7 @@ def evaluate(
         on_measure: Called after every clip that was measured, with the run's name, how many are done and of how many.
 
     Returns:
-        Each run in the order of the methods.
+        Each run in the order of the methods; none where clips are only made.
 
     Raises:
         InvalidInputError: Something asked for is not possible, or not one clip of a run could be read.
@@ -121,6 +124,14 @@ def evaluate(
         request = replace(request, settings=request.settings.model_copy(update={"seed": 0}))
     earlier = [run for path in request.compare_with for run in read_evaluations(path)]
     testset = _testset(request, target)
+    if request.make_only:
+        if request.clips is not None:
+            raise InvalidInputError(
+                f"nothing is to be made of the clips in {request.clips}; leave make_only out"
+            )
+        for _ in _folders(request, testset, target, on_clip):
+            pass
+        return []
     asking, probe_rates = measurers_for(request, testset, target)
     evaluations = []
     for name, folder in _folders(request, testset, target, on_clip):
