@@ -51,6 +51,7 @@ def test_wrong_sizes(text: str) -> None:
         ({"style_guidance": 1e9}, "style guidance"),
         ({"guidance_stop": 1.1}, "guidance stop must lie between 0 and 1, not 1.1"),
         ({"guidance_stop": float("nan")}, "guidance stop"),
+        ({"shared_noise": 2}, "shared noise must lie between 0 and 1, not 2"),
         ({"scheduler": "dpm"}, r"Did you mean 'd.*'\? Known: .*ddim"),
         ({"device": "gpu"}, "unknown device"),
         ({"dtype": "int8"}, "unknown dtype"),

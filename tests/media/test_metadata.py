@@ -37,6 +37,7 @@ def record(prompt: str = 'a “red” fox\nrunning; "quoted" \\ 狐狸 🦊') ->
         style_guidance=3.25,
         published_guidance=True,
         guidance_stop=0.6,
+        shared_noise=0.8,
         style_scale=1.0,
         device="cpu",
         dtype="float32",

@@ -34,6 +34,7 @@ TEXT = torch.zeros(1, 16, WIDTH)
         ({"style_guidance_scale": float("inf")}, "style_guidance_scale must be a finite number"),
         ({"style_scale": float("nan")}, "style_scale must be a finite number"),
         ({"guidance_rescale": 2.0}, "between 0 and 1, not 2.0"),
+        ({"shared_noise": -0.1}, "shared_noise must lie between 0 and 1, not -0.1"),
         ({"guidance_stop": 1.5}, "guidance_stop must lie between 0 and 1, not 1.5"),
         ({"output_type": "mp3"}, "unknown output type 'mp3'.*latent"),
         ({"prompt": None}, "either a prompt or text_embeds"),

@@ -13,6 +13,7 @@ from PIL import Image
 from torch import Tensor
 
 from stylecrafter.guidance import guide
+from stylecrafter.pipelines.noise import draw_noise, mixed_noise, sample_generators
 from stylecrafter.pipelines.output import StyleCrafterPipelineOutput
 from stylecrafter.pipelines.schedulers import SCHEDULERS, make_scheduler
 from stylecrafter.pipelines.stylized_video import StyleCrafterPipeline
@@ -201,6 +202,42 @@ def test_text_alone_is_guided_as_long_as_asked(pipe) -> None:
     assert spy.calls == [(2, False), (2, False), (1, False)]
 
 
+def test_frames_share_as_much_noise_as_asked(pipe, picture) -> None:
+    plain = sample(pipe, style=picture, num_inference_steps=2)
+    assert torch.equal(plain, sample(pipe, style=picture, num_inference_steps=2, shared_noise=0.0))
+    some = sample(pipe, style=picture, num_inference_steps=2, shared_noise=0.5)
+    assert apart(some, plain)
+
+    start: dict[str, torch.Tensor] = {}
+    generators = sample_generators(None, 5, 1)
+    channels, frames, height, width = plain.shape[1:]
+    own = draw_noise((channels, frames, height, width), generators)
+    common = draw_noise((channels, 1, height, width), generators)
+    for part in (0.5, 1.0):
+        start["latents"] = mixed_noise(own, common, part)
+        given = sample(pipe, style=picture, seed=5, eta=0.0, num_inference_steps=2, **start)
+        assert torch.equal(
+            given, sample(pipe, style=picture, seed=5, eta=0.0, num_inference_steps=2, shared_noise=part)
+        )
+    assert torch.equal(start["latents"], common.expand_as(own))
+
+
+def test_a_pictures_noise_is_its_own(pipe, picture) -> None:
+    alone = sample(pipe, style=picture, num_inference_steps=2, num_frames=1)
+    assert torch.equal(
+        alone, sample(pipe, style=picture, num_inference_steps=2, num_frames=1, shared_noise=0.9)
+    )
+
+
+def test_a_model_may_come_with_shared_noise(pipe, picture) -> None:
+    asked = sample(pipe, style=picture, num_inference_steps=2, shared_noise=0.7)
+    pipe.register_to_config(default_shared_noise=0.7)
+    try:
+        assert torch.equal(asked, sample(pipe, style=picture, num_inference_steps=2))
+    finally:
+        pipe.register_to_config(default_shared_noise=0.0)
+
+
 def test_frame_weights_reach_their_frames(pipe, picture) -> None:
     full = sample(pipe, style=picture, num_inference_steps=1)
     assert torch.equal(full, sample(pipe, style=picture, num_inference_steps=1, frame_style_scales=[1, 1, 1]))
@@ -223,7 +260,13 @@ def test_a_batch_is_a_loop_of_ones(pipe, picture, other_picture) -> None:
     weights = [[1.0], [0.5, 2.0, 1.0], [1.0, 0.0]]
     negatives = ["blurry", "", "oil painting"]
     together = sample(
-        pipe, prompts, styles, style_weights=weights, negative_prompt=negatives, generator=seeded(5)
+        pipe,
+        prompts,
+        styles,
+        style_weights=weights,
+        negative_prompt=negatives,
+        generator=seeded(5),
+        shared_noise=0.5,
     )
     generator = seeded(5)
     for i in range(3):
@@ -234,6 +277,7 @@ def test_a_batch_is_a_loop_of_ones(pipe, picture, other_picture) -> None:
             style_weights=[weights[i]],
             negative_prompt=negatives[i],
             generator=generator,
+            shared_noise=0.5,
         )
         near(together[i : i + 1], alone)
 

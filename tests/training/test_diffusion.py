@@ -8,6 +8,7 @@ from diffusers import DDIMScheduler
 
 from stylecrafter.errors import InvalidInputError
 from stylecrafter.training.diffusion import (
+    clip_noise,
     clip_steps_before,
     draw_timesteps,
     prediction_target,
@@ -71,3 +72,22 @@ def test_scale_penalty_by_hand() -> None:
     penalty.backward()
     torch.testing.assert_close(logits.grad, logits.detach() / 2, atol=1e-3, rtol=0)
     assert scale_logits_penalty(torch.tensor([[2.0, 0.0]])).isfinite()
+
+
+def test_frames_of_a_clip_share_a_part_of_their_noise() -> None:
+    shape = (3000, 1, 3, 4, 4)
+    noise = clip_noise(shape, 0.8, torch.Generator().manual_seed(0))
+    assert noise.shape == shape and noise.std().item() == pytest.approx(1, abs=0.01)
+    # Parts are uniform in 0 ... 0.8, and the covariance of two frames is the part.
+    between = (noise[:, :, 0] * noise[:, :, 2]).mean((1, 2, 3))
+    assert between.mean().item() == pytest.approx(0.4, abs=0.02)
+    low, high = between.quantile(0.2).item(), between.quantile(0.8).item()
+    assert low < 0.2 and high > 0.6, "every clip has a part of its own"
+    assert (noise[0] * noise[1]).mean().abs() < 0.5, "clips share nothing with each other"
+
+
+@pytest.mark.parametrize(("frames", "shared"), [(1, 0.8), (3, 0.0)])
+def test_pictures_and_clips_that_share_nothing_have_the_noise_they_had(frames: int, shared: float) -> None:
+    shape = (2, 4, frames, 3, 3)
+    noise = clip_noise(shape, shared, torch.Generator().manual_seed(4))
+    assert torch.equal(noise, torch.randn(shape, generator=torch.Generator().manual_seed(4)))

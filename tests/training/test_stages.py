@@ -173,6 +173,13 @@ def test_the_penalty_of_scales_is_added_and_shards_like_the_loss() -> None:
     )
 
 
+def test_clips_alone_share_noise() -> None:
+    own, shared = (make(BaseStage, dataclasses.replace(MIX, shared_noise=part)) for part in (0.0, 0.9))
+    for step in range(5):
+        of_clips = clip_steps_before(step + 1, MIX.clip_ratio) > clip_steps_before(step, MIX.clip_ratio)
+        assert (own.loss(step).item() != shared.loss(step).item()) is of_clips
+
+
 @pytest.mark.parametrize("shift", ["clip_timestep_shift", "timestep_shift"])
 def test_clips_and_pictures_have_a_shift_of_timesteps_each(shift: str) -> None:
     shifted = dataclasses.replace(MIX, **{shift: 1000.0})
@@ -205,7 +212,7 @@ def test_references_are_resized_to_the_image_encoder() -> None:
 
 
 def test_refusals() -> None:
-    for name in ("clip_ratio", "text_dropout"):
+    for name in ("clip_ratio", "text_dropout", "shared_noise"):
         with pytest.raises(InvalidInputError, match=name):
             DiffusionConfig(**{name: 1.5})
     for weight in (-1.0, float("nan"), float("inf")):

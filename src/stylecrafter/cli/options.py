@@ -39,6 +39,14 @@ GuidanceStop = Annotated[
         rich_help_panel=SAMPLING,
     ),
 ]
+SharedNoise = Annotated[
+    float | None,
+    typer.Option(
+        "--shared-noise",
+        help="Part of the noise that all frames share, 0 to 1: more is steadier, and moves less.",
+        rich_help_panel=SAMPLING,
+    ),
+]
 Negative = Annotated[str, typer.Option("--negative", help="What not to show.", rich_help_panel=SAMPLING)]
 Scheduler = Annotated[
     str | None, typer.Option("--scheduler", help="Sampler, such as ddim or dpm++.", rich_help_panel=SAMPLING)

@@ -253,6 +253,7 @@ def _finetuned(request: Request) -> _FrameMaker:
         return {
             "styles": [file_hash(path) for path in testset.entries[index].styles],
             "finetuning": dataclasses.asdict(config),
+            "shared_noise": asked.shared_noise,
             **_sampling(asked, engine, _seed_of(settings, index)),
         }
 

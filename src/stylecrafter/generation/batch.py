@@ -181,6 +181,7 @@ def _made_from(record: GenerationRecord, job: Job, weights: str) -> bool:
         "style_guidance": job.style_guidance,
         "published_guidance": job.published_guidance,
         "guidance_stop": job.guidance_stop,
+        "shared_noise": job.shared_noise,
         "style_scale": s.style_scale,
     }
     pictures = [(style.sha256, style.weight) for style in record.styles]

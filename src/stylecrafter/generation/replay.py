@@ -86,6 +86,7 @@ def replay(
         style_guidance=record.style_guidance,
         published_guidance=record.published_guidance,
         guidance_stop=record.guidance_stop,
+        shared_noise=record.shared_noise,
         eta=record.eta,
         # A class name stands for the scheduler that the model was saved with.
         scheduler=record.scheduler if record.scheduler in SCHEDULERS else None,

@@ -56,6 +56,7 @@ class GenerationSettings(BaseModel):
     style_guidance: float | None = None
     published_guidance: bool | None = None
     guidance_stop: float | None = None
+    shared_noise: float | None = None
     eta: float | None = None
     scheduler: str | None = None
     device: str = "auto"
@@ -109,6 +110,7 @@ class Job:
     style_guidance: float
     published_guidance: bool
     guidance_stop: float
+    shared_noise: float
 
 
 def parse_size(text: str) -> tuple[int, int]:
@@ -176,6 +178,8 @@ def check_settings(settings: GenerationSettings) -> None:
             raise InvalidInputError(f"{name} must be a number between -1000 and 1000, not {value}.")
     if s.guidance_stop is not None and not 0 <= s.guidance_stop <= 1:
         raise InvalidInputError(f"guidance stop must lie between 0 and 1, not {s.guidance_stop}.")
+    if s.shared_noise is not None and not 0 <= s.shared_noise <= 1:
+        raise InvalidInputError(f"shared noise must lie between 0 and 1, not {s.shared_noise}.")
     for style in s.styles:
         if not (math.isfinite(style.weight) and style.weight >= 0):
             raise InvalidInputError(
@@ -214,7 +218,11 @@ def prepare(settings: GenerationSettings, suffix: str, model: ModelFacts | None 
     def number(asked: float | None, name: str) -> float:
         return float(facts.default(name)) if asked is None else asked
 
-    published, stop = settings.published_guidance, settings.guidance_stop
+    def newer(asked: float | None, name: str, without: float) -> float:
+        """A number that folders which were saved before there was it do not hold."""
+        return float(facts.defaults.get(f"default_{name}", without)) if asked is None else asked
+
+    published = settings.published_guidance
     return Job(
         settings,
         facts,
@@ -229,6 +237,6 @@ def prepare(settings: GenerationSettings, suffix: str, model: ModelFacts | None 
         text_guidance=number(settings.text_guidance, "text_guidance"),
         style_guidance=number(settings.style_guidance, "style_guidance"),
         published_guidance=bool(facts.default("published_guidance")) if published is None else published,
-        # Folders that were saved before there was such a number guide every step.
-        guidance_stop=float(facts.defaults.get("default_guidance_stop", 1.0)) if stop is None else stop,
+        guidance_stop=newer(settings.guidance_stop, "guidance_stop", 1.0),
+        shared_noise=newer(settings.shared_noise, "shared_noise", 0.0),
     )

@@ -60,6 +60,7 @@ class GenerationRecord(BaseModel):
     style_guidance: float
     published_guidance: bool
     guidance_stop: float = 1.0
+    shared_noise: float = 0.0
     style_scale: float
     device: str
     dtype: str

@@ -44,6 +44,7 @@ class StylizedPipelineBase(DiffusionPipeline):
         default_published_guidance: True reads scales as the published sampler does, see
             `guidance.published_scales`.
         default_guidance_stop: Part of the steps that are guided; 1 guides all of them.
+        default_shared_noise: Part of the noise's variance that the frames of a clip have in common.
         default_frames: Frames of a clip.
         default_height: Height in pixels.
         default_width: Width in pixels.
@@ -83,6 +84,7 @@ class StylizedPipelineBase(DiffusionPipeline):
         default_style_guidance: float = 8.5,
         default_published_guidance: bool = False,
         default_guidance_stop: float = 1.0,
+        default_shared_noise: float = 0.0,
         default_frames: int = 16,
         default_height: int = 320,
         default_width: int = 512,
@@ -108,6 +110,7 @@ class StylizedPipelineBase(DiffusionPipeline):
             default_style_guidance=float(default_style_guidance),
             default_published_guidance=default_published_guidance,
             default_guidance_stop=float(default_guidance_stop),
+            default_shared_noise=float(default_shared_noise),
             default_frames=default_frames,
             default_height=default_height,
             default_width=default_width,

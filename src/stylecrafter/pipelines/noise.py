@@ -50,6 +50,21 @@ def draw_noise(shape: Sequence[int], generators: Sequence[torch.Generator]) -> T
     return torch.stack([torch.randn(tuple(shape), generator=generator) for generator in generators])
 
 
+def mixed_noise(own: Tensor, common: Tensor, part: Tensor | float) -> Tensor:
+    """Noise of which frames have a part of the variance in common: sqrt(part) common + sqrt(1 - part) own.
+
+    The mixed noise model of Ge et al. (2023, "Preserve Your Own Correlation", section 4.1), whose alpha² is
+    part / (1 - part).
+
+    Args:
+        own: Standard normal noise of every frame (b, c, f, h, w).
+        common: The same for all frames (b, c, 1, h, w).
+        part: In [0, 1], of all samples or of each (b, 1, 1, 1, 1).
+    """
+    part = torch.as_tensor(part, dtype=own.dtype, device=own.device)
+    return part.sqrt() * common + (1 - part).sqrt() * own
+
+
 def step_arguments(scheduler: Any, generators: list[torch.Generator], eta: float) -> dict[str, Any]:
     """What `scheduler.step` takes beyond prediction, timestep and latents: its noise source and eta, if it has."""
     parameters = inspect.signature(scheduler.step).parameters

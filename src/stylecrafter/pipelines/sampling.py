@@ -14,7 +14,13 @@ from torch import Tensor
 from stylecrafter.errors import InvalidInputError
 from stylecrafter.guidance import guide, needed_passes, published_scales, rescale
 from stylecrafter.pipelines.base import StylizedPipelineBase
-from stylecrafter.pipelines.noise import Generators, draw_noise, sample_generators, step_arguments
+from stylecrafter.pipelines.noise import (
+    Generators,
+    draw_noise,
+    mixed_noise,
+    sample_generators,
+    step_arguments,
+)
 from stylecrafter.pipelines.references import StyleImages, StyleWeights, group_per_sample, weights_per_sample
 from stylecrafter.schedules import Schedule, weights
 from stylecrafter.weights.card import check_size
@@ -39,6 +45,7 @@ class Request:
     published_guidance: bool | None = None
     guidance_rescale: float = 0.0
     guidance_stop: float | None = None
+    shared_noise: float | None = None
     style_scale: float = 1.0
     frame_style_scales: Schedule | Sequence[float] | None = None
     step_style_scales: Schedule | Sequence[float] | None = None
@@ -116,7 +123,7 @@ class SamplingPipeline(StylizedPipelineBase):
         generators = sample_generators(request.generator, request.seed, samples)
         factor = self.vae_scale_factor
         shape = (self.unet.config["in_channels"], frames, height // factor, width // factor)
-        latents = self._initial_latents(request.latents, (samples, *shape), generators)
+        latents = self._initial_latents(request, (samples, *shape), generators)
         extra = step_arguments(self.scheduler, generators, eta)
         tensors: dict[str, Any] = {
             "latents": latents.to(device) * self.scheduler.init_noise_sigma,
@@ -265,10 +272,15 @@ class SamplingPipeline(StylizedPipelineBase):
         return steps
 
     def _initial_latents(
-        self, latents: Tensor | None, shape: tuple[int, ...], generators: list[torch.Generator]
+        self, request: Request, shape: tuple[int, ...], generators: list[torch.Generator]
     ) -> Tensor:
+        latents = request.latents
+        shared = _fraction("shared_noise", _or(request.shared_noise, self.config.default_shared_noise))
         if latents is None:
-            return draw_noise(shape[1:], generators)
+            own = draw_noise(shape[1:], generators)
+            if shared == 0 or shape[2] == 1:
+                return own
+            return mixed_noise(own, draw_noise((shape[1], 1, *shape[3:]), generators), shared)
         if tuple(latents.shape) != shape:
             raise InvalidInputError(f"latents must be {shape}, got {tuple(latents.shape)}")
         return latents.float()

@@ -38,6 +38,7 @@ class StyleCrafterPipeline(SamplingPipeline):
         published_guidance: bool | None = None,
         guidance_rescale: float = 0.0,
         guidance_stop: float | None = None,
+        shared_noise: float | None = None,
         style_scale: float = 1.0,
         frame_style_scales: Schedule | Sequence[float] | None = None,
         step_style_scales: Schedule | Sequence[float] | None = None,
@@ -78,6 +79,9 @@ class StyleCrafterPipeline(SamplingPipeline):
             guidance_rescale: Pull the spread of the guided prediction back, from 0 (not at all) to 1.
             guidance_stop: Part of the steps that are guided, from 0 to 1; the others take the conditional
                 prediction as it is, in one pass instead of three (Kynkäänniemi et al. 2024).
+            shared_noise: Part of the initial noise's variance that the frames of a clip have in common, from 0 to 1
+                (`noise.mixed_noise`): what comes of the noise stays where it is, so that clips are steadier, and
+                move less.
             style_scale: Multiplies the predicted factor of every style layer; 0 is the same as no style.
             frame_style_scales: The same per frame: a number for each, or a schedule (`schedules`).
             step_style_scales: The same per call of the model within sampling; steps of weight 0 skip the style.
@@ -119,6 +123,7 @@ class StyleCrafterPipeline(SamplingPipeline):
             published_guidance=published_guidance,
             guidance_rescale=guidance_rescale,
             guidance_stop=guidance_stop,
+            shared_noise=shared_noise,
             style_scale=style_scale,
             frame_style_scales=frame_style_scales,
             step_style_scales=step_style_scales,

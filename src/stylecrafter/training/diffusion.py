@@ -6,6 +6,7 @@ import torch
 from diffusers import DDIMScheduler
 
 from stylecrafter.errors import InvalidInputError
+from stylecrafter.pipelines.noise import mixed_noise
 
 
 def prediction_target(
@@ -61,3 +62,22 @@ def clip_steps_before(step: int, ratio: float) -> int:
     """
     # In whole millionths: 0.2 has no exact binary form, and products of it round one step off.
     return step * round(ratio * 1_000_000) // 1_000_000
+
+
+def clip_noise(shape: tuple[int, ...], shared: float, generator: torch.Generator) -> torch.Tensor:
+    """Noise (n, c, f, h, w) of unit variance, a part of which all frames of a clip have in common.
+
+    See `pipelines.noise.mixed_noise`; every clip has a part of its own. A picture, of one frame, has nothing to share.
+
+    Args:
+        shape: (n, c, f, h, w).
+        shared: The largest part of the variance that is shared; each clip's lies uniformly between 0 and this.
+        generator: Draws noise and parts; its device is the noise's.
+    """
+    device = generator.device
+    own = torch.randn(shape, generator=generator, device=device)
+    if shape[2] == 1 or shared == 0:
+        return own
+    parts = torch.rand((shape[0], 1, 1, 1, 1), generator=generator, device=device) * shared
+    common = torch.randn((*shape[:2], 1, *shape[3:]), generator=generator, device=device)
+    return mixed_noise(own, common, parts)

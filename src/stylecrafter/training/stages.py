@@ -26,6 +26,7 @@ from stylecrafter.data.batch import BatchSource, TrainingBatch
 from stylecrafter.errors import InvalidInputError
 from stylecrafter.runtime.seeding import step_generator
 from stylecrafter.training.diffusion import (
+    clip_noise,
     clip_steps_before,
     draw_timesteps,
     prediction_target,
@@ -77,6 +78,9 @@ class DiffusionConfig:
     decided while nothing of it can be seen yet."""
     clip_timestep_shift: float = 1.0
     """The same for clips: where an object moves to is decided there too."""
+    shared_noise: float = 0.0
+    """Clips: the frames of each share up to this part of their noise's variance (`diffusion.clip_noise`), a part drawn
+    for every clip, so that any part up to it can be asked for when sampling."""
     train_text_encoder: bool = False
     """Whether the base stage trains the text encoder along. One that learned from a small contrastive run forgets the
     object of a caption as soon as a style is named, because the style alone tells its pictures apart."""
@@ -88,7 +92,7 @@ class DiffusionConfig:
     seed: int = 0
 
     def __post_init__(self) -> None:
-        for name in ("clip_ratio", "text_dropout", "middle_timesteps"):
+        for name in ("clip_ratio", "text_dropout", "middle_timesteps", "shared_noise"):
             value = getattr(self, name)
             if value is not None and not 0 <= value <= 1:
                 raise InvalidInputError(f"{name} must be in [0, 1], got {value}")
@@ -225,7 +229,7 @@ class DiffusionStage(ABC):
         # Drawn where it is needed: an accelerator would wait for the copy at every step.
         device = latents.device
         own = generator if device.type == "cpu" else step_generator(self.config.seed, step, device)
-        noise = torch.randn((total, *latents.shape[1:]), generator=own, device=device)[rows]
+        noise = clip_noise((total, *latents.shape[1:]), self.config.shared_noise, own)[rows]
         drawn = draw_timesteps(
             total,
             scheduler.config.num_train_timesteps,
