@@ -13,7 +13,7 @@ from tests.cli.support import assert_one_line_error, command, environment, invok
 
 GENERATION = {
     "--model", "--seed", "--steps", "--frames", "--size", "--fps", "--style-scale", "--text-guidance",
-    "--style-guidance", "--guidance-stop",
+    "--style-guidance", "--guidance-stop", "--shared-noise",
     "--negative", "--scheduler", "--device", "--dtype", "--no-metadata", "--json",
 }  # fmt: skip
 FLAGS = {
@@ -24,6 +24,7 @@ FLAGS = {
         "-o",
         "--method",
         "--clips",
+        "--make-only",
         "--compare",
         "--title",
         "--limit",
