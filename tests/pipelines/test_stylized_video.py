@@ -231,6 +231,7 @@ def test_a_pictures_noise_is_its_own(pipe, picture) -> None:
 
 def test_a_model_may_come_with_shared_noise(pipe, picture) -> None:
     asked = sample(pipe, style=picture, num_inference_steps=2, shared_noise=0.7)
+    assert apart(asked, sample(pipe, style=picture, num_inference_steps=2))
     pipe.register_to_config(default_shared_noise=0.7)
     try:
         assert torch.equal(asked, sample(pipe, style=picture, num_inference_steps=2))
