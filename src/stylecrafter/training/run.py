@@ -278,7 +278,7 @@ class RecipeRun:
         pipe = load_pipeline(fetch_model(name), torch.float32)
         adapter: StyleAdapter | None = pipe.style_adapter
         unet, levels = pipe.unet, self.recipe.model.attention_levels
-        if levels is not None:
+        if levels is not None and tuple(levels) != tuple(unet.config["attention_levels"]):
             if adapter is not None:
                 adapter.detach()
             unet = with_attention(unet, levels)
@@ -347,8 +347,11 @@ class RecipeRun:
         """
         if not _is_main_process():
             return
-        pipe = self.pipeline(self.parts(stages))
-        pipe.to("cpu", torch.float16)
+        parts = self.parts(stages)
+        for model in parts.models().values():
+            # One by one: a pipeline, and a diffusers model with a dtype, warn of float16 where nothing is to run.
+            model.cpu().half()
+        pipe = self.pipeline(parts)
         save_model(pipe, folder)
         world = vocabulary_of(self.recipe)
         if world is not None:

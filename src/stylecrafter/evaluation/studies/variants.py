@@ -79,6 +79,8 @@ class VariantsSpec:
         batch_size: Pictures a step.
         clip_batch_size: Clips a step.
         learning_rate: Of stage 1; stage 2 has two fifths of it.
+        shared_noise: Part of the noise's variance that a clip's frames have in common in stage 2 and in joint training
+            (`training.stages.DiffusionConfig.shared_noise`); as the base was trained, so that only the strategy differs.
         references: Of the held-out set.
         prompts: Of the held-out set, for pictures.
         clip_prompts: The same for clips, which cost more.
@@ -96,6 +98,7 @@ class VariantsSpec:
     batch_size: int = 32
     clip_batch_size: int = 3
     learning_rate: float = 1e-3
+    shared_noise: float = 0.9
     references: int = 20
     prompts: int = 12
     clip_prompts: int = 4
@@ -210,7 +213,8 @@ class _Variants:
         adapter = {"stage": "adapter", "pictures": "styled", "train": stage_1,
                    "options": {"picture_reuse": 4, "scale_penalty": SCALE_PENALTY}}  # fmt: skip
         temporal: dict[str, Any] = {"stage": "temporal", "pictures": "styled", "clips": "plain", "train": stage_2,
-                    "options": {"picture_reuse": 4, "clip_ratio": 0.8}}  # fmt: skip
+                    "options": {"picture_reuse": 4, "clip_ratio": 0.8,
+                                "shared_noise": spec.shared_noise}}  # fmt: skip
         content: dict[str, Any] = {
             "name": strategy,
             "seed": self.seed,
