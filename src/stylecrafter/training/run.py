@@ -126,6 +126,15 @@ class RecipeRun:
             raise unknown_name("stage to stop after", last, names)
         return self.recipe.stages[: names.index(last) + 1]
 
+    def holds_another(self) -> bool:
+        """Whether the folder holds a run whose recipe differs from this one, be it in a number of steps."""
+        note = self.folder / RECORD
+        return note.is_file() and note.read_text(encoding="utf-8") != self._record()
+
+    def _record(self) -> str:
+        """The recipe as it is written beside what comes of it."""
+        return yaml.safe_dump(self.recipe.standalone().model_dump(mode="json"), sort_keys=False)
+
     def is_finished(self, stage: str) -> bool:
         """Whether a stage has left its weights."""
         return self._weights_path(stage).is_file()
@@ -362,7 +371,6 @@ class RecipeRun:
         if not _is_main_process():
             return  # one process decides and writes; where it refuses, the launcher ends the others
         note = self.folder / RECORD
-        text = yaml.safe_dump(self.recipe.standalone().model_dump(mode="json"), sort_keys=False)
         if note.is_file():
             if not resume:
                 raise OutputError(
@@ -372,11 +380,11 @@ class RecipeRun:
                 raise OutputError(
                     f"the run in {self.folder} is finished: its model is {self.folder / 'model'}"
                 )
-            if note.read_text(encoding="utf-8") != text:
+            if self.holds_another():
                 logger.warning(
                     "the recipe differs from the one that %s began with; finished stages stay", self.folder
                 )
-        write_atomic(note, text.encode())
+        write_atomic(note, self._record().encode())
 
     def _before(self, stage: str) -> list[str]:
         names = [spec.name for spec in self.recipe.stages]

@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 
 from stylecrafter import StyleCrafterPipeline
+from stylecrafter.errors import OutputError
 from stylecrafter.evaluation.studies.variants import QUICK, TABLE_4, TABLE_5, VariantsSpec, run
 from stylecrafter.media.metadata import read_record
 from stylecrafter.training.recipe_files import load_recipe
@@ -70,6 +71,11 @@ def test_variants_are_trained_asked_and_kept(
     again = run(base, tmp_path, spec, seed=1)
     assert again.data == result.data and again.tables == result.tables
     assert files == {path: path.stat().st_mtime_ns for path in files}
+
+    # A variant that is asked for pictures alone has no stage 2; one of other settings is not taken for this one.
+    assert not (tmp_path / "variants" / "attach_to_text" / "temporal").exists()
+    with pytest.raises(OutputError, match=r"adapter_only was trained with other settings"):
+        run(base, tmp_path, replace(spec, learning_rate=2e-3), seed=1)
 
 
 def test_claims_name_strategies_that_there_are() -> None:

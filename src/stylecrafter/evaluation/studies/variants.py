@@ -8,10 +8,11 @@ in tables 4 and S8; what the temporal layers decide is asked of clips, as in tab
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from stylecrafter.errors import OutputError
 from stylecrafter.evaluation.run import world_set_for
 from stylecrafter.evaluation.studies.asking import Asked
 from stylecrafter.evaluation.studies.claims import Claim, check_claims
@@ -80,7 +81,7 @@ class VariantsSpec:
         clip_batch_size: Clips a step.
         learning_rate: Of stage 1; stage 2 has two fifths of it.
         shared_noise: Part of the noise's variance that a clip's frames have in common in stage 2 and in joint training
-            (`training.stages.DiffusionConfig.shared_noise`); as the base was trained, so that only the strategy differs.
+            (`training.stages.DiffusionConfig.shared_noise`); as the base was trained.
         references: Of the held-out set.
         prompts: Of the held-out set, for pictures.
         clip_prompts: The same for clips, which cost more.
@@ -141,7 +142,7 @@ def run(
     Raises:
         InvalidInputError: There is no such model, or nothing tells which words of StyleWorld it knows.
         MissingDependencyError: An optional package is not installed.
-        OutputError: The folder cannot be written.
+        OutputError: The folder cannot be written, or holds variants of other settings.
     """
     variants = _Variants(model, folder, spec, seed)
     pictures = variants.ask("pictures", spec.of_pictures, spec.prompts, frames=1)
@@ -189,8 +190,17 @@ class _Variants:
         return asked
 
     def trained(self, strategy: str) -> Path:
-        """The model of a strategy, trained where it is not there yet."""
+        """The model of a strategy, trained where it is not there yet.
+
+        Raises:
+            OutputError: The folder holds the variant as other settings, or another base, made it.
+        """
         run = RecipeRun(self._recipe(strategy), self.folder / "variants" / strategy)
+        if run.holds_another():
+            raise OutputError(
+                f"{run.folder} was trained with other settings than this study asks for: "
+                "name a new folder for the study, or delete that one."
+            )
         if not run.exported_to().is_dir() and not run.run(resume=True):
             raise KeyboardInterrupt  # a signal came; the run can be gone on with
         return run.exported_to()
@@ -235,4 +245,8 @@ class _Variants:
             joint = {**stage_1, "steps": spec.adapter_steps + spec.temporal_steps}
             content["stages"] = [{**temporal, "stage": "joint", "train": joint,
                                   "options": {**temporal["options"], "scale_penalty": SCALE_PENALTY}}]  # fmt: skip
-        return Recipe.model_validate(content).with_strategy(find_strategy(strategy))
+        asked = find_strategy(strategy)
+        if strategy not in spec.of_clips:
+            # Pictures do not pass through what stage 2 trains.
+            asked = replace(asked, stages=tuple(stage for stage in asked.stages if stage != "temporal"))
+        return Recipe.model_validate(content).with_strategy(asked)
