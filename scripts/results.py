@@ -6,7 +6,7 @@ FOLDER holds the published test set (`eval_image_gen_single_ref_half.json` and i
 runs/results, where a stopped run goes on; tables, figures and pictures of our own outputs are then put into
 docs/results/NAME. The style pictures of the published set are not. With `--at-once 2`, two calls are made side by
 side, with half of the cores each: small models use two cores better so. StyleWorld's report takes longest, so that the
-clips of one of its methods are then made by a call of their own, before the report comes to them.
+clips of two of its methods are then made by a call of their own, before the report comes to them.
 """
 
 from __future__ import annotations
@@ -61,7 +61,7 @@ REPORTS = (
         "held_out",
         "styleworld",
         ("ours", "text-only", "frame-by-frame", "real", "still", "reference-copy", "noise"),
-        aside=("frame-by-frame",),
+        aside=("text-only", "frame-by-frame"),
     ),
     Report(
         "artworks",
