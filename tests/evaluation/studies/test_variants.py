@@ -62,6 +62,11 @@ def test_variants_are_trained_asked_and_kept(
     changed = {n for n, v in one.unet.state_dict().items() if not v.equal(two.unet.state_dict()[n])}
     assert changed and all(any(n.startswith(f"{t}.") for t in temporal) for n in changed)
 
+    # Frames share noise wherever clips are learned from, as in the base.
+    for name in ("two_stage", "joint"):
+        (stage,) = load_recipe(str(tmp_path / "variants" / name / "recipe.yaml")).stages
+        assert stage.diffusion_config.shared_noise == spec.shared_noise > 0, name
+
     # Again: nothing is trained or drawn anew, and the numbers are the same.
     files = {
         path: path.stat().st_mtime_ns
