@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from stylecrafter.errors import InvalidInputError
-from stylecrafter.training.pool import POOL_BATCHES, EncodedBatch, PicturePool, pool_picks
+from stylecrafter.training.pool import POOL_BATCHES, EncodedBatch, Pool, pool_picks
 
 BATCH, REUSE = 4, 3
 
@@ -19,54 +19,54 @@ def encode(index: int, rows: slice) -> EncodedBatch:
     values = torch.tensor(numbers, dtype=torch.float32)
     return EncodedBatch(
         latents=values[:, None, None, None, None],
-        captions=[str(number) for number in numbers],
+        token_ids=torch.tensor(numbers)[:, None],
         reference_tokens=values[:, None, None],
     )
 
 
-def seen(pool: PicturePool, step: int, rows: slice = slice(0, BATCH)) -> list[int]:
+def seen(pool: Pool, step: int, rows: slice = slice(0, BATCH)) -> list[int]:
     batch = pool.batch(step, rows)
     numbers = [int(value) for value in batch.latents.flatten()]
-    assert batch.captions == [str(number) for number in numbers]
+    assert batch.token_ids.flatten().tolist() == numbers
     assert batch.reference_tokens is not None
     assert batch.reference_tokens.flatten().tolist() == numbers
     return numbers
 
 
 def test_each_picture_is_seen_as_often_as_asked() -> None:
-    pool = PicturePool(encode, BATCH, REUSE, seed=5)
+    pool = Pool(encode, BATCH, REUSE, seed=5)
     steps = 2 * POOL_BATCHES * REUSE
     counts = Counter(number for step in range(steps) for number in seen(pool, step))
     assert set(counts.values()) == {REUSE} and len(counts) == 2 * POOL_BATCHES * BATCH
 
 
 def test_neighbours_change_from_turn_to_turn() -> None:
-    pool = PicturePool(encode, BATCH, REUSE, seed=5)
+    pool = Pool(encode, BATCH, REUSE, seed=5)
     first = [tuple(seen(pool, step)) for step in range(POOL_BATCHES)]
     second = [tuple(seen(pool, POOL_BATCHES + step)) for step in range(POOL_BATCHES)]
     assert sorted(sum(first, ())) == sorted(sum(second, ())) and set(first) != set(second)
 
 
 def test_processes_share_a_pool_by_rows() -> None:
-    whole = PicturePool(encode, BATCH, REUSE, seed=1)
-    halves = [PicturePool(encode, BATCH, REUSE, seed=1) for _ in range(2)]
+    whole = Pool(encode, BATCH, REUSE, seed=1)
+    halves = [Pool(encode, BATCH, REUSE, seed=1) for _ in range(2)]
     for step in (0, 20, 60, 3):
         parts = [seen(half, step, slice(2 * i, 2 * i + 2)) for i, half in enumerate(halves)]
         assert seen(whole, step) == parts[0] + parts[1]
 
 
 def test_a_step_does_not_depend_on_the_steps_before() -> None:
-    walked, jumped = (PicturePool(encode, BATCH, REUSE, seed=2) for _ in range(2))
+    walked, jumped = (Pool(encode, BATCH, REUSE, seed=2) for _ in range(2))
     for step in range(70):
         last = seen(walked, step)
     assert seen(jumped, 69) == last
 
 
 def test_without_reuse_nothing_is_kept() -> None:
-    pool = PicturePool(encode, BATCH, 1, seed=0)
+    pool = Pool(encode, BATCH, 1, seed=0)
     assert seen(pool, 7) == [7000, 7001, 7002, 7003] and not pool._kept
-    with pytest.raises(InvalidInputError, match="picture_reuse"):
-        PicturePool(encode, BATCH, 0, seed=0)
+    with pytest.raises(InvalidInputError, match="reuse"):
+        Pool(encode, BATCH, 0, seed=0)
 
 
 def test_rows_stay_in_their_place() -> None:

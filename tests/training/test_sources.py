@@ -21,7 +21,6 @@ from stylecrafter.styleworld.motions import MOTION_NAMES
 from stylecrafter.training.recipe_files import load_recipe
 from stylecrafter.training.recipes import FilesSpec, MixSpec, WorldSpec
 from stylecrafter.training.sources import (
-    DRAWN_AT_ONCE,
     DrawAhead,
     ReadAhead,
     make_source,
@@ -169,9 +168,10 @@ def test_drawing_several_batches_at_once_changes_none(num_frames: int) -> None:
 
 
 def test_an_accelerator_draws_a_block_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("stylecrafter.training.sources.pixels_at_once", lambda device: 2**20)
     ahead = make_source(WorldSpec(**WORLD), Path("."), size=(32, 32), seed=0, device="cuda", others=None)
     assert isinstance(ahead, DrawAhead) and ahead.source.device == "cuda"
-    assert ahead.steps == DRAWN_AT_ONCE // (6 * 32 * 32)
+    assert ahead.steps == 2**20 // (6 * 32 * 32)
     large = make_source(
         WorldSpec(**WORLD, size=2048), Path("."), size=(32, 32), seed=0, device="cuda", others=None
     )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from collections import Counter
 
 import pytest
 import torch
@@ -10,6 +11,7 @@ import torch
 from stylecrafter.data.batch import TrainingBatch
 from stylecrafter.errors import InvalidInputError
 from stylecrafter.training.diffusion import clip_steps_before
+from stylecrafter.training.pool import POOL_BATCHES
 from stylecrafter.training.shards import Shard
 from stylecrafter.training.stages import (
     DIFFUSION_STAGES,
@@ -238,3 +240,21 @@ def test_refusals() -> None:
         )
     with pytest.raises(InvalidInputError, match="multiple of 3"):
         make(BaseStage, PICTURES).loss(0, Shard(0, 3))
+
+
+def test_reused_clips_come_again_with_other_noise() -> None:
+    asked: list[int] = []
+
+    class Counted:
+        batch_size = 2
+
+        def batch(self, step: int, rows: slice) -> TrainingBatch:
+            asked.append(step)
+            return tiny_clips().batch(step, rows)
+
+    stage = BaseStage(tiny_parts(), DiffusionConfig(clip_ratio=1.0, clip_reuse=2), clips=Counted())
+    seen = [stage.inputs(step) for step in range(2 * POOL_BATCHES)]
+    assert asked == list(range(POOL_BATCHES))
+    captions = Counter(tuple(row.tolist()) for inputs in seen for row in inputs.token_ids)
+    assert all(count % 2 == 0 for count in captions.values())
+    assert len({inputs.noisy.sum().item() for inputs in seen}) == len(seen)

@@ -22,13 +22,12 @@ from stylecrafter.errors import MissingDependencyError
 from stylecrafter.media.tensors import to_tensor
 from stylecrafter.runtime.seeding import step_generator
 from stylecrafter.training.parts import Parts, prefixed
-from stylecrafter.training.stages import DiffusionConfig, DiffusionStage
+from stylecrafter.training.stages import DiffusionConfig, DiffusionStage, NoisyInputs
 
 if TYPE_CHECKING:
     from PIL import Image
 
     from stylecrafter.pipelines.stylized_video import StyleCrafterPipeline
-    from stylecrafter.training.pool import EncodedBatch
 
 logger = logging.getLogger(__name__)
 
@@ -70,7 +69,7 @@ class LoraStage(DiffusionStage):
     def trainable(self) -> dict[str, nn.Parameter]:
         return prefixed("unet", lora_parameters(self.parts.unet).items())
 
-    def _style(self, encoded: EncodedBatch, text: torch.Tensor) -> tuple[None, None]:
+    def _style(self, inputs: NoisyInputs, text: torch.Tensor) -> tuple[None, None]:
         return None, None
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import re
 from typing import TYPE_CHECKING
 
@@ -99,3 +100,19 @@ def resolve_dtype(name: str, device: torch.device) -> torch.dtype:
 def dtype_name(dtype: torch.dtype) -> str:
     """torch.float32 -> "float32"."""
     return str(dtype).removeprefix("torch.")
+
+
+def to_device(tensor: torch.Tensor, device: torch.device) -> torch.Tensor:
+    """The tensor on `device`; the host does not wait for a copy from its memory to a GPU."""
+    if device.type != "cuda" or tensor.device.type != "cpu":
+        return tensor.to(device)
+    # From pageable memory, a copy would wait until the GPU has done all that it was asked before.
+    return tensor.pin_memory().to(device, non_blocking=True)
+
+
+@functools.lru_cache(maxsize=512)
+def constant(values: tuple[float, ...], device: torch.device) -> torch.Tensor:
+    """Numbers as a tensor that stays on the device; not to be written to."""
+    import torch
+
+    return torch.tensor(values, device=device)

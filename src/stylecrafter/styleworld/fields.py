@@ -6,12 +6,13 @@ Shapes: n pictures of h × w pixels. Coordinates are in units of the picture: x 
 
 from __future__ import annotations
 
-import functools
 import math
 from collections.abc import Iterator
 
 import torch
 import torch.nn.functional as F
+
+from stylecrafter.runtime.devices import constant
 
 
 def grid(height: int, width: int, device: torch.device | str = "cpu") -> tuple[torch.Tensor, torch.Tensor]:
@@ -19,12 +20,6 @@ def grid(height: int, width: int, device: torch.device | str = "cpu") -> tuple[t
     y = (torch.arange(height, device=device) + 0.5) / height
     x = (torch.arange(width, device=device) + 0.5) / width
     return x[None, None, :].expand(1, height, width), y[None, :, None].expand(1, height, width)
-
-
-@functools.lru_cache(maxsize=512)
-def constant(values: tuple[float, ...], device: torch.device) -> torch.Tensor:
-    """Numbers as a tensor that stays on the device; not to be written to."""
-    return torch.tensor(values, device=device)
 
 
 def rows_by_value(values: torch.Tensor, device: torch.device) -> Iterator[tuple[int, torch.Tensor]]:

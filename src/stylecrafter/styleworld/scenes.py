@@ -10,11 +10,11 @@ from collections.abc import Callable
 
 import torch
 
+from stylecrafter.runtime.devices import constant
 from stylecrafter.styleworld.fields import (
     TAU,
     colour,
     column,
-    constant,
     hash_noise,
     hsv_to_rgb,
     mix,

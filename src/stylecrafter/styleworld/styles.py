@@ -13,13 +13,13 @@ from collections.abc import Callable
 import torch
 import torch.nn.functional as F
 
+from stylecrafter.runtime.devices import constant
 from stylecrafter.styleworld.canvas import STYLE_PARAMETERS, Canvas, canvas
 from stylecrafter.styleworld.fields import (
     TAU,
     blur,
     colour,
     column,
-    constant,
     hash_noise,
     mix,
     rotate,

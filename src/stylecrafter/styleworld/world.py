@@ -85,21 +85,31 @@ class WorldBatch:
     def content_captions(self, rng: random.Random, moving: bool) -> list[str]:
         """Captions of the content alone; `moving` says whether motions are named."""
         return [
-            captions.content_caption(self.content(row, moving), rng, rich=bool(self.rich[row]))
-            for row in range(len(self))
+            captions.content_caption(content, rng, rich=rich)
+            for content, rich in zip(self._contents(moving), self.rich.tolist(), strict=True)
         ]
 
     def full_captions(self, rng: random.Random, moving: bool) -> list[str]:
         """Captions of content and style."""
+        told = zip(
+            self._contents(moving), self.style.tolist(), self.family.tolist(), self.rich.tolist(), strict=True
+        )
         return [
-            captions.full_caption(
-                self.content(row, moving),
-                int(self.style[row]),
-                int(self.family[row]),
-                rng,
-                rich=bool(self.rich[row]),
+            captions.full_caption(content, style, family, rng, rich=rich)
+            for content, style, family, rich in told
+        ]
+
+    def _contents(self, moving: bool) -> list[captions.Content]:
+        """`content` of all rows; numbers leave their tensors together, which is much quicker than one by one."""
+        columns = [getattr(self, name).tolist() for name in ("thing", "scene", "motion", "camera")]
+        return [
+            captions.Content(
+                thing=thing,
+                scene=scene,
+                motion=motion if moving else None,
+                camera=camera if moving else None,
             )
-            for row in range(len(self))
+            for thing, scene, motion, camera in zip(*columns, strict=True)
         ]
 
 

@@ -15,6 +15,7 @@ from transformers.image_utils import OPENAI_CLIP_MEAN, OPENAI_CLIP_STD
 from stylecrafter.backbones.autoencoder import ShortcutAutoencoder
 from stylecrafter.data.batch import BatchSource
 from stylecrafter.errors import InvalidInputError
+from stylecrafter.runtime.devices import constant, to_device
 from stylecrafter.runtime.seeding import step_generator
 from stylecrafter.training.parts import freeze_all_but, prefixed
 from stylecrafter.training.shards import WHOLE, Shard, gather_rows
@@ -71,6 +72,28 @@ class ClipConfig:
             raise InvalidInputError(f"style_weight must be at least 0 and finite, got {self.style_weight}")
 
 
+@dataclass(frozen=True, kw_only=True)
+class CodingInputs:
+    """What a step of the autoencoder or of its decoder is computed from, n rows of everything."""
+
+    pictures: torch.Tensor
+    """(n, 3, h, w) in [-1, 1]."""
+    latents: torch.Tensor
+    """(n, c, h, w): noise of unit variance for the autoencoder, noisy latents for the decoder."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class ClipInputs:
+    """What a step of CLIP is computed from, n rows of everything."""
+
+    token_ids: torch.Tensor
+    """The captions (n, length)."""
+    pixels: torch.Tensor
+    """(n, 3, h, w), normalised."""
+    reference_pixels: torch.Tensor | None
+    """The same of the style references, where they have a part in the loss."""
+
+
 class AutoencoderStage:
     """The autoencoder: L1 on pixels at three resolutions and on their differences, texture, and a small KL term.
 
@@ -102,15 +125,25 @@ class AutoencoderStage:
         return {"pictures": self.pictures}
 
     def loss(self, step: int, shard: Shard = WHOLE) -> torch.Tensor:
-        rows = shard.rows(self.pictures.batch_size)
-        pictures = self.pictures.batch(step, rows).frames[:, 0].to(self.vae.device) * 2 - 1
-        posterior = self.vae.encode(pictures).latent_dist
-        shape = (self.pictures.batch_size, *posterior.mean.shape[1:])
-        generator = step_generator(self.config.seed, -2 - step, self.vae.device)
-        noise = torch.randn(shape, generator=generator, device=self.vae.device)[rows]
-        decoded = self.vae.decode(posterior.mean + posterior.std * noise).sample.float()
+        return self.compute(self.inputs(step, shard))
+
+    def inputs(self, step: int, shard: Shard = WHOLE) -> CodingInputs:
+        size, device = self.pictures.batch_size, self.vae.device
+        rows = shard.rows(size)
+        pictures = to_device(self.pictures.batch(step, rows).frames[:, 0], device) * 2 - 1
+        factor = 2 ** (len(self.vae.config.block_out_channels) - 1)
+        shape = (self.vae.config.latent_channels, pictures.shape[-2] // factor, pictures.shape[-1] // factor)
+        generator = step_generator(self.config.seed, -2 - step, device)
+        noise = torch.randn((size, *shape), generator=generator, device=device)[rows]
+        return CodingInputs(pictures=pictures, latents=noise)
+
+    def compute(self, inputs: CodingInputs) -> torch.Tensor:
+        posterior = self.vae.encode(inputs.pictures).latent_dist
+        decoded = self.vae.decode(posterior.mean + posterior.std * inputs.latents).sample.float()
         kl = posterior.kl().mean() / posterior.mean[0].numel()
-        return decoding_loss(decoded, pictures, self.config.texture_weight) + self.config.kl_weight * kl
+        return (
+            decoding_loss(decoded, inputs.pictures, self.config.texture_weight) + self.config.kl_weight * kl
+        )
 
 
 class DecoderStage:
@@ -147,19 +180,23 @@ class DecoderStage:
         return {"pictures": self.pictures}
 
     def loss(self, step: int, shard: Shard = WHOLE) -> torch.Tensor:
-        size = self.pictures.batch_size
+        return self.compute(self.inputs(step, shard))
+
+    def inputs(self, step: int, shard: Shard = WHOLE) -> CodingInputs:
+        size, device = self.pictures.batch_size, self.vae.device
         rows = shard.rows(size)
-        pictures = self.pictures.batch(step, rows).frames[:, 0].to(self.vae.device) * 2 - 1
+        pictures = to_device(self.pictures.batch(step, rows).frames[:, 0], device) * 2 - 1
         with torch.no_grad():
             latents = self.vae.encode(pictures).latent_dist.mean
-        device = self.vae.device
         generator = step_generator(self.config.seed, -2 - step, device)
         deviations = torch.rand(size, 1, 1, 1, generator=generator, device=device) * self.config.latent_noise
         noise = torch.randn((size, *latents.shape[1:]), generator=generator, device=device) * deviations
         noise = noise[rows].to(latents) / self.vae.config.scaling_factor
-        return decoding_loss(
-            self.vae.decode(latents + noise).sample.float(), pictures, self.config.texture_weight
-        )
+        return CodingInputs(pictures=pictures, latents=latents + noise)
+
+    def compute(self, inputs: CodingInputs) -> torch.Tensor:
+        decoded = self.vae.decode(inputs.latents).sample.float()
+        return decoding_loss(decoded, inputs.pictures, self.config.texture_weight)
 
 
 def decoding_loss(decoded: torch.Tensor, pictures: torch.Tensor, texture_weight: float) -> torch.Tensor:
@@ -245,33 +282,46 @@ class ClipStage:
         Raises:
             InvalidInputError: The batch is to be accumulated from parts, or references are missing.
         """
-        size = self.pictures.batch_size
-        batch = self.pictures.batch(step, shard.rows(size))
-        tokens = self.tokenizer(
-            batch.captions, padding="max_length", truncation=True, return_tensors="pt"
-        ).to(self.clip.device)
-        out = self.clip(input_ids=tokens.input_ids, pixel_values=self._pixels(batch.frames[:, 0]))
+        return self.compute(self.inputs(step, shard))
+
+    def inputs(self, step: int, shard: Shard = WHOLE) -> ClipInputs:
+        batch = self.pictures.batch(step, shard.rows(self.pictures.batch_size))
+        references = None
+        if self.config.style_weight:
+            if batch.references is None:
+                raise InvalidInputError(
+                    'style_weight needs pictures with references: set references to "crop"'
+                )
+            references = self._pixels(batch.references)
+        tokens = self.tokenizer(batch.captions, padding="max_length", truncation=True, return_tensors="pt")
+        return ClipInputs(
+            token_ids=to_device(tokens.input_ids, self.clip.device),
+            pixels=self._pixels(batch.frames[:, 0]),
+            reference_pixels=references,
+        )
+
+    def compute(self, inputs: ClipInputs) -> torch.Tensor:
+        out = self.clip(input_ids=inputs.token_ids, pixel_values=inputs.pixels)
         text, image = gather_rows(out.text_embeds.float()), gather_rows(out.image_embeds.float())
-        if len(text) != size:
+        if len(text) != self.pictures.batch_size:
             raise InvalidInputError(
-                f"stage clip contrasts whole batches: {size} rows in one step, not in parts; set accumulation to 1"
+                f"stage clip contrasts whole batches: {self.pictures.batch_size} rows in one step, not in parts; "
+                "set accumulation to 1"
             )
         logits = text @ image.T * self.clip.logit_scale.exp()
-        ids = gather_rows(tokens.input_ids.float())
+        ids = gather_rows(inputs.token_ids.float())
         same = (ids[:, None] == ids[None]).all(-1).float()
         target = same / same.sum(1, keepdim=True)
         loss = (F.cross_entropy(logits, target) + F.cross_entropy(logits.T, target)) / 2
-        if not self.config.style_weight:
+        if inputs.reference_pixels is None:
             return loss
-        if batch.references is None:
-            raise InvalidInputError('style_weight needs pictures with references: set references to "crop"')
         states = out.vision_model_output.last_hidden_state
-        partners = self.clip.vision_model(pixel_values=self._pixels(batch.references)).last_hidden_state
+        partners = self.clip.vision_model(pixel_values=inputs.reference_pixels).last_hidden_state
         left, right = gather_rows(self._style(states)), gather_rows(self._style(partners))
         return loss + self.config.style_weight * matching_loss(left, right)
 
     def _pixels(self, pictures: torch.Tensor) -> torch.Tensor:
-        return normalise_for_clip(pictures.to(self.clip.device))
+        return normalise_for_clip(to_device(pictures, self.clip.device))
 
     def _style(self, states: torch.Tensor) -> torch.Tensor:
         """Unit style vectors (n, d) of the tower's states (n, 1 + patches, w): global token and mean patch."""
@@ -288,8 +338,10 @@ def matching_loss(left: torch.Tensor, right: torch.Tensor) -> torch.Tensor:
 
 def normalise_for_clip(pictures: torch.Tensor) -> torch.Tensor:
     """Pictures (n, 3, h, w) in [0, 1] with CLIP's mean and standard deviation per channel taken out."""
-    mean = torch.tensor(OPENAI_CLIP_MEAN, device=pictures.device)[:, None, None]
-    std = torch.tensor(OPENAI_CLIP_STD, device=pictures.device)[:, None, None]
+    mean, std = (
+        constant(tuple(values), pictures.device)[:, None, None]
+        for values in (OPENAI_CLIP_MEAN, OPENAI_CLIP_STD)
+    )
     return (pictures - mean) / std
 
 

@@ -1,4 +1,4 @@
-"""Encoded pictures that several steps learn from."""
+"""Encoded pictures and clips that several steps learn from."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import torch
 
 from stylecrafter.errors import InvalidInputError
+from stylecrafter.runtime.devices import to_device
 from stylecrafter.runtime.seeding import step_generator
 
 #: Batches of pictures that are drawn at once where pictures are reused.
@@ -20,7 +21,8 @@ class EncodedBatch:
 
     latents: torch.Tensor
     """Scaled latents (n, c, f, h, w)."""
-    captions: list[str]
+    token_ids: torch.Tensor
+    """The captions (n, length)."""
     reference_tokens: torch.Tensor | None = None
     """Image tokens of the style references (n, 1 + patches, w), where there are any."""
 
@@ -41,15 +43,15 @@ def pool_picks(step: int, batch_size: int, reuse: int, seed: int) -> tuple[int, 
     return pool, order[position]
 
 
-class PicturePool:
-    """Lets every encoded picture serve `reuse` steps, with new noise and timesteps each time.
+class Pool:
+    """Lets every encoded picture or clip serve `reuse` steps, with new noise and timesteps each time.
 
     Drawing and encoding a picture costs as much as a third of a training step on it.
 
     Args:
         encode: Draws and encodes given rows of batch number k.
         batch_size: Rows of a batch, over all processes.
-        reuse: How many steps see each picture; 1 keeps nothing.
+        reuse: How many steps see each of them; 1 keeps nothing.
         seed: Of the order.
 
     Raises:
@@ -60,9 +62,9 @@ class PicturePool:
         self, encode: Callable[[int, slice], EncodedBatch], batch_size: int, reuse: int, seed: int
     ) -> None:
         if reuse < 1:
-            raise InvalidInputError(f"picture_reuse must be at least 1, got {reuse}")
+            raise InvalidInputError(f"reuse must be at least 1, got {reuse}")
         self.encode, self.batch_size, self.reuse, self.seed = encode, batch_size, reuse, seed
-        self._kept: dict[tuple[int, int], tuple[int, _Pool]] = {}
+        self._kept: dict[tuple[int, int], tuple[int, _Filling]] = {}
 
     def batch(self, step: int, rows: slice) -> EncodedBatch:
         """Rows of the batch of a step: new ones, or some of a pool that lasts for several steps."""
@@ -73,24 +75,25 @@ class PicturePool:
         if place not in self._kept or self._kept[place][0] != number:
             first = number * POOL_BATCHES
             self._kept.pop(place, None)  # before the next one is there, or memory holds both
-            self._kept[place] = number, _Pool([self.encode(first + k, rows) for k in range(POOL_BATCHES)])
+            self._kept[place] = number, _Filling([self.encode(first + k, rows) for k in range(POOL_BATCHES)])
         return self._kept[place][1].pick(picks[rows])
 
 
-class _Pool:
+class _Filling:
     """The rows of several batches, their tensors stacked to (batches, rows, …)."""
 
     def __init__(self, batches: list[EncodedBatch]) -> None:
         self.latents = torch.stack([batch.latents for batch in batches])
-        self.captions = [batch.captions for batch in batches]
+        self.token_ids = torch.stack([batch.token_ids for batch in batches])
         tokens = [batch.reference_tokens for batch in batches if batch.reference_tokens is not None]
         self.reference_tokens = torch.stack(tokens) if len(tokens) == len(batches) else None
 
     def pick(self, picks: torch.Tensor) -> EncodedBatch:
         """Row r of batch picks[r], for all rows."""
-        of = picks.to(self.latents.device), torch.arange(len(picks), device=self.latents.device)
+        device = self.latents.device
+        of = to_device(picks, device), torch.arange(len(picks), device=device)
         return EncodedBatch(
             latents=self.latents[of],
-            captions=[self.captions[pick][row] for row, pick in enumerate(picks.tolist())],
+            token_ids=self.token_ids[of],
             reference_tokens=None if self.reference_tokens is None else self.reference_tokens[of],
         )

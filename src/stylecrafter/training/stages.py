@@ -16,7 +16,7 @@ from __future__ import annotations
 import random
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
-from typing import ClassVar, Protocol
+from typing import Any, ClassVar, Protocol
 
 import torch
 import torch.nn.functional as F
@@ -24,6 +24,7 @@ from torch import nn
 
 from stylecrafter.data.batch import BatchSource, TrainingBatch
 from stylecrafter.errors import InvalidInputError
+from stylecrafter.runtime.devices import to_device
 from stylecrafter.runtime.seeding import step_generator
 from stylecrafter.training.diffusion import (
     clip_noise,
@@ -33,8 +34,9 @@ from stylecrafter.training.diffusion import (
     scale_logits_penalty,
 )
 from stylecrafter.training.encoder_stages import image_tokens, normalise_for_clip
+from stylecrafter.training.graphs import StageInputs
 from stylecrafter.training.parts import Parts, freeze_all_but, prefixed
-from stylecrafter.training.pool import EncodedBatch, PicturePool
+from stylecrafter.training.pool import EncodedBatch, Pool
 from stylecrafter.training.shards import WHOLE, Shard
 
 
@@ -56,9 +58,37 @@ class Stage(Protocol):
         """Name -> source of everything that the stage is shown."""
         ...
 
+    def inputs(self, step: int, shard: Shard = WHOLE) -> StageInputs:
+        """What a shard of step number `step` is computed from: a function of the seed and the step, and of frozen
+        weights."""
+        ...
+
+    def compute(self, inputs: Any) -> torch.Tensor:
+        """The mean loss on `inputs`: the same operations for all inputs of one `graphs.kind_of`, so that they can be
+        recorded. What is random or depends on the host lies in the inputs."""
+        ...
+
     def loss(self, step: int, shard: Shard = WHOLE) -> torch.Tensor:
         """The mean loss of a shard of step number `step`: a function of the seed, the step and the weights."""
         ...
+
+
+@dataclass(frozen=True, kw_only=True)
+class NoisyInputs:
+    """What a denoising step is computed from, n rows of everything."""
+
+    noisy: torch.Tensor
+    """Latents with noise (n, c, f, h, w)."""
+    timesteps: torch.Tensor
+    """(n,)"""
+    target: torch.Tensor
+    """What is to be predicted (n, c, f, h, w)."""
+    token_ids: torch.Tensor
+    """The captions (n, length)."""
+    reference_tokens: torch.Tensor | None
+    """Image tokens of the style references (n, 1 + patches, w), where there are any."""
+    through_time: bool | None
+    """Whether the temporal layers run; None: if there is more than one frame."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -85,7 +115,9 @@ class DiffusionConfig:
     """Whether the base stage trains the text encoder along. One that learned from a small contrastive run forgets the
     object of a caption as soon as a style is named, because the style alone tells its pictures apart."""
     picture_reuse: int = 1
-    """How many steps see each picture (`pool.PicturePool`)."""
+    """How many steps see each picture (`pool.Pool`)."""
+    clip_reuse: int = 1
+    """How many steps see each clip."""
     scale_penalty: float = 0.0
     """Weight of `diffusion.scale_logits_penalty` beside the denoising loss (ours; the paper names none). Without it the
     predicted factors of a small model all end at 2, for every picture and prompt."""
@@ -99,8 +131,9 @@ class DiffusionConfig:
         for name in ("timestep_shift", "clip_timestep_shift"):
             if not 0 < getattr(self, name) < float("inf"):
                 raise InvalidInputError(f"{name} must be above 0 and finite, got {getattr(self, name)}")
-        if self.picture_reuse < 1:
-            raise InvalidInputError(f"picture_reuse must be at least 1, got {self.picture_reuse}")
+        for name in ("picture_reuse", "clip_reuse"):
+            if getattr(self, name) < 1:
+                raise InvalidInputError(f"{name} must be at least 1, got {getattr(self, name)}")
         if not 0 <= self.scale_penalty < float("inf"):
             raise InvalidInputError(f"scale_penalty must be at least 0 and finite, got {self.scale_penalty}")
 
@@ -144,14 +177,9 @@ class DiffusionStage(ABC):
                 )
         self.parts, self.config, self.pictures, self.clips = parts, config, pictures, clips
         self.clip_ratio = ratio
-        self._pool: PicturePool | None = None
-        if pictures is not None:
-            self._pool = PicturePool(
-                lambda index, rows: self._encode(pictures.batch(index, rows), index, rows, pictures),
-                pictures.batch_size,
-                config.picture_reuse,
-                config.seed,
-            )
+        self._pictures = None if pictures is None else self._pool(pictures, config.picture_reuse)
+        self._clips = None if clips is None else self._pool(clips, config.clip_reuse)
+        self._no_caption: torch.Tensor | None = None
         freeze_all_but(self.models().values(), self.trainable())
 
     @abstractmethod
@@ -164,30 +192,60 @@ class DiffusionStage(ABC):
         given = {"pictures": self.pictures, "clips": self.clips}
         return {name: source for name, source in given.items() if source is not None}
 
+    def denoisers(self) -> dict[str, nn.Module]:
+        """The models that `compute` runs through; the others encode what it is given."""
+        return {k: v for k, v in self.models().items() if k in ("text_encoder", "unet", "style_adapter")}
+
     def loss(self, step: int, shard: Shard = WHOLE) -> torch.Tensor:
+        return self.compute(self.inputs(step, shard))
+
+    def inputs(self, step: int, shard: Shard = WHOLE) -> NoisyInputs:
         # Sources are asked for batch 0, 1, 2 … without gaps, or they could not show every record once per epoch.
         clips_before = clip_steps_before(step, self.clip_ratio)
-        if clip_steps_before(step + 1, self.clip_ratio) > clips_before and self.clips is not None:
-            rows = shard.rows(self.clips.batch_size)
-            encoded = self._encode(self.clips.batch(clips_before, rows), clips_before, rows, self.clips)
-            return self._denoising_loss(encoded, step, rows, self.clips.batch_size, through_time=None)
-        if self._pool is None:
+        if clip_steps_before(step + 1, self.clip_ratio) > clips_before and self._clips is not None:
+            pool, index, through_time = self._clips, clips_before, None
+        elif self._pictures is not None:
+            pool, index, through_time = self._pictures, step - clips_before, self.pictures_through_time
+        else:
             raise InvalidInputError(f"stage {self.name!r} has no pictures for step {step}")
-        rows = shard.rows(self._pool.batch_size)
-        encoded = self._pool.batch(step - clips_before, rows)
-        return self._denoising_loss(
-            encoded, step, rows, self._pool.batch_size, through_time=self.pictures_through_time
-        )
+        rows = shard.rows(pool.batch_size)
+        return self._noisy(pool.batch(index, rows), step, rows, pool.batch_size, through_time=through_time)
+
+    def compute(self, inputs: NoisyInputs) -> torch.Tensor:
+        """Mean squared error of the prediction, and the penalty on factors where it has a weight."""
+        dtype = self.parts.unet.dtype
+        text = self.parts.text_encoder(input_ids=inputs.token_ids).last_hidden_state.to(dtype)
+        style_tokens, style_scales = self._style(inputs, text)
+        predicted = self.parts.unet(
+            inputs.noisy.to(dtype),
+            inputs.timesteps,
+            text,
+            style_tokens,
+            style_scales,
+            temporal=inputs.through_time,
+        ).sample
+        loss = F.mse_loss(predicted.float(), inputs.target)
+        if self.config.scale_penalty and style_scales is not None:
+            loss = loss + self.config.scale_penalty * scale_logits_penalty(style_scales)
+        return loss
 
     @property
     def device(self) -> torch.device:
         return self.parts.unet.device
 
+    def _pool(self, source: BatchSource, reuse: int) -> Pool:
+        return Pool(
+            lambda index, rows: self._encode(source.batch(index, rows), index, rows, source),
+            source.batch_size,
+            reuse,
+            self.config.seed,
+        )
+
     @torch.no_grad()
     def _encode(self, batch: TrainingBatch, index: int, rows: slice, source: BatchSource) -> EncodedBatch:
         """Latents and image tokens of a batch; the sampling noise of the autoencoder is the whole batch's, cut."""
         vae = self.parts.vae
-        frames = batch.frames.to(self.device)
+        frames = to_device(batch.frames, self.device)
         n, f = frames.shape[:2]
         posterior = vae.encode(frames.flatten(0, 1) * 2 - 1).latent_dist
         shape = (source.batch_size, f, *posterior.mean.shape[1:])
@@ -198,9 +256,11 @@ class DiffusionStage(ABC):
         latents = (sampled.float() * vae.config.scaling_factor).unflatten(0, (n, f)).transpose(1, 2)
         tokens = None
         if batch.references is not None and self.parts.style_adapter is not None:
-            pixels = self._clip_pixels(batch.references.to(self.device))
+            pixels = self._clip_pixels(to_device(batch.references, self.device))
             tokens = image_tokens(self.parts.image_encoder, pixels).float()
-        return EncodedBatch(latents=latents, captions=batch.captions, reference_tokens=tokens)
+        return EncodedBatch(
+            latents=latents, token_ids=self._token_ids(batch.captions), reference_tokens=tokens
+        )
 
     def _clip_pixels(self, references: torch.Tensor) -> torch.Tensor:
         """References at the size of the image encoder, normalised as it expects."""
@@ -211,23 +271,24 @@ class DiffusionStage(ABC):
             ).clamp(0, 1)
         return normalise_for_clip(references)
 
-    def _encode_text(self, captions: list[str]) -> torch.Tensor:
-        """Text states (n, length, d); gradients reach the encoder where the stage trains it."""
+    def _token_ids(self, captions: list[str]) -> torch.Tensor:
         tokens = self.parts.tokenizer(captions, padding="max_length", truncation=True, return_tensors="pt")
-        encoder = self.parts.text_encoder
-        return encoder(input_ids=tokens.input_ids.to(encoder.device)).last_hidden_state.float()
+        return to_device(tokens.input_ids, self.device)
 
-    def _denoising_loss(
+    def _noisy(
         self, encoded: EncodedBatch, step: int, rows: slice, total: int, *, through_time: bool | None
-    ) -> torch.Tensor:
-        """Mean squared error of the prediction at fresh noise and timesteps, drawn for all `total` rows, then cut."""
+    ) -> NoisyInputs:
+        """Fresh noise, timesteps and left out captions, drawn for all `total` rows, then cut."""
         generator, rng = step_generator(self.config.seed, step), random.Random(self.config.seed * 7919 + step)
         dropped = [rng.random() < self.config.text_dropout for _ in range(total)][rows]
-        captions = ["" if drop else text for drop, text in zip(dropped, encoded.captions, strict=True)]
-        text = self._encode_text(captions)
-        scheduler, latents = self.parts.scheduler, encoded.latents
+        scheduler, latents, token_ids = self.parts.scheduler, encoded.latents, encoded.token_ids
         # Drawn where it is needed: an accelerator would wait for the copy at every step.
         device = latents.device
+        if any(dropped):
+            if self._no_caption is None:
+                self._no_caption = self._token_ids([""])
+            left_out = to_device(torch.tensor(dropped), device)
+            token_ids = torch.where(left_out[:, None], self._no_caption, token_ids)
         own = generator if device.type == "cpu" else step_generator(self.config.seed, step, device)
         noise = clip_noise((total, *latents.shape[1:]), self.config.shared_noise, own)[rows]
         drawn = draw_timesteps(
@@ -237,25 +298,24 @@ class DiffusionStage(ABC):
             generator,
             self.config.clip_timestep_shift if latents.shape[2] > 1 else self.config.timestep_shift,
         )
-        timesteps = drawn[rows].to(latents.device)
-        noisy = scheduler.add_noise(latents, noise, timesteps)
-        style_tokens, style_scales = self._style(encoded, text)
-        predicted = self.parts.unet(
-            noisy, timesteps, text, style_tokens, style_scales, temporal=through_time
-        ).sample
-        loss = F.mse_loss(predicted.float(), prediction_target(scheduler, latents, noise, timesteps))
-        if self.config.scale_penalty and style_scales is not None:
-            loss = loss + self.config.scale_penalty * scale_logits_penalty(style_scales)
-        return loss
+        timesteps = to_device(drawn[rows], device)
+        return NoisyInputs(
+            noisy=scheduler.add_noise(latents, noise, timesteps),
+            timesteps=timesteps,
+            target=prediction_target(scheduler, latents, noise, timesteps),
+            token_ids=token_ids,
+            reference_tokens=encoded.reference_tokens,
+            through_time=through_time,
+        )
 
     def _style(
-        self, encoded: EncodedBatch, text: torch.Tensor
+        self, inputs: NoisyInputs, text: torch.Tensor
     ) -> tuple[torch.Tensor | None, torch.Tensor | None]:
         """Style tokens (n, q, d) and scales (n, L) of rows that have references; none otherwise."""
-        if encoded.reference_tokens is None or self.parts.style_adapter is None:
+        if inputs.reference_tokens is None or self.parts.style_adapter is None:
             return None, None
         adapter = self.parts.adapter()
-        tokens = adapter.encode(encoded.reference_tokens)
+        tokens = adapter.encode(inputs.reference_tokens.to(text.dtype))
         return tokens, adapter.predict_scales(tokens, text)
 
 
@@ -274,7 +334,7 @@ class BaseStage(DiffusionStage):
             moving |= prefixed("text_encoder", self.parts.text_encoder.named_parameters())
         return moving
 
-    def _style(self, encoded: EncodedBatch, text: torch.Tensor) -> tuple[None, None]:
+    def _style(self, inputs: NoisyInputs, text: torch.Tensor) -> tuple[None, None]:
         return None, None
 
 

@@ -13,6 +13,8 @@ import math
 import torch
 import torch.nn.functional as F
 
+from stylecrafter.runtime.devices import constant
+
 WAVELENGTHS = (2.2, 3.2, 4.6, 6.5)
 """In pixels."""
 DIRECTIONS = 6
@@ -24,7 +26,7 @@ _OPPONENT = ((0.299, 0.587, 0.114), (0.5, -0.5, 0.0), (0.25, 0.25, -0.5))
 
 
 @functools.cache
-def filters() -> torch.Tensor:
+def filters(device: torch.device = torch.device("cpu")) -> torch.Tensor:  # noqa: B008  # immutable
     """Gabor filters of unit norm and zero mean (2 · wavelengths · directions, 1, k, k): even and odd ones in turn."""
     y, x = torch.meshgrid(*(torch.arange(-RADIUS, RADIUS + 1.0),) * 2, indexing="ij")
     kernels = []
@@ -37,14 +39,14 @@ def filters() -> torch.Tensor:
                 kernel = window * torch.cos(along + phase)
                 kernel = kernel - window * (kernel.sum() / window.sum())
                 kernels.append(kernel / kernel.norm())
-    return torch.stack(kernels)[:, None]
+    return torch.stack(kernels)[:, None].to(device)
 
 
 def texture_energies(pictures: torch.Tensor) -> list[torch.Tensor]:
     """Root mean energies of the filters in windows of each size: for (n, 3, h, w), one (3n, filters, h', w') each."""
-    opponent = torch.tensor(_OPPONENT, device=pictures.device, dtype=torch.float32)
+    opponent = constant(tuple(v for row in _OPPONENT for v in row), pictures.device).reshape(3, 3)
     channels = torch.einsum("cd,ndhw->nchw", opponent, pictures.float()).flatten(0, 1)[:, None]
-    bank = filters().to(pictures.device)
+    bank = filters(pictures.device)
     answers = F.conv2d(F.pad(channels, (RADIUS,) * 4, mode="reflect"), bank)
     energy = answers[:, 0::2].square() + answers[:, 1::2].square() + 1e-4
     return [F.avg_pool2d(energy, side, side // 2).sqrt() for side in WINDOWS]

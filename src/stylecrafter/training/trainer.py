@@ -20,6 +20,7 @@ from typing import Annotated, Literal
 import torch
 from pydantic import BeforeValidator
 from torch import nn
+from torch.distributed.tensor import DTensor
 
 from stylecrafter.data.reporting import Described, Fingerprint, refuse_changes
 from stylecrafter.errors import CheckpointError, InvalidInputError
@@ -30,6 +31,8 @@ from stylecrafter.training.checkpoint import (
     newest_readable,
     save_checkpoint,
 )
+from stylecrafter.training.graphs import RecordedSteps, StageInputs
+from stylecrafter.training.precision import RoundedWeights
 from stylecrafter.training.processes import (
     StageLoss,
     attention_for_training,
@@ -40,7 +43,7 @@ from stylecrafter.training.processes import (
     whole,
 )
 from stylecrafter.training.shards import Shard
-from stylecrafter.training.stages import Stage
+from stylecrafter.training.stages import DiffusionStage, Stage
 from stylecrafter.training.tracking import CsvTracker, Tracker
 
 logger = logging.getLogger(__name__)
@@ -69,6 +72,10 @@ class TrainConfig:
     ema_decay: float = 0.999
     mixed_precision: Annotated[Literal["no", "bf16", "fp16"], BeforeValidator(_unquoted_no)] = "no"
     """Autocast of the loss; weights stay float32."""
+    rounded_weights: bool = False
+    """Denoising stages: compute in bfloat16 throughout, with float32 weights behind (`precision.RoundedWeights`)."""
+    record_steps: bool = True
+    """On one CUDA device: record the kernels of a step once and replay them (`graphs.RecordedSteps`)."""
     accumulation: int = 1
     """Parts in which every process computes its share of a batch, one after the other."""
     gradient_checkpointing: bool = False
@@ -91,6 +98,8 @@ class TrainConfig:
             raise InvalidInputError(
                 f"learning_rate and gradient_clip must be above 0, got {self.learning_rate} and {self.gradient_clip}"
             )
+        if self.rounded_weights and self.sharding == "full":
+            raise InvalidInputError("rounded_weights and sharding in parts exclude each other")
         if not 0 <= self.ema_decay < 1:
             raise InvalidInputError(f"ema_decay must be in [0, 1), got {self.ema_decay}")
 
@@ -174,6 +183,22 @@ class Trainer:
             self.model = self.accelerator.prepare_model(self.model)
         # Sharding puts other tensors in the place of the models' own.
         self.parameters = stage.trainable()
+        self._recorded: RecordedSteps | None = None
+        if (
+            config.record_steps
+            and device.type == "cuda"
+            and self._is_alone
+            and not config.gradient_checkpointing
+        ):
+            self._recorded = RecordedSteps(self._compute, list(self.parameters.values()))
+        self._rounded: RoundedWeights | None = None
+        if config.rounded_weights:
+            if not isinstance(stage, DiffusionStage):
+                raise InvalidInputError(f"rounded_weights is for denoising stages, not for {stage.name!r}")
+            if self.accelerator.num_processes > 1:
+                raise InvalidInputError("rounded_weights is for one process; leave it out, or start one")
+            self._rounded = RoundedWeights(stage.denoisers().values(), self.parameters)
+            self.parameters = self._rounded.masters
         self.optimizer = torch.optim.AdamW(
             self.parameters.values(),
             lr=config.learning_rate,
@@ -185,6 +210,12 @@ class Trainer:
         self.step = 0
         #: The signal that ended the last `run` early.
         self.stopped_by: signal.Signals | None = None
+
+    @property
+    def _is_alone(self) -> bool:
+        """Whether a step is one pass of one process, without anything to scale or to wait for."""
+        accelerator = self.accelerator
+        return accelerator.num_processes == self.config.accumulation == 1 and accelerator.scaler is None
 
     def shard(self, part: int) -> Shard:
         """The share of this process in part `part` of an accumulated step."""
@@ -243,6 +274,8 @@ class Trainer:
                     key: placed_like(moment, value) if moment.shape == value.shape else moment
                     for key, moment in state["moments"][name].items()
                 }
+        if self._rounded is not None:
+            self._rounded.round_again()
         if self.accelerator.scaler is not None and state.get("scaler"):
             self.accelerator.scaler.load_state_dict(state["scaler"])
         self.step = state["step"]
@@ -274,7 +307,10 @@ class Trainer:
     def _train_step(self) -> tuple[torch.Tensor, torch.Tensor]:
         for group in self.optimizer.param_groups:
             group["lr"] = self.config.learning_rate * learning_rate_factor(self.step, self.config)
-        self.optimizer.zero_grad(set_to_none=True)
+        if self._recorded is None:
+            self.optimizer.zero_grad(set_to_none=True)
+            for parameter in self.stage.trainable().values() if self._rounded is not None else ():
+                parameter.grad = None
         parts, losses = self.config.accumulation, []
         for part in range(parts):
             shard = self.shard(part)
@@ -283,23 +319,52 @@ class Trainer:
             last = part == parts - 1
             waiting = contextlib.nullcontext() if last else self.accelerator.no_sync(self.model)
             with waiting, attention_for_training(self.accelerator.device.type):
-                with self.accelerator.autocast():
-                    loss = self.model(self.step, shard) / parts
-                if not loss.requires_grad:
-                    raise InvalidInputError(
-                        f"step {self.step} of stage {self.label} reaches nothing that trains: an adapter learns "
-                        "from style references only; give its pictures or clips references, or leave the clips out"
-                    )
-                if self._waits:
-                    self._refuse_infinite(loss)
-                self.accelerator.backward(loss)
-            losses.append(loss.detach())
+                losses.append(self._gradients(shard, parts))
         norm = self._apply_gradients()
+        if self._rounded is not None:
+            self._rounded.round_again()
         decay = ema_decay_at(self.step, self.config.ema_decay)
         with torch.no_grad():
             torch._foreach_lerp_(list(self.average.values()), list(self.parameters.values()), 1 - decay)
         self.step += 1
-        return torch.stack(losses).sum(), whole(norm)
+        return torch.stack(losses).sum(), norm.full_tensor() if isinstance(norm, DTensor) else norm
+
+    def _compute(self, inputs: StageInputs) -> torch.Tensor:
+        """The loss of inputs, in the precision of the run; nothing is kept between the uses of a weight."""
+        mixed = "no" if self._rounded is not None else self.config.mixed_precision
+        dtype = {"no": None, "bf16": torch.bfloat16, "fp16": torch.float16}[mixed]
+        device = self.accelerator.device.type
+        with torch.autocast(device, dtype or torch.bfloat16, enabled=dtype is not None, cache_enabled=False):
+            return self.stage.compute(inputs)
+
+    def _gradients(self, shard: Shard, parts: int) -> torch.Tensor:
+        """The loss of a shard, with its gradients in the parameters."""
+        if self._recorded is None and self._rounded is None:
+            with self.accelerator.autocast():
+                loss = self.model(self.step, shard) / parts
+            self._check_loss(loss)
+            self.accelerator.backward(loss)
+            return loss.detach()
+        with self.accelerator.autocast():
+            inputs = self.stage.inputs(self.step, shard)
+        if self._recorded is not None:
+            loss = self._recorded(inputs)
+        else:
+            loss = self._compute(inputs) / parts
+            self._check_loss(loss)
+            self.accelerator.backward(loss)
+        if self._rounded is not None:
+            self._rounded.hand_on_gradients()
+        return loss.detach()
+
+    def _check_loss(self, loss: torch.Tensor) -> None:
+        if not loss.requires_grad:
+            raise InvalidInputError(
+                f"step {self.step} of stage {self.label} reaches nothing that trains: an adapter learns "
+                "from style references only; give its pictures or clips references, or leave the clips out"
+            )
+        if self._waits:
+            self._refuse_infinite(loss)
 
     def _apply_gradients(self) -> torch.Tensor:
         """Clip the gradients and step along them; returns their norm before.
@@ -359,22 +424,28 @@ class Trainer:
         return True
 
     def use_average(self) -> None:
-        """Put the averaged weights into the models."""
-        with torch.no_grad():
-            for name, value in self.parameters.items():
-                value.copy_(self.average[name])
+        """Put the averaged weights into the models, which compute in float32 from now on."""
+        if self._rounded is not None:
+            self._rounded.restore()
+        self._set_average()
+
+    @torch.no_grad()
+    def _set_average(self) -> None:
+        for name, value in self.parameters.items():
+            value.copy_(self.average[name])
 
     @contextlib.contextmanager
     def averaged(self) -> Iterator[None]:
         """The averaged weights in the models for a while."""
         own = {name: value.detach().clone() for name, value in self.parameters.items()}
-        self.use_average()
-        try:
-            yield
-        finally:
-            with torch.no_grad():
-                for name, value in self.parameters.items():
-                    value.copy_(own[name])
+        with contextlib.nullcontext() if self._rounded is None else self._rounded.in_full():
+            self._set_average()
+            try:
+                yield
+            finally:
+                with torch.no_grad():
+                    for name, value in self.parameters.items():
+                        value.copy_(own[name])
 
     def averaged_weights(self) -> dict[str, torch.Tensor]:
         """Name -> averaged weight of everything that moves, whole and on the CPU, whatever the sharding."""

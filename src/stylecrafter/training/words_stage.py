@@ -16,6 +16,7 @@ from torch import Tensor, nn
 
 from stylecrafter.data.batch import BatchSource, Captioned
 from stylecrafter.errors import InvalidInputError
+from stylecrafter.runtime.devices import to_device
 from stylecrafter.runtime.seeding import step_generator
 from stylecrafter.styleworld.lexicon import GROUP_MOTIONS, MOTION_PHRASES
 from stylecrafter.training.parts import Parts, freeze_all_but, prefixed
@@ -48,6 +49,16 @@ class WordsConfig:
             raise InvalidInputError(f"groups need at least one phrase each, got {self.groups}")
         if not 0 < self.strength < float("inf"):
             raise InvalidInputError(f"strength must be above 0 and finite, got {self.strength}")
+
+
+@dataclass(frozen=True, kw_only=True)
+class WordsInputs:
+    """What a step is computed from."""
+
+    token_ids: Tensor
+    """The captions (n, length)."""
+    wanted: Tensor
+    """What the encoder is to say of them (n, length, width)."""
 
 
 class WordsStage:
@@ -94,18 +105,27 @@ class WordsStage:
         return {"pictures": self.pictures}
 
     def loss(self, step: int, shard: Shard = WHOLE) -> Tensor:
+        return self.compute(self.inputs(step, shard))
+
+    def inputs(self, step: int, shard: Shard = WHOLE) -> WordsInputs:
         captions = self._captions(step, shard.rows(self.pictures.batch_size))
-        encoder, tokenizer = self.parts.text_encoder, self.parts.tokenizer
-        tokens = tokenizer(captions, padding="max_length", truncation=True, return_tensors="pt")
-        ids = tokens.input_ids.to(encoder.device)
+        device = self.parts.text_encoder.device
+        tokens = self.parts.tokenizer(captions, padding="max_length", truncation=True, return_tensors="pt")
+        ids = to_device(tokens.input_ids, device)
+        added = torch.zeros(*tokens.input_ids.shape, self._directions.shape[1])
+        for row, caption in enumerate(captions):
+            found = self.find(caption)
+            if found is not None:
+                group, start = found
+                added[row, start:] = self._directions[group]
         with torch.no_grad():
-            wanted = self._former(input_ids=ids).last_hidden_state.float()
-            for row, caption in enumerate(captions):
-                found = self.find(caption)
-                if found is not None:
-                    group, start = found
-                    wanted[row, start:] += self._directions[group].to(wanted.device)
-        return F.mse_loss(encoder(input_ids=ids).last_hidden_state.float(), wanted)
+            former = self._former(input_ids=ids).last_hidden_state.float()
+            wanted = former + to_device(added, device)
+        return WordsInputs(token_ids=ids, wanted=wanted)
+
+    def compute(self, inputs: WordsInputs) -> Tensor:
+        states = self.parts.text_encoder(input_ids=inputs.token_ids).last_hidden_state
+        return F.mse_loss(states.float(), inputs.wanted)
 
     def _captions(self, step: int, rows: slice) -> list[str]:
         if isinstance(self.pictures, Captioned):
