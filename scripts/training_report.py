@@ -1,10 +1,9 @@
-"""Loss curves and samples of every stage of a training run, for a model card.
+"""Loss curves and samples of every stage of a finished training run, for a model card.
 
     python scripts/training_report.py runs/mini [--output docs/images] [--name mini]
 
-Writes NAME_losses.svg and NAME_stages.webp. Samples are of the models as each stage left them: renders through the
-autoencoder; clips from text after the base; pictures in a style after the adapter; clips in a style after the temporal
-stage, and again after the decoder's. References are in palettes and parameters that training never saw.
+Writes NAME_losses.svg and NAME_stages.webp: the sample sheets that stages drew while they trained (`sample_every` in
+the recipe), and what the finished autoencoder makes of renders in palettes and parameters that training never saw.
 """
 
 from __future__ import annotations
@@ -13,24 +12,23 @@ import argparse
 import csv
 import io
 import logging
-import random
 from pathlib import Path
 
 import numpy as np
 import torch
 import yaml
-from PIL import Image
+from PIL import Image, ImageDraw
 
 from stylecrafter.media.files import write_atomic
 from stylecrafter.media.tensors import to_pictures
 from stylecrafter.pipelines.stylized_video import StyleCrafterPipeline
 from stylecrafter.styleworld import splits, world
-from stylecrafter.styleworld.sheets import contact_sheet
 from stylecrafter.training.recipes import Recipe
 from stylecrafter.training.run import RecipeRun
 
 logger = logging.getLogger("training_report")
-COLUMNS, TILE = 6, 96
+#: Panels of curves beside each other.
+COLUMNS = 5
 
 
 def losses(folder: Path) -> tuple[list[int], list[float]]:
@@ -47,8 +45,12 @@ def curves(run: RecipeRun) -> bytes:
 
     stages = [spec.name for spec in run.recipe.stages]
     with matplotlib.rc_context({"svg.hashsalt": "stylecrafter", "svg.fonttype": "none", "font.size": 8}):
-        figure = Figure(figsize=(2.4 * len(stages), 2.2), layout="constrained")
-        for axes, stage in zip(figure.subplots(1, len(stages), squeeze=False)[0], stages, strict=True):
+        rows = -(-len(stages) // COLUMNS)
+        figure = Figure(figsize=(2.4 * min(len(stages), COLUMNS), 2.2 * rows), layout="constrained")
+        panels = figure.subplots(rows, min(len(stages), COLUMNS), squeeze=False).flatten()
+        for axes in panels[len(stages) :]:
+            axes.set_visible(False)
+        for axes, stage in zip(panels, stages, strict=False):
             steps, values = losses(run.folder / stage)
             width = max(1, len(values) // 50)
             mean = np.convolve(values, np.ones(width) / width, mode="valid")
@@ -65,42 +67,42 @@ def curves(run: RecipeRun) -> bytes:
 
 
 def samples(run: RecipeRun) -> Image.Image:
-    """Rows of samples, each with a caption."""
-    names = [spec.name for spec in run.recipe.stages]
+    """Columns of samples, stage and step above each; below them renders, and what the autoencoder leaves of those."""
+    prompts = 0 if run.recipe.samples is None else len(run.recipe.samples.prompts)
+    columns: list[tuple[str, Image.Image]] = []
+    for spec in run.recipe.stages:
+        for path in sorted((run.folder / spec.name / "samples").glob("samples-*.png")):
+            step = int(path.stem.rpartition("-")[2])
+            columns.append((f"{spec.name} {step}", Image.open(path).convert("RGB")))
+    if not columns:
+        raise SystemExit(
+            f"no stage of {run.folder} drew samples: give the recipe 'samples' and 'sample_every'"
+        )
+    tile = columns[0][1].height // prompts
+    pipe = StyleCrafterPipeline.from_pretrained(run.folder / "model")
     source = next(source for source in run.recipe.data.values() if source.kind == "styleworld")
-    vocabulary = splits.find_vocabulary(source.vocabulary)
-    styles = world.sample(COLUMNS, torch.Generator().manual_seed(3), vocabulary=vocabulary, split="held_out")
-    contents = world.sample(
-        COLUMNS, torch.Generator().manual_seed(4), vocabulary=vocabulary, split="held_out"
+    count = sum(sheet.width for _, sheet in columns) // tile
+    styles = world.sample(
+        count,
+        torch.Generator().manual_seed(3),
+        vocabulary=splits.find_vocabulary(source.vocabulary),
+        split="held_out",
     )
-    texts = contents.content_captions(random.Random(3), moving=True)
-    pictures: list[Image.Image] = []
-    captions: list[str] = []
-
-    def add(row: list[Image.Image], what: str | list[str]) -> None:
-        pictures.extend(row)
-        captions.extend([what] * COLUMNS if isinstance(what, str) else what)
-
-    references: list[Image.Image] = []
-    for last in (name for name in ("base", "adapter", "temporal", "joint", "decoder") if name in names):
-        parts = run.parts(names[: names.index(last) + 1])
-        pipe = run.pipeline(parts)
-        pipe.set_progress_bar_config(disable=True)
-        size = pipe.config.default_height
-        if not references:
-            renders = world.render(styles, size)[:, 0]
-            references = to_pictures(renders)
-            add(references, "render")
-            add(to_pictures(through(pipe, renders)), "through the autoencoder")
-        frames = 1 if last == "adapter" else None
-        given = None if last == "base" else [[one] for one in references]
-        seeds = [torch.Generator().manual_seed(i) for i in range(COLUMNS)]
-        clips = pipe(texts, style_images=given, num_frames=frames, generator=seeds).frames
-        shown = ((", first frame", 0), (", last frame", -1)) if frames is None else (("", 0),)
-        for when, row in shown:
-            add([clip[row] for clip in clips], [f"{last}{when}: {text}" for text in texts])
-        logger.info("%s: sampled", last)
-    return contact_sheet(pictures, captions, COLUMNS, TILE)
+    renders = world.render(styles, tile)[:, 0]
+    below = [to_pictures(renders), to_pictures(through(pipe, renders))]
+    gap, head = 6, 16
+    width = sum(sheet.width + gap for _, sheet in columns)
+    sheet = Image.new("RGB", (width, head + columns[0][1].height + 2 * tile + gap), "white")
+    draw, x = ImageDraw.Draw(sheet), 0
+    for number, (title, drawn) in enumerate(columns):
+        draw.text((x, 2), title, fill="black")
+        sheet.paste(drawn, (x, head))
+        for row, pictures in enumerate(below):
+            for k in range(drawn.width // tile):
+                sheet.paste(pictures.pop(0), (x + k * tile, head + drawn.height + gap + row * tile))
+        logger.info("%d: %s", number, title)
+        x += drawn.width + gap
+    return sheet.resize((2 * sheet.width, 2 * sheet.height), Image.Resampling.NEAREST)
 
 
 @torch.no_grad()

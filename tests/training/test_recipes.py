@@ -55,10 +55,10 @@ def test_every_recipe_that_comes_along_is_valid(name: str) -> None:
 
 
 def test_the_recipes_that_people_expect_come_along() -> None:
-    assert {"mini", "mini_128", "smoke", "paper", "finetune"} <= set(recipe_names())
+    assert {"mini", "mini_cpu", "mini_128", "smoke", "paper", "finetune"} <= set(recipe_names())
 
 
-@pytest.mark.parametrize("name", ["mini", "mini_128"])
+@pytest.mark.parametrize("name", ["mini", "mini_cpu", "mini_128"])
 def test_the_embedded_models_stay_small(name: str) -> None:
     recipe = load_recipe(name)
     with torch.device("meta"):
