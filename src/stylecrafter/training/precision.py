@@ -42,19 +42,24 @@ class RoundedWeights:
             parameter.grad = None  # of the other type
             parameter.data = value
 
+    def forget_gradients(self) -> None:
+        """Before a step: rounded weights without gradients."""
+        for parameter in self._moving:
+            parameter.grad = None
+
     def hand_on_gradients(self) -> None:
         """Give the gradients of the rounded weights to the float32 weights behind them."""
+        given, taken = [], []
         for parameter, master in zip(self._moving, self.masters.values(), strict=True):
             if parameter.grad is None:
                 master.grad = None
-            elif master.grad is None:
-                master.grad = parameter.grad.float()
-        pairs = [
-            (m.grad, p.grad)
-            for p, m in zip(self._moving, self.masters.values(), strict=True)
-            if p.grad is not None
-        ]
-        torch._foreach_copy_([m for m, _ in pairs], [p for _, p in pairs])
+                continue
+            if master.grad is None:
+                master.grad = torch.empty_like(master)
+            given.append(parameter.grad)
+            taken.append(master.grad)
+        if taken:
+            torch._foreach_copy_(taken, given)
 
     @torch.no_grad()
     def round_again(self) -> None:

@@ -309,8 +309,8 @@ class Trainer:
             group["lr"] = self.config.learning_rate * learning_rate_factor(self.step, self.config)
         if self._recorded is None:
             self.optimizer.zero_grad(set_to_none=True)
-            for parameter in self.stage.trainable().values() if self._rounded is not None else ():
-                parameter.grad = None
+            if self._rounded is not None:
+                self._rounded.forget_gradients()
         parts, losses = self.config.accumulation, []
         for part in range(parts):
             shard = self.shard(part)
