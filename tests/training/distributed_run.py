@@ -9,7 +9,8 @@ import torch
 from torch.distributed.tensor import DTensor
 
 from stylecrafter.training.stages import BaseStage, DiffusionConfig, JointStage, Stage
-from stylecrafter.training.trainer import TrainConfig, Trainer
+from stylecrafter.training.train_config import TrainConfig
+from stylecrafter.training.trainer import Trainer
 from tests.training.test_encoder_stages import tiny_clip_stage
 from tests.training.tiny_parts import tiny_parts
 from tests.training.tiny_sources import tiny_clips, tiny_pictures

@@ -25,7 +25,8 @@ from stylecrafter.training.encoder_stages import (
     reconstruction_loss,
 )
 from stylecrafter.training.shards import Shard
-from stylecrafter.training.trainer import TrainConfig, Trainer
+from stylecrafter.training.train_config import TrainConfig
+from stylecrafter.training.trainer import Trainer
 from tests.training.tiny_parts import tiny_parts
 from tests.training.tiny_sources import tiny_pictures
 

@@ -10,7 +10,8 @@ import torch
 
 from stylecrafter.training.graphs import RecordedSteps, kind_of, tensors_of
 from stylecrafter.training.stages import BaseStage, DiffusionConfig, NoisyInputs
-from stylecrafter.training.trainer import TrainConfig, Trainer
+from stylecrafter.training.train_config import TrainConfig
+from stylecrafter.training.trainer import Trainer
 from tests.training.tiny_parts import tiny_parts
 from tests.training.tiny_sources import tiny_clips, tiny_pictures
 

@@ -12,7 +12,8 @@ from stylecrafter.errors import InvalidInputError
 from stylecrafter.training.encoder_stages import AutoencoderStage
 from stylecrafter.training.precision import RoundedWeights
 from stylecrafter.training.stages import AdapterStage, BaseStage, DiffusionConfig
-from stylecrafter.training.trainer import TrainConfig, Trainer
+from stylecrafter.training.train_config import TrainConfig
+from stylecrafter.training.trainer import Trainer
 from tests.training.test_trainer import losses, same_state
 from tests.training.tiny_parts import tiny_parts
 from tests.training.tiny_sources import tiny_clips, tiny_pictures

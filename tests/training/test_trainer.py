@@ -21,7 +21,8 @@ from stylecrafter.training.checkpoint import (
     save_checkpoint,
 )
 from stylecrafter.training.stages import AdapterStage, DiffusionConfig, JointStage
-from stylecrafter.training.trainer import TrainConfig, Trainer, ema_decay_at, learning_rate_factor
+from stylecrafter.training.train_config import TrainConfig, ema_decay_at, learning_rate_factor
+from stylecrafter.training.trainer import Trainer
 from tests.training.tiny_parts import tiny_parts
 from tests.training.tiny_sources import tiny_clips, tiny_pictures
 

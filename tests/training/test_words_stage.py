@@ -11,7 +11,8 @@ from stylecrafter.data.batch import TrainingBatch
 from stylecrafter.errors import InvalidInputError
 from stylecrafter.styleworld.lexicon import GROUP_MOTIONS, MOTION_PHRASES
 from stylecrafter.training.parts import Parts
-from stylecrafter.training.trainer import TrainConfig, Trainer
+from stylecrafter.training.train_config import TrainConfig
+from stylecrafter.training.trainer import Trainer
 from stylecrafter.training.words_stage import WordsConfig, WordsStage, directions, motion_phrases
 from tests.training.tiny_parts import tiny_parts
 from tests.training.tiny_sources import tiny_pictures

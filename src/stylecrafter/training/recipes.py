@@ -23,7 +23,7 @@ from stylecrafter.styleworld import splits
 from stylecrafter.training.encoder_stages import AutoencoderConfig, ClipConfig, DecoderConfig
 from stylecrafter.training.stages import DiffusionConfig
 from stylecrafter.training.strategies import Strategy
-from stylecrafter.training.trainer import TrainConfig
+from stylecrafter.training.train_config import TrainConfig
 from stylecrafter.training.words_stage import WordsConfig
 
 if TYPE_CHECKING:
