@@ -5,12 +5,24 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 from PIL import Image
+from transformers import (
+    CLIPConfig,
+    CLIPImageProcessorPil,
+    CLIPModel,
+    CLIPVisionModel,
+    Dinov2Config,
+    Dinov2Model,
+)
 from typer.testing import Result
 
 from stylecrafter.evaluation import run as evaluation_run
 from stylecrafter.evaluation import truth
+from stylecrafter.evaluation.metrics.raft import RaftSmall
+from stylecrafter.media.video import write_frames
 from tests.cli.support import assert_one_line_error, invoke
+from tests.tiny import TEXT_LENGTH, tiny_tokenizer
 
 
 def two_colours(i: int) -> Image.Image:
@@ -55,6 +67,10 @@ def test_one_command_makes_measures_and_reports(model: Path, entries: Path, tmp_
     assert [clip["prompt"] for clip in run["clips"]] == ["a red fox", "a boat on a lake"] * 2
     assert all((out / run["clips_in"] / clip["file"]).is_file() for clip in run["clips"])
     assert run["settings"]["generation"]["seed"] == 0 and run["excluded"] == {}
+    made = run["settings"]["made_with"]  # every number filled in, as the clip itself has it
+    assert made["steps"] > 0 and made["frames"] > 0 and len(made["model"]["sha256"]) == 64
+    assert made["style_scale"] == 1.0 and not {"prompt", "seed", "styles"} & set(made)
+    assert set(run["settings"]["versions"]) >= {"python", "torch", "diffusers", "transformers", "av"}
     assert run["summary"]["palette_distance"]["count"] == 4
     assert run["summary"]["texture_distance"] is None  # 24x16 is too small for it
     assert "palette distance" in (out / "report.md").read_text()
@@ -113,6 +129,9 @@ def test_clips_that_are_there_and_an_earlier_evaluation(model: Path, entries: Pa
     result = evaluate(entries, tmp_path / "out", model, *more)
     assert result.exit_code == 0, result.stderr
     assert files(made) == before  # nothing of the user's is made or changed
+    settings = run_of(tmp_path / "out", "made")["settings"]
+    assert (settings["method"], settings["generation"]) == (None, None)  # the files alone know
+    assert settings["made_with"]["model"]["sha256"] and "seed" not in settings["made_with"]
     assert "mine, made: 2 clips, 2 left out" in result.stdout
     assert result.stderr.count("is left out") == 2
     assert list(run_of(tmp_path / "out", "made")["excluded"]) == [
@@ -121,6 +140,68 @@ def test_clips_that_are_there_and_an_earlier_evaluation(model: Path, entries: Pa
     ]
     report = (tmp_path / "out" / "report.md").read_text()
     assert f"## {model}, ours against mine, made" in report and "## Left out of mine, made: 2" in report
+
+
+def test_clips_of_unknown_making_say_so(model: Path, entries: Path, tmp_path: Path) -> None:
+    clips = tmp_path / "theirs"
+    for i in range(4):
+        write_frames([two_colours(i % 2)] * 3, clips / f"{i:04d}_anything.webp", 4)
+    result = evaluate(entries, tmp_path / "out", model, "--clips", clips)
+    assert result.exit_code == 0, result.stderr
+    assert result.stdout.startswith("theirs: 4 clips")  # not the model's name
+    run = run_of(tmp_path / "out", "theirs")
+    assert run["title"] == "theirs" and run["settings"]["made_with"] is None
+
+
+def test_encoders_and_flows_that_the_user_names(model: Path, entries: Path, tmp_path: Path) -> None:
+    torch.manual_seed(0)
+    torch.save(RaftSmall().state_dict(), tmp_path / "raft.pth")
+    dino = Dinov2Config(
+        hidden_size=16, num_hidden_layers=1, num_attention_heads=2, image_size=16, patch_size=8
+    )
+    Dinov2Model(dino).save_pretrained(tmp_path / "dino")
+    processor = {"size": {"shortest_edge": 16}, "crop_size": {"height": 16, "width": 16}}
+    CLIPImageProcessorPil(**processor).save_pretrained(tmp_path / "dino")
+    own, stranger = (whole_clip(model, tmp_path / name, name == "own") for name in ("own", "stranger"))
+    more = ("--raft", tmp_path / "raft.pth", "--dino", tmp_path / "dino")
+    for clip in (own, stranger):
+        result = evaluate(entries, tmp_path / clip.name / "out", model, *more, "--clip", clip)
+        assert result.exit_code == 0, result.stderr
+        assert ("the generator was trained to please it" in result.stderr) == (clip is own)
+        assert "do not compare with published ones" in result.stderr
+        run = run_of(tmp_path / clip.name / "out")
+        for name in ("clip_text", "clip_style", "clip_temporal", "dino_style", "warping_error"):
+            assert run["summary"][name]["count"] > 0, name
+        sources = {info["name"]: info["source"] for info in run["metrics"]}
+        assert "RAFT-small" in sources["warping_error"] and str(clip) in sources["clip_text"]
+
+
+def whole_clip(model: Path, folder: Path, own: bool) -> Path:
+    """A CLIP in one folder: with the model's own image tower, or with another of its size."""
+    vision = CLIPVisionModel.from_pretrained(model / "image_encoder")
+    tokenizer = tiny_tokenizer()
+    text = {
+        "hidden_size": 16,
+        "intermediate_size": 32,
+        "num_hidden_layers": 1,
+        "num_attention_heads": 2,
+        "vocab_size": len(tokenizer),
+        "max_position_embeddings": TEXT_LENGTH,
+        "bos_token_id": tokenizer.bos_token_id,
+        "eos_token_id": tokenizer.eos_token_id,
+        "pad_token_id": tokenizer.pad_token_id,
+    }
+    clip = CLIPModel(CLIPConfig(text_config=text, vision_config=vision.config.to_dict(), projection_dim=12))
+    if own:
+        clip.vision_model.embeddings.load_state_dict(
+            {key.split("embeddings.")[1]: v for key, v in vision.state_dict().items() if "embeddings." in key}
+        )
+    clip.save_pretrained(folder)
+    tokenizer.save_pretrained(folder)
+    side = vision.config.image_size
+    sizes = {"size": {"shortest_edge": side}, "crop_size": {"height": side, "width": side}}
+    CLIPImageProcessorPil(**sizes).save_pretrained(folder)
+    return folder
 
 
 def test_styleworld_brings_its_truth(model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -156,7 +237,9 @@ def test_the_style_vector(model: Path, entries: Path, tmp_path: Path) -> None:
         (["--clips", ".", "--make-only"], "leave make_only out"),
         (["--compare", "/no/such/file.json"], "cannot be read"),
         (["--model", "nowhere"], "unknown model"),
+        (["--clips", ".", "--method", "noise"], "leave method 'noise' out"),
         (["--clip", "/no/such/clip"], "CLIP"),
+        (["--clip", "src/stylecrafter/weights/mini"], "is a pipeline"),
         (["--csd", "/no/such/csd.pth"], "csd.pth"),
         (["--format", "avi"], "Known: .gif"),
     ],

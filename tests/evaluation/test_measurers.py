@@ -12,8 +12,11 @@ from stylecrafter.evaluation.measurers import (
     fitted,
     some_frames,
 )
+from stylecrafter.evaluation.metrics.flow import optical_flow
 from stylecrafter.evaluation.metrics.info import MeasuredClip
-from stylecrafter.evaluation.metrics.similarity import DINO_STYLE
+from stylecrafter.evaluation.metrics.similarity import dino_style
+
+DINO_STYLE = dino_style("a test")
 
 
 def noise(seed: int, *shape: int) -> torch.Tensor:
@@ -29,8 +32,8 @@ class MeanColour:
 
     name = "mean colour"
 
-    def __init__(self) -> None:
-        self.seen = 0
+    def __init__(self, digest: str = "1") -> None:
+        self.seen, self.digest = 0, digest
 
     def pictures(self, pictures: torch.Tensor) -> torch.Tensor:
         self.seen += len(pictures)
@@ -122,6 +125,29 @@ def test_keys_tell_pictures_apart(pictures: list[torch.Tensor]) -> None:
     assert AppearanceMeasurer(pictures).key != AppearanceMeasurer(pictures[::-1]).key
     first, other = (SimilarityMeasurer(DINO_STYLE, MeanColour(), p).key for p in (pictures, pictures[:1]))
     assert first != other
+
+
+def test_keys_tell_weights_apart(pictures: list[torch.Tensor]) -> None:
+    keys = [SimilarityMeasurer(DINO_STYLE, MeanColour(digest), pictures).key for digest in "12"]
+    asked = [ClipMeasurer(MeanColour(digest), pictures, ["a fox"]).key for digest in "12"]  # type: ignore[arg-type]
+    flows = [TemporalMeasurer(optical_flow, "RAFT-small", digest).key for digest in "12"]
+    assert all(one != other for one, other in (keys, asked, flows))
+
+
+def test_references_are_as_large_as_frames_where_size_is_seen() -> None:
+    class Size(MeanColour):
+        """Sees how large a picture is, and nothing else."""
+
+        def pictures(self, pictures: torch.Tensor) -> torch.Tensor:
+            angle = torch.tensor(float(pictures.shape[-1]) / 100)
+            return torch.stack([angle.cos(), angle.sin()]).expand(len(pictures), 2)
+
+    large, small = noise(0, 3, 96, 96), clip(noise(1, 2, 3, 32, 32))
+    assert SimilarityMeasurer(DINO_STYLE, Size(), [large])(small)["dino_style"] < 0.9  # type: ignore[operator]
+    fitting = SimilarityMeasurer(DINO_STYLE, Size(), [large], as_large_as_frames=True)
+    assert fitting(small)["dino_style"] == pytest.approx(1)
+    assert fitting(clip(noise(1, 2, 3, 48, 48)))["dino_style"] == pytest.approx(1)
+    assert fitting.key != SimilarityMeasurer(DINO_STYLE, Size(), [large]).key
 
 
 def test_frames_are_spread_evenly() -> None:

@@ -109,6 +109,9 @@ def test_controls_of_other_settings_or_damaged_are_made_again(
     clip.write_bytes(whole[:50])
     make(Method.NOISE, Request(testset, larger, ".mp4"), tmp_path)
     assert clip.read_bytes() == whole
+    clip.write_bytes(whole[:-2000])  # what it was made from can still be read
+    make(Method.NOISE, Request(testset, larger, ".mp4"), tmp_path)
+    assert clip.read_bytes() == whole
 
 
 def test_style_words_go_into_the_prompt_and_nowhere_else(
@@ -123,6 +126,13 @@ def test_style_words_go_into_the_prompt_and_nowhere_else(
     ]
     assert {record.style_scale for record in records} == {0.0}
     assert [record.seed for record in records] == [4, 5]
+
+
+def test_other_braces_in_style_words_are_words(testset: TestSet, model: Path, tmp_path: Path) -> None:
+    words = {"0.png": "{oil} painting of {prompt} {0}", "1.png": "in {watercolour}"}
+    folder = make(Method.STYLE_WORDS, request(testset, model, style_texts=words), tmp_path / "out")
+    prompts = [read_record(find_clip(folder, entry)).prompt for entry in testset.entries]
+    assert prompts == ["{oil} painting of a red fox 0. {0}", "a red fox 1, in {watercolour}"]
 
 
 def test_style_words_must_be_known(testset: TestSet, model: Path, tmp_path: Path) -> None:

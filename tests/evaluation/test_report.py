@@ -10,6 +10,7 @@ import pytest
 from stylecrafter.errors import InvalidInputError
 from stylecrafter.evaluation.metrics.info import MetricInfo
 from stylecrafter.evaluation.report import (
+    PROBE_ACCURACY,
     RUNS,
     compare,
     group_rows,
@@ -66,6 +67,29 @@ def test_comparison_is_paired_and_knows_which_way_is_better(tmp_path: Path) -> N
     assert verdicts == {"good": "better", "bad": "worse", "size": ""}
     assert [c.difference.mean for c in compare(first, first)] == [0.0] * 3
     assert not any(c.verdict for c in compare(first, first))
+
+
+def test_what_was_measured_otherwise_is_not_compared(tmp_path: Path) -> None:
+    first, other = evaluation("first", tmp_path), evaluation("other", tmp_path, 0.9)
+    by_another = dataclasses.replace(GOOD, source="another test")
+    other = dataclasses.replace(other, infos=(by_another, BAD, SIZE))
+    assert [c.info.name for c in compare(first, other)] == ["bad", "size"]
+    text = to_markdown([first, other])
+    assert re.search(r"\| goodness \(a test\) ↑ \| 0\.535 \[[^|]+\| – \|", text)
+    assert re.search(r"\| goodness \(another test\) ↑ \| – \| 0\.935 \[", text)
+    assert "**goodness (another test)**: another test; 0 to 1" in text
+    page = to_html([first, other], PageOptions(1, 1, 0))
+    assert page.count("goodness (a test)") == page.count("goodness (another test)") > 0
+
+
+def test_the_table_says_how_many_clips_have_a_figure_and_what_its_probe_reaches(tmp_path: Path) -> None:
+    first = evaluation("first", tmp_path)
+    probed = dataclasses.replace(first, settings={PROBE_ACCURACY: {"good": 0.87654}})
+    text = to_markdown([probed])
+    assert "| size | 7 [7, 7] of 1 |  |" in text and "of 24" not in text
+    assert re.search(r"\| goodness ↑ \| 0\.535 \[[^|]+\] \| 0\.877 \|", text)
+    assert "The probe itself reaches 0.877" in to_html([probed], PageOptions(1, 1, 0))
+    assert "probe itself" not in to_markdown([first])
 
 
 def test_only_shared_entries_are_compared(tmp_path: Path) -> None:

@@ -54,6 +54,24 @@ def test_a_set_of_styleworld_is_in_the_published_layout_and_knows_its_truth(tmp_
     assert list(words) == ["00.png", "01.png", "02.png"] and all(words.values())
 
 
+def test_a_set_that_was_changed_does_not_keep_its_truth(tmp_path: Path) -> None:
+    file = write_world_set(SPEC, tmp_path / "set")
+    entries = json.loads(file.read_text())
+    for changed in (
+        entries[::-1],
+        [*entries, entries[0]],
+        [{**entries[0], "prompt": "another"}, *entries[1:]],
+        [{**entries[0], "style_path": entries[-1]["style_path"]}, *entries[1:]],
+    ):
+        file.write_text(json.dumps(changed))
+        with pytest.raises(InvalidInputError, match=r"entry \d of .* knows the truth of"):
+            read_testset(file)
+    (tmp_path / "set" / "mine.json").write_text(json.dumps(entries[::-1]))
+    assert read_testset(tmp_path / "set" / "mine.json").truth is None
+    file.write_text(json.dumps(entries[:4]))  # a part from the beginning is what it was
+    assert len(read_testset(file).entries) == 4
+
+
 def test_several_pictures_give_a_style(tmp_path: Path) -> None:
     spec = SPEC.model_copy(update={"pictures": 3})
     one, several = SPEC.draw(), spec.draw()

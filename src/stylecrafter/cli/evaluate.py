@@ -135,7 +135,7 @@ def evaluate(
     request = EvaluationRequest(
         testset=testset,
         settings=settings,
-        methods=tuple(dict.fromkeys(method or [Method.OURS])),
+        methods=tuple(dict.fromkeys(method or [])),
         clips=clips,
         title=title,
         limit=limit,

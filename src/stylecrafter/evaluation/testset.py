@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import os
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -101,9 +102,13 @@ def read_testset(file: str | os.PathLike[str], limit: int | None = None) -> Test
         InvalidInputError: The file is missing or something else; or `truth.json` beside it does not fit it.
     """
     path = Path(file)
-    entries = tuple(read_entries(path)[:limit])
+    whole = read_entries(path)
+    truth = _read_truth(path)
+    if truth is not None:
+        _check_truth(path, whole, truth)
+    entries = tuple(whole[:limit])
     pictures = tuple(dict.fromkeys(style for entry in entries for style in entry.styles))
-    return TestSet(path, entries, pictures, _read_truth(path))
+    return TestSet(path, entries, pictures, truth)
 
 
 def write_world_set(spec: WorldSetSpec, folder: str | os.PathLike[str]) -> Path:
@@ -122,18 +127,13 @@ def write_world_set(spec: WorldSetSpec, folder: str | os.PathLike[str]) -> Path:
             raise InvalidInputError(f"{target} holds another test set; name another folder.")
         return file
     drawn = spec.draw()
-    names: list[list[str]] = [[] for _ in range(spec.references)]
+    names = _picture_names(spec)
     for k, batch in enumerate((drawn.references, *drawn.companions)):
         for index, picture in enumerate(to_pictures(world.render(batch, spec.size)[:, 0])):
-            suffix = f"_{k}" if k else ""
-            names[index].append(f"{PICTURES_NAME}/{index:02d}{suffix}.png")
-            write_frames([picture], target / names[index][-1], fps=1)
+            write_frames([picture], target / names[index][k], fps=1)
     entries = [
-        {
-            "prompt": drawn.texts[prompt],
-            "style_path": names[reference] if spec.pictures > 1 else names[reference][0],
-        }
-        for reference, prompt in zip(drawn.reference_of.tolist(), drawn.prompt_of.tolist(), strict=True)
+        {"prompt": prompt, "style_path": paths if spec.pictures > 1 else paths[0]}
+        for prompt, paths in _asked(spec, drawn)
     ]
     words = {
         Path(of[0]).name: style_words(int(drawn.references.style[i]), int(drawn.references.family[i]))
@@ -142,6 +142,34 @@ def write_world_set(spec: WorldSetSpec, folder: str | os.PathLike[str]) -> Path:
     write_atomic(target / STYLE_TEXTS_NAME, _json(words))
     write_atomic(truth, _json(spec.model_dump()))
     return write_atomic(file, _json(entries))
+
+
+def _picture_names(spec: WorldSetSpec) -> list[list[str]]:
+    """Paths of the pictures of each style, from the folder of the set."""
+    return [
+        [f"{PICTURES_NAME}/{index:02d}{f'_{k}' if k else ''}.png" for k in range(spec.pictures)]
+        for index in range(spec.references)
+    ]
+
+
+def _asked(spec: WorldSetSpec, drawn: HeldOutSet) -> list[tuple[str, list[str]]]:
+    """Prompt and pictures of every entry."""
+    names = _picture_names(spec)
+    pairs = zip(drawn.reference_of.tolist(), drawn.prompt_of.tolist(), strict=True)
+    return [(drawn.texts[prompt], names[reference]) for reference, prompt in pairs]
+
+
+def _check_truth(file: Path, entries: Sequence[Entry], truth: WorldSetSpec) -> None:
+    """Refuse a set that was changed since it was drawn: the truth is known by an entry's place in it."""
+    drawn = _asked(truth, truth.draw())
+    for index, entry in enumerate(entries):
+        prompt, paths = drawn[index] if index < len(drawn) else (None, [])
+        styles = [os.path.relpath(style, file.parent) for style in entry.styles]
+        if entry.prompt != prompt or styles != [os.path.normpath(path) for path in paths]:
+            raise InvalidInputError(
+                f"entry {index} of {file} is not the one that {TRUTH_NAME} beside it knows the truth of; "
+                f"give the changed set another name, or a folder without {TRUTH_NAME}."
+            )
 
 
 def _read_truth(file: Path) -> WorldSetSpec | None:

@@ -22,7 +22,6 @@ from stylecrafter.evaluation.probes import (
     labels_of,
     make_probe,
     seen_in,
-    some_renders,
     train_probe,
 )
 from stylecrafter.evaluation.style_probe import (
@@ -217,7 +216,7 @@ def probes_for(spec: WorldSetSpec, folder: Path) -> WorldProbes:
 def accuracy_on_renders(
     probes: WorldProbes, spec: WorldSetSpec, count: int = FRESH_RENDERS
 ) -> dict[str, float]:
-    """What the probes reach on held-out renders that they have not seen, half of them styled.
+    """What the probes reach on held-out renders that they have not seen, all of them styled as a set's clips are.
 
     Returns:
         By the figures' names: how often each question is answered right, how often the kind of style is, the mean error
@@ -225,7 +224,7 @@ def accuracy_on_renders(
     """
     vocabulary = splits.find_vocabulary(spec.vocabulary)
     generator = torch.Generator().manual_seed(spec.seed + 7919)
-    batch = some_renders(count, generator, vocabulary, "held_out")
+    batch = world.sample(count, generator, vocabulary=vocabulary, split="held_out")
     rates: dict[str, float] = {}
     for question, probe in probes.content.items():
         labels = labels_of(question, batch, vocabulary)

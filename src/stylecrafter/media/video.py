@@ -271,11 +271,17 @@ def _read_animation(file: Path) -> tuple[list[Image.Image], float]:
 def _read_video(file: Path) -> tuple[list[Image.Image], float]:
     import av
 
-    with av.open(str(file)) as container:
+    frames: list[Image.Image] = []
+    # Decoders hide damage by painting over it, unless they are told not to; what they notice and paint all the same
+    # is marked in the frame.
+    with av.open(str(file), options={"err_detect": "explode"}) as container:
         if not container.streams.video:
             raise ImageReadError("it holds no video")
         stream = container.streams.video[0]
-        frames = [Image.fromarray(frame.to_ndarray(format="rgb24")) for frame in container.decode(stream)]
+        for frame in container.decode(stream):
+            if frame.is_corrupt:
+                raise ImageReadError(f"frame {len(frames) + 1} is damaged")
+            frames.append(Image.fromarray(frame.to_ndarray(format="rgb24")))
         rate = stream.average_rate
     if not frames:
         raise ImageReadError("it holds no frames")

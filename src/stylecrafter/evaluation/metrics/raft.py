@@ -14,6 +14,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from stylecrafter.errors import CheckpointError, InvalidInputError
+from stylecrafter.evaluation.metrics.encoders import weights_digest
 from stylecrafter.weights.official_files import read_checkpoint, tensors_only
 
 #: Each feature stands for so many pixels a side.
@@ -223,6 +224,7 @@ class RaftFlow:
                 f"{len(left_over)} have no place ({', '.join(left_over[:3]) or 'none'})"
             )
         self._model.load_state_dict(state, strict=True)
+        self.digest = weights_digest(self._model)
         self._model.to(device)
         self._device = torch.device(device)
 
