@@ -18,7 +18,7 @@ from transformers import (
 from typer.testing import Result
 
 from stylecrafter.evaluation import run as evaluation_run
-from stylecrafter.evaluation import truth
+from stylecrafter.evaluation import trained_probes
 from stylecrafter.evaluation.metrics.raft import RaftSmall
 from stylecrafter.media.video import write_frames
 from tests.cli.support import assert_one_line_error, invoke
@@ -205,7 +205,7 @@ def whole_clip(model: Path, folder: Path, own: bool) -> Path:
 
 
 def test_styleworld_brings_its_truth(model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(truth, "PROBE_STEPS", 2)
+    monkeypatch.setattr(trained_probes, "STEPS", 2)
     monkeypatch.setattr(evaluation_run, "FRESH_RENDERS", 8)
     out = tmp_path / "out"
     more = ("--vocabulary", "small", "--references", 2, "--prompts", 2, "--size", "24x24")

@@ -1,16 +1,14 @@
 from __future__ import annotations
 
-from pathlib import Path
-
 import pytest
 import torch
 
-from stylecrafter.evaluation import truth
 from stylecrafter.evaluation.metrics.info import MeasuredClip
 from stylecrafter.evaluation.probes import QUESTIONS, Question, labels_of
 from stylecrafter.evaluation.style_probe import PARAMETERS, SeenStyle, StyleProbe, style_labels
 from stylecrafter.evaluation.testset import WorldSetSpec
-from stylecrafter.evaluation.truth import WorldMeasurer, WorldProbes, accuracy_on_renders, probes_for
+from stylecrafter.evaluation.trained_probes import WorldProbes
+from stylecrafter.evaluation.truth import WorldMeasurer
 from stylecrafter.styleworld import world
 
 SPEC = WorldSetSpec(references=4, prompts=3, unseen_kinds=1, size=16)
@@ -123,23 +121,3 @@ def test_what_cannot_be_asked_is_none() -> None:
     style.reliability.zero_()
     nothing_told = measurer(clip(0))
     assert nothing_told["parameter_error"] is None and nothing_told["kind_right"] is not None
-
-
-def test_probes_are_trained_once_and_say_how_good_they_are(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(truth, "PROBE_STEPS", 2)
-    first = probes_for(SPEC, tmp_path)
-    times = {path.name: path.stat().st_mtime_ns for path in tmp_path.iterdir()}
-    assert len(times) == 4
-    again = probes_for(SPEC, tmp_path)
-    assert {path.name: path.stat().st_mtime_ns for path in tmp_path.iterdir()} == times
-    for question in QUESTIONS:
-        for name, value in first.content[question].state_dict().items():
-            assert torch.equal(value, again.content[question].state_dict()[name])
-        assert not again.content[question].training
-    assert torch.equal(first.style.reliability, again.style.reliability)
-    rates = accuracy_on_renders(first, SPEC, count=8)
-    assert rates == accuracy_on_renders(again, SPEC, count=8)
-    assert {"object_right", "scene_right", "motion_right", "kind_right", "style_found_by_probe"} <= set(rates)
-    assert all(0 <= rate <= 1 for rate in rates.values())

@@ -48,7 +48,8 @@ from stylecrafter.evaluation.report import PROBE_ACCURACY, RUNS, read_evaluation
 from stylecrafter.evaluation.report_page import PageOptions, to_html
 from stylecrafter.evaluation.runner import Evaluation, measure_folder
 from stylecrafter.evaluation.testset import TestSet, WorldSetSpec, read_testset, write_world_set
-from stylecrafter.evaluation.truth import FRESH_RENDERS, WorldMeasurer, accuracy_on_renders, probes_for
+from stylecrafter.evaluation.trained_probes import world_probes
+from stylecrafter.evaluation.truth import FRESH_RENDERS, WorldMeasurer, accuracy_on_renders
 from stylecrafter.generation.batch import Progress
 from stylecrafter.generation.settings import GenerationSettings, look_up_model
 from stylecrafter.media.files import write_atomic
@@ -259,7 +260,7 @@ def measurers_for(
         measurers.append(SimilarityMeasurer(csd_style(Path(csd.name).name), csd, pictures))
     if testset.truth is None:
         return measurers, {}
-    probes = probes_for(testset.truth, target / PROBES)
+    probes = world_probes(testset.truth.vocabulary, testset.truth.size, target / PROBES)
     measurers.append(WorldMeasurer(testset.truth, probes))
     return measurers, accuracy_on_renders(probes, testset.truth, FRESH_RENDERS)
 

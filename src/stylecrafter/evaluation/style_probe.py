@@ -5,8 +5,8 @@ whatever they show; a contrastive loss (InfoNCE, van den Oord et al. 2018) bring
 apart.
 
 What a kind does with its parameters is its own matter, and some of it cannot be seen (the width of strokes that a
-picture of flat light has none of). So the probe measures on renders that it did not learn from how well each parameter
-of each kind can be told, and only what can be told is asked of generated clips.
+picture of flat light has none of). So the probe measures on held-out renders how well each parameter
+of each kind can be told there, and only what can be told is asked of generated clips.
 """
 
 from __future__ import annotations
@@ -157,7 +157,7 @@ def train_style_probe(
         if step % 50 == 0:
             logger.info("probe of the style: step %d of %d, loss %.3f", step, steps, loss.item())
     probe.eval()
-    probe.reliability.copy_(_reliability(probe, vocabulary, size, generator))
+    probe.reliability.copy_(reliability_of(probe, vocabulary, size, generator))
     return probe
 
 
@@ -180,13 +180,17 @@ def seen_style(probe: StyleProbe, pictures: torch.Tensor) -> SeenStyle:
     )
 
 
-def _reliability(
+def reliability_of(
     probe: StyleProbe, vocabulary: splits.Vocabulary, size: int, generator: torch.Generator
 ) -> torch.Tensor:
-    """Correlation of answer and truth for each parameter of each kind, on renders that were not learned from."""
+    """Correlation of answer and truth for each parameter of each kind, on renders of the held-out split.
+
+    That is where clips are asked: the first parameter of held-out styles lies in a range so narrow that what tells it
+    apart in training tells nothing there.
+    """
     rows = []
     for name in vocabulary.styles:
-        batch = world.sample(RENDERS_PER_KIND, generator, vocabulary=vocabulary, split="train")
+        batch = world.sample(RENDERS_PER_KIND, generator, vocabulary=vocabulary, split="held_out")
         batch = batch.replace(style=torch.full_like(batch.style, STYLE_NAMES.index(name)))
         answers = seen_style(probe, world.render(batch, size)).parameters[:, vocabulary.styles.index(name)]
         truth = batch.style_parameters[:, :PARAMETERS]

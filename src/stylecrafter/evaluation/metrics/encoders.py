@@ -51,7 +51,10 @@ class ClipEncoder:
             )
         self.name = source
         self.device = torch.device(device)
-        self._model = _loaded(lambda: CLIPModel.from_pretrained(source), source, "CLIP model")
+        # Not in the file's own format: processors are slow at half precision, and pictures come as float32.
+        self._model = _loaded(
+            lambda: CLIPModel.from_pretrained(source, dtype=torch.float32), source, "CLIP model"
+        )
         self.digest = weights_digest(self._model)
         self._model.to(self.device)
         self._tokenizer = _loaded(lambda: AutoTokenizer.from_pretrained(source), source, "tokenizer")
@@ -99,7 +102,9 @@ class DinoEncoder:
 
         self.name = source
         self.device = torch.device(device)
-        self._model = _loaded(lambda: AutoModel.from_pretrained(source), source, "vision model")
+        self._model = _loaded(
+            lambda: AutoModel.from_pretrained(source, dtype=torch.float32), source, "vision model"
+        )
         self.digest = weights_digest(self._model)
         self._model.to(self.device)
         self._process = _processor(source)

@@ -44,7 +44,7 @@ class FirstSpec:
         clips: Pairs that are drawn as clips.
         frames: Of a clip; None: the model's.
         steps: Of sampling; None: the model's.
-        probe_steps: Of the probes' training.
+        probe_steps: Of the probes' training; None: the probes that reports have.
         dtype: Number format of the model's weights while it samples; "auto" is the device's.
     """
 
@@ -53,7 +53,7 @@ class FirstSpec:
     clips: int = 12
     frames: int | None = None
     steps: int | None = None
-    probe_steps: int = 400
+    probe_steps: int | None = None
     dtype: str = "auto"
 
 
@@ -69,7 +69,7 @@ def run(model: str, spec: FirstSpec = FirstSpec(), *, seed: int = 0) -> StudyRes
     """
     drawn = world_set_for(model, references=spec.references, prompts=spec.prompts, unseen_kinds=0, seed=seed)
     subject = Subject(model, drawn, steps=spec.steps, dtype=spec.dtype)
-    objects = subject.train_probe("object", spec.probe_steps)
+    objects = subject.probe("object", spec.probe_steps)
     rows = subject.rows
     pictures = {
         "predicted": subject.paint(rows),
@@ -142,7 +142,7 @@ def _clips(
 ) -> tuple[Table, Image.Image, dict[str, dict[str, list[float]]]]:
     # Every reference in turn, each with another prompt.
     rows = (torch.arange(spec.clips) * (len(subject.text_embeds) + 1)) % len(subject.set)
-    motions = subject.train_probe("motion", spec.probe_steps)
+    motions = subject.probe("motion", spec.probe_steps)
     made = {
         "with the style": subject.film(rows, frames=spec.frames),
         "text alone": subject.film(rows, scale=0.0, frames=spec.frames),

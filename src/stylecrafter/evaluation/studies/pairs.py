@@ -52,7 +52,7 @@ class PairsSpec:
         references: Styles in each group.
         prompts: Contents in each group.
         steps: Of sampling; None: the model's.
-        probe_steps: Of the probes' training.
+        probe_steps: Of the probes' training; None: the probes that reports have.
         worst: Pairs of each group that are shown, the worst ones.
         dtype: Number format of the model's weights while it samples; "auto" is the device's.
     """
@@ -60,7 +60,7 @@ class PairsSpec:
     references: int = 12
     prompts: int = 6
     steps: int | None = None
-    probe_steps: int = 400
+    probe_steps: int | None = None
     worst: int = 6
     dtype: str = "auto"
 
@@ -77,7 +77,7 @@ def run(model: str, spec: PairsSpec = PairsSpec(), *, seed: int = 0) -> StudyRes
     """
     drawn = world_set_for(model, references=spec.references, prompts=spec.prompts, unseen_kinds=0, seed=seed)
     subject = Subject(model, drawn, steps=spec.steps, dtype=spec.dtype)
-    probes = (subject.train_probe("object", spec.probe_steps), subject.train_probe("scene", spec.probe_steps))
+    probes = (subject.probe("object", spec.probe_steps), subject.probe("scene", spec.probe_steps))
     rows: list[tuple[str, ...]] = []
     sheets: dict[str, Image.Image] = {}
     data: dict[str, Any] = {}

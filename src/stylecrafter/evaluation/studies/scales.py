@@ -53,7 +53,7 @@ class ScalesSpec:
         per_kind: Renders of each kind of style that factors are predicted for.
         sweep: Global scales, rising; 1 among them.
         steps: Of sampling; None: the model's.
-        probe_steps: Of the object probe's training.
+        probe_steps: Of the object probe's training; None: the one that reports have.
         dtype: Number format of the model's weights while it samples; "auto" is the device's.
     """
 
@@ -63,7 +63,7 @@ class ScalesSpec:
     per_kind: int = 12
     sweep: tuple[float, ...] = (0.0, 0.25, 0.5, 1.0, 1.5, 2.0)
     steps: int | None = None
-    probe_steps: int = 400
+    probe_steps: int | None = None
     dtype: str = "auto"
 
 
@@ -226,7 +226,7 @@ def _variance(subject: Subject, predicted: torch.Tensor) -> Table:
 def _painted(
     subject: Subject, spec: ScalesSpec, predicted: torch.Tensor
 ) -> tuple[list[Table], dict[str, str], dict[str, Any]]:
-    probe = subject.train_probe("object", spec.probe_steps)
+    probe = subject.probe("object", spec.probe_steps)
     rows = subject.rows
     mean = predicted.mean(0, keepdim=True).expand_as(predicted)
     # Half the set further on: another reference and, for an uneven number of prompts, another prompt.

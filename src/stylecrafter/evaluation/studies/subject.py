@@ -16,6 +16,7 @@ import torch
 from stylecrafter.evaluation.metrics.style import describe_style, descriptor_distances
 from stylecrafter.evaluation.probes import Probe, Question, labels_of, train_probe
 from stylecrafter.evaluation.testset import WorldSetSpec
+from stylecrafter.evaluation.trained_probes import content_probe
 from stylecrafter.generation.settings import look_up_model
 from stylecrafter.media.tensors import to_pictures
 from stylecrafter.pipelines.noise import draw_noise
@@ -185,8 +186,10 @@ class Subject:
             "output_type": "pt",
         }
 
-    def train_probe(self, question: Question, steps: int) -> Probe:
-        """A probe for the model's words and size; see `probes.train_probe`."""
+    def probe(self, question: Question, steps: int | None = None) -> Probe:
+        """A probe for the model's words and size: as reports have it, or trained now in so many steps."""
+        if steps is None:
+            return content_probe(question, self.spec.vocabulary, self.spec.size)
         return train_probe(question, self.set.vocabulary, size=self.spec.size, steps=steps)
 
     def judge(self, pictures: torch.Tensor, rows: torch.Tensor, probe: Probe) -> Judgement:
