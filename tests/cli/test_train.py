@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import os
 import shlex
 import signal
@@ -11,9 +12,12 @@ import time
 from pathlib import Path
 
 import pytest
+import torch
 from PIL import Image
 
+from stylecrafter.cli.progress import training_progress
 from stylecrafter.training.checkpoint import list_checkpoints
+from tests.cli.support import invoke
 
 COMMAND = [sys.executable, "-m", "stylecrafter.cli", "train"]
 QUICK = [
@@ -94,6 +98,95 @@ def test_terminated_it_saves_and_says_how_to_go_on(pictures: Path, tmp_path: Pat
     again = run(*COMMAND, *words[2:], "--set", steps)
     assert again.returncode == 0, again.stderr
     assert "going on at step" in again.stderr and again.stdout.split() == [str(folder / "model")]
+
+
+def test_of_several_processes_one_speaks(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    class Finished:
+        def __init__(self, *arguments: object) -> None:
+            pass
+
+        def run(self, **options: object) -> bool:
+            return True
+
+        def exported_to(self, until: str | None) -> Path:
+            return tmp_path / "model"
+
+    monkeypatch.setattr("sys.stderr", _Terminal())
+    monkeypatch.setattr("stylecrafter.training.run.RecipeRun", Finished)
+    for rank, bar, said in (("0", True, f"{tmp_path / 'model'}\n"), ("1", False, "")):
+        monkeypatch.setenv("RANK", rank)
+        with training_progress() as on_step:
+            assert (on_step is not None) is bar
+        assert invoke("train", "smoke", "-o", tmp_path / "run").stdout == said
+
+
+class _Terminal(io.StringIO):
+    def isatty(self) -> bool:
+        return True
+
+
+def test_a_loss_that_is_no_number_is_one_line_that_says_what_to_do(tmp_path: Path) -> None:
+    changes = (
+        "stages.autoencoder.train.learning_rate=1.0e+38",
+        "stages.autoencoder.train.warmup_steps=0",
+        "stages.autoencoder.train.log_every=1",
+        "data.pictures.batch_size=2",
+    )
+    settings = [argument for change in changes for argument in ("--set", change)]
+    result = invoke("train", "smoke", "-o", tmp_path / "run", "--until", "autoencoder", *settings)
+    assert result.exit_code == 1, result.stderr
+    *_, last = result.stderr.splitlines()
+    assert last.startswith("error: autoencoder: the loss is nan") and "--set stages.autoencoder.train" in last
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="signals work differently there")
+def test_terminated_with_the_processes_that_read_ahead_it_saves(pictures: Path, tmp_path: Path) -> None:
+    """As launchers end what they started: the signal goes to the whole group."""
+    folder = tmp_path / "run"
+    changes = [a for a in command(pictures, folder, 4000) if "checkpoint_minutes" not in a]
+    arguments = [a for i, a in enumerate(changes) if a != "--set" or changes[i + 1 : i + 2] != ["--set"]]
+    process = subprocess.Popen(
+        [*arguments, "--set", "data.mine.workers=2"],
+        stderr=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
+    )
+    deadline = time.monotonic() + 200
+    while not (folder / "adapter" / "losses.csv").is_file() and time.monotonic() < deadline:
+        time.sleep(0.02)
+    os.killpg(process.pid, signal.SIGTERM)
+    _, errors = process.communicate(timeout=100)
+    assert process.returncode == 143, errors
+    done = int(list_checkpoints(folder / "adapter")[-1].stem.split("-")[1])
+    steps = f"stages.adapter.train.steps={done + 1}"
+    again = run(*COMMAND, "-o", str(folder), "--resume", "--set", steps)
+    assert again.returncode == 0, again.stderr
+    assert f"going on at step {done}" in again.stderr
+
+
+def test_the_gpu_of_a_process_is_the_current_one_before_models_are_built(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    done: list[tuple[str, torch.device]] = []
+
+    class Noted:
+        def __init__(self, recipe: object, folder: Path, device: torch.device) -> None:
+            done.append(("built", device))
+
+        def run(self, **options: object) -> bool:
+            return True
+
+        def exported_to(self, until: str | None) -> Path:
+            return tmp_path
+
+    monkeypatch.setenv("LOCAL_RANK", "1")
+    monkeypatch.setattr("torch.cuda.is_available", lambda: True)
+    monkeypatch.setattr("torch.cuda.device_count", lambda: 2)
+    monkeypatch.setattr("torch.cuda.set_device", lambda device: done.append(("current", device)))
+    monkeypatch.setattr("stylecrafter.training.run.RecipeRun", Noted)
+    result = invoke("train", "smoke", "-o", tmp_path / "run")
+    assert result.exit_code == 0, result.stderr
+    assert done == [("current", torch.device("cuda:1")), ("built", torch.device("cuda:1"))]
 
 
 @pytest.mark.parametrize(

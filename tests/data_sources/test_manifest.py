@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+import os
 import tarfile
 from pathlib import Path
 
@@ -205,6 +206,58 @@ def test_folder_of_shards(tmp_path: Path) -> None:
     shard(tmp_path / "s-0.tar", 2)
     shard(tmp_path / "s-1.tar", 3)
     assert len(find_records(tmp_path).records) == 5
+
+
+@pytest.mark.parametrize("suffix", [".csv", ".jsonl"])
+def test_names_that_begin_with_a_tilde(tmp_path: Path, suffix: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HOME", str(tmp_path / "home"))
+    write_picture(tmp_path / "home" / "x.png", 1)
+    write_picture(tmp_path / "~$draft.png", 2)
+    names = ["~nosuchuser/x.png", "~$gone.png", "~/x.png", "~$draft.png"]
+    file = tmp_path / f"m{suffix}"
+    if suffix == ".csv":
+        file.write_text("path,caption\n" + "".join(f"{name},a cat\n" for name in names))
+    else:
+        file.write_text("".join(json.dumps({"path": name, "caption": "a cat"}) + "\n" for name in names))
+    found = find_records(file)
+    assert [record.path for record in found.records] == [
+        tmp_path / "home" / "x.png",
+        tmp_path / "~$draft.png",
+    ]
+    assert [(p.name.rpartition(" ")[2], p.reason) for p in found.problems] == [
+        ("~nosuchuser/x.png", "no such file"),
+        ("~$gone.png", "no such file"),
+    ]
+    with pytest.raises(InvalidInputError, match="nosuchuser"):
+        find_records("~nosuchuser/pictures")
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="no pipes on this system")
+@pytest.mark.timeout(30)
+def test_pipes_are_refused_without_reading(tmp_path: Path) -> None:
+    picture_folder(tmp_path, 1)
+    write_picture(tmp_path / "piped.png", 1)
+    write_picture(tmp_path / "linked.png", 1)
+    for name in ("piped.txt", "s.tar", "clip.mp4"):
+        os.mkfifo(tmp_path / name)
+    (tmp_path / "linked.txt").symlink_to(tmp_path / "piped.txt")
+    write_picture(tmp_path / "good.png", 1)
+    (tmp_path / "good.txt").symlink_to(tmp_path / "000.txt")
+    found = find_records(tmp_path)
+    assert [(record.name, record.caption) for record in found.records] == [
+        ("000.png", "thing 0"),
+        ("good.png", "thing 0"),
+    ]
+    assert {Path(name).name: reason for name, reason in reasons(found).items()} == {
+        "piped.png": "the caption piped.txt is not a plain file",
+        "linked.png": "the caption linked.txt is not a plain file",
+        "s.tar": "not a plain file",
+        "clip.mp4": "not a plain file",
+    }
+    assert [problem.reason for problem in find_records(tmp_path / "s.tar").problems] == ["not a plain file"]
+    os.mkfifo(tmp_path / "m.csv")
+    with pytest.raises(InvalidInputError, match="not a plain file"):
+        find_records(tmp_path / "m.csv")
 
 
 @pytest.mark.parametrize("name", ["nowhere", "a.zip"])

@@ -26,6 +26,30 @@ def test_absent_device_names_what_there_is() -> None:
     assert isinstance(caught.value, InvalidInputError)
 
 
+@pytest.fixture
+def two_gpus(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("torch.cuda.is_available", lambda: True)
+    monkeypatch.setattr("torch.cuda.device_count", lambda: 2)
+
+
+@pytest.mark.parametrize("name", ["auto", "cuda"])
+def test_every_process_of_a_launcher_has_a_gpu_of_its_own(
+    name: str, two_gpus: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("LOCAL_RANK", raising=False)
+    assert resolve_device(name) == torch.device("cuda:0")
+    for rank in ("0", "1"):
+        monkeypatch.setenv("LOCAL_RANK", rank)
+        assert resolve_device(name) == torch.device(f"cuda:{rank}")
+        assert resolve_device("cuda:0") == torch.device("cuda:0")
+        assert resolve_device("cpu") == torch.device("cpu")
+    monkeypatch.setenv("LOCAL_RANK", "2")
+    with pytest.raises(
+        InvalidInputError, match=r"process 2 .* no GPU of its own\. Available: cuda:0, cuda:1"
+    ):
+        resolve_device(name)
+
+
 @pytest.mark.parametrize("name", ["gpu", "", "cuda:", "CPU", "cuda:x"])
 def test_unknown_device(name: str) -> None:
     with pytest.raises(UnknownNameError, match="Known: auto, cpu"):

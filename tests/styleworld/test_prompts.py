@@ -5,7 +5,9 @@ from __future__ import annotations
 import pytest
 
 from stylecrafter.styleworld import splits
+from stylecrafter.styleworld.objects import OBJECT_NAMES, OBJECTS, object_index
 from stylecrafter.styleworld.prompts import hint, names_any, nearest_names, plural, understand
+from stylecrafter.styleworld.relatives import NEAREST, RELATIVES
 
 WORLD = {"objects": list(splits.SMALL.objects), "scenes": list(splits.SMALL.scenes)}
 
@@ -57,7 +59,7 @@ def test_hints_name_the_nearest() -> None:
     assert "nearest: dog," in str(hint("a puppy in snow", WORLD, "mini"))
     assert "nearest: elephant" in str(hint("an elefant at night", WORLD, "mini"))
     wolf = str(hint("a wolf in the woods", WORLD, "mini"))
-    assert "dog, cat, fox" in wolf and "none of the 24 objects" in wolf and "stylecrafter models mini" in wolf
+    assert "fox, dog, cat" in wolf and "none of the 24 objects" in wolf and "stylecrafter models mini" in wolf
     assert "for instance: dog" in str(hint("a chef in a kitchen", WORLD, "mini"))
     assert "\n" not in wolf
 
@@ -72,3 +74,49 @@ def test_names_that_are_not_of_this_world() -> None:
     other = {"objects": ["dragonfly", "zeppelin"]}
     assert hint("two zeppelins", other, "m") is None
     assert nearest_names("a zepelin", other["objects"]) == ["zeppelin"]
+
+
+@pytest.mark.parametrize(
+    ("prompt", "full", "medium", "small"),
+    [
+        ("a tiger in the jungle", "tiger, lion, cat", "lion, cat, bear", "cat, bear, dog"),
+        ("three zebras", "horse, unicorn, deer", "horse, cow, pig", "horse, elephant, bear"),
+        ("a fire truck at night", "truck, tractor, ambulance", "bus, car, train", "bus, car, train"),
+        ("a submarine in the sea", "ship, sailboat, car", "sailboat, car, bus", "sailboat, car, bus"),
+        ("a peach", "apple, cherries, strawberry", "apple, strawberry, banana", "apple, cake"),
+        ("an orchid", "rose, bouquet, sunflower", "sunflower, tree, cactus", "sunflower, tree, cactus"),
+        ("a mosque in the city", "castle, tower, house", "castle, house, tent", "house"),
+        ("a piano", "guitar, drum, trumpet", "guitar", "guitar"),
+        ("a house by the lake", "house, castle, tent", "house, castle, tent", "house"),
+        ("a chef in a kitchen", "", "", ""),
+    ],
+)
+def test_what_is_alike_comes_first(prompt: str, full: str, medium: str, small: str) -> None:
+    for vocabulary, wanted in ((splits.FULL, full), (splits.MEDIUM, medium), (splits.SMALL, small)):
+        assert ", ".join(nearest_names(prompt, vocabulary.objects)) == wanted
+
+
+def test_every_everyday_word_leads_to_objects() -> None:
+    words = [word for group in NEAREST for word in group.split(", ")]
+    assert len(words) >= 150 and len(set(words)) == len(words)
+    for group, objects in NEAREST.items():
+        targets = objects.split(", ")
+        assert set(targets) <= set(OBJECT_NAMES), group
+        known = [name for name in targets if name in splits.FULL.objects]
+        for word in group.split(", "):
+            found = nearest_names(f"two {plural(word)}", splits.FULL.objects)
+            assert found[: len(known)] == known[:3] and known, word
+    assert {OBJECTS[object_index(name)].group for text in NEAREST.values() for name in text.split(", ")} == {
+        thing.group for thing in OBJECTS
+    }
+
+
+def test_relatives_are_objects_and_no_object_is_its_own() -> None:
+    for name, text in RELATIVES.items():
+        assert {name, *text.split(", ")} <= set(OBJECT_NAMES) and name not in text.split(", "), name
+
+
+def test_a_word_that_is_understood_is_not_taken_for_misspelled() -> None:
+    assert nearest_names("a house", ["horse", "castle"]) == ["castle"]
+    assert nearest_names("a hourse", ["horse", "castle"]) == ["horse"]
+    assert nearest_names("a leopard, the camera pans left", splits.FULL.objects) == ["tiger", "lion", "cat"]

@@ -73,11 +73,40 @@ def test_a_full_disk_leaves_the_old_checkpoint(tmp_path: Path, monkeypatch: pyte
     assert [entry.name for entry in tmp_path.iterdir()] == ["checkpoint.pt"]
 
 
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="there is no device that is always full")
+@pytest.mark.parametrize("numbers", [3, 2_000_000])
+def test_a_disk_that_is_full_is_named(tmp_path: Path, numbers: int) -> None:
+    """torch itself says "unexpected pos" of it: see that the cause is shown, wherever writing fails."""
+    path = tmp_path / "checkpoint.pt"
+    save_checkpoint({"n": 1}, path)
+    (tmp_path / "checkpoint.pt.tmp").symlink_to("/dev/full")
+    with pytest.raises(
+        OutputError, match=r"checkpoint\.pt: the disk is full \(No space left .*--resume"
+    ) as caught:
+        save_checkpoint({"weights": torch.zeros(numbers)}, path)
+    assert "enforce fail" not in str(caught.value)
+    assert [entry.name for entry in tmp_path.iterdir()] == ["checkpoint.pt"]
+
+
+def test_other_failures_of_the_system_are_shown_as_it_names_them(tmp_path: Path) -> None:
+    script = (
+        "import resource, sys, torch; from pathlib import Path\n"
+        "from stylecrafter.training.checkpoint import save_checkpoint\n"
+        "resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, resource.RLIM_INFINITY))\n"
+        "save_checkpoint({'data': torch.zeros(200_000)}, Path(sys.argv[1]))\n"
+    )
+    path = tmp_path / "checkpoint.pt"
+    done = subprocess.run([sys.executable, "-c", script, str(path)], capture_output=True, text=True)
+    assert done.stderr.strip().endswith(f"cannot write the checkpoint {path}: [Errno 27] File too large")
+    assert not list(tmp_path.iterdir())
+
+
 def test_only_the_newest_are_kept(tmp_path: Path) -> None:
     for step in (5, 100, 20):
         save_checkpoint({"step": step}, checkpoint_path(tmp_path, step))
     (tmp_path / "losses.csv").write_text("step\n")
+    (tmp_path / "checkpoint-00000050.pt.tmp").write_bytes(b"killed")
     keep_last(tmp_path, 2)
     assert list_checkpoints(tmp_path) == [checkpoint_path(tmp_path, 20), checkpoint_path(tmp_path, 100)]
-    assert (tmp_path / "losses.csv").exists()
+    assert len(list(tmp_path.iterdir())) == 3 and (tmp_path / "losses.csv").exists()
     assert list_checkpoints(tmp_path / "nowhere") == []

@@ -115,10 +115,29 @@ def test_values_can_be_set_by_stage_name_or_position(path: Path) -> None:
         ("name: test", "name: a/b", "name"),
         ("learning_rate: 1.0e-3", "learning_rate: fast", "learning_rate"),
         ("references: crop", "references: none", "data.styled.references to crop"),
+        (
+            "data:",
+            "adapter: {extractor_typ: mlp}\ndata:",
+            "adapter: unknown option of StyleAdapter 'extractor_typ'. Did you mean 'extractor_type'?",
+        ),
+        ("data:", "adapter: {extractor_type: mpl}\ndata:", "Did you mean 'mlp'?"),
+        (
+            "data:",
+            "adapter: {num_style_tokens: 0}\ndata:",
+            "num_style_tokens must be a whole number of at least 1",
+        ),
+        ("data:", "adapter: {extractor_heads: 7}\ndata:", "is not a multiple of the number of heads 7"),
+        ("data:", "folder: elsewhere\ndata:", "unknown key 'folder'"),
+        ("data:", "seed: -1\ndata:", "seed: Input should be greater than or equal to 0"),
+        ("data:", "seed: 9223372036854775808\ndata:", "seed: Input should be less than or equal to"),
     ],
 )
 def test_what_is_wrong_is_named(path: Path, old: str, new: str, message: str) -> None:
     assert message in refusal(path, old, new)
+
+
+def test_what_no_recipe_may_say_is_not_proposed(path: Path) -> None:
+    assert refusal(path, "data:", "foldr: elsewhere\ndata:").endswith("unknown key 'foldr'.")
 
 
 @pytest.mark.parametrize("name", STRATEGIES)

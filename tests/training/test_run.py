@@ -5,16 +5,24 @@ from __future__ import annotations
 import json
 import os
 import signal
+from collections import Counter
+from functools import partial
 from pathlib import Path
 
 import pytest
 import torch
+import torch.nn.functional as F
 from PIL import Image
 from safetensors.torch import load_file
 
 from stylecrafter import StyleCrafterPipeline
 from stylecrafter.adapter.choices import AdapterOptions
+from stylecrafter.data.loaders import FileSource
+from stylecrafter.data.mixing import MixedSource
+from stylecrafter.data.records import Problem
 from stylecrafter.errors import CheckpointError, InvalidInputError, OutputError, UnknownNameError
+from stylecrafter.evaluation.metrics.encoders import ClipEncoder
+from stylecrafter.training.encoder_stages import latent_scale, normalise_for_clip
 from stylecrafter.training.recipe_files import load_recipe, recorded_recipe
 from stylecrafter.training.recipes import Recipe
 from stylecrafter.training.run import RecipeRun
@@ -53,6 +61,17 @@ def test_the_exported_folder_is_a_pipeline_that_makes_clips(trained: RecipeRun) 
     assert len(out.frames[0]) == 2 and out.frames[0][0].size == (64, 64)
     known = json.loads((trained.folder / "model" / "world.json").read_text())
     assert "dog" in known["objects"] and "meadow" in known["scenes"] and known["words"]
+
+
+def test_the_whole_clip_is_kept_for_evaluation(trained: RecipeRun) -> None:
+    encoder = ClipEncoder(str(trained.folder / "clip_model"))
+    tower = trained.parts(["clip"]).image_encoder
+    pictures = torch.rand(2, 3, 64, 64, generator=torch.Generator().manual_seed(0))
+    pixels = normalise_for_clip((pictures * 255).round() / 255)
+    with torch.no_grad():
+        expected = F.normalize(encoder._model.visual_projection(tower(pixels).pooler_output), dim=1)
+    torch.testing.assert_close(encoder.pictures(pictures), expected, atol=0.01, rtol=0)
+    assert encoder.texts(["a dog in a meadow"]).shape == expected[:1].shape
 
 
 def test_the_export_holds_what_the_stages_trained(trained: RecipeRun) -> None:
@@ -165,6 +184,20 @@ def test_a_stopped_run_goes_on_as_if_it_had_not_been(trained: RecipeRun, tmp_pat
             assert torch.equal(value, two[name]), f"{stage} {name}"
 
 
+def test_a_stop_in_the_last_step_of_a_stage_ends_the_run_before_the_next(tmp_path: Path) -> None:
+    def stop(stage: str, step: int, steps: int, loss: float) -> None:
+        seen.append(stage)
+        if step == steps:
+            os.kill(os.getpid(), signal.SIGTERM)
+
+    seen: list[str] = []
+    run = RecipeRun(load_recipe("smoke", SHORT), tmp_path / "run")
+    assert run.run(until="clip", on_step=stop) is False and run.stopped_by is signal.SIGTERM
+    assert set(seen) == {"autoencoder"} and run.is_finished("autoencoder")
+    # Behind the last stage nothing is left to stop.
+    assert run.run(resume=True, until="clip", on_step=stop) is True and run.is_finished("clip")
+
+
 def test_stopping_after_a_stage_leaves_the_model_as_it_is_then(trained: RecipeRun, tmp_path: Path) -> None:
     run = RecipeRun(trained.recipe, tmp_path / "run")
     for stage in ("autoencoder", "clip", "base"):
@@ -207,6 +240,39 @@ def test_an_adapter_learns_from_pictures_of_one_s_own(trained: RecipeRun, tmp_pa
         n for n, v in after.style_adapter.named_parameters() if not torch.equal(v, before.get_parameter(n))
     ]
     assert changed
+
+
+def test_what_cannot_be_used_is_told_once_and_by_one_process(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    for name in ("whole", "broken", "torn"):
+        Image.new("RGB", (16, 16)).save(tmp_path / f"{name}.png")
+        (tmp_path / f"{name}.txt").write_text("a cat")
+    mine = FileSource(tmp_path, size=16, batch_size=1)
+    broken, torn = (Problem(f"{name}.png", "cannot be read") for name in ("broken", "torn"))
+
+    def told(run: RecipeRun, processes: int = 1) -> list[str]:
+        caplog.clear()
+        run._report_problems(processes)
+        return caplog.messages
+
+    run = RecipeRun(load_recipe("smoke"), tmp_path / "run")
+    run.sources = {"mine": mine, "mix": MixedSource([mine], [1])}
+    mine.absorb(Counter([broken]))
+    assert told(run) == ["source mine: 1 not usable:", "source mine: broken.png: cannot be read"]
+    mine.absorb(Counter([broken, torn]))
+    assert told(run) == ["source mine: 1 not usable:", "source mine: torn.png: cannot be read"]
+    assert told(run) == []
+
+    # Another process has met another file.
+    monkeypatch.setattr("stylecrafter.training.run.gather_object", lambda met: [*met, Counter([torn])])
+    for rank, wanted in (("1", []), ("0", ["broken.png", "torn.png"])):
+        monkeypatch.setenv("RANK", rank)
+        run = RecipeRun(load_recipe("smoke"), tmp_path / "run")
+        source = FileSource(tmp_path, size=16, batch_size=1)
+        source.absorb(Counter([broken]))
+        run.sources = {"mine": source}
+        assert [line.split(": ")[1] for line in told(run, 2)[1:]] == wanted
 
 
 def test_sheets_of_models_in_parts_are_drawn_with_whole_ones(trained: RecipeRun) -> None:
@@ -321,6 +387,31 @@ def test_a_base_in_two_stages_after_the_words(
         torch.testing.assert_close(one, other, msg=name)
     with pytest.raises(UnknownNameError, match="few"):
         run.run(until="fewer", resume=True)
+
+
+def test_every_stage_of_the_large_embedded_model_runs(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """One step of each at the recipe's own sizes, in small batches, and a clip of what comes out."""
+    recipe = load_recipe("mini_128")
+    changes = [f"stages.{stage.name}.train.steps=1" for stage in recipe.stages]
+    for name, source in recipe.data.items():
+        rows = 1 if getattr(source, "num_frames", 1) > 1 else 4
+        changes.append(f"data.{name}.batch_size={rows}")
+    # What the autoencoder is measured on; the figures of a finished one need more pictures.
+    monkeypatch.setattr("stylecrafter.training.run.latent_scale", partial(latent_scale, samples=4))
+    monkeypatch.setattr("stylecrafter.training.encoder_stages.FITTED_PICTURES", 16)
+    seen: list[str] = []
+    run = RecipeRun(
+        load_recipe("mini_128", [*changes, "samples.num_frames=1", "samples.steps=1"]), tmp_path / "run"
+    )
+    assert run.run(on_step=lambda stage, *_: seen.append(stage))
+    assert seen == [stage.name for stage in recipe.stages]
+    pipe = StyleCrafterPipeline.from_pretrained(run.folder / "model")
+    pipe.set_progress_bar_config(disable=True)
+    style = Image.new("RGB", (80, 60), (200, 40, 90))
+    out = pipe("a dog in a meadow", style_images=[style], num_frames=2, num_inference_steps=1, seed=1)
+    assert [frame.size for frame in out.frames[0]] == [(128, 128)] * 2
 
 
 def _same(one: torch.nn.Module, other: torch.nn.Module) -> bool:

@@ -20,13 +20,16 @@ from stylecrafter.training.checkpoint import (
     load_checkpoint,
     save_checkpoint,
 )
+from stylecrafter.training.processes import placed_moments
 from stylecrafter.training.stages import AdapterStage, DiffusionConfig, JointStage
 from stylecrafter.training.train_config import TrainConfig, ema_decay_at, learning_rate_factor
-from stylecrafter.training.trainer import Trainer
+from stylecrafter.training.trainer import DivergedError, Trainer
 from tests.training.tiny_parts import tiny_parts
 from tests.training.tiny_sources import tiny_clips, tiny_pictures
 
 CONFIG = TrainConfig(steps=6, learning_rate=1e-3, warmup_steps=2, ema_decay=0.9, log_every=1)
+
+needs_cuda = pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
 
 
 def trainer(folder: Path, config: TrainConfig = CONFIG, **options) -> Trainer:
@@ -83,6 +86,70 @@ def test_sigterm_saves_and_leaves(tmp_path: Path) -> None:
     same_state(tmp_path / "whole", tmp_path / "parts")
 
 
+@pytest.mark.parametrize("moment", ["step", "save"])
+def test_a_stop_that_comes_at_the_very_end_is_not_forgotten(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, moment: str
+) -> None:
+    run = trainer(tmp_path)
+    save = run.save
+
+    def stopped_save() -> None:
+        save()
+        os.kill(os.getpid(), signal.SIGINT)
+
+    def stop(step: int, loss: float) -> None:
+        if step == CONFIG.steps:
+            os.kill(os.getpid(), signal.SIGINT)
+
+    if moment == "save":
+        monkeypatch.setattr(run, "save", stopped_save)
+    assert run.run(stop if moment == "step" else None) is True
+    assert run.stopped_by is signal.SIGINT
+    assert run.run() is True and run.stopped_by is None
+
+
+def test_a_stop_that_another_process_is_asked_for_counts_here_too(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run = trainer(tmp_path, dataclasses.replace(CONFIG, steps=1))
+    monkeypatch.setattr(run, "_agree", lambda stop, *others: (True, *others))
+    assert run.run() is True and run.stopped_by is signal.SIGTERM
+
+
+@pytest.mark.parametrize("options", [{"fused": True}, {"capturable": True}, {}])
+def test_moments_are_put_where_torch_puts_them(options: dict[str, bool]) -> None:
+    there = torch.nn.Parameter(torch.zeros(3, device="meta"))
+    optimizer = torch.optim.AdamW([there], **options)
+    names = ("exp_avg", "exp_avg_sq")
+    moments = {"step": torch.tensor(3.0), **{name: torch.ones(3) for name in names}}
+    placed = placed_moments(moments, there, optimizer.param_groups[0])
+    optimizer.load_state_dict({"state": {0: moments}, "param_groups": optimizer.state_dict()["param_groups"]})
+    wanted = optimizer.state[there]
+    assert {name: (value.device, value.dtype) for name, value in placed.items()} == {
+        name: (value.device, value.dtype) for name, value in wanted.items()
+    }
+
+
+@needs_cuda
+def test_a_run_on_a_gpu_goes_on_from_its_checkpoint(tmp_path: Path) -> None:
+    def on_gpu() -> Trainer:
+        parts = tiny_parts()
+        for model in parts.models().values():
+            model.to("cuda")
+        return Trainer(AdapterStage(parts, DiffusionConfig(), pictures=tiny_pictures()), CONFIG, tmp_path)
+
+    first = on_gpu()
+    for _ in range(3):
+        first.train_step()
+    first.save()
+    second = on_gpu()
+    second.resume()
+    for one, other in zip(first.parameters.values(), second.parameters.values(), strict=True):
+        before, after = first.optimizer.state[one], second.optimizer.state[other]
+        assert {k: v.device for k, v in before.items()} == {k: v.device for k, v in after.items()}
+    assert second.train_step() == pytest.approx(first.train_step(), rel=1e-4)
+
+
 def test_what_was_logged_after_the_checkpoint_is_logged_once(tmp_path: Path) -> None:
     run = trainer(tmp_path)
     for step in range(1, 7):
@@ -117,6 +184,13 @@ def test_a_full_disk_stops_with_the_last_checkpoint_intact(
     again = trainer(tmp_path)
     again.resume()
     assert again.step == 2
+
+
+def test_what_a_killed_save_left_is_deleted(tmp_path: Path) -> None:
+    left = tmp_path / "checkpoint-00000003.pt.tmp"
+    left.write_bytes(b"killed")
+    trainer(tmp_path).resume()
+    assert not left.exists()
 
 
 def test_only_the_newest_checkpoints_stay(tmp_path: Path) -> None:
@@ -389,6 +463,12 @@ def test_where_losses_are_read_at_reports_only_the_numbers_are_the_same(
     assert len(set(shown)) == 3 and shown[0] == shown[0]
 
 
+@pytest.mark.parametrize("seed", [20260101120000, 2**63 - 1, 2**70, -5])
+def test_every_seed_trains(tmp_path: Path, seed: int) -> None:
+    run = trainer(tmp_path, dataclasses.replace(CONFIG, seed=seed))
+    assert run.train_step() > 0
+
+
 @pytest.mark.parametrize("waits", [True, False])
 def test_weights_of_an_infinite_loss_are_never_saved(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, waits: bool
@@ -401,6 +481,8 @@ def test_weights_of_an_infinite_loss_are_never_saved(
         return spoiled(step, *rest) * (float("nan") if step == 2 else 1)
 
     monkeypatch.setattr(run.stage, "loss", loss)
-    with pytest.raises(FloatingPointError, match="loss is nan at step"):
+    with pytest.raises(
+        DivergedError, match=r"loss is nan at step.*stages\.adapter\.train\.learning_rate=0\.0005"
+    ):
         run.run()
     assert load_checkpoint(list_checkpoints(tmp_path)[-1])["step"] == 2

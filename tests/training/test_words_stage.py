@@ -55,6 +55,13 @@ def test_the_text_encoder_alone_moves() -> None:
     assert set(stage.trainable()) == {f"text_encoder.{n}" for n, _ in parts.text_encoder.named_parameters()}
 
 
+def test_what_the_encoder_was_goes_where_the_encoder_goes() -> None:
+    parts = tiny_parts()
+    stage = stage_of(parts)
+    parts.text_encoder.to("meta")
+    assert stage.inputs(0).wanted.device == torch.device("meta")
+
+
 def test_before_the_first_step_exactly_the_directions_are_missing() -> None:
     """With no group's words in a caption nothing is asked; with them, the strength from the words on."""
     parts = tiny_parts()

@@ -1,4 +1,7 @@
-"""A progress bar for training, on terminals only: elsewhere the log says how far it is."""
+"""A progress bar for training, on terminals only: elsewhere the log says how far it is.
+
+Of several processes that train together, one says it for all of them.
+"""
 
 from __future__ import annotations
 
@@ -7,12 +10,17 @@ import logging
 import sys
 from collections.abc import Callable, Iterator
 
+from stylecrafter.runtime.ranks import is_main_process
+
 OnStep = Callable[[str, int, int, float], None]
 
 
 @contextlib.contextmanager
 def training_progress() -> Iterator[OnStep | None]:
     """Show stage, step, loss, speed and time left; lines of the log where stderr is no terminal."""
+    if not is_main_process():
+        yield None
+        return
     if not sys.stderr.isatty():
         logging.getLogger("stylecrafter").setLevel(logging.INFO)
         yield None

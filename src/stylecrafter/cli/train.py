@@ -45,8 +45,11 @@ def train(
     Stop it at any time (Ctrl-C, SIGTERM, even SIGKILL): `stylecrafter train -o FOLDER --resume` goes on as if it had
     never stopped. Under torchrun or accelerate launch several processes share each batch.
     """
+    import torch
+
     from stylecrafter.cli.progress import training_progress
     from stylecrafter.runtime.devices import resolve_device
+    from stylecrafter.runtime.ranks import is_main_process
     from stylecrafter.training.recipe_files import load_recipe, recipe_names, recorded_recipe
     from stylecrafter.training.run import RecipeRun
     from stylecrafter.training.strategies import find_strategy
@@ -59,12 +62,18 @@ def train(
     loaded = load_recipe(recorded_recipe(output) if recipe is None else recipe, changes)
     if strategy is not None:
         loaded = loaded.with_strategy(find_strategy(strategy))
+    chosen = resolve_device(device)
+    if chosen.type == "cuda":
+        # Before anything is built: what names no device of its own, as graphs and exchanges do, takes the current one.
+        torch.cuda.set_device(chosen)
     with training_progress() as on_step:
-        run = RecipeRun(loaded, output, resolve_device(device))
+        run = RecipeRun(loaded, output, chosen)
         finished = run.run(resume=resume, until=until, on_step=on_step)
     if finished:
-        show(str(run.exported_to(until)))
+        if is_main_process():
+            show(str(run.exported_to(until)))
     else:
         last = "" if until is None else f" --until {until}"
-        say(f"stopped; go on with: stylecrafter train -o {shlex.quote(str(output))} --resume{last}")
+        if is_main_process():
+            say(f"stopped; go on with: stylecrafter train -o {shlex.quote(str(output))} --resume{last}")
         raise typer.Exit(128 + (run.stopped_by or signal.SIGTERM))

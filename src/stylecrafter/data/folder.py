@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import stat
 from collections import Counter, defaultdict
 from pathlib import Path
 
@@ -71,6 +72,8 @@ def _read_stem(
 
 def _read(path: Path) -> bytes:
     try:
+        if not stat.S_ISREG(path.stat().st_mode):  # reading a pipe would wait for ever
+            raise SidecarError(f"the caption {path.name} is not a plain file")
         return path.read_bytes()
     except OSError as error:
         raise SidecarError(f"the caption {path.name} cannot be read: {error.strerror or error}") from error

@@ -31,7 +31,7 @@ def find_records(path: str | os.PathLike[str], *, groups_from_folders: bool = Fa
     Raises:
         InvalidInputError: Missing, or none of these.
     """
-    place = Path(path).expanduser()
+    place = _expanded(path)
     if not place.exists():
         raise InvalidInputError(f"{place}: no such folder or file.")
     suffix = place.suffix.lower()
@@ -48,6 +48,8 @@ def find_records(path: str | os.PathLike[str], *, groups_from_folders: bool = Fa
 
 def _read_manifest(file: Path, suffix: str) -> Found:
     found = Found()
+    if not file.is_file():  # reading a pipe would wait for ever
+        raise InvalidInputError(f"{file} is not a plain file.")
     try:
         data = file.read_bytes()
     except OSError as error:
@@ -86,12 +88,20 @@ def _add_row(row: dict[str, Any], folder: Path, label: str, found: Found) -> Non
     kind = Kind(wanted) if wanted is not None else kind_of(name)
     if kind is None:
         raise SidecarError(f"{name} is neither a picture nor a clip by its ending; add a kind")
-    path = folder / Path(name).expanduser()
+    path = folder / _expanded(name)
     size = file_size(path, found, f"{label} {name}")
     if size is not None:
         found.records.append(
             Record(name=name, path=path, kind=kind, size=size, caption=caption, style_group=group)
         )
+
+
+def _expanded(path: str | os.PathLike[str]) -> Path:
+    """With a home folder for "~"; a name that only begins so ("~$draft.png") is taken as it is."""
+    try:
+        return Path(path).expanduser()
+    except RuntimeError:
+        return Path(path)
 
 
 def _drop_doubles(found: Found) -> None:

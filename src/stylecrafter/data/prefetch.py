@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import atexit
+import signal
+import weakref
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from typing import Any
@@ -91,8 +94,12 @@ class StepLoader:
             num_workers=self._num_workers,
             prefetch_factor=self._prefetch if self._num_workers else None,
             collate_fn=_as_it_is,
+            worker_init_fn=_leave_stopping_to_the_reader,
         )
-        for parts, problems in loader:
+        batches: Any = iter(loader)
+        if self._num_workers:
+            atexit.register(_end_workers, weakref.ref(batches))
+        for parts, problems in batches:
             if isinstance(self._source, Reporting):
                 self._source.absorb(problems)
             self._step += 1
@@ -136,6 +143,20 @@ class _Steps(Dataset[_Item]):
             reporting.drain()  # what the main process had met before this copy of it was made
         parts = [self._source.batch(step, rows) for rows in self._rows]
         return parts, reporting.drain() if reporting is not None else Counter()
+
+
+def _leave_stopping_to_the_reader(worker: int) -> None:
+    # Launchers and terminals stop whole groups of processes. A reader whose workers die cannot save any more; it ends
+    # them itself.
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, signal.SIG_IGN)
+
+
+def _end_workers(batches: weakref.ref[Any]) -> None:
+    # At exit torch would send them SIGTERM, which they ignore, and wait for them without end.
+    still_open = batches()
+    if still_open is not None:
+        still_open._shutdown_workers()
 
 
 def _as_it_is(item: Any) -> Any:

@@ -6,6 +6,7 @@ directly. Of a tar that was cut, everything before the cut is used and the cut i
 
 from __future__ import annotations
 
+import stat
 import tarfile
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -37,14 +38,17 @@ def read_shard(path: Path, name: str) -> Found:
     samples: dict[str, _Sample] = {}
     others = 0
     try:
-        size = path.stat().st_size
+        status = path.stat()
+        if not stat.S_ISREG(status.st_mode):  # reading a pipe would wait for ever
+            found.problems.append(Problem(str(path), "not a plain file"))
+            return found
         with open(path, "rb") as file:
             if file.read(2) == b"\x1f\x8b":
                 found.problems.append(
                     Problem(str(path), "a compressed tar cannot be seeked in; unpack it to .tar")
                 )
                 return found
-        for member in _members(path, size, found):
+        for member in _members(path, status.st_size, found):
             refused = _refusal(member)
             if refused:
                 found.problems.append(Problem(f"{path}:{_shown(member.name)}", refused))

@@ -143,7 +143,7 @@ ARTISTS = _words("""
 MAKING = _words("""
     painted, rendered, drawn, sketched, depicted, illustrated, engraved, etched, photographed, shot,
     filmed, captured, done, made, created, portrayed, illustration, presented, shown, coloured, colored,
-    inked, animated
+    inked, animated, taken
 """)
 
 #: In front of "in … style" these say how the thing itself was made, not the picture.
@@ -195,4 +195,43 @@ ATTRIBUTES = _words("""
     surrealist, expressionist, isometric, 3d rendered, 3d-rendered, 3d, hand drawn, hand-drawn,
     claymation, ukiyo-e, chibi, 8-bit, 16-bit, pop art, line art, voxel, stylized, stylised, cartoonish,
     minimalist, black and white animated, animated, sepia-toned
+""")
+
+#: Media that show what they are "with": "a painting with a boat". Of others it is a part: "a still life with figs".
+PICTURES = _words("""
+    painting, paintings, drawing, drawings, sketch, watercolor, watercolour, aquarelle, gouache, illustration,
+    photo, photos, photograph, photographs, picture, pictures, pic, image, images, artwork, engraving, etching,
+    woodcut, lithograph, linocut, cartoon, collage, doodle, render, rendering, fresco, digital art
+""")
+
+#: What a picture itself can be "with", as a thing in the scene.
+OF_THE_PICTURE = _words("""
+    frame, frames, border, borders, signature, mat, hole, holes, crack, cracks, tear, caption, title, inscription,
+    label, watermark, stain, stains, passe-partout
+""")
+
+#: Who makes pictures without being named.
+MAKERS = _words("""
+    artist, artists, painter, painters, illustrator, photographer, master, masters, student, students, child,
+    children, kid, kids, daughter, son, pupil, pupils, friend
+""")
+
+#: Where what is shown goes on behind a painter's name or a style: "in the style of Picasso | near a river".
+TURNS = _words("""
+    with, without, near, on, at, under, above, over, below, beside, behind, between, among, amid, against, inside,
+    outside, beneath, underneath, across, along, around, through, towards, toward, into, onto, from, while, next to,
+    in front of, in a, in an, in the, in his, in her, in its, in their, surrounded by, covered in, covered with,
+    filled with, who, that, which, wearing
+""")
+
+#: Words in -ing that are things, not something being done.
+ING_THINGS = _words("""
+    painting, paintings, drawing, engraving, etching, rendering, lettering, morning, evening, spring, king, ring,
+    string, wing, thing, something, nothing, everything, building, ceiling, wedding, clothing, sibling, duckling,
+    ming, viking, sterling, stained-glass painting, line-drawing
+""")
+
+#: A dot behind these ends no sentence.
+ABBREVIATIONS = _words("""
+    mr, mrs, ms, dr, st, mt, ft, no, nr, vs, ca, jr, sr, prof, rev, fig, vol, ave, rd, gen, capt, sgt, etc, approx
 """)

@@ -232,21 +232,46 @@ def _decode_from(
         wanted.setdefault(index.ticks[number], []).append(position)
     last = max(wanted)
     found: dict[int, _T] = {}
+    # Frames are drawn from others since the last keyframe: one that is damaged spoils those behind it, unmarked. The
+    # decoder is not told to be strict: that of H.264 then refuses healthy packets behind the keyframe of an open group.
+    keyframe: int | None = None
+    damaged: list[int] = []
     with _opened(source) as (container, stream):
         if not from_start:
             container.seek(min(wanted), stream=stream, backward=True)
-        for frame in container.decode(stream):
+        for frame in _decoded(container, stream, damaged):
             if frame.pts is None:
                 continue
+            if frame.is_corrupt:
+                damaged.append(frame.pts)
+            elif frame.key_frame:
+                keyframe = frame.pts
             if frame.pts in wanted:
-                if frame.is_corrupt:
-                    raise ImageReadError(f"frame {chosen[wanted[frame.pts][0]]} is damaged")
+                spoils = [tick for tick in damaged if keyframe is None or tick >= keyframe]
+                if spoils and keyframe is None and not from_start:
+                    break  # seeking led between two keyframes: what lacks its beginning is not damaged
+                if spoils:
+                    raise ImageReadError(f"frame {bisect.bisect_left(index.ticks, min(spoils))} is damaged")
                 picture = _upright(frame, stream)
                 for position in wanted[frame.pts]:
                     found[position] = convert(position, picture)
             if frame.pts >= last:
                 break
     return found
+
+
+def _decoded(container: InputContainer, stream: VideoStream, damaged: list[int]) -> Iterator[VideoFrame]:
+    """The frames of a stream, over packets that cannot be decoded; the times of those are added to `damaged`."""
+    import av
+
+    for packet in container.demux(stream):
+        try:
+            frames = stream.decode(packet)
+        except av.error.InvalidDataError:
+            if packet.pts is not None:
+                damaged.append(packet.pts)
+            continue
+        yield from frames
 
 
 def _upright(frame: VideoFrame, stream: VideoStream) -> Image.Image:

@@ -272,14 +272,12 @@ def _read_video(file: Path) -> tuple[list[Image.Image], float]:
     import av
 
     frames: list[Image.Image] = []
-    # Decoders hide damage by painting over it, unless they are told not to; what they notice and paint all the same
-    # is marked in the frame.
-    with av.open(str(file), options={"err_detect": "explode"}) as container:
+    with av.open(str(file)) as container:
         if not container.streams.video:
             raise ImageReadError("it holds no video")
         stream = container.streams.video[0]
         for frame in container.decode(stream):
-            if frame.is_corrupt:
+            if frame.is_corrupt:  # decoders paint over damage and leave no more than a mark
                 raise ImageReadError(f"frame {len(frames) + 1} is damaged")
             frames.append(Image.fromarray(frame.to_ndarray(format="rgb24")))
         rate = stream.average_rate

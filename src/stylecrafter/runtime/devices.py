@@ -7,6 +7,7 @@ import re
 from typing import TYPE_CHECKING
 
 from stylecrafter.errors import InvalidInputError, unknown_name
+from stylecrafter.runtime.ranks import local_rank
 
 if TYPE_CHECKING:
     import torch
@@ -58,20 +59,27 @@ def available_devices() -> list[str]:
 
 
 def resolve_device(name: str = "auto") -> torch.device:
-    """The device of that name; "auto" is the best there is.
+    """The device of that name; "auto" is the best there is. Without a number, "cuda" is the first GPU.
+
+    Of several processes that a launcher started on this machine, each takes a GPU of its own unless one is named.
 
     Raises:
         UnknownNameError: No device is ever called that.
-        InvalidInputError: This machine has none of that name; the message says which it has.
+        InvalidInputError: This machine has none of that name, or fewer GPUs than processes; the message says which
+            it has.
     """
     import torch
 
     check_device_name(name)
     available = available_devices()
-    if name == "auto":
-        return torch.device(available[0])
-    wanted = "cuda:0" if name == "cuda" else name
+    kind = available[0].partition(":")[0] if name == "auto" else name
+    wanted = f"cuda:{local_rank()}" if kind == "cuda" else kind
     if wanted not in available:
+        if kind == "cuda" and "cuda:0" in available:
+            raise InvalidInputError(
+                f"process {local_rank()} of this machine has no GPU of its own. "
+                f"Available: {', '.join(available)}; start as many processes as there are GPUs, or name a device."
+            )
         raise InvalidInputError(f"device {name!r} is not available here. Available: {', '.join(available)}.")
     return torch.device(wanted)
 

@@ -22,6 +22,7 @@ from stylecrafter.styleworld.lexicon import (
     SCENE_PHRASES,
     SYNONYMS,
 )
+from stylecrafter.styleworld.relatives import NEAREST, RELATIVES
 
 _IRREGULAR = {
     "mouse": "mice",
@@ -101,9 +102,7 @@ def plural(noun: str) -> str:
 
 def understand(prompt: str) -> Understood:
     """Find what a free prompt names of StyleWorld."""
-    text = _clean(prompt)
-    cameras, text = _find(text, _camera_words())
-    motions, text = _find(text, _motion_words())
+    cameras, motions, text = _movements(prompt)
     both, _ = _find(text, _things_and_places())
     return Understood(
         objects=tuple(name[2:] for name in both if name.startswith("o:")),
@@ -111,6 +110,13 @@ def understand(prompt: str) -> Understood:
         motions=motions,
         cameras=cameras,
     )
+
+
+def _movements(prompt: str) -> tuple[tuple[str, ...], tuple[str, ...], str]:
+    """Cameras and motions of a prompt, and its cleaned text without them."""
+    cameras, text = _find(_clean(prompt), _camera_words())
+    motions, text = _find(text, _motion_words())
+    return cameras, motions, text
 
 
 def names_any(prompt: str, names: Collection[str], words: Collection[str] = ()) -> bool:
@@ -121,7 +127,7 @@ def names_any(prompt: str, names: Collection[str], words: Collection[str] = ()) 
 
 
 def nearest_names(prompt: str, names: Sequence[str], count: int = 3) -> list[str]:
-    """The names nearest to what a prompt says, best first: by meaning, then by spelling, then of the same kind.
+    """The names nearest to what a prompt says, best first: by meaning, by likeness, by spelling, then of the same kind.
 
     Args:
         prompt: Free words.
@@ -130,13 +136,15 @@ def nearest_names(prompt: str, names: Sequence[str], count: int = 3) -> list[str
     """
     from stylecrafter.styleworld.objects import OBJECT_NAMES, OBJECTS, object_index
 
-    meant = understand(prompt).objects
-    found = [name for name in meant if name in names]
-    for word in dict.fromkeys(_clean(prompt).split()):
+    said, rest = _find(_movements(prompt)[2], _things_and_their_like())
+    closest = [name for word in said for name in _closest(word)]
+    found = [name for name in _with_relatives(closest) if name in names]
+    # A house is spelled nearly like a horse: only words that say nothing else are taken for misspelled.
+    for word in dict.fromkeys(rest.split()):
         if len(word) > 3:
             found += difflib.get_close_matches(word, names, n=1, cutoff=0.75)
     # "thing" is everything else: a guitar is not near a backpack.
-    groups = {OBJECTS[object_index(name)].group for name in meant} - {"thing"}
+    groups = {OBJECTS[object_index(name)].group for name in closest} - {"thing"}
     found += [name for name in names if name in OBJECT_NAMES and OBJECTS[object_index(name)].group in groups]
     return list(dict.fromkeys(found))[:count]
 
@@ -187,6 +195,35 @@ def _things_and_places() -> _Words:
     """Objects as "o:name" and scenes as "s:name": where the two overlap, the longer one counts."""
     scenes = {word: f"s:{name}" for word, name in _scene_words().items()}
     return _words(scenes | {word: f"o:{name}" for word, name in _object_words().items()})
+
+
+@functools.cache
+def _things_and_their_like() -> _Words:
+    """Besides objects and scenes, as "n:word", the words for what is near to an object without being one."""
+    near = {form: f"n:{word}" for word in _nearest() for form in (word, plural(word))}
+    return _words(near | dict(_things_and_places().meaning))
+
+
+@functools.cache
+def _nearest() -> dict[str, tuple[str, ...]]:
+    """Every word of `NEAREST` with its objects."""
+    return {
+        word: tuple(objects.split(", ")) for words, objects in NEAREST.items() for word in words.split(", ")
+    }
+
+
+def _closest(word: str) -> tuple[str, ...]:
+    """The objects for one meaning: what "o:name" names, what is next to "n:word", none for a scene."""
+    kind, _, name = word.partition(":")
+    return (name,) if kind == "o" else _nearest().get(name, ()) if kind == "n" else ()
+
+
+def _with_relatives(objects: Sequence[str]) -> list[str]:
+    """Objects, then those that are like them, then those that are like these, each once."""
+    found = list(dict.fromkeys(objects))
+    for name in found:  # grows while it is walked through
+        found += [near for near in RELATIVES.get(name, "").split(", ") if near and near not in found]
+    return found
 
 
 def _object_words() -> dict[str, str]:

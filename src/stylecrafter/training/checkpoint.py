@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import errno
 import logging
 import os
 import re
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +17,7 @@ from stylecrafter.errors import CheckpointError, OutputError
 logger = logging.getLogger(__name__)
 
 _NAME = re.compile(r"checkpoint-(\d{8})\.pt")
+_UNFINISHED = ".tmp"
 
 
 def save_checkpoint(state: dict[str, Any], path: Path) -> None:
@@ -26,7 +28,7 @@ def save_checkpoint(state: dict[str, Any], path: Path) -> None:
     Raises:
         OutputError: The file cannot be written, on a full disk for example; an old one stays as it is.
     """
-    temporary = path.with_suffix(path.suffix + ".tmp")
+    temporary = path.with_suffix(path.suffix + _UNFINISHED)
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         with temporary.open("wb") as file:
@@ -34,10 +36,25 @@ def save_checkpoint(state: dict[str, Any], path: Path) -> None:
             file.flush()
             os.fsync(file.fileno())
         os.replace(temporary, path)
-    # torch reports a failed write as a RuntimeError.
     except (OSError, RuntimeError) as error:
         temporary.unlink(missing_ok=True)
-        raise OutputError(f"cannot write the checkpoint {path}: {error}") from error
+        raise OutputError(f"cannot write the checkpoint {path}: {_cause(error)}") from error
+
+
+def _cause(error: BaseException) -> str:
+    """Why a write failed: torch raises a RuntimeError of its own while it handles the system's error."""
+    failed = next((e for e in _chain(error) if isinstance(e, OSError)), None)
+    if failed is None:
+        return str(error)
+    if failed.errno in (errno.ENOSPC, errno.EDQUOT):
+        return f"the disk is full ({failed.strerror}); make room, then go on with --resume"
+    return str(failed)
+
+
+def _chain(error: BaseException | None) -> Iterator[BaseException]:
+    while error is not None:
+        yield error
+        error = error.__cause__ or error.__context__
 
 
 def load_checkpoint(path: Path) -> dict[str, Any]:
@@ -84,7 +101,15 @@ def list_checkpoints(folder: Path) -> list[Path]:
 
 
 def keep_last(folder: Path, count: int) -> None:
-    """Delete all checkpoints but the `count` newest."""
+    """Delete all checkpoints but the `count` newest, and what was left of any that were not written to their end."""
     for path in list_checkpoints(folder)[:-count]:
+        path.unlink(missing_ok=True)
+        logger.debug("deleted %s", path)
+    delete_unfinished(folder)
+
+
+def delete_unfinished(folder: Path) -> None:
+    """Delete what processes that were killed while they saved have left in a folder."""
+    for path in folder.glob(f"*.pt{_UNFINISHED}"):
         path.unlink(missing_ok=True)
         logger.debug("deleted %s", path)

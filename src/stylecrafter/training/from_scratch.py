@@ -8,12 +8,14 @@ from typing import Any
 import torch
 from transformers import (
     CLIPConfig,
+    CLIPImageProcessorPil,
     CLIPModel,
     CLIPTextConfig,
     CLIPTextModel,
     CLIPVisionConfig,
     CLIPVisionModel,
 )
+from transformers.image_utils import OPENAI_CLIP_MEAN, OPENAI_CLIP_STD
 
 from stylecrafter.backbones.autoencoder import ShortcutAutoencoder
 from stylecrafter.weights.tokenizer import compact_tokenizer
@@ -46,6 +48,17 @@ def build_clip(sizes: Sizes, tokenizer: Any) -> CLIPModel:
     vision = CLIPVisionConfig(projection_dim=sizes["projection_dim"], **sizes["vision"])
     return CLIPModel(
         CLIPConfig(text_config=text, vision_config=vision, projection_dim=sizes["projection_dim"])
+    )
+
+
+def build_clip_processor(sizes: Sizes) -> CLIPImageProcessorPil:
+    """What brings pictures to the size and range that the CLIP was trained with."""
+    side = sizes["vision"]["image_size"]
+    return CLIPImageProcessorPil(
+        size={"shortest_edge": side},
+        crop_size={"height": side, "width": side},
+        image_mean=list(OPENAI_CLIP_MEAN),
+        image_std=list(OPENAI_CLIP_STD),
     )
 
 

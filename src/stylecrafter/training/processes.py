@@ -113,3 +113,23 @@ def placed_like(value: torch.Tensor, parameter: torch.Tensor) -> torch.Tensor:
     if isinstance(parameter, DTensor):
         return distribute_tensor(value.to(parameter.device), parameter.device_mesh, parameter.placements)
     return value.to(parameter.device)
+
+
+def placed_moments(
+    moments: dict[str, torch.Tensor], parameter: torch.Tensor, group: dict[str, Any]
+) -> dict[str, torch.Tensor]:
+    """What an optimiser remembers of `parameter`, each where `Optimizer.load_state_dict` puts it.
+
+    Args:
+        moments: Its state by name, whole and on the CPU.
+        parameter: What it is of.
+        group: The optimiser's group with the parameter.
+    """
+    # The count of steps stays on the host, but for kernels that read it on the device.
+    on_device = group.get("fused") or group.get("capturable")
+    return {
+        name: placed_like(value, parameter)
+        if name != "step"
+        else value.to(parameter.device if on_device else "cpu")
+        for name, value in moments.items()
+    }

@@ -43,6 +43,10 @@ def load_recipe(name: str | os.PathLike[str], changes: list[str] | None = None) 
         raise InvalidInputError(f"{path} must hold a mapping, got {type(raw).__name__}")
     for change in changes or []:
         _apply(raw, change)
+    if "folder" in raw:
+        raise InvalidInputError(
+            f"{path}: unknown key 'folder'. Paths in a recipe start at the folder of its file."
+        )
     raw["folder"] = path.parent
     try:
         return Recipe.model_validate(raw)
@@ -155,4 +159,4 @@ def _explain(error: ValidationError) -> str:
 
 def _all_keys() -> list[str]:
     models = (Recipe, ModelSpec, WorldSpec, FilesSpec, MixSpec, StageSpec, SampleSpec)
-    return sorted({key for model in models for key in model.model_fields})
+    return sorted({key for model in models for key in model.model_fields} - {"folder"})

@@ -15,10 +15,23 @@ import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal, TypeVar
 
-from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError, model_validator
+import torch
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    TypeAdapter,
+    ValidationError,
+    ValidationInfo,
+    field_validator,
+    model_validator,
+)
 
+from stylecrafter.adapter.choices import check_options
+from stylecrafter.adapter.style_adapter import StyleAdapter
 from stylecrafter.errors import InvalidInputError, unknown_name
-from stylecrafter.presets import preset_names
+from stylecrafter.presets import load_preset, preset_names
+from stylecrafter.runtime.seeding import MAX_SEED
 from stylecrafter.styleworld import splits
 from stylecrafter.training.encoder_stages import AutoencoderConfig, ClipConfig, DecoderConfig
 from stylecrafter.training.stages import DiffusionConfig
@@ -226,7 +239,7 @@ class SampleSpec(_Strict):
     styles: list[str] = []
     """Style pictures, relative to the recipe's folder; none: pictures of StyleWorld's held-out palettes."""
     num_frames: int = Field(1, ge=1)
-    seed: int = 0
+    seed: int = Field(0, ge=0, le=MAX_SEED)
     steps: int | None = None
 
 
@@ -235,7 +248,7 @@ class Recipe(_Strict):
 
     name: str = Field(pattern=r"^[\w.-]+$")
     description: str = ""
-    seed: int = 0
+    seed: int = Field(0, ge=0, le=MAX_SEED)
     model: ModelSpec
     adapter: dict[str, Any] = {}
     """Fields of `StyleAdapter` for a new adapter (`extractor_type`, `fusion_type`, `scale_type`, sizes)."""
@@ -245,6 +258,19 @@ class Recipe(_Strict):
     trackers: list[Literal["csv", "tensorboard", "wandb"]] = ["csv"]
     folder: Path = Field(default=Path("."), exclude=True)
     """Where relative paths start: the folder of the recipe's file."""
+
+    @field_validator("adapter")
+    @classmethod
+    def _can_be_built(cls, adapter: dict[str, Any], info: ValidationInfo) -> dict[str, Any]:
+        """The stages before the adapter's take hours: what it would refuse then is refused now."""
+        check_options(adapter)
+        model: ModelSpec | None = info.data.get("model")
+        if model is not None and model.preset is not None:
+            sizes = load_preset(model.preset)
+            widths = sizes["vision"]["hidden_size"], sizes["unet"]["cross_attention_dim"]
+            with torch.device("meta"):
+                StyleAdapter(*widths, ("layer",), (1,), **{**sizes["adapter"], **adapter})
+        return adapter
 
     @model_validator(mode="after")
     def _names_fit(self) -> Recipe:

@@ -6,20 +6,22 @@ FOLDER/
   STAGE/losses.csv, samples/     what happened
   STAGE/weights.safetensors      the averaged weights of a finished stage
   model/                         what `--model` and `from_pretrained` load
+  clip_model/                    the whole CLIP of stage clip, whose projections a pipeline has no use for
 """
 
 from __future__ import annotations
 
 import json
 import logging
-import os
 import signal
+from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import torch
 import yaml
+from accelerate.utils import gather_object
 from diffusers import DDIMScheduler
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save
@@ -28,11 +30,13 @@ from torch import nn
 from stylecrafter.adapter.style_adapter import StyleAdapter
 from stylecrafter.backbones.videocrafter import VideoCrafterUNet
 from stylecrafter.data.batch import BatchSource
+from stylecrafter.data.records import Problem, Report
 from stylecrafter.data.reporting import Reporting
 from stylecrafter.errors import CheckpointError, InvalidInputError, OutputError, unknown_name
 from stylecrafter.media.files import write_atomic
 from stylecrafter.pipelines.stylized_video import StyleCrafterPipeline
 from stylecrafter.presets import load_preset
+from stylecrafter.runtime.ranks import is_main_process
 from stylecrafter.training import from_scratch
 from stylecrafter.training.beginnings import begin_with
 from stylecrafter.training.checkpoint import list_checkpoints
@@ -54,12 +58,15 @@ from stylecrafter.training.trainer import OnSample, Trainer
 from stylecrafter.training.words_stage import WordsStage
 from stylecrafter.weights.loading import load_pipeline
 from stylecrafter.weights.locate import fetch_model
-from stylecrafter.weights.saving import save_model
+from stylecrafter.weights.saving import save_model, save_whole
 
 logger = logging.getLogger(__name__)
 
 #: Called with the stage, the step (from 1), the steps of the stage, and the loss.
 OnStep = Callable[[str, int, int, float], None]
+
+
+CLIP_MODEL = "clip_model"
 
 
 class RecipeRun:
@@ -78,7 +85,8 @@ class RecipeRun:
         self.recipe, self.folder, self.device = recipe, folder, torch.device(device)
         self.sizes: dict[str, Any] | None = load_preset(recipe.model.preset) if recipe.model.preset else None
         self.sources: dict[str, BatchSource] = {}
-        #: The signal that ended the last `run` early.
+        self._reported: set[Problem] = set()
+        #: The signal that asked the last `run` to end, be it in its last stage, which is then finished all the same.
         self.stopped_by: signal.Signals | None = None
         #: Sizes and defaults of the pipeline that is built around the parts.
         self._settings: dict[str, Any] = {} if self.sizes is None else _preset_settings(self.sizes)
@@ -93,7 +101,7 @@ class RecipeRun:
             on_step: For a progress bar.
 
         Returns:
-            Whether everything was finished; False after SIGTERM or SIGINT.
+            Whether everything was finished; False after SIGTERM or SIGINT, but for one in the last stage's last step.
 
         Raises:
             OutputError: The folder holds a run already and `resume` is off.
@@ -106,7 +114,8 @@ class RecipeRun:
             if self.is_finished(spec.name):
                 logger.info("%s: finished before", spec.name)
                 continue
-            if not self.train_stage(spec, on_step):
+            finished = self.train_stage(spec, on_step)
+            if not finished or (self.stopped_by is not None and spec is not stages[-1]):
                 return False
         if not stages[-1].is_encoder:
             self.export(self.exported_to(until), [spec.name for spec in stages])
@@ -159,7 +168,7 @@ class RecipeRun:
         ):
             begin_with(stage, parts, load_pipeline(fetch_model(self.recipe.model.begin_with), torch.float32))
         config, folder = spec.train_config, self.folder / spec.name
-        tracker = make_trackers(self.recipe.trackers, folder) if _is_main_process() else Trackers([])
+        tracker = make_trackers(self.recipe.trackers, folder) if is_main_process() else Trackers([])
         on_sample = None if parts is None else self._sampler(spec, parts, tracker)
         trainer = Trainer(stage, config, folder, tracker=tracker, label=spec.name, on_sample=on_sample)
         trainer.resume()
@@ -178,11 +187,26 @@ class RecipeRun:
             if trainer.accelerator.is_main_process:
                 write_atomic(self._weights_path(spec.name), save(weights, {"stage": spec.stage}))
             trainer.accelerator.wait_for_everyone()
-        for name, source in self.sources.items():
-            if isinstance(source, Reporting):
-                for line in source.report():
-                    logger.warning("source %s: %s", name, line)
+        self._report_problems(trainer.accelerator.num_processes)
         return finished
+
+    def _report_problems(self, processes: int) -> None:
+        """Warn of what the sources of any process could not use, once."""
+        for name, source in self.sources.items():
+            if not isinstance(source, Reporting):
+                continue
+            # Each process met only what is in its own rows.
+            met: list[Counter[Problem]] = gather_object([source.drain()]) if processes > 1 else []
+            if not is_main_process():
+                continue
+            for problems in met:
+                source.absorb(problems)
+            # A mix reports what its members have reported, and a later stage what an earlier one has.
+            counts = source.report().counts
+            new = Counter({problem: n for problem, n in counts.items() if problem not in self._reported})
+            self._reported |= new.keys()
+            for line in Report(new):
+                logger.warning("source %s: %s", name, line)
 
     def _sampler(self, spec: StageSpec, parts: Parts, tracker: Tracker) -> OnSample | None:
         """What draws the sample sheets of a stage."""
@@ -191,7 +215,7 @@ class RecipeRun:
             return None
         sheets: SampleSheets | None = None
         drawn, styled = parts, spec.stage not in ("words", "base")
-        if spec.train_config.sharding == "none" and _is_main_process():
+        if spec.train_config.sharding == "none" and is_main_process():
             # At once, so that a style picture that is missing is no surprise later.
             sheets = SampleSheets(samples, self.pipeline(parts), self.recipe.folder, tracker, styled=styled)
 
@@ -260,8 +284,7 @@ class RecipeRun:
             load_trained({"vae": vae}, weights["autoencoder"])
             vae.register_to_config(scaling_factor=self._latent_scale(vae))
         if "clip" in weights:
-            own = {k: v for k, v in weights["clip"].items() if not k.startswith("style_head.")}
-            load_trained({"clip": clip}, own)
+            load_trained({"clip": clip}, _own_weights(weights["clip"]))
         text_encoder, image_encoder = from_scratch.split_clip(clip)
         unet = VideoCrafterUNet(**sizes["unet"])
         models: dict[str, nn.Module] = {"unet": unet, "text_encoder": text_encoder}
@@ -354,7 +377,7 @@ class RecipeRun:
             CheckpointError: A stage has not been finished.
             OutputError: The folder holds something already, or the disk does not take it.
         """
-        if not _is_main_process():
+        if not is_main_process():
             return
         parts = self.parts(stages)
         for model in parts.models().values():
@@ -366,9 +389,23 @@ class RecipeRun:
         if world is not None:
             write_atomic(folder / "world.json", (json.dumps(world, indent=2) + "\n").encode())
         logger.info("wrote %s", folder)
+        if self.sizes is not None and "clip" in stages and not (self.folder / CLIP_MODEL).is_dir():
+            self._export_clip(self.sizes, parts.tokenizer)
+
+    def _export_clip(self, sizes: dict[str, Any], tokenizer: Any) -> None:
+        """Write the CLIP as `transformers` has it, which `evaluate --clip` takes."""
+        clip = from_scratch.build_clip(sizes, tokenizer)
+        load_trained({"clip": clip}, _own_weights(self._load_weights("clip")))
+
+        def write(folder: Path) -> None:
+            clip.half().save_pretrained(folder)
+            tokenizer.save_pretrained(folder)
+            from_scratch.build_clip_processor(sizes).save_pretrained(folder)
+
+        logger.info("wrote %s", save_whole(self.folder / CLIP_MODEL, write))
 
     def _prepare(self, resume: bool) -> None:
-        if not _is_main_process():
+        if not is_main_process():
             return  # one process decides and writes; where it refuses, the launcher ends the others
         note = self.folder / RECORD
         if note.is_file():
@@ -441,5 +478,6 @@ def _preset_settings(sizes: dict[str, Any]) -> dict[str, Any]:
     }
 
 
-def _is_main_process() -> bool:
-    return os.environ.get("RANK", "0") == "0"
+def _own_weights(trained: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
+    """CLIP's weights without the head that its stage looks at styles with."""
+    return {name: value for name, value in trained.items() if not name.startswith("style_head.")}

@@ -21,9 +21,10 @@ from torch import nn
 from torch.distributed.tensor import DTensor
 
 from stylecrafter.data.reporting import Described, Fingerprint, refuse_changes
-from stylecrafter.errors import CheckpointError, InvalidInputError
+from stylecrafter.errors import CheckpointError, InvalidInputError, StyleCrafterError
 from stylecrafter.training.checkpoint import (
     checkpoint_path,
+    delete_unfinished,
     keep_last,
     list_checkpoints,
     newest_readable,
@@ -37,6 +38,7 @@ from stylecrafter.training.processes import (
     checkpoint_gradients,
     make_accelerator,
     placed_like,
+    placed_moments,
     shard_weights,
     whole,
 )
@@ -46,6 +48,10 @@ from stylecrafter.training.tracking import CsvTracker, Tracker
 from stylecrafter.training.train_config import TrainConfig, ema_decay_at, learning_rate_factor
 
 logger = logging.getLogger(__name__)
+
+
+class DivergedError(StyleCrafterError, FloatingPointError):
+    """A loss that is no number any more; the message says what to change before going on."""
 
 
 #: Called with a step, and with whole weights where the models hold only parts of them.
@@ -138,7 +144,7 @@ class Trainer:
         )
         self.average = {name: value.detach().clone() for name, value in self.parameters.items()}
         self.step = 0
-        #: The signal that ended the last `run` early.
+        #: The signal that asked the last `run` to end, be it in its last step. Where another process got it: SIGTERM.
         self.stopped_by: signal.Signals | None = None
 
     @property
@@ -178,6 +184,8 @@ class Trainer:
             CheckpointError: No checkpoint can be read.
             InvalidInputError: It belongs to another stage, to other sizes, or to other data.
         """
+        if self.accelerator.is_main_process:
+            delete_unfinished(self.folder)
         found = list_checkpoints(self.folder)
         if not found:
             return
@@ -200,10 +208,9 @@ class Trainer:
                 value.copy_(placed_like(state["weights"][name], value))
                 self.average[name].copy_(placed_like(state["average"][name], value))
                 # Moments come from the checkpoint; rates and the rest are this run's.
-                self.optimizer.state[value] = {
-                    key: placed_like(moment, value) if moment.shape == value.shape else moment
-                    for key, moment in state["moments"][name].items()
-                }
+                self.optimizer.state[value] = placed_moments(
+                    state["moments"][name], value, self.optimizer.param_groups[0]
+                )
         if self._rounded is not None:
             self._rounded.round_again()
         if self.accelerator.scaler is not None and state.get("scaler"):
@@ -230,8 +237,10 @@ class Trainer:
 
     def _refuse_infinite(self, loss: torch.Tensor) -> None:
         if not torch.isfinite(loss):
-            raise FloatingPointError(
-                f"{self.label}: the loss is {loss.item()} at step {self.step}; the last checkpoint is intact"
+            raise DivergedError(
+                f"{self.label}: the loss is {loss.item()} at step {self.step}; the last checkpoint is intact. Go on "
+                "from it with smaller steps: --resume --set "
+                f"stages.{self.label}.train.learning_rate={self.config.learning_rate / 2:g}"
             )
 
     def _train_step(self) -> tuple[torch.Tensor, torch.Tensor]:
@@ -245,7 +254,7 @@ class Trainer:
         for part in range(parts):
             shard = self.shard(part)
             # Dropout, where a model has it, is a function of the step too.
-            torch.manual_seed((self.config.seed * 1_000_003 + self.step) * 1009 + shard.index)
+            torch.manual_seed(((self.config.seed * 1_000_003 + self.step) * 1009 + shard.index) % 2**63)
             last = part == parts - 1
             waiting = contextlib.nullcontext() if last else self.accelerator.no_sync(self.model)
             with waiting, attention_for_training(self.accelerator.device.type):
@@ -352,7 +361,13 @@ class Trainer:
                     saved = time.monotonic()
                 if stop and not last:
                     logger.info("%s: stopped at step %d, checkpoint saved", self.label, self.step)
-                    return False
+                    break
+            # Once more: a signal may have come with the last checkpoint, and what comes next is all processes' matter.
+            (stop,) = self._agree(self.stopped_by is not None)
+        if stop and self.stopped_by is None:
+            self.stopped_by = signal.SIGTERM
+        if self.step < self.config.steps:
+            return False
         self.use_average()
         return True
 

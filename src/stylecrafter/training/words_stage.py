@@ -119,7 +119,8 @@ class WordsStage:
                 group, start = found
                 added[row, start:] = self._directions[group]
         with torch.no_grad():
-            former = self._former(input_ids=ids).last_hidden_state.float()
+            # It is none of the models that are moved, and goes after the one that it was.
+            former = self._former.to(device)(input_ids=ids).last_hidden_state.float()
             wanted = former + to_device(added, device)
         return WordsInputs(token_ids=ids, wanted=wanted)
 

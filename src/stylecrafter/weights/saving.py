@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import secrets
 import shutil
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -40,10 +41,19 @@ def save_model(pipe: StyleCrafterPipeline, folder: str | os.PathLike[str]) -> Pa
     Raises:
         OutputError: The folder holds something already, or the disk does not take it.
     """
+    return save_whole(folder, lambda part: pipe.save_pretrained(str(part)))
+
+
+def save_whole(folder: str | os.PathLike[str], write: Callable[[Path], None]) -> Path:
+    """Have `write` fill a folder beside `folder`, which takes its place once it is complete.
+
+    Raises:
+        OutputError: The folder holds something already, or the disk does not take it.
+    """
     target = check_new_folder(folder)
     part = _beside(target)
     try:
-        pipe.save_pretrained(str(part))
+        write(part)
         if target.is_dir():
             target.rmdir()
         os.replace(part, target)
