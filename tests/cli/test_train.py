@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import logging
 import os
 import shlex
 import signal
@@ -118,6 +119,16 @@ def test_of_several_processes_one_speaks(tmp_path: Path, monkeypatch: pytest.Mon
         with training_progress() as on_step:
             assert (on_step is not None) is bar
         assert invoke("train", "smoke", "-o", tmp_path / "run").stdout == said
+
+
+def test_the_log_is_as_quiet_as_before_once_training_is_over(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sys, "stderr", io.StringIO())
+    log = logging.getLogger("stylecrafter")
+    before = log.level
+    with pytest.raises(KeyboardInterrupt), training_progress():
+        assert log.level == logging.INFO
+        raise KeyboardInterrupt
+    assert log.level == before != logging.INFO
 
 
 class _Terminal(io.StringIO):

@@ -22,8 +22,13 @@ def training_progress() -> Iterator[OnStep | None]:
         yield None
         return
     if not sys.stderr.isatty():
-        logging.getLogger("stylecrafter").setLevel(logging.INFO)
-        yield None
+        log = logging.getLogger("stylecrafter")
+        before = log.level
+        log.setLevel(logging.INFO)
+        try:
+            yield None
+        finally:
+            log.setLevel(before)
         return
     from rich.console import Console
     from rich.progress import (
