@@ -8,7 +8,14 @@ import numpy as np
 import torch
 from diffusers import AutoencoderKL, DDIMScheduler
 from PIL import Image
-from transformers import CLIPTextConfig, CLIPTextModel, CLIPTokenizer, CLIPVisionConfig, CLIPVisionModel
+from transformers import (
+    CLIPConfig,
+    CLIPTextConfig,
+    CLIPTextModel,
+    CLIPTokenizer,
+    CLIPVisionConfig,
+    CLIPVisionModel,
+)
 
 from stylecrafter.adapter.style_adapter import StyleAdapter
 from stylecrafter.backbones.videocrafter import VideoCrafterUNet
@@ -33,6 +40,22 @@ def tiny_tokenizer() -> CLIPTokenizer:
     tokenizer = compact_tokenizer(WORDS, extra_merges=8)
     tokenizer.model_max_length = TEXT_LENGTH
     return tokenizer
+
+
+def tiny_clip_config(tokenizer: CLIPTokenizer, vision: dict[str, Any]) -> CLIPConfig:
+    """A whole CLIP for that tokenizer, with an image tower of those sizes."""
+    text = {
+        "hidden_size": 16,
+        "intermediate_size": 32,
+        "num_hidden_layers": 1,
+        "num_attention_heads": 2,
+        "vocab_size": len(tokenizer),
+        "max_position_embeddings": TEXT_LENGTH,
+        "bos_token_id": tokenizer.bos_token_id,
+        "eos_token_id": tokenizer.eos_token_id,
+        "pad_token_id": tokenizer.pad_token_id,
+    }
+    return CLIPConfig(text_config=text, vision_config=vision, projection_dim=12)
 
 
 def tiny_components(seed: int = 0, prediction_type: str = "epsilon") -> dict[str, Any]:

@@ -8,7 +8,6 @@ import pytest
 import torch
 from PIL import Image
 from transformers import (
-    CLIPConfig,
     CLIPImageProcessorPil,
     CLIPModel,
     CLIPVisionModel,
@@ -22,7 +21,7 @@ from stylecrafter.evaluation import trained_probes
 from stylecrafter.evaluation.metrics.raft import RaftSmall
 from stylecrafter.media.video import write_frames
 from tests.cli.support import assert_one_line_error, invoke
-from tests.tiny import TEXT_LENGTH, tiny_tokenizer
+from tests.tiny import tiny_clip_config, tiny_tokenizer
 
 
 def two_colours(i: int) -> Image.Image:
@@ -180,18 +179,7 @@ def whole_clip(model: Path, folder: Path, own: bool) -> Path:
     """A CLIP in one folder: with the model's own image tower, or with another of its size."""
     vision = CLIPVisionModel.from_pretrained(model / "image_encoder")
     tokenizer = tiny_tokenizer()
-    text = {
-        "hidden_size": 16,
-        "intermediate_size": 32,
-        "num_hidden_layers": 1,
-        "num_attention_heads": 2,
-        "vocab_size": len(tokenizer),
-        "max_position_embeddings": TEXT_LENGTH,
-        "bos_token_id": tokenizer.bos_token_id,
-        "eos_token_id": tokenizer.eos_token_id,
-        "pad_token_id": tokenizer.pad_token_id,
-    }
-    clip = CLIPModel(CLIPConfig(text_config=text, vision_config=vision.config.to_dict(), projection_dim=12))
+    clip = CLIPModel(tiny_clip_config(tokenizer, vision.config.to_dict()))
     if own:
         clip.vision_model.embeddings.load_state_dict(
             {key.split("embeddings.")[1]: v for key, v in vision.state_dict().items() if "embeddings." in key}

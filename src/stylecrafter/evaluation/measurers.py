@@ -6,7 +6,6 @@ clip can be kept.
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Mapping, Sequence
 from typing import Protocol
 
@@ -22,6 +21,7 @@ from stylecrafter.evaluation.metrics.colour import (
     quantile_distance,
 )
 from stylecrafter.evaluation.metrics.copying import COPYING, copying
+from stylecrafter.evaluation.metrics.digest import pictures_digest
 from stylecrafter.evaluation.metrics.encoders import ClipEncoder
 from stylecrafter.evaluation.metrics.flow import FLOW_NAME, Flow, optical_flow
 from stylecrafter.evaluation.metrics.info import MeasuredClip, MetricInfo
@@ -94,7 +94,7 @@ class AppearanceMeasurer:
         if not pictures:
             raise InvalidInputError("a test set without style pictures")
         self._pictures = pictures
-        self.key = f"appearance {VERSION} {_digest(pictures)}"
+        self.key = f"appearance {VERSION} {pictures_digest(pictures)}"
         self._sized: dict[tuple[int, int], _SizedReferences] = {}
 
     def __call__(self, clip: MeasuredClip) -> Figures:
@@ -175,7 +175,7 @@ class SimilarityMeasurer:
     ) -> None:
         self.infos = (info,)
         how = " as large as frames" if as_large_as_frames else ""
-        self.key = f"{info.name} {VERSION} {encoder.name} {encoder.digest} {_digest(pictures)}{how}"
+        self.key = f"{info.name} {VERSION} {encoder.name} {encoder.digest} {pictures_digest(pictures)}{how}"
         self._encoder, self._pictures, self._sized = encoder, pictures, as_large_as_frames
         self._references: dict[tuple[int, int] | None, torch.Tensor] = {}
 
@@ -202,7 +202,7 @@ class ClipMeasurer:
         self, encoder: ClipEncoder, pictures: Sequence[torch.Tensor], prompts: Sequence[str]
     ) -> None:
         self.infos = (clip_text(encoder.name), clip_style(encoder.name), clip_temporal(encoder.name))
-        self.key = f"clip {VERSION} {encoder.name} {encoder.digest} {_digest(pictures)}"
+        self.key = f"clip {VERSION} {encoder.name} {encoder.digest} {pictures_digest(pictures)}"
         self._encoder = encoder
         self._references = torch.cat([encoder.pictures(picture[None]) for picture in pictures])
         unique = sorted(set(prompts))
@@ -229,10 +229,3 @@ def fitted(pictures: Sequence[torch.Tensor], height: int, width: int) -> torch.T
     return torch.stack(
         [to_tensor(ImageOps.fit(to_pictures(picture[None])[0], (width, height))) for picture in pictures]
     )
-
-
-def _digest(pictures: Sequence[torch.Tensor]) -> str:
-    digest = hashlib.sha256()
-    for picture in pictures:
-        digest.update((picture * 255).round().to(torch.uint8).numpy().tobytes())
-    return digest.hexdigest()[:16]

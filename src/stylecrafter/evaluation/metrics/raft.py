@@ -14,7 +14,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from stylecrafter.errors import CheckpointError, InvalidInputError
-from stylecrafter.evaluation.metrics.encoders import weights_digest
+from stylecrafter.evaluation.metrics.digest import weights_digest
 from stylecrafter.weights.official_files import read_checkpoint, tensors_only
 
 #: Each feature stands for so many pixels a side.
