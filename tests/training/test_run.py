@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import signal
 from collections import Counter
@@ -11,37 +10,21 @@ from pathlib import Path
 
 import pytest
 import torch
-import torch.nn.functional as F
 from PIL import Image
 from safetensors.torch import load_file
 
 from stylecrafter import StyleCrafterPipeline
-from stylecrafter.adapter.choices import AdapterOptions
 from stylecrafter.data.loaders import FileSource
 from stylecrafter.data.mixing import MixedSource
 from stylecrafter.data.records import Problem
 from stylecrafter.errors import CheckpointError, InvalidInputError, OutputError, UnknownNameError
-from stylecrafter.evaluation.metrics.encoders import ClipEncoder
-from stylecrafter.training.encoder_stages import latent_scale, normalise_for_clip
+from stylecrafter.training.encoder_stages import latent_scale
 from stylecrafter.training.recipe_files import load_recipe, recorded_recipe
 from stylecrafter.training.recipes import Recipe
 from stylecrafter.training.run import RecipeRun
 from stylecrafter.training.strategies import STRATEGIES
 from stylecrafter.training.tracking import Trackers
-
-STAGES = ("autoencoder", "clip", "base", "adapter", "temporal", "decoder")
-SHORT = [
-    *(f"stages.{stage}.train.steps=2" for stage in STAGES),
-    *(f"stages.{stage}.train.sample_every=0" for stage in STAGES),
-    "stages.base.train.sample_every=2",
-    "stages.adapter.train.sample_every=2",
-    "stages.base.options.clip_ratio=0.5",
-    "data.pictures.batch_size=2",
-    "data.styled.batch_size=2",
-    "data.clips.num_frames=2",
-    "samples.num_frames=1",
-    "samples.steps=1",
-]
+from tests.training.short_run import SHORT, STAGES
 
 
 @pytest.fixture(scope="module")
@@ -53,40 +36,8 @@ def trained(tmp_path_factory: pytest.TempPathFactory) -> RecipeRun:
     return run
 
 
-def test_the_exported_folder_is_a_pipeline_that_makes_clips(trained: RecipeRun) -> None:
-    pipe = StyleCrafterPipeline.from_pretrained(trained.folder / "model")
-    pipe.set_progress_bar_config(disable=True)
-    style = Image.new("RGB", (80, 60), (200, 40, 90))
-    out = pipe("a dog in a meadow", style_images=[style], num_frames=2, num_inference_steps=2, seed=1)
-    assert len(out.frames[0]) == 2 and out.frames[0][0].size == (64, 64)
-    known = json.loads((trained.folder / "model" / "world.json").read_text())
-    assert "dog" in known["objects"] and "meadow" in known["scenes"] and known["words"]
-
-
-def test_the_whole_clip_is_kept_for_evaluation(trained: RecipeRun) -> None:
-    encoder = ClipEncoder(str(trained.folder / "clip_model"))
-    tower = trained.parts(["clip"]).image_encoder
-    pictures = torch.rand(2, 3, 64, 64, generator=torch.Generator().manual_seed(0))
-    pixels = normalise_for_clip((pictures * 255).round() / 255)
-    with torch.no_grad():
-        expected = F.normalize(encoder._model.visual_projection(tower(pixels).pooler_output), dim=1)
-    torch.testing.assert_close(encoder.pictures(pictures), expected, atol=0.01, rtol=0)
-    assert encoder.texts(["a dog in a meadow"]).shape == expected[:1].shape
-
-
-def test_the_export_holds_what_the_stages_trained(trained: RecipeRun) -> None:
-    pipe = StyleCrafterPipeline.from_pretrained(trained.folder / "model")
-    parts = trained.parts(list(STAGES))
-    for name, model in parts.models().items():
-        expected = model.state_dict()
-        for key, value in getattr(pipe, name).state_dict().items():
-            assert torch.allclose(value, expected[key].half().float()), f"{name}.{key}"
-    assert pipe.vae.config.scaling_factor == pytest.approx(parts.vae.config.scaling_factor)
-    assert pipe.vae.config.scaling_factor != 0.18215
-
-
 def test_stages_leave_the_work_of_earlier_ones_alone(trained: RecipeRun) -> None:
-    before, after = trained.parts(["autoencoder", "clip", "base"]), trained.parts(list(STAGES))
+    before, after = trained.models.parts(["autoencoder", "clip", "base"]), trained.models.parts(list(STAGES))
     temporal = {id(value) for value in after.unet.temporal_parameters()}
     for (name, old), new in zip(before.unet.named_parameters(), after.unet.parameters(), strict=True):
         assert torch.equal(old, new) == (id(new) not in temporal), name
@@ -100,52 +51,13 @@ def test_stages_leave_the_work_of_earlier_ones_alone(trained: RecipeRun) -> None
 def test_the_text_encoder_that_base_trained_is_the_one_in_use(trained: RecipeRun) -> None:
     weights = load_file(trained.folder / "base" / "weights.safetensors")
     early, late = (
-        trained.parts(["autoencoder", "clip"]).text_encoder,
-        trained.parts(list(STAGES)).text_encoder,
+        trained.models.parts(["autoencoder", "clip"]).text_encoder,
+        trained.models.parts(list(STAGES)).text_encoder,
     )
     for (name, old), new in zip(early.named_parameters(), late.parameters(), strict=True):
         assert torch.equal(new, weights[f"text_encoder.{name}"]), name
         if "token_embedding" not in name:
             assert not torch.equal(new, old), name
-
-
-def test_a_new_adapter_starts_from_the_trained_base(trained: RecipeRun) -> None:
-    parts = trained.parts(["autoencoder", "clip", "base"])
-    name = parts.adapter().layer_names[0]
-    assert torch.equal(parts.adapter().layers[0].to_k.weight, parts.unet.get_submodule(name).to_k.weight)
-
-
-def test_a_new_adapter_on_a_finished_model_is_as_large_as_the_old_one(
-    trained: RecipeRun, tmp_path: Path
-) -> None:
-    base = f"model.pretrained={trained.folder / 'model'}"
-    recipe = load_recipe("finetune", [base, "model.new_adapter=true", f"data.mine.path={tmp_path}"])
-    old = StyleCrafterPipeline.from_pretrained(trained.folder / "model").style_adapter
-    new = RecipeRun(recipe, tmp_path / "run").parts([]).adapter()
-    assert {k: new.config[k] for k in AdapterOptions.__annotations__} == {
-        k: old.config[k] for k in AdapterOptions.__annotations__
-    }
-    assert not torch.equal(new.layers[0].to_v.weight, old.layers[0].to_v.weight)
-    other = recipe.with_strategy(STRATEGIES["adapter_only"]).model_copy(
-        update={"adapter": {"scale_type": "fixed"}}
-    )
-    fixed = RecipeRun(other, tmp_path / "run").parts([]).adapter()
-    assert fixed.config.scale_type == "fixed" and fixed.config.extractor_heads == old.config.extractor_heads
-
-
-def test_a_base_without_an_adapter_gets_one(trained: RecipeRun, tmp_path: Path) -> None:
-    pipe = StyleCrafterPipeline.from_pretrained(trained.folder / "model")
-    pipe.style_adapter.detach()
-    StyleCrafterPipeline(**{**pipe.components, "style_adapter": None}, reference_size=64).save_pretrained(
-        tmp_path / "base"
-    )
-    changes = [
-        f"model.pretrained={tmp_path / 'base'}",
-        "model.new_adapter=true",
-        f"data.mine.path={tmp_path}",
-    ]
-    parts = RecipeRun(load_recipe("finetune", changes), tmp_path / "run").parts([])
-    assert parts.adapter().is_attached_to(parts.unet)
 
 
 def test_samples_and_losses_are_kept(trained: RecipeRun) -> None:
@@ -212,7 +124,7 @@ def test_stopping_after_a_stage_leaves_the_model_as_it_is_then(trained: RecipeRu
     assert run.run(resume=True, until="base") and not run.is_finished("adapter")
     assert run.exported_to("base") == run.folder / "model_base" and not (run.folder / "model").exists()
     base = StyleCrafterPipeline.from_pretrained(run.folder / "model_base").unet.state_dict()
-    wanted = trained.parts(["autoencoder", "clip", "base"]).unet.state_dict()
+    wanted = trained.models.parts(["autoencoder", "clip", "base"]).unet.state_dict()
     assert all(torch.allclose(value, wanted[name].half().float()) for name, value in base.items())
     assert run.run(resume=True, until="adapter") and run.is_finished("adapter")
 
@@ -282,13 +194,13 @@ def test_sheets_of_models_in_parts_are_drawn_with_whole_ones(trained: RecipeRun)
 
     drawn: list[bytes] = []
     spec = trained.recipe.stages[3]
-    parts = trained.parts(list(STAGES[:4]))
+    parts = trained.models.parts(list(STAGES[:4]))
     keeper = Keeper([])
     draw = trained._sampler(spec, parts, keeper)
     assert draw is not None
     draw(1, None)
     spread = spec.model_copy(update={"train": {**spec.train, "sharding": "full"}})
-    draw = trained._sampler(spread, trained.parts(list(STAGES[:3])), keeper)
+    draw = trained._sampler(spread, trained.models.parts(list(STAGES[:3])), keeper)
     assert draw is not None
     draw(1, load_file(trained.folder / "adapter" / "weights.safetensors"))
     assert drawn[0] == drawn[1]
@@ -379,7 +291,7 @@ def test_a_base_in_two_stages_after_the_words(
     assert [line for line in caplog.messages if line.startswith("few: step 1 of 1")]
     assert {path.name for path in run.folder.iterdir() if path.is_dir()} == {"words", "few", "base", "model"}
     names = ["words", "few", "base"]
-    none, words, few, base = (run.parts(names[:n]) for n in range(4))
+    none, words, few, base = (run.models.parts(names[:n]) for n in range(4))
     assert not _same(none.text_encoder, words.text_encoder) and _same(none.unet, words.unet)
     assert _same(words.text_encoder, few.text_encoder) and not _same(words.unet, few.unet)
     few.unet.stretch_time(3)
@@ -399,7 +311,7 @@ def test_every_stage_of_the_large_embedded_model_runs(
         rows = 1 if getattr(source, "num_frames", 1) > 1 else 4
         changes.append(f"data.{name}.batch_size={rows}")
     # What the autoencoder is measured on; the figures of a finished one need more pictures.
-    monkeypatch.setattr("stylecrafter.training.run.latent_scale", partial(latent_scale, samples=4))
+    monkeypatch.setattr("stylecrafter.training.run_models.latent_scale", partial(latent_scale, samples=4))
     monkeypatch.setattr("stylecrafter.training.encoder_stages.FITTED_PICTURES", 16)
     seen: list[str] = []
     run = RecipeRun(

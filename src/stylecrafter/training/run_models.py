@@ -1,0 +1,257 @@
+"""The models of a run: as the recipe starts them, with what finished stages have left, and the pipeline around them.
+
+A stage's weights lie in FOLDER/STAGE/weights.safetensors; `run` says what else is in FOLDER.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import torch
+from diffusers import DDIMScheduler
+from safetensors import SafetensorError
+from safetensors.torch import load_file
+from torch import nn
+
+from stylecrafter.adapter.style_adapter import StyleAdapter
+from stylecrafter.backbones.videocrafter import VideoCrafterUNet
+from stylecrafter.data.batch import BatchSource
+from stylecrafter.errors import CheckpointError, InvalidInputError
+from stylecrafter.media.files import write_atomic
+from stylecrafter.pipelines.stylized_video import StyleCrafterPipeline
+from stylecrafter.presets import load_preset
+from stylecrafter.runtime.ranks import is_main_process
+from stylecrafter.training import from_scratch
+from stylecrafter.training.encoder_stages import latent_scale
+from stylecrafter.training.growth import adapter_for_grown, with_attention
+from stylecrafter.training.parts import Parts, load_trained
+from stylecrafter.training.recipes import Recipe, StageSpec
+from stylecrafter.training.sources import vocabulary_of, words_for
+from stylecrafter.weights.loading import load_pipeline
+from stylecrafter.weights.locate import fetch_model
+from stylecrafter.weights.saving import save_model, save_whole
+
+logger = logging.getLogger(__name__)
+
+#: Folder of a run that keeps its whole CLIP.
+CLIP_MODEL = "clip_model"
+#: Settings of a pipeline that a new one around the same models needs, besides the defaults for sampling.
+_SETTINGS = ("reference_size", "image_tokens_half")
+
+
+class RunModels:
+    """Builds the models of a recipe, puts trained weights into them, and exports them.
+
+    Args:
+        recipe: What to build.
+        folder: Of the run: where stages leave their weights.
+        device: Where the models are.
+        pictures_of: The source of a stage's pictures; the latents' scale comes from those of the autoencoder.
+    """
+
+    def __init__(
+        self,
+        recipe: Recipe,
+        folder: Path,
+        device: torch.device,
+        pictures_of: Callable[[StageSpec], BatchSource],
+    ) -> None:
+        self.recipe, self.folder, self.device, self._pictures_of = recipe, folder, device, pictures_of
+        self._sizes: dict[str, Any] | None = load_preset(recipe.model.preset) if recipe.model.preset else None
+        #: Sizes and defaults of the pipeline that is built around the parts.
+        self._settings: dict[str, Any] = {} if self._sizes is None else _preset_settings(self._sizes)
+
+    def parts(self, trained: list[str]) -> Parts:
+        """The models with the weights that the stages named `trained` have left; the rest as the recipe starts them.
+
+        Raises:
+            CheckpointError: One of these stages has not been finished.
+        """
+        weights = {stage: self.load_weights(stage) for stage in trained}
+        torch.manual_seed(self.recipe.seed)
+        if self._sizes is None:
+            parts = self._pretrained_parts(self.recipe.model.pretrained or "")
+        else:
+            parts = self._preset_parts(self._sizes, weights)
+        for stage, values in weights.items():
+            if stage not in ("autoencoder", "clip"):
+                load_trained(parts.models(), values)
+        for model in parts.models().values():
+            model.to(self.device)
+        return parts
+
+    def _preset_parts(self, sizes: dict[str, Any], weights: dict[str, dict[str, torch.Tensor]]) -> Parts:
+        vae = from_scratch.build_vae(sizes)
+        tokenizer = from_scratch.build_tokenizer(sizes, words_for(self.recipe))
+        clip = from_scratch.build_clip(sizes, tokenizer)
+        if "autoencoder" in weights:
+            load_trained({"vae": vae}, weights["autoencoder"])
+            vae.register_to_config(scaling_factor=self._latent_scale(vae))
+        if "clip" in weights:
+            load_trained({"clip": clip}, _own_weights(weights["clip"]))
+        text_encoder, image_encoder = from_scratch.split_clip(clip)
+        unet = VideoCrafterUNet(**sizes["unet"])
+        models: dict[str, nn.Module] = {"unet": unet, "text_encoder": text_encoder}
+        for spec in self.recipe.stages:
+            if spec.stage == "base" and spec.name in weights:
+                # Before the adapter is built: its keys and values start as copies of the UNet's.
+                load_trained(models, weights[spec.name])
+        adapter = StyleAdapter.for_model(
+            unet, sizes["vision"]["hidden_size"], **{**sizes["adapter"], **self.recipe.adapter}
+        )
+        adapter.attach(unet)
+        return Parts(
+            vae=vae.eval(),
+            text_encoder=text_encoder,
+            tokenizer=tokenizer,
+            image_encoder=image_encoder,
+            unet=unet,
+            scheduler=DDIMScheduler(**sizes["scheduler"]),
+            style_adapter=adapter,
+        )
+
+    def _pretrained_parts(self, name: str) -> Parts:
+        pipe = load_pipeline(fetch_model(name), torch.float32)
+        adapter: StyleAdapter | None = pipe.style_adapter
+        unet, levels = pipe.unet, self.recipe.model.attention_levels
+        if levels is not None and tuple(levels) != tuple(unet.config["attention_levels"]):
+            if adapter is not None:
+                adapter.detach()
+            unet = with_attention(unet, levels)
+            if adapter is not None:
+                adapter = adapter_for_grown(adapter, unet).attach(unet)
+        if self.recipe.model.new_adapter or self.recipe.adapter:
+            options = dict(self.recipe.adapter)
+            if adapter is not None:
+                # As large as the one that it stands in for, but for what the recipe says: so that runs compare.
+                options = {**adapter.options, **options}
+                adapter.detach()
+                if not self.recipe.model.new_adapter:
+                    logger.info("a fresh adapter is trained: the recipe asks for another than %s has", name)
+            adapter = StyleAdapter.for_model(unet, pipe.image_encoder.config.hidden_size, **options)
+            adapter.attach(unet)
+        self._settings = {k: v for k, v in pipe.config.items() if k in _SETTINGS or k.startswith("default_")}
+        return Parts(
+            vae=pipe.vae.eval(),
+            text_encoder=pipe.text_encoder.eval(),
+            tokenizer=pipe.tokenizer,
+            image_encoder=pipe.image_encoder.eval(),
+            unet=unet,
+            scheduler=pipe.scheduler,
+            style_adapter=adapter,
+        )
+
+    def _latent_scale(self, vae: Any) -> float:
+        spec = next((s for s in self.recipe.stages if s.stage == "autoencoder"), None)
+        if spec is None:
+            raise CheckpointError("the scale of the latents comes from the pictures of stage 'autoencoder'")
+        return latent_scale(vae, self._pictures_of(spec))
+
+    def pipeline(self, parts: Parts) -> StyleCrafterPipeline:
+        """A pipeline around these very models."""
+        return StyleCrafterPipeline(
+            vae=parts.vae,
+            text_encoder=parts.text_encoder,
+            tokenizer=parts.tokenizer,
+            unet=parts.unet,
+            scheduler=parts.scheduler,
+            image_encoder=parts.image_encoder,
+            style_adapter=parts.style_adapter,
+            **self._settings,
+        )
+
+    def export(self, folder: Path, stages: list[str]) -> None:
+        """Write the model as `stages` left it: a folder that `StyleCrafterPipeline.from_pretrained` loads, in float16.
+
+        Raises:
+            CheckpointError: A stage has not been finished.
+            OutputError: The folder holds something already, or the disk does not take it.
+        """
+        if not is_main_process():
+            return
+        parts = self.parts(stages)
+        for model in parts.models().values():
+            # One by one: a pipeline, and a diffusers model with a dtype, warn of float16 where nothing is to run.
+            model.cpu().half()
+        pipe = self.pipeline(parts)
+        save_model(pipe, folder)
+        world = vocabulary_of(self.recipe)
+        if world is not None:
+            write_atomic(folder / "world.json", (json.dumps(world, indent=2) + "\n").encode())
+        logger.info("wrote %s", folder)
+        if self._sizes is not None and "clip" in stages and not (self.folder / CLIP_MODEL).is_dir():
+            self._export_clip(self._sizes, parts.tokenizer)
+
+    def _export_clip(self, sizes: dict[str, Any], tokenizer: Any) -> None:
+        """Write the CLIP as `transformers` has it, which `evaluate --clip` takes."""
+        clip = from_scratch.build_clip(sizes, tokenizer)
+        load_trained({"clip": clip}, _own_weights(self.load_weights("clip")))
+
+        def write(folder: Path) -> None:
+            clip.half().save_pretrained(folder)
+            tokenizer.save_pretrained(folder)
+            from_scratch.build_clip_processor(sizes).save_pretrained(folder)
+
+        logger.info("wrote %s", save_whole(self.folder / CLIP_MODEL, write))
+
+    def preset_sizes(self, stage: str) -> dict[str, Any]:
+        """The sizes that a stage builds a model of its own by.
+
+        Raises:
+            InvalidInputError: The recipe goes on with a finished model.
+        """
+        if self._sizes is None:
+            raise InvalidInputError(
+                f"stage {stage!r} trains a model from nothing: give the recipe 'model: {{preset: …}}'"
+            )
+        return self._sizes
+
+    def frame_size(self) -> tuple[int, int]:
+        """Height and width of what the model makes.
+
+        Raises:
+            InvalidInputError: A pretrained model has not been loaded yet.
+        """
+        if self._sizes is not None:
+            return int(self._sizes["image_size"]), int(self._sizes["image_size"])
+        if not self._settings:
+            raise InvalidInputError("the size of the frames comes with the pretrained model; load it first")
+        return int(self._settings["default_height"]), int(self._settings["default_width"])
+
+    def weights_path(self, stage: str) -> Path:
+        """Where a stage leaves its averaged weights."""
+        return self.folder / stage / "weights.safetensors"
+
+    def load_weights(self, stage: str) -> dict[str, torch.Tensor]:
+        """What a finished stage has left.
+
+        Raises:
+            CheckpointError: It is not there, or not readable.
+        """
+        path = self.weights_path(stage)
+        if not path.is_file():
+            raise CheckpointError(f"stage {stage!r} has not been finished: no {path}")
+        try:
+            return load_file(path)
+        except SafetensorError as error:
+            raise CheckpointError(f"{path} is not readable: {error}") from error
+
+
+def _preset_settings(sizes: dict[str, Any]) -> dict[str, Any]:
+    size = sizes["image_size"]
+    return {
+        "reference_size": size,
+        "default_frames": sizes["num_frames"],
+        "default_height": size,
+        "default_width": size,
+        **sizes["sampling"],
+    }
+
+
+def _own_weights(trained: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
+    """CLIP's weights without the head that its stage looks at styles with."""
+    return {name: value for name, value in trained.items() if not name.startswith("style_head.")}

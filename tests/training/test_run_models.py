@@ -1,0 +1,123 @@
+"""What a run builds and leaves: parts with the weights of its stages, a pipeline folder, the whole CLIP."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+import torch
+import torch.nn.functional as F
+from PIL import Image
+from safetensors.torch import save_file
+
+from stylecrafter import StyleCrafterPipeline
+from stylecrafter.adapter.choices import AdapterOptions
+from stylecrafter.errors import CheckpointError, InvalidInputError
+from stylecrafter.evaluation.metrics.encoders import ClipEncoder
+from stylecrafter.training.encoder_stages import normalise_for_clip
+from stylecrafter.training.recipe_files import load_recipe
+from stylecrafter.training.run import RecipeRun
+from stylecrafter.training.strategies import STRATEGIES
+from tests.training.short_run import SHORT, STAGES
+
+
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory: pytest.TempPathFactory) -> RecipeRun:
+    run = RecipeRun(load_recipe("smoke", SHORT), tmp_path_factory.mktemp("smoke") / "run")
+    assert run.run()
+    return run
+
+
+def test_the_exported_folder_is_a_pipeline_that_makes_clips(trained: RecipeRun) -> None:
+    pipe = StyleCrafterPipeline.from_pretrained(trained.folder / "model")
+    pipe.set_progress_bar_config(disable=True)
+    style = Image.new("RGB", (80, 60), (200, 40, 90))
+    out = pipe("a dog in a meadow", style_images=[style], num_frames=2, num_inference_steps=2, seed=1)
+    assert len(out.frames[0]) == 2 and out.frames[0][0].size == (64, 64)
+    known = json.loads((trained.folder / "model" / "world.json").read_text())
+    assert "dog" in known["objects"] and "meadow" in known["scenes"] and known["words"]
+
+
+def test_the_whole_clip_is_kept_for_evaluation(trained: RecipeRun) -> None:
+    encoder = ClipEncoder(str(trained.folder / "clip_model"))
+    tower = trained.models.parts(["clip"]).image_encoder
+    pictures = torch.rand(2, 3, 64, 64, generator=torch.Generator().manual_seed(0))
+    pixels = normalise_for_clip((pictures * 255).round() / 255)
+    with torch.no_grad():
+        expected = F.normalize(encoder._model.visual_projection(tower(pixels).pooler_output), dim=1)
+    torch.testing.assert_close(encoder.pictures(pictures), expected, atol=0.01, rtol=0)
+    assert encoder.texts(["a dog in a meadow"]).shape == expected[:1].shape
+
+
+def test_the_export_holds_what_the_stages_trained(trained: RecipeRun) -> None:
+    pipe = StyleCrafterPipeline.from_pretrained(trained.folder / "model")
+    parts = trained.models.parts(list(STAGES))
+    for name, model in parts.models().items():
+        expected = model.state_dict()
+        for key, value in getattr(pipe, name).state_dict().items():
+            assert torch.allclose(value, expected[key].half().float()), f"{name}.{key}"
+    assert pipe.vae.config.scaling_factor == pytest.approx(parts.vae.config.scaling_factor)
+    assert pipe.vae.config.scaling_factor != 0.18215
+
+
+def test_a_new_adapter_starts_from_the_trained_base(trained: RecipeRun) -> None:
+    parts = trained.models.parts(["autoencoder", "clip", "base"])
+    name = parts.adapter().layer_names[0]
+    assert torch.equal(parts.adapter().layers[0].to_k.weight, parts.unet.get_submodule(name).to_k.weight)
+
+
+def test_a_new_adapter_on_a_finished_model_is_as_large_as_the_old_one(
+    trained: RecipeRun, tmp_path: Path
+) -> None:
+    base = f"model.pretrained={trained.folder / 'model'}"
+    recipe = load_recipe("finetune", [base, "model.new_adapter=true", f"data.mine.path={tmp_path}"])
+    old = StyleCrafterPipeline.from_pretrained(trained.folder / "model").style_adapter
+    new = RecipeRun(recipe, tmp_path / "run").models.parts([]).adapter()
+    assert {k: new.config[k] for k in AdapterOptions.__annotations__} == {
+        k: old.config[k] for k in AdapterOptions.__annotations__
+    }
+    assert not torch.equal(new.layers[0].to_v.weight, old.layers[0].to_v.weight)
+    other = recipe.with_strategy(STRATEGIES["adapter_only"]).model_copy(
+        update={"adapter": {"scale_type": "fixed"}}
+    )
+    fixed = RecipeRun(other, tmp_path / "run").models.parts([]).adapter()
+    assert fixed.config.scale_type == "fixed" and fixed.config.extractor_heads == old.config.extractor_heads
+
+
+def test_a_base_without_an_adapter_gets_one(trained: RecipeRun, tmp_path: Path) -> None:
+    pipe = StyleCrafterPipeline.from_pretrained(trained.folder / "model")
+    pipe.style_adapter.detach()
+    StyleCrafterPipeline(**{**pipe.components, "style_adapter": None}, reference_size=64).save_pretrained(
+        tmp_path / "base"
+    )
+    changes = [
+        f"model.pretrained={tmp_path / 'base'}",
+        "model.new_adapter=true",
+        f"data.mine.path={tmp_path}",
+    ]
+    parts = RecipeRun(load_recipe("finetune", changes), tmp_path / "run").models.parts([])
+    assert parts.adapter().is_attached_to(parts.unet)
+
+
+def test_weights_that_are_missing_or_torn_are_named(trained: RecipeRun, tmp_path: Path) -> None:
+    run = RecipeRun(trained.recipe, tmp_path / "run")
+    with pytest.raises(CheckpointError, match="'autoencoder' has not been finished"):
+        run.models.parts(["autoencoder"])
+    torn = run.models.weights_path("autoencoder")
+    torn.parent.mkdir(parents=True)
+    save_file({"vae.weight": torch.zeros(8)}, torn)
+    torn.write_bytes(torn.read_bytes()[:-4])
+    with pytest.raises(CheckpointError, match="is not readable"):
+        run.models.parts(["autoencoder"])
+
+
+def test_a_finished_model_says_its_size_once_it_is_loaded(trained: RecipeRun, tmp_path: Path) -> None:
+    base = f"model.pretrained={trained.folder / 'model'}"
+    models = RecipeRun(load_recipe("finetune", [base, f"data.mine.path={tmp_path}"]), tmp_path / "run").models
+    with pytest.raises(InvalidInputError, match="load it first"):
+        models.frame_size()
+    models.parts([])
+    assert models.frame_size() == trained.models.frame_size() == (64, 64)
+    with pytest.raises(InvalidInputError, match="from nothing"):
+        models.preset_sizes("clip")
