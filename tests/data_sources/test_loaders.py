@@ -1,6 +1,6 @@
 from __future__ import annotations
 
-from collections import Counter
+from collections import Counter, defaultdict
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +11,7 @@ from stylecrafter.data.batch import TrainingBatch
 from stylecrafter.data.loaders import FileSource
 from stylecrafter.data.manifest import find_records
 from stylecrafter.data.prefetch import split_rows
-from stylecrafter.errors import InvalidInputError
+from stylecrafter.errors import InvalidInputError, UnknownNameError
 from tests.data_sources.support import (
     frame_number,
     picture_folder,
@@ -184,7 +184,7 @@ def test_cross_references_come_from_the_group(tmp_path: Path) -> None:
     for number in range(8):
         write_picture(tmp_path / f"group{number % 2}" / f"{number}.png", number, f"thing {number}")
     write_picture(tmp_path / "alone" / "8.png", 8, "thing 8")
-    settings = {"references": "crop", "groups_from_folders": True, "batch_size": 9}
+    settings = {"references": "crop", "style_groups": "folders", "batch_size": 9}
     for ratio, expected in ((1.0, 1.0), (0.0, 0.0), (0.5, 0.5)):
         one = source(tmp_path, cross_reference_ratio=ratio, **settings)
         crossed = []
@@ -198,12 +198,36 @@ def test_cross_references_come_from_the_group(tmp_path: Path) -> None:
         assert sum(crossed) / len(crossed) == pytest.approx(expected, abs=0.15)
 
 
+def test_pictures_by_one_hand_are_each_other_s_references(tmp_path: Path) -> None:
+    for number in range(4):
+        write_picture(tmp_path / ("deep" if number % 2 else "") / f"{number}.png", number, f"thing {number}")
+    for number in range(4, 6):
+        write_picture(tmp_path / f"{number}.png", number)
+        (tmp_path / f"{number}.json").write_text(f'{{"caption": "thing {number}", "style_group": "ink"}}')
+    one = source(tmp_path, references="crop", cross_reference_ratio=1.0, style_groups="one", batch_size=6)
+    shown_for: dict[int, set[int]] = defaultdict(set)
+    for step in range(20):
+        batch = one.batch(step, ALL)
+        assert batch.references is not None
+        for caption, reference in zip(batch.captions, batch.references, strict=True):
+            shown_for[number_of(caption)].add(frame_number(reference.mean().item()))
+    assert shown_for == {**{n: {0, 1, 2, 3} - {n} for n in range(4)}, 4: {5}, 5: {4}}
+
+
+def test_other_style_groups_are_other_data(tmp_path: Path) -> None:
+    picture_folder(tmp_path, 3)
+    named, one = (source(tmp_path, style_groups=how).fingerprint() for how in ("named", "one"))
+    assert {name for name in named if named[name] != one[name]} == {"style_groups"}
+
+
 def test_broken_cross_references_are_replaced(tmp_path: Path) -> None:
     for number in range(3):
         write_picture(tmp_path / "g" / f"{number}.png", number, f"thing {number}")
-    found = find_records(tmp_path, groups_from_folders=True)
+    found = find_records(tmp_path)
     (tmp_path / "g" / "1.png").write_bytes(b"gone")
-    one = FileSource(found, size=16, batch_size=6, references="whole", cross_reference_ratio=1.0)
+    one = FileSource(
+        found, size=16, batch_size=6, references="whole", cross_reference_ratio=1.0, style_groups="folders"
+    )
     batch = one.batch(0, ALL)
     assert batch.references is not None
     for caption, reference in zip(batch.captions, batch.references, strict=True):
@@ -211,8 +235,10 @@ def test_broken_cross_references_are_replaced(tmp_path: Path) -> None:
 
 
 def test_cross_references_without_groups_are_refused(tmp_path: Path) -> None:
-    with pytest.raises(InvalidInputError, match="no style_group has two"):
+    with pytest.raises(InvalidInputError, match="of 3, no two do by style_groups 'named'.*'one'"):
         source(picture_folder(tmp_path, 3), references="crop", cross_reference_ratio=0.5)
+    with pytest.raises(UnknownNameError, match="choice of style groups 'all'"):
+        source(tmp_path, style_groups="all")
     with pytest.raises(InvalidInputError, match="needs references"):
         source(tmp_path, cross_reference_ratio=0.5)
 

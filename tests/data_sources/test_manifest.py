@@ -35,13 +35,6 @@ def test_folder_with_sidecars_of_all_kinds(tmp_path: Path) -> None:
     assert found.notes == ["1 files with the ending .md are not read"]
 
 
-def test_groups_from_folders(tmp_path: Path) -> None:
-    write_picture(tmp_path / "ink" / "a.png", 1, "a")
-    write_picture(tmp_path / "b.png", 1, "b")
-    found = find_records(tmp_path, groups_from_folders=True)
-    assert [record.style_group for record in found.records] == [None, "ink"]
-
-
 def test_what_is_broken_in_a_folder_is_named_and_the_rest_is_found(tmp_path: Path) -> None:
     picture_folder(tmp_path, 2)
     write_picture(tmp_path / "latin.png", 3)

@@ -12,14 +12,13 @@ from stylecrafter.data.shards import read_shard
 from stylecrafter.data.sidecars import CAPTION_SUFFIXES, Sidecar, SidecarError, first_sidecar
 
 
-def read_folder(folder: Path, groups_from_folders: bool = False) -> Found:
+def read_folder(folder: Path) -> Found:
     """Everything under a folder, in the order of the names.
 
     Hidden files and folders are left out. Links to files are followed, links to folders are not.
 
     Args:
         folder: An existing folder.
-        groups_from_folders: Pictures of one subfolder share their style, where a caption file does not say otherwise.
     """
     found = Found()
     others: Counter[str] = Counter()
@@ -34,16 +33,14 @@ def read_folder(folder: Path, groups_from_folders: bool = False) -> Found:
             if not name.startswith("."):
                 by_stem[os.path.splitext(name)[0]].append(name)
         for stem_names in by_stem.values():
-            _read_stem(Path(current), folder, stem_names, groups_from_folders, found, others)
+            _read_stem(Path(current), folder, stem_names, found, others)
     found.records.sort(key=lambda record: record.name)
     for suffix, count in sorted(others.items()):
         found.notes.append(f"{count} files with the ending {suffix or '(none)'} are not read")
     return found
 
 
-def _read_stem(
-    current: Path, folder: Path, names: list[str], groups: bool, found: Found, others: Counter[str]
-) -> None:
+def _read_stem(current: Path, folder: Path, names: list[str], found: Found, others: Counter[str]) -> None:
     """Files of one stem: pictures or clips, and their captions."""
     media = [name for name in names if kind_of(name) is not None]
     suffix_of = {name: os.path.splitext(name)[1].lower() for name in names}
@@ -66,8 +63,7 @@ def _read_stem(
         found.problems += [Problem(str(current / name), str(error)) for name in media]
         return
     for name in media:
-        group = _relative(current, folder) if groups and current != folder else None
-        _add(current / name, folder, sidecar, group, found)
+        _add(current / name, folder, sidecar, found)
 
 
 def _read(path: Path) -> bytes:
@@ -79,7 +75,7 @@ def _read(path: Path) -> bytes:
         raise SidecarError(f"the caption {path.name} cannot be read: {error.strerror or error}") from error
 
 
-def _add(path: Path, folder: Path, sidecar: Sidecar, group: str | None, found: Found) -> None:
+def _add(path: Path, folder: Path, sidecar: Sidecar, found: Found) -> None:
     size = file_size(path, found)
     kind = kind_of(path.name)
     if size is None or kind is None:
@@ -97,7 +93,7 @@ def _add(path: Path, folder: Path, sidecar: Sidecar, group: str | None, found: F
             kind=kind,
             size=size,
             caption=sidecar.caption,
-            style_group=sidecar.style_group or group,
+            style_group=sidecar.style_group,
         )
     )
 

@@ -31,6 +31,26 @@ class MissingCaptions(StrEnum):
     """It is used with an empty caption."""
 
 
+class StyleGroups(StrEnum):
+    """Which records share their style, so that each can be the other's reference."""
+
+    NAMED = "named"
+    """Those with the same `style_group`."""
+    FOLDERS = "folders"
+    """Those too that have none and lie in the same subfolder."""
+    ONE = "one"
+    """All that have none share one: a collection of pictures by one hand."""
+
+
+def style_group(record: Record, grouping: StyleGroups) -> str | None:
+    """The group whose style a record shares; None: its style is its own."""
+    if record.style_group is not None or grouping is StyleGroups.NAMED:
+        return record.style_group
+    if grouping is StyleGroups.FOLDERS:
+        return os.path.dirname(record.name) or None
+    return ""
+
+
 class FileSource:
     """Pictures or clips from a folder, a manifest or shards, as `BatchSource`.
 
@@ -55,7 +75,7 @@ class FileSource:
         references: References | str = References.NONE,
         reference_size: int | None = None,
         cross_reference_ratio: float = 0.0,
-        groups_from_folders: bool = False,
+        style_groups: StyleGroups | str = StyleGroups.NAMED,
         seed: int = 0,
     ) -> None:
         """
@@ -71,7 +91,7 @@ class FileSource:
             reference_size: Its side; by default the shorter one of `size`.
             cross_reference_ratio: Of the rows whose style group has other members, the part whose reference is one of
                 them.
-            groups_from_folders: Pictures of one subfolder share their style.
+            style_groups: Which records share their style.
             seed: Of order, crops and beginnings of clips.
 
         Raises:
@@ -103,9 +123,8 @@ class FileSource:
         self._batch_size, self._seed, self._crossed = batch_size, seed, cross_reference_ratio
         self._cleaning = choose("cleaning of captions", CaptionCleaning, cleaning)
         self._missing = choose("choice for missing captions", MissingCaptions, missing_captions)
-        found = (
-            data if isinstance(data, Found) else find_records(data, groups_from_folders=groups_from_folders)
-        )
+        found = data if isinstance(data, Found) else find_records(data)
+        self._grouping = choose("choice of style groups", StyleGroups, style_groups)
         self._at_start, self._met = Report(), Report()
         self.records = self._usable(found)
         self._others = self._groups()
@@ -167,6 +186,7 @@ class FileSource:
             "cleaning": self._cleaning.value,
             "missing_captions": self._missing.value,
             "cross_reference_ratio": self._crossed,
+            "style_groups": self._grouping.value,
             "seed": self._seed,
         }
 
@@ -194,12 +214,14 @@ class FileSource:
         if not self._crossed:
             return groups
         for number, record in enumerate(self.records):
-            if record.style_group is not None:
-                groups[record.style_group].append(number)
+            group = style_group(record, self._grouping)
+            if group is not None:
+                groups[group].append(number)
         if all(len(members) < 2 for members in groups.values()):
             raise InvalidInputError(
-                f"cross_reference_ratio {self._crossed:g} needs pictures that share a style: no style_group has two "
-                "members. Add a style_group column or key, or make groups from folders."
+                f"cross_reference_ratio {self._crossed:g} needs records that share a style: of {len(self.records)}, no "
+                f"two do by style_groups {self._grouping.value!r}. Add more of them, a style_group column or key, or "
+                f"choose among {', '.join(repr(choice.value) for choice in StyleGroups)}; or set it to 0."
             )
         return groups
 
@@ -237,7 +259,8 @@ class FileSource:
         generator = self._generator("record", epoch, number)
         frames, reference = load_sample(record, self._settings, generator)
         crossed = torch.rand(1, generator=generator).item() < self._crossed
-        others = self._others.get(record.style_group, []) if record.style_group is not None else []
+        group = style_group(record, self._grouping)
+        others = self._others.get(group, []) if group is not None else []
         if crossed and len(others) > 1:
             reference = self._cross_reference(number, others, generator, reference)
         return frames, caption, reference

@@ -21,12 +21,11 @@ PATH_KEYS = ("path", "file_name", "file")
 _KNOWN = (*PATH_KEYS, *CAPTION_KEYS, *GROUP_KEYS, "kind")
 
 
-def find_records(path: str | os.PathLike[str], *, groups_from_folders: bool = False) -> Found:
+def find_records(path: str | os.PathLike[str]) -> Found:
     """Find pictures and clips with their captions; none is decoded, nothing broken stops the others.
 
     Args:
         path: A folder, a `.csv`, a `.jsonl`, or a `.tar`.
-        groups_from_folders: Of a folder: pictures of one subfolder share their style.
 
     Raises:
         InvalidInputError: Missing, or none of these.
@@ -36,7 +35,7 @@ def find_records(path: str | os.PathLike[str], *, groups_from_folders: bool = Fa
         raise InvalidInputError(f"{place}: no such folder or file.")
     suffix = place.suffix.lower()
     if place.is_dir():
-        found = read_folder(place, groups_from_folders)
+        found = read_folder(place)
     elif suffix == ".tar":
         found = read_shard(place, place.name)
     elif suffix in (".csv", ".jsonl"):

@@ -133,8 +133,9 @@ class FilesSpec(_Strict):
     fps: float | None = Field(None, gt=0)
     """Frames per second to take instead of a stride."""
     missing_captions: Literal["skip", "empty"] = "skip"
-    groups_from_folders: bool = False
-    """Pictures of one subfolder share their style, for cross references."""
+    style_groups: Literal["named", "folders", "one"] = "named"
+    """Which share their style, for cross references: those with the same style_group; those in one subfolder too; or
+    all of them, as in pictures by one hand."""
     workers: int = Field(0, ge=0)
     """Processes that read ahead."""
 

@@ -187,7 +187,7 @@ def _file_source(spec: FilesSpec, folder: Path, *, size: tuple[int, int], seed: 
         missing_captions=spec.missing_captions,
         references=spec.references,
         cross_reference_ratio=spec.cross_reference_ratio,
-        groups_from_folders=spec.groups_from_folders,
+        style_groups=spec.style_groups,
         seed=seed,
     )
     return ReadAhead(source, spec.workers) if spec.workers else source
