@@ -29,7 +29,7 @@ QUICK = [
         "train.log_every=1",
         "train.ema_decay=0.5",
     )
-    for argument in ("--set", f"stages.adapter.{change}")
+    for argument in ("--set", f"stages.extractor.{change}")
 ]
 
 
@@ -44,7 +44,11 @@ def pictures(tmp_path: Path) -> Path:
 
 
 def command(pictures: Path, output: Path, steps: int, *more: str) -> list[str]:
-    changes = (f"data.mine.path={pictures}", "data.mine.batch_size=2", f"stages.adapter.train.steps={steps}")
+    changes = (
+        f"data.mine.path={pictures}",
+        "data.mine.batch_size=2",
+        f"stages.extractor.train.steps={steps}",
+    )
     settings = [argument for change in changes for argument in ("--set", change)]
     return [*COMMAND, "finetune", "-o", str(output), *settings, *QUICK, *more]
 
@@ -62,17 +66,18 @@ def test_killed_and_gone_on_with(pictures: Path, tmp_path: Path) -> None:
     folder = tmp_path / "killed"
     process = subprocess.Popen(command(pictures, folder, 4000), stderr=subprocess.DEVNULL)
     deadline = time.monotonic() + 200
-    while not list_checkpoints(folder / "adapter") and time.monotonic() < deadline:
+    while not list_checkpoints(folder / "extractor") and time.monotonic() < deadline:
         time.sleep(0.02)
     process.send_signal(signal.SIGKILL)
     process.wait()
-    done = int(list_checkpoints(folder / "adapter")[-1].stem.split("-")[1])
+    done = int(list_checkpoints(folder / "extractor")[-1].stem.split("-")[1])
     again = run(*command(pictures, folder, max(4, done + 1), "--resume"))
     assert again.returncode == 0, again.stderr
     assert f"going on at step {done}" in again.stderr
     if done < 4:
         first, second = (
-            (tmp_path / name / "adapter" / "weights.safetensors").read_bytes() for name in ("whole", "killed")
+            (tmp_path / name / "extractor" / "weights.safetensors").read_bytes()
+            for name in ("whole", "killed")
         )
         assert first == second
 
@@ -85,17 +90,17 @@ def test_terminated_it_saves_and_says_how_to_go_on(pictures: Path, tmp_path: Pat
     ]
     process = subprocess.Popen(arguments, stderr=subprocess.PIPE, text=True)
     deadline = time.monotonic() + 200
-    while not (folder / "adapter" / "losses.csv").is_file() and time.monotonic() < deadline:
+    while not (folder / "extractor" / "losses.csv").is_file() and time.monotonic() < deadline:
         time.sleep(0.02)
     os.kill(process.pid, signal.SIGTERM)
     _, errors = process.communicate(timeout=100)
     assert process.returncode == 143, errors
-    assert list_checkpoints(folder / "adapter")
+    assert list_checkpoints(folder / "extractor")
     # What it says how to go on with needs nothing of the first command.
     said = next(line for line in errors.splitlines() if line.startswith("stopped; go on with: "))
     words = shlex.split(said.removeprefix("stopped; go on with: "))
     assert words == ["stylecrafter", "train", "-o", str(folder), "--resume"]
-    steps = "stages.adapter.train.steps=" + list_checkpoints(folder / "adapter")[-1].stem.split("-")[1]
+    steps = "stages.extractor.train.steps=" + list_checkpoints(folder / "extractor")[-1].stem.split("-")[1]
     again = run(*COMMAND, *words[2:], "--set", steps)
     assert again.returncode == 0, again.stderr
     assert "going on at step" in again.stderr and again.stdout.split() == [str(folder / "model")]
@@ -163,13 +168,13 @@ def test_terminated_with_the_processes_that_read_ahead_it_saves(pictures: Path, 
         start_new_session=True,
     )
     deadline = time.monotonic() + 200
-    while not (folder / "adapter" / "losses.csv").is_file() and time.monotonic() < deadline:
+    while not (folder / "extractor" / "losses.csv").is_file() and time.monotonic() < deadline:
         time.sleep(0.02)
     os.killpg(process.pid, signal.SIGTERM)
     _, errors = process.communicate(timeout=100)
     assert process.returncode == 143, errors
-    done = int(list_checkpoints(folder / "adapter")[-1].stem.split("-")[1])
-    steps = f"stages.adapter.train.steps={done + 1}"
+    done = int(list_checkpoints(folder / "extractor")[-1].stem.split("-")[1])
+    steps = f"stages.extractor.train.steps={done + 1}"
     again = run(*COMMAND, "-o", str(folder), "--resume", "--set", steps)
     assert again.returncode == 0, again.stderr
     assert f"going on at step {done}" in again.stderr

@@ -233,3 +233,17 @@ def test_a_base_may_come_in_several_stages_with_names_of_their_own(path: Path) -
     assert [s.train_config.steps for s in recipe.stages[:2]] == [7, 4]
     joint = recipe.with_strategy(find_strategy("joint"))
     assert [s.name for s in joint.stages] == ["first", "base", "joint"]
+
+
+@pytest.mark.parametrize("change", ["model.new_adapter=true", "adapter.scale_type=fixed"])
+def test_a_fresh_adapter_is_not_left_to_its_extractor(change: str) -> None:
+    with pytest.raises(InvalidInputError, match="goes on with an adapter that has learned"):
+        load_recipe("finetune", [change])
+    assert load_recipe("finetune", [change, "stages.extractor.stage=adapter"]).stages[0].name == "adapter"
+    with pytest.raises(InvalidInputError, match="set data.mine.references to crop"):
+        load_recipe("finetune", ["data.mine.references=none"])
+
+
+def test_a_strategy_of_the_paper_needs_the_stages_of_the_paper() -> None:
+    with pytest.raises(InvalidInputError, match="needs the stage 'adapter'; recipe 'finetune' has extractor"):
+        load_recipe("finetune").with_strategy(find_strategy("adapter_only"))

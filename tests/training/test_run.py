@@ -139,7 +139,7 @@ def test_an_adapter_learns_from_pictures_of_one_s_own(trained: RecipeRun, tmp_pa
     (pictures / "broken.txt").write_text("a cat")
     changes = [
         f"model.pretrained={trained.folder / 'model'}", f"data.mine.path={pictures}", "data.mine.batch_size=3",
-        "stages.adapter.train.steps=2", "stages.adapter.train.sample_every=0",
+        "stages.extractor.train.steps=2", "stages.extractor.train.sample_every=0",
     ]  # fmt: skip
     run = RecipeRun(load_recipe("finetune", changes), tmp_path / "run")
     assert run.run()
@@ -151,7 +151,7 @@ def test_an_adapter_learns_from_pictures_of_one_s_own(trained: RecipeRun, tmp_pa
     changed = [
         n for n, v in after.style_adapter.named_parameters() if not torch.equal(v, before.get_parameter(n))
     ]
-    assert changed
+    assert changed and all(name.startswith("extractor.") for name in changed)
 
 
 def test_what_cannot_be_used_is_told_once_and_by_one_process(

@@ -71,7 +71,8 @@ def test_a_new_adapter_on_a_finished_model_is_as_large_as_the_old_one(
     trained: RecipeRun, tmp_path: Path
 ) -> None:
     base = f"model.pretrained={trained.folder / 'model'}"
-    recipe = load_recipe("finetune", [base, "model.new_adapter=true", f"data.mine.path={tmp_path}"])
+    changes = [base, "model.new_adapter=true", "stages.extractor.stage=adapter", f"data.mine.path={tmp_path}"]
+    recipe = load_recipe("finetune", changes)
     old = StyleCrafterPipeline.from_pretrained(trained.folder / "model").style_adapter
     new = RecipeRun(recipe, tmp_path / "run").models.parts([]).adapter()
     assert {k: new.config[k] for k in AdapterOptions.__annotations__} == {
@@ -94,6 +95,7 @@ def test_a_base_without_an_adapter_gets_one(trained: RecipeRun, tmp_path: Path) 
     changes = [
         f"model.pretrained={tmp_path / 'base'}",
         "model.new_adapter=true",
+        "stages.extractor.stage=adapter",
         f"data.mine.path={tmp_path}",
     ]
     parts = RecipeRun(load_recipe("finetune", changes), tmp_path / "run").models.parts([])

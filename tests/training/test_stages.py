@@ -19,6 +19,7 @@ from stylecrafter.training.stages import (
     BaseStage,
     DiffusionConfig,
     DiffusionStage,
+    ExtractorStage,
     JointStage,
     TemporalStage,
 )
@@ -60,6 +61,15 @@ def temporal_names(stage: DiffusionStage) -> set[str]:
 def test_stage_1_moves_exactly_the_adapter() -> None:
     stage = make(AdapterStage, PICTURES)
     assert moved_names(stage, 2) == names(stage, "style_adapter") == set(stage.trainable())
+
+
+def test_the_extractor_moves_alone() -> None:
+    stage = make(ExtractorStage, PICTURES)
+    expected = {name for name in names(stage, "style_adapter") if name.startswith("style_adapter.extractor.")}
+    assert moved_names(stage, 2) == expected == set(stage.trainable())
+    # It learns from what stage 1 learns from.
+    whole = make(AdapterStage, PICTURES)
+    assert torch.equal(stage.loss(3), whole.loss(3))
 
 
 def test_stage_2_moves_exactly_the_temporal_layers() -> None:

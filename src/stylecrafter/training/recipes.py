@@ -43,7 +43,9 @@ if TYPE_CHECKING:
     from _typeshed import DataclassInstance
 
 Config = TypeVar("Config", bound="DataclassInstance")
-StageName = Literal["autoencoder", "clip", "words", "base", "adapter", "temporal", "joint", "decoder"]
+StageName = Literal[
+    "autoencoder", "clip", "words", "base", "adapter", "extractor", "temporal", "joint", "decoder"
+]
 
 
 class _Strict(BaseModel):
@@ -299,13 +301,29 @@ class Recipe(_Strict):
     @model_validator(mode="after")
     def _styles_are_shown(self) -> Recipe:
         for stage in self.stages:
-            if stage.stage in ("adapter", "temporal", "joint") and stage.pictures is not None:
+            if stage.stage in ("adapter", "extractor", "temporal", "joint") and stage.pictures is not None:
                 for name in self.members_of(stage.pictures):
                     if getattr(self.data[name], "references", None) == "none":
                         raise ValueError(
                             f"stage {stage.stage!r} shows pictures of {name!r} with their style, which has no "
                             f"style references: set data.{name}.references to crop"
                         )
+        return self
+
+    @model_validator(mode="after")
+    def _extractors_have_learned(self) -> Recipe:
+        """The extractor alone says what a finished adapter is told; a fresh one does nothing with it yet."""
+        names = [stage.stage for stage in self.stages]
+        fresh = self.model.new_adapter or self.model.preset is not None or bool(self.adapter)
+        if (
+            "extractor" in names
+            and fresh
+            and not {"adapter", "joint"} & set(names[: names.index("extractor")])
+        ):
+            raise ValueError(
+                "stage 'extractor' goes on with an adapter that has learned, and this recipe makes a fresh one: "
+                "train it in stage 'adapter'"
+            )
         return self
 
     def members_of(self, source: str, _within: tuple[str, ...] = ()) -> set[str]:

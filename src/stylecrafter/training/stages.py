@@ -3,6 +3,7 @@
     autoencoder, clip   the frozen parts of a model of our own (`encoder_stages`)
     base                the text-to-video UNet, on pictures and clips with captions that say everything
     adapter             stage 1 of the paper: the style adapter alone, on styled pictures with decoupled captions
+    extractor           what reads the style out of a picture alone, on a few pictures of one's own
     temporal            stage 2 of the paper: the temporal layers alone, on styled pictures (a fifth of the steps)
                         and plain clips
     joint               the paper's alternative: adapter and temporal layers in one stage, on the mix of stage 2
@@ -352,6 +353,21 @@ class AdapterStage(DiffusionStage):
         return prefixed("style_adapter", self.parts.adapter().named_parameters())
 
 
+class ExtractorStage(DiffusionStage):
+    """The adapter's extractor alone, which turns a picture into style tokens: for a few pictures of one's own.
+
+    What the tokens do in the layers of the base, and how strongly, stays as many styles have taught it. Training all
+    of the adapter on a dozen pictures brings their style hardly nearer and costs the prompt its object
+    (docs/training.md). Ours; the paper trains the adapter as a whole.
+    """
+
+    name = "extractor"
+    pictures_through_time = False
+
+    def trainable(self) -> dict[str, nn.Parameter]:
+        return prefixed("style_adapter.extractor", self.parts.adapter().extractor.named_parameters())
+
+
 class TemporalStage(DiffusionStage):
     """Stage 2: the temporal layers alone, on plain clips and (1 - `clip_ratio`, published 20 %) styled pictures.
 
@@ -387,5 +403,5 @@ def temporal_layers(parts: Parts) -> dict[str, nn.Parameter]:
 
 
 DIFFUSION_STAGES: dict[str, type[DiffusionStage]] = {
-    stage.name: stage for stage in (BaseStage, AdapterStage, TemporalStage, JointStage)
+    stage.name: stage for stage in (BaseStage, AdapterStage, ExtractorStage, TemporalStage, JointStage)
 }

@@ -4,7 +4,7 @@ import pytest
 
 from stylecrafter.errors import InvalidInputError, UnknownNameError
 from stylecrafter.evaluation.choices import Method
-from stylecrafter.evaluation.studies import artefacts, baselines, first, pairs, scales, variants
+from stylecrafter.evaluation.studies import artefacts, baselines, first, own_pictures, pairs, scales, variants
 from stylecrafter.evaluation.studies.run import changed
 
 
@@ -17,7 +17,7 @@ def test_settings_are_changed_by_key_and_value() -> None:
     assert methods.of_clips == (Method.OURS, Method.TEXT_ONLY)
 
 
-@pytest.mark.parametrize("module", [artefacts, baselines, first, pairs, scales, variants])
+@pytest.mark.parametrize("module", [artefacts, baselines, first, own_pictures, pairs, scales, variants])
 def test_every_study_can_be_changed(module: object) -> None:
     quick = module.QUICK  # type: ignore[attr-defined]
     assert changed(quick, ["dtype=float32"]).dtype == "float32"

@@ -20,3 +20,5 @@ class Study(StrEnum):
     """Adapters trained in the paper's other ways: tables 4, 5 and S8, decoupling, training strategies."""
     PAIRS = "pairs"
     """Extreme pairs of style and content, and where the method breaks."""
+    OWN_PICTURES = "own_pictures"
+    """What finetuning on a dozen pictures of one's own does to their style, to the text, and to other styles."""

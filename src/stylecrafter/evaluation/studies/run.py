@@ -11,7 +11,7 @@ from typing import TypeVar, assert_never
 from pydantic import TypeAdapter, ValidationError
 
 from stylecrafter.errors import InvalidInputError, unknown_name
-from stylecrafter.evaluation.studies import artefacts, baselines, first, pairs, scales, variants
+from stylecrafter.evaluation.studies import artefacts, baselines, first, own_pictures, pairs, scales, variants
 from stylecrafter.evaluation.studies.choices import Study
 from stylecrafter.evaluation.studies.result import StudyResult, write_result
 from stylecrafter.runtime.devices import check_dtype_name
@@ -22,6 +22,7 @@ Spec = TypeVar(
     artefacts.ArtefactSpec,
     baselines.BaselinesSpec,
     first.FirstSpec,
+    own_pictures.OwnPicturesSpec,
     pairs.PairsSpec,
     scales.ScalesSpec,
     variants.VariantsSpec,
@@ -81,6 +82,9 @@ def _carry_out(
         case Study.VARIANTS:
             ways = changed(variants.QUICK if quick else variants.VariantsSpec(), changes)
             return variants.run(model, folder / "work", ways, seed=seed)
+        case Study.OWN_PICTURES:
+            own = changed(own_pictures.QUICK if quick else own_pictures.OwnPicturesSpec(), changes)
+            return own_pictures.run(model, folder / "work", own, seed=seed)
         case _:
             assert_never(name)
 

@@ -12,14 +12,13 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from stylecrafter.errors import OutputError
 from stylecrafter.evaluation.run import world_set_for
 from stylecrafter.evaluation.studies.asking import Asked
 from stylecrafter.evaluation.studies.claims import Claim, check_claims
 from stylecrafter.evaluation.studies.result import StudyResult
+from stylecrafter.evaluation.studies.trained import trained_model
 from stylecrafter.generation.settings import GenerationSettings, look_up_model
 from stylecrafter.training.recipes import Recipe
-from stylecrafter.training.run import RecipeRun
 from stylecrafter.training.strategies import find_strategy
 
 #: The paper's stage 1, which the others are compared with; pictures do not pass through what stage 2 trains.
@@ -195,15 +194,7 @@ class _Variants:
         Raises:
             OutputError: The folder holds the variant as other settings, or another base, made it.
         """
-        run = RecipeRun(self._recipe(strategy), self.folder / "variants" / strategy)
-        if run.holds_another():
-            raise OutputError(
-                f"{run.folder} was trained with other settings than this study asks for: "
-                "name a new folder for the study, or delete that one."
-            )
-        if not run.exported_to().is_dir() and not run.run(resume=True):
-            raise KeyboardInterrupt  # a signal came; the run can be gone on with
-        return run.exported_to()
+        return trained_model(self._recipe(strategy), self.folder / "variants" / strategy)
 
     def _recipe(self, strategy: str) -> Recipe:
         spec, world = self.spec, {"kind": "styleworld", "vocabulary": self.world.vocabulary}
