@@ -54,8 +54,11 @@ def same_training(first: Path, second: Path) -> None:
         for folder, state in ((first, one), (second, two)):
             sampled = torch.load(folder / stage / "sampled.pt", weights_only=True)
             assert sampled.keys() == state["average"].keys()
+            average, begun = state["average"], state.get("begun_with")
+            assert (begun is not None) == (stage == "joint")
             for name, value in sampled.items():
-                assert torch.equal(value, state["average"][name]), f"{stage} {name} in samples"
+                left = average[name] if begun is None else begun[name].lerp(average[name], 0.5)
+                assert torch.equal(value, left), f"{stage} {name} in samples"
         losses = [(folder / stage / "losses.csv").read_text().splitlines() for folder in (first, second)]
         for row, other in zip(*losses, strict=True):
             if row.startswith("step"):

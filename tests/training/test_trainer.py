@@ -22,7 +22,7 @@ from stylecrafter.training.checkpoint import (
 )
 from stylecrafter.training.processes import placed_moments
 from stylecrafter.training.stages import AdapterStage, DiffusionConfig, JointStage
-from stylecrafter.training.train_config import TrainConfig, ema_decay_at, learning_rate_factor
+from stylecrafter.training.train_config import TrainConfig, learning_rate_factor
 from stylecrafter.training.trainer import DivergedError, Trainer
 from tests.training.tiny_parts import tiny_parts
 from tests.training.tiny_sources import tiny_clips, tiny_pictures
@@ -258,8 +258,9 @@ def test_training_lowers_the_loss_of_a_fixed_batch(tmp_path: Path) -> None:
 def test_a_run_leaves_the_averaged_weights_in_the_model(tmp_path: Path) -> None:
     run = trainer(tmp_path)
     run.run()
+    average = run.average.weights()
     for name, value in run.parameters.items():
-        assert torch.equal(value.detach(), run.average[name])
+        assert torch.equal(value.detach(), average[name])
 
 
 def test_samples_see_the_average_and_training_goes_on_without_it(tmp_path: Path) -> None:
@@ -267,14 +268,61 @@ def test_samples_see_the_average_and_training_goes_on_without_it(tmp_path: Path)
 
     def look(step: int, weights: object) -> None:
         assert weights is None
-        current = run.stage.trainable()
-        seen.append((step, all(torch.equal(current[n], run.average[n]) for n in current)))
+        current, average = run.stage.trainable(), run.average.weights()
+        seen.append((step, all(torch.equal(current[n], average[n]) for n in current)))
 
     run = trainer(tmp_path / "looked", dataclasses.replace(CONFIG, sample_every=4), on_sample=look)
     run.run()
     assert seen == [(4, True), (6, True)]
     trainer(tmp_path / "alone").run()
     same_state(tmp_path / "alone", tmp_path / "looked")
+
+
+def test_a_blended_run_learns_alike_and_goes_part_of_the_way(tmp_path: Path) -> None:
+    seen: list[dict[str, torch.Tensor]] = []
+
+    def look(step: int, weights: object) -> None:
+        seen.append({name: value.detach().clone() for name, value in run.parameters.items()})
+
+    whole, blended = trainer(tmp_path / "whole"), dataclasses.replace(CONFIG, blend=0.25)
+    before = {name: value.detach().clone() for name, value in whole.parameters.items()}
+    whole.run()
+    run = trainer(tmp_path / "blended", dataclasses.replace(blended, sample_every=6), on_sample=look)
+    run.run()
+    same_state(tmp_path / "whole", tmp_path / "blended")
+    left = run.averaged_weights()
+    assert any(not torch.equal(before[name], value) for name, value in left.items())
+    for name, learned in whole.averaged_weights().items():
+        torch.testing.assert_close(left[name], before[name] + 0.25 * (learned - before[name]))
+        assert torch.equal(run.parameters[name].detach(), left[name])
+        assert torch.equal(seen[0][name], left[name])
+
+
+def test_a_blended_run_goes_on_from_the_weights_that_it_began_with(tmp_path: Path) -> None:
+    blended = dataclasses.replace(CONFIG, blend=0.25)
+    whole = trainer(tmp_path / "whole", blended)
+    whole.run()
+    first = trainer(tmp_path / "parts", blended)
+    for _ in range(3):
+        first.train_step()
+    first.save()
+    stage = AdapterStage(tiny_parts(), DiffusionConfig(picture_reuse=2), pictures=tiny_pictures())
+    with torch.no_grad():  # a stage that goes on need not begin with the same models
+        for value in stage.trainable().values():
+            value.zero_()
+    second = Trainer(stage, blended, tmp_path / "parts")
+    second.resume()
+    second.run()
+    for name, value in whole.averaged_weights().items():
+        assert torch.equal(second.averaged_weights()[name], value)
+
+
+def test_a_blended_run_does_not_go_on_from_a_whole_one(tmp_path: Path) -> None:
+    first = trainer(tmp_path)
+    first.train_step()
+    first.save()
+    with pytest.raises(InvalidInputError, match=r"blend 0.25 needs .* go on with blend 1, or begin anew"):
+        trainer(tmp_path, dataclasses.replace(CONFIG, blend=0.25)).resume()
 
 
 def test_gradients_that_are_scaled_for_fp16_train_alike(tmp_path: Path) -> None:
@@ -427,8 +475,8 @@ def test_a_batch_that_cannot_be_shared_is_refused_at_once(tmp_path: Path) -> Non
 
 @pytest.mark.parametrize(
     ("name", "value"),
-    [("steps", 0), ("warmup_steps", -1), ("learning_rate", 0.0), ("ema_decay", 1.0), ("accumulation", 0),
-     ("keep_checkpoints", 0), ("gradient_clip", 0.0), ("log_every", 0), ("sample_every", -1)],
+    [("steps", 0), ("warmup_steps", -1), ("learning_rate", 0.0), ("ema_decay", 1.0), ("blend", 0.0), ("blend", 1.5),
+     ("accumulation", 0), ("keep_checkpoints", 0), ("gradient_clip", 0.0), ("log_every", 0), ("sample_every", -1)],
 )  # fmt: skip
 def test_settings_out_of_range_are_refused(name: str, value: float) -> None:
     with pytest.raises(InvalidInputError, match=name):
@@ -441,11 +489,6 @@ def test_learning_rate_warms_up_and_falls() -> None:
     assert learning_rate_factor(10, config) == pytest.approx(1.0)
     assert learning_rate_factor(55, config) == pytest.approx(0.55)
     assert learning_rate_factor(100, config) == pytest.approx(0.1)
-
-
-def test_the_average_forgets_its_start() -> None:
-    assert ema_decay_at(0, 0.999) == pytest.approx(0.1)
-    assert ema_decay_at(10**6, 0.999) == 0.999
 
 
 def test_where_losses_are_read_at_reports_only_the_numbers_are_the_same(

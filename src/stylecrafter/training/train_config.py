@@ -32,6 +32,9 @@ class TrainConfig:
     betas: tuple[float, float] = (0.9, 0.99)
     gradient_clip: float = 1.0
     ema_decay: float = 0.999
+    blend: float = 1.0
+    """How far what the stage leaves is on the way from the weights that it began with to what it has learned
+    (`average.WeightAverage`): below 1, a finished model learns something new and keeps more of what it knew."""
     mixed_precision: Annotated[Literal["no", "bf16", "fp16"], BeforeValidator(_unquoted_no)] = "no"
     """Autocast of the loss; weights stay float32."""
     rounded_weights: bool = False
@@ -62,6 +65,8 @@ class TrainConfig:
             )
         if self.rounded_weights and self.sharding == "full":
             raise InvalidInputError("rounded_weights and sharding in parts exclude each other")
+        if not 0 < self.blend <= 1:
+            raise InvalidInputError(f"blend must be above 0 and at most 1, got {self.blend}")
         if not 0 <= self.ema_decay < 1:
             raise InvalidInputError(f"ema_decay must be in [0, 1), got {self.ema_decay}")
 

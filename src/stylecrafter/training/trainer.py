@@ -22,6 +22,7 @@ from torch.distributed.tensor import DTensor
 
 from stylecrafter.data.reporting import Described, Fingerprint, refuse_changes
 from stylecrafter.errors import CheckpointError, InvalidInputError, StyleCrafterError
+from stylecrafter.training.average import WeightAverage
 from stylecrafter.training.checkpoint import (
     checkpoint_path,
     delete_unfinished,
@@ -45,7 +46,7 @@ from stylecrafter.training.processes import (
 from stylecrafter.training.shards import Shard
 from stylecrafter.training.stages import DiffusionStage, Stage
 from stylecrafter.training.tracking import CsvTracker, Tracker
-from stylecrafter.training.train_config import TrainConfig, ema_decay_at, learning_rate_factor
+from stylecrafter.training.train_config import TrainConfig, learning_rate_factor
 
 logger = logging.getLogger(__name__)
 
@@ -142,7 +143,7 @@ class Trainer:
             weight_decay=config.weight_decay,
             fused=config.sharding == "none",
         )
-        self.average = {name: value.detach().clone() for name, value in self.parameters.items()}
+        self.average = WeightAverage(self.parameters, config)
         self.step = 0
         #: The signal that asked the last `run` to end, be it in its last step. Where another process got it: SIGTERM.
         self.stopped_by: signal.Signals | None = None
@@ -165,7 +166,7 @@ class Trainer:
             "step": self.step,
             "data": self._fingerprints(),
             "weights": {name: whole(value) for name, value in self.parameters.items()},
-            "average": {name: whole(value) for name, value in self.average.items()},
+            **self.average.state_dict(),
             "moments": {
                 name: {key: whole(value) for key, value in self.optimizer.state[parameter].items()}
                 for name, parameter in self.parameters.items()
@@ -206,11 +207,11 @@ class Trainer:
                         f"the model {tuple(value.shape)}"
                     )
                 value.copy_(placed_like(state["weights"][name], value))
-                self.average[name].copy_(placed_like(state["average"][name], value))
                 # Moments come from the checkpoint; rates and the rest are this run's.
                 self.optimizer.state[value] = placed_moments(
                     state["moments"][name], value, self.optimizer.param_groups[0]
                 )
+        self.average.load_state_dict(state)
         if self._rounded is not None:
             self._rounded.round_again()
         if self.accelerator.scaler is not None and state.get("scaler"):
@@ -262,9 +263,7 @@ class Trainer:
         norm = self._apply_gradients()
         if self._rounded is not None:
             self._rounded.round_again()
-        decay = ema_decay_at(self.step, self.config.ema_decay)
-        with torch.no_grad():
-            torch._foreach_lerp_(list(self.average.values()), list(self.parameters.values()), 1 - decay)
+        self.average.update(self.step)
         self.step += 1
         return torch.stack(losses).sum(), norm.full_tensor() if isinstance(norm, DTensor) else norm
 
@@ -379,8 +378,8 @@ class Trainer:
 
     @torch.no_grad()
     def _set_average(self) -> None:
-        for name, value in self.parameters.items():
-            value.copy_(self.average[name])
+        for name, value in self.average.weights().items():
+            self.parameters[name].copy_(value)
 
     @contextlib.contextmanager
     def averaged(self) -> Iterator[None]:
@@ -396,8 +395,8 @@ class Trainer:
                         value.copy_(own[name])
 
     def averaged_weights(self) -> dict[str, torch.Tensor]:
-        """Name -> averaged weight of everything that moves, whole and on the CPU, whatever the sharding."""
-        return {name: whole(value) for name, value in self.average.items()}
+        """Name -> what the stage leaves (`WeightAverage`), whole and on the CPU, whatever the sharding."""
+        return {name: whole(value) for name, value in self.average.weights().items()}
 
     def _draw_samples(self) -> None:
         if self.on_sample is None:

@@ -9,17 +9,20 @@ from PIL import Image
 
 from stylecrafter.errors import InvalidInputError, OutputError, UnknownNameError
 from stylecrafter.evaluation.studies.own_pictures import (
+    ALL_GIVEN,
     BEFORE,
     FIGURES,
     QUICK,
     RENDERS,
     WAYS,
     _collection,
+    _read_together,
     _rows,
     _set_for,
     run,
 )
 from stylecrafter.evaluation.studies.result import StudyResult
+from stylecrafter.evaluation.studies.subject import Subject
 from stylecrafter.evaluation.testset import WorldSetSpec
 from stylecrafter.styleworld import splits, world
 from stylecrafter.styleworld.objects import OBJECT_NAMES
@@ -69,14 +72,19 @@ def result(folder: Path) -> StudyResult:
 
 
 def test_the_study_at_toy_size(result: StudyResult, folder: Path) -> None:
-    assert list(result.data) == [BEFORE, *WAYS, RENDERS]
+    assert list(result.data) == [BEFORE, ALL_GIVEN, *WAYS, RENDERS]
     assert all(set(result.data[BEFORE][kind]) == set(FIGURES) for kind in QUICK.kinds)
+    for kind in QUICK.kinds:
+        one, all_given = result.data[BEFORE][kind], result.data[ALL_GIVEN][kind]
+        assert one["nearness"] != all_given["nearness"]
+        assert all(one[figure] == all_given[figure] for figure in ("others_style", "others_object"))
     assert [row[0] for row in result.tables[1].rows] == [
+        "all pictures given over before",
         "recipe over before",
+        "not blended over before",
         "whole adapter over before",
-        "other references over before",
+        "not blended over recipe",
         "whole adapter over recipe",
-        "other references over recipe",
     ]
     # The given picture itself is drawn by the world in its own style; other things in it are nearest to it.
     assert all(value == 1 for kind in QUICK.kinds for value in result.data[RENDERS][kind]["style"])
@@ -88,14 +96,25 @@ def test_the_study_at_toy_size(result: StudyResult, folder: Path) -> None:
 
 
 def test_ways_differ_in_what_they_say(result: StudyResult, folder: Path) -> None:
-    recipe, whole, others = (
+    recipe, learned, whole = (
         load_recipe(recorded_recipe(folder / "models" / f"bricks_{way.replace(' ', '_')}")).model_dump()
         for way in WAYS
     )
-    assert [stage["stage"] for stage in whole["stages"]] == ["adapter"] and whole["data"] == recipe["data"]
-    one, other = recipe["data"].pop("mine"), others["data"].pop("mine")
-    assert {key for key in one if one[key] != other[key]} == {"cross_reference_ratio", "style_groups"}
-    assert recipe == others
+    assert [stage["stage"] for stage in whole["stages"]] == ["adapter"]
+    settings = [way["stages"][0].pop("train") for way in (recipe, learned, whole)]
+    assert [of["blend"] for of in settings] == [0.5, 1, 0.5]
+    assert settings[0] == {**settings[1], "blend": 0.5} == {**settings[2], "learning_rate": 3e-4}
+    assert recipe == learned and recipe["data"] == whole["data"]
+
+
+def test_all_pictures_are_read_together() -> None:
+    subject = Subject("mini", SPEC)
+    collection = _collection("bricks", SPEC, 3, seed=0)
+    together = _read_together(subject, collection)
+    assert together.shape == subject.style_tokens[:1].shape
+    alone = _read_together(subject, collection[:1])
+    torch.testing.assert_close(alone, subject.encode(collection[:1]))
+    assert not torch.allclose(together, alone, atol=1e-2)
 
 
 def test_models_are_trained_once(result: StudyResult, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -114,6 +133,7 @@ def test_models_are_trained_once(result: StudyResult, folder: Path, monkeypatch:
         ({"ways": ("whole adaptor",)}, UnknownNameError, "whole adapter"),
         ({"pictures": 1}, InvalidInputError, "of 1 pictures"),
         ({"kinds": ()}, InvalidInputError, "0 collections"),
+        ({"ways": ()}, InvalidInputError, "in 0 ways"),
     ],
 )
 def test_what_cannot_be_asked_is_refused(

@@ -2,7 +2,8 @@
 
 A collection is a few pictures of StyleWorld in one held-out style, with captions. The recipe `finetune` trains on it as
 on anybody's folder; then the model is asked for other things in that style, given one picture of the collection, and
-for other styles. The same model untrained says what was gained and lost. Real renders say what there is to gain.
+for other styles. The same model untrained says what was gained and lost, given the one picture or all of them. Real
+renders say what there is to gain.
 """
 
 from __future__ import annotations
@@ -40,12 +41,12 @@ from stylecrafter.training.recipes import Recipe
 
 logger = logging.getLogger(__name__)
 
-BEFORE, RENDERS = "before", "real renders"
+BEFORE, ALL_GIVEN, RENDERS = "before", "all pictures given", "real renders"
 #: Name -> what is changed in the recipe.
 WAYS: dict[str, tuple[str, ...]] = {
     "recipe": (),
+    "not blended": ("stages.0.train.blend=1",),
     "whole adapter": ("stages.0.stage=adapter", "stages.0.train.learning_rate=1e-4"),
-    "other references": ("data.mine.style_groups=one", "data.mine.cross_reference_ratio=1.0"),
 }
 PICTURE_QUESTIONS: tuple[Question, ...] = ("object", "scene")
 FIGURES = ("style", "nearness", "object", "scene", "leaked", "others_style", "others_object")
@@ -118,27 +119,30 @@ def run(
         for name in names:
             if name not in known:
                 raise unknown_name(what, name, known)
-    if spec.pictures < 2 or not spec.kinds:
+    if spec.pictures < 2 or not spec.kinds or not spec.ways:
         raise InvalidInputError(
-            f"{len(spec.kinds)} collections of {spec.pictures} pictures; at least 1 of 2 are needed"
+            f"{len(spec.kinds)} collections of {spec.pictures} pictures, trained on in {len(spec.ways)} ways; "
+            "at least 1 of 2 and one way are needed"
         )
     drawn = world_set_for(
         model, references=spec.references, prompts=spec.prompts, unseen_kinds=spec.references // 3, seed=seed
     )
     probes = world_probes(drawn.vocabulary, drawn.size)
-    asked: dict[str, dict[str, Figures]] = {name: {} for name in (BEFORE, *spec.ways, RENDERS)}
+    asked: dict[str, dict[str, Figures]] = {name: {} for name in (BEFORE, ALL_GIVEN, *spec.ways, RENDERS)}
     shown_pictures, captions = [], []
     for kind in spec.kinds:
         collection = _collection(kind, drawn, spec.pictures, seed)
         name_of_kind = kind.replace(" ", "_")
         place = _written(collection, folder / "collections" / name_of_kind, drawn.size)
-        models = {BEFORE: model}
+        models = {BEFORE: model, ALL_GIVEN: model}
         for way in spec.ways:
             trained = folder / "models" / f"{name_of_kind}_{way.replace(' ', '_')}"
             models[way] = str(trained_model(_recipe(model, place, way, spec, seed), trained))
         for name, trained_or_not in models.items():
             subject = Subject(trained_or_not, drawn, steps=spec.steps, dtype=spec.dtype)
             subject = subject.with_set(_set_for(collection, subject.set))
+            if name == ALL_GIVEN:
+                subject.style_tokens[:1] = _read_together(subject, collection)
             rows = _rows(subject.set)
             pictures = subject.paint(rows)
             asked[name][kind] = _figures(subject, rows, pictures, probes)
@@ -162,9 +166,10 @@ def run(
                 "Before and after",
                 ("", *TITLES),
                 tuple((name, *(shown(of[f]) for f in FIGURES)) for name, of in means.items()),
-                "By probes trained on real renders: the picture of the collection, that was given, nearest of it and "
-                "all other styles, and how near (cosine); object and scene as the prompt says; the object of the given "
-                "picture instead. Then the other styles, one picture of each. Intervals over kinds of style.",
+                "By probes trained on real renders: the picture of the collection, that was given (but for the row of "
+                "all of them), nearest of it and all other styles, and how near (cosine); object and scene as the "
+                "prompt says; the object of the given picture instead. Then the other styles, one picture of each. "
+                "Intervals over kinds of style.",
             ),
             _differences(joined, clusters),
             _by_kind(asked),
@@ -238,6 +243,11 @@ def _set_for(collection: world.WorldBatch, held_out: HeldOutSet) -> HeldOutSet:
     )
 
 
+def _read_together(subject: Subject, collection: world.WorldBatch) -> torch.Tensor:
+    """Style tokens (1, q, d) of all pictures of the collection."""
+    return subject.pipe.encode_style([to_pictures(world.render(collection, subject.spec.size)[:, 0])])
+
+
 def _rows(held_out: HeldOutSet) -> torch.Tensor:
     """All prompts in the collection's style, then one of them in each other style."""
     prompts, others = len(held_out.prompts), torch.arange(1, len(held_out.references))
@@ -284,9 +294,9 @@ def _by_kind(asked: dict[str, dict[str, Figures]]) -> Table:
 
 
 def _differences(joined: dict[str, dict[str, list[float]]], clusters: dict[str, list[str]]) -> Table:
-    """What finetuning changes, and what each way changes against the first."""
-    names = [name for name in joined if name != RENDERS]
-    pairs = [(BEFORE, way) for way in names[1:]] + [(names[1], way) for way in names[2:]]
+    """What finetuning, or all pictures, change, and what each way changes against the first."""
+    ways = [name for name in joined if name not in (BEFORE, ALL_GIVEN, RENDERS)]
+    pairs = [(BEFORE, name) for name in (ALL_GIVEN, *ways)] + [(ways[0], way) for way in ways[1:]]
     rows = []
     for one, other in pairs:
         differences = (paired_difference(joined[one][f], joined[other][f], clusters[f]) for f in FIGURES)
