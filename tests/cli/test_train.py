@@ -126,6 +126,39 @@ def test_of_several_processes_one_speaks(tmp_path: Path, monkeypatch: pytest.Mon
         assert invoke("train", "smoke", "-o", tmp_path / "run").stdout == said
 
 
+@pytest.mark.skipif(
+    not torch.distributed.is_available() or not torch.distributed.is_gloo_available(),
+    reason="this torch has no gloo to talk between processes",
+)
+@pytest.mark.parametrize("finished", [True, False])
+def test_processes_part_when_the_run_is_over(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, finished: bool
+) -> None:
+    class InAGroup:
+        stopped_by = None
+
+        def __init__(self, *arguments: object) -> None:
+            pass
+
+        def run(self, **options: object) -> bool:
+            store = torch.distributed.HashStore()
+            torch.distributed.init_process_group("gloo", store=store, rank=0, world_size=1)
+            return finished
+
+        def exported_to(self, until: str | None) -> Path:
+            return tmp_path / "model"
+
+    monkeypatch.setattr("stylecrafter.training.run.RecipeRun", InAGroup)
+    try:
+        assert invoke("train", "smoke", "-o", tmp_path / "run").exit_code == (
+            0 if finished else 128 + signal.SIGTERM
+        )
+        assert not torch.distributed.is_initialized()
+    finally:
+        if torch.distributed.is_initialized():
+            torch.distributed.destroy_process_group()
+
+
 def test_the_log_is_as_quiet_as_before_once_training_is_over(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(sys, "stderr", io.StringIO())
     log = logging.getLogger("stylecrafter")

@@ -8,6 +8,7 @@ from pathlib import Path
 import torch
 from torch.distributed.tensor import DTensor
 
+from stylecrafter.training.processes import leave_group
 from stylecrafter.training.stages import BaseStage, DiffusionConfig, JointStage, Stage
 from stylecrafter.training.train_config import TrainConfig
 from stylecrafter.training.trainer import Trainer
@@ -61,5 +62,4 @@ def train(folder: Path, sharding: str, stop_after: int | None = None) -> None:
 
 if __name__ == "__main__":
     train(Path(sys.argv[1]), sys.argv[2], int(sys.argv[3]) if len(sys.argv) > 3 else None)
-    if torch.distributed.is_initialized():
-        torch.distributed.destroy_process_group()
+    leave_group()

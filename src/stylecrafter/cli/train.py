@@ -50,6 +50,7 @@ def train(
     from stylecrafter.cli.progress import training_progress
     from stylecrafter.runtime.devices import resolve_device
     from stylecrafter.runtime.ranks import is_main_process
+    from stylecrafter.training.processes import leave_group
     from stylecrafter.training.recipe_files import load_recipe, recipe_names, recorded_recipe
     from stylecrafter.training.run import RecipeRun
     from stylecrafter.training.strategies import find_strategy
@@ -69,6 +70,7 @@ def train(
     with training_progress() as on_step:
         run = RecipeRun(loaded, output, chosen)
         finished = run.run(resume=resume, until=until, on_step=on_step)
+    leave_group()
     if finished:
         if is_main_process():
             show(str(run.exported_to(until)))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import gc
 from collections.abc import Iterator
 from typing import Any
 
@@ -68,6 +69,21 @@ def make_accelerator(mixed_precision: str, device: torch.device) -> Accelerator:
         # Steps of pictures alone pass by the temporal layers.
         kwargs_handlers=[DistributedDataParallelKwargs(find_unused_parameters=True)],
     )
+
+
+def leave_group() -> None:
+    """Part from the other processes of a launcher, where there are any, once all have come to here.
+
+    For the end of a program whose work is done. Threads of a group that the interpreter's end finds still there may
+    abort the process, whose launcher then takes a finished run for a failed one.
+    """
+    if not (torch.distributed.is_available() and torch.distributed.is_initialized()):
+        return
+    torch.distributed.barrier()
+    # Copies of models hold the group, and cycles hold the copies.
+    gc.collect()
+    torch.distributed.destroy_process_group()
+    AcceleratorState._reset_state(reset_partial_state=True)
 
 
 def shard_weights(loss: nn.Module) -> None:
