@@ -356,9 +356,8 @@ class AdapterStage(DiffusionStage):
 class ExtractorStage(DiffusionStage):
     """The adapter's extractor alone, which turns a picture into style tokens: for a few pictures of one's own.
 
-    What the tokens do in the layers of the base, and how strongly, stays as many styles have taught it. Training all
-    of the adapter on a dozen pictures brings their style hardly nearer and costs the prompt its object
-    (docs/training.md). Ours; the paper trains the adapter as a whole.
+    What the tokens do in the layers of the base, and how strongly, stays as many styles have taught it. Compared with
+    the whole adapter, which the paper trains, in docs/training.md. Ours.
     """
 
     name = "extractor"
