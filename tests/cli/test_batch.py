@@ -173,6 +173,7 @@ def test_folders_that_are_refused(model: Path, entries: Path, tmp_path: Path) ->
         (["--seed", 4], "seed 3, not 4"),
         (["--format", "gif"], "format '.mp4', not '.gif'"),
         (["--negative", "blurry"], "negative prompt"),
+        (["--style-corners"], "style corners None, not True"),
     ],
 )
 def test_resume_with_other_settings(

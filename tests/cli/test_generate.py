@@ -16,7 +16,7 @@ from stylecrafter.generation.settings import SCHEDULERS
 from stylecrafter.media.metadata import read_metadata, read_record
 from stylecrafter.media.video import read_frames
 from tests.cli.support import assert_one_line_error, command, environment, invoke
-from tests.tiny import tiny_picture
+from tests.tiny import tiny_picture, tiny_pipeline
 
 
 def visible(folder: Path) -> list[str]:
@@ -60,6 +60,18 @@ def test_json_is_one_object_and_nothing_else(model: Path, picture: Path, tmp_pat
     assert (answer["frames"], answer["fps"], answer["steps"]) == (2, 5.0, 3)
     assert answer["seconds"] > 0
     assert answer["seed"] == read_record(tmp_path / "a.gif").seed
+
+
+def test_a_models_own_way_of_reading_pictures_is_used_and_kept(picture: Path, tmp_path: Path) -> None:
+    own = tmp_path / "own"
+    tiny_pipeline(default_style_corners=True).save_pretrained(own)
+    few = ("--steps", 2, "--seed", 1)
+    for name, more in (("own", ()), ("corners", ("--style-corners",)), ("whole", ("--no-style-corners",))):
+        result = generate(own, picture, tmp_path / f"{name}.gif", *few, *more)
+        assert result.exit_code == 0, result.stderr
+        assert read_record(tmp_path / f"{name}.gif").style_corners is (name != "whole")
+    own_way, corners, whole = (pixels(tmp_path / f"{name}.gif") for name in ("own", "corners", "whole"))
+    assert (own_way == corners).all() and (own_way != whole).any()
 
 
 def test_every_option_arrives(model: Path, picture: Path, tmp_path: Path) -> None:

@@ -20,7 +20,7 @@ def clip(model: Path, tmp_path: Path) -> Path:
     result = invoke(
         *("generate", "a red fox", "--style", tmp_path / "0.png", "--style", tmp_path / "1.png", "-o", path),
         *("--model", model, "--scheduler", "dpm++", "--steps", 4, "--negative", "blurry", "--size", "16x16"),
-        *("--guidance-stop", 0.5, "--shared-noise", 0.7),
+        *("--guidance-stop", 0.5, "--shared-noise", 0.7, "--style-corners"),
     )
     assert result.exit_code == 0, result.stderr
     return path
@@ -31,7 +31,7 @@ def test_settings_are_shown(clip: Path) -> None:
     assert result.exit_code == 0
     for words in ("a red fox", "blurry", "dpm++", "../0.png", "../1.png", "seed", "torch"):
         assert words in result.stdout
-    assert read_record(clip).shared_noise == 0.7
+    assert read_record(clip).shared_noise == 0.7 and read_record(clip).style_corners is True
     assert json.loads(invoke("inspect", clip, "--json").stdout) == read_record(clip).model_dump()
 
 

@@ -13,7 +13,7 @@ from tests.cli.support import assert_one_line_error, command, environment, invok
 
 GENERATION = {
     "--model", "--seed", "--steps", "--frames", "--size", "--fps", "--style-scale", "--text-guidance",
-    "--style-guidance", "--guidance-stop", "--shared-noise",
+    "--style-guidance", "--guidance-stop", "--shared-noise", "--style-corners", "--no-style-corners",
     "--negative", "--scheduler", "--device", "--dtype", "--no-metadata", "--json",
 }  # fmt: skip
 FLAGS = {

@@ -7,6 +7,7 @@ from PIL import Image
 
 from stylecrafter.data.transforms import (
     References,
+    corner_crops,
     reference_picture,
     style_crop,
     target_picture,
@@ -68,6 +69,21 @@ def test_style_crop_depends_on_the_generator_alone() -> None:
     other = torch.Generator().manual_seed(5)
     style_crop(ramp(33, 70), 32, other)
     assert torch.equal(state.get_state(), other.get_state())
+
+
+@pytest.mark.parametrize("size", [(600, 400), (400, 600), (70, 70)])
+def test_corner_crops_are_the_outermost_style_crops(size: tuple[int, int]) -> None:
+    short = min(size)
+    across, down = (64 / 100 * short / side for side in size)  # 512 of 800 of the short side
+    spans = [(0, across), (1 - across, 1)], [(0, down), (1 - down, 1)]
+    crops = corner_crops(ramp(*size), 64)
+    assert len(crops) == 4
+    for crop, (x, y) in zip(crops, [(x, y) for y in spans[1] for x in spans[0]], strict=True):
+        pixels = to_tensor(crop)
+        assert pixels.shape == (3, 64, 64)
+        for channel, (low, high) in zip(pixels, (x, y), strict=False):
+            assert float(channel.min()) == pytest.approx(low, abs=0.02)
+            assert float(channel.max()) == pytest.approx(high, abs=0.02)
 
 
 def test_whole_reference_shows_the_target() -> None:

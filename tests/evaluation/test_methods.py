@@ -178,6 +178,9 @@ def test_frame_by_frame_is_what_the_image_pipeline_draws(
     stronger = replace(asked, settings=asked.settings.model_copy(update={"style_scale": 0.5}))
     make(Method.FRAME_BY_FRAME, stronger, tmp_path)
     assert times(folder) != before
+    corners = replace(asked, settings=asked.settings.model_copy(update={"style_corners": True}))
+    closer = frames(make(Method.FRAME_BY_FRAME, corners, tmp_path), testset, 1)
+    assert (closer != shown).any()
 
 
 def test_lora_learns_each_style_once_and_starts_from_the_same_noise(

@@ -38,6 +38,7 @@ def record(prompt: str = 'a “red” fox\nrunning; "quoted" \\ 狐狸 🦊') ->
         published_guidance=True,
         guidance_stop=0.6,
         shared_noise=0.8,
+        style_corners=True,
         style_scale=1.0,
         device="cpu",
         dtype="float32",

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 import torch
 
+from stylecrafter.data.transforms import corner_crops
 from stylecrafter.errors import ImageReadError, InvalidInputError
 from stylecrafter.pipelines.style_images import preprocess_style_images
 from tests.tiny import TEXT_LENGTH, WIDTH, tiny_components, tiny_picture, tiny_pipeline
@@ -68,6 +69,33 @@ def test_weights(pipe, picture, other_picture) -> None:
         pipe.encode_style([[picture, other_picture]], [0, 1]), pipe.encode_style(other_picture)
     )
     assert not torch.allclose(pipe.encode_style([[picture, other_picture]]), twice)
+
+
+def test_corners_are_pictures_given_with_their_picture(pipe, picture, other_picture) -> None:
+    views = [[one, *corner_crops(one, 16)] for one in (picture, other_picture)]
+    styles = pipe.encode_style([picture, other_picture], corners=True)
+    torch.testing.assert_close(styles, pipe.encode_style(views))
+    assert not torch.allclose(styles, pipe.encode_style([picture, other_picture]), atol=1e-3)
+    assert torch.equal(
+        pipe.encode_style([picture], corners=False), pipe.encode_style([picture])
+    )  # as published
+
+
+def test_corners_have_the_weight_of_their_picture(pipe, picture, other_picture) -> None:
+    both = [picture, other_picture]
+    joint = pipe.encode_style([both], [0.5, 2.0], corners=True)
+    views = [view for one in both for view in (one, *corner_crops(one, 16))]
+    torch.testing.assert_close(joint, pipe.encode_style([views], [0.5] * 5 + [2.0] * 5))
+    torch.testing.assert_close(
+        pipe.encode_style([both], [0, 1], corners=True), pipe.encode_style(other_picture, corners=True)
+    )
+
+
+def test_a_model_may_come_with_corners(picture) -> None:
+    pipe = tiny_pipeline(default_style_corners=True)
+    wanted = pipe.encode_style(picture, corners=True)
+    assert torch.equal(pipe.encode_style(picture), wanted)
+    assert not torch.equal(pipe.encode_style(picture, corners=False), wanted)
 
 
 @pytest.mark.parametrize(

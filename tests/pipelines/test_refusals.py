@@ -45,6 +45,10 @@ TEXT = torch.zeros(1, 16, WIDTH)
         ({"negative_prompt": "a", "negative_text_embeds": TEXT}, "either a negative prompt"),
         ({"style_tokens": TOKENS}, "either style pictures or style_tokens"),
         (
+            {"style_tokens": TOKENS, "style_images": None, "style_corners": True},
+            "weights and corners go with pictures",
+        ),
+        (
             {"style_tokens": TOKENS.expand(3, -1, -1), "style_images": None},
             "got 3 style tokens for 1 prompts",
         ),

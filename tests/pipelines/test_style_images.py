@@ -14,6 +14,7 @@ from stylecrafter.pipelines.style_images import (
     normalise_for_clip,
     preprocess_style_images,
     resize_with_blur,
+    with_corners,
 )
 from tests.golden import regenerate
 from tests.golden.support import expected
@@ -67,6 +68,21 @@ def test_several_pictures_are_prepared_alone() -> None:
     together = preprocess_style_images(pictures, 32, 16)
     alone = torch.cat([preprocess_style_images([one], 32, 16) for one in pictures])
     torch.testing.assert_close(together, alone)
+
+
+def test_a_picture_comes_before_its_corners() -> None:
+    wide = picture(90, 60)
+    whole, *corners = with_corners(wide, 32)
+    assert whole is wide
+    assert [corner.size for corner in corners] == [(32, 32)] * 4
+    pixels = [np.asarray(corner, np.float32) for corner in corners]
+    assert all(np.abs(a - b).mean() > 1 for i, a in enumerate(pixels) for b in pixels[i + 1 :])
+
+
+def test_corners_of_a_strip_are_cut_from_its_middle() -> None:
+    # At its full length this would be a picture of 800 x 40,000,000 pixels.
+    strip = Image.new("RGB", (50_000, 1), (255, 0, 0))
+    assert [view.size for view in with_corners(strip, 512)[1:]] == [(512, 512)] * 4
 
 
 def test_refusals() -> None:

@@ -239,6 +239,18 @@ def test_a_model_may_come_with_shared_noise(pipe, picture) -> None:
         pipe.register_to_config(default_shared_noise=0.0)
 
 
+def test_style_corners_reach_the_references(pipe, picture, other_picture) -> None:
+    few = {"num_inference_steps": 2}
+    asked = sample(pipe, style=picture, style_corners=True, **few)
+    tokens = pipe.encode_style([picture], corners=True)
+    assert torch.equal(asked, sample(pipe, style_tokens=tokens, **few))
+    assert apart(asked, sample(pipe, style=picture, **few))
+    # Pictures of their own for every prompt are read one list after the other.
+    each = sample(pipe, [PROMPT] * 2, [[picture], [other_picture]], style_corners=True, **few)
+    tokens = pipe.encode_style([picture, other_picture], corners=True)
+    near(each, sample(pipe, [PROMPT] * 2, style_tokens=tokens, **few))
+
+
 def test_frame_weights_reach_their_frames(pipe, picture) -> None:
     full = sample(pipe, style=picture, num_inference_steps=1)
     assert torch.equal(full, sample(pipe, style=picture, num_inference_steps=1, frame_style_scales=[1, 1, 1]))
@@ -268,6 +280,7 @@ def test_a_batch_is_a_loop_of_ones(pipe, picture, other_picture) -> None:
         negative_prompt=negatives,
         generator=seeded(5),
         shared_noise=0.5,
+        style_corners=True,
     )
     generator = seeded(5)
     for i in range(3):
@@ -279,6 +292,7 @@ def test_a_batch_is_a_loop_of_ones(pipe, picture, other_picture) -> None:
             negative_prompt=negatives[i],
             generator=generator,
             shared_noise=0.5,
+            style_corners=True,
         )
         near(together[i : i + 1], alone)
 

@@ -47,6 +47,14 @@ SharedNoise = Annotated[
         rich_help_panel=SAMPLING,
     ),
 ]
+StyleCorners = Annotated[
+    bool | None,
+    typer.Option(
+        "--style-corners/--no-style-corners",
+        help="Read style pictures by their four corners as well as whole.",
+        rich_help_panel=SAMPLING,
+    ),
+]
 Negative = Annotated[str, typer.Option("--negative", help="What not to show.", rich_help_panel=SAMPLING)]
 Scheduler = Annotated[
     str | None, typer.Option("--scheduler", help="Sampler, such as ddim or dpm++.", rich_help_panel=SAMPLING)

@@ -49,11 +49,17 @@ def style_crop(image: Image.Image, size: int, generator: torch.Generator) -> Ima
 
     Two numbers are drawn from the generator, whatever the picture's size.
     """
-    side = round(size * STYLE_SHORT_SIDE)
-    resized = cover(image, side, side)
+    resized = _at_style_size(image, size)
     across, down = torch.rand(2, generator=generator, dtype=torch.float64).tolist()
     left, top = int(across * (resized.width - size + 1)), int(down * (resized.height - size + 1))
     return resized.crop((left, top, left + size, top + size))
+
+
+def corner_crops(image: Image.Image, size: int) -> list[Image.Image]:
+    """The four outermost of the crops that `style_crop` draws from: top left, top right, bottom left, bottom right."""
+    resized = _at_style_size(image, size)
+    right, bottom = resized.width - size, resized.height - size
+    return [resized.crop((left, top, left + size, top + size)) for top in (0, bottom) for left in (0, right)]
 
 
 def reference_picture(
@@ -69,6 +75,12 @@ def reference_picture(
     if references is References.WHOLE:
         return target_picture(image, size, size)
     raise InvalidInputError("references 'none' make no reference picture.")
+
+
+def _at_style_size(image: Image.Image, size: int) -> Image.Image:
+    """The picture as style crops size x size are cut from it."""
+    side = round(size * STYLE_SHORT_SIDE)
+    return cover(image, side, side)
 
 
 def _check_sides(height: int, width: int) -> None:

@@ -197,6 +197,7 @@ def _frame_by_frame(request: Request) -> _FrameMaker:
             style_guidance_scale=asked.style_guidance,
             published_guidance=asked.published_guidance,
             guidance_stop=asked.guidance_stop,
+            style_corners=asked.style_corners,
             eta=asked.eta,
             style_scale=settings.style_scale,
             num_images_per_prompt=asked.frames,
@@ -211,6 +212,7 @@ def _frame_by_frame(request: Request) -> _FrameMaker:
             "style_scale": settings.style_scale,
             "style_guidance": asked.style_guidance,
             "published_guidance": asked.published_guidance,
+            "style_corners": asked.style_corners,
             **_sampling(asked, engine, _seed_of(settings, index)),
         }
 

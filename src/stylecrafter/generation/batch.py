@@ -182,6 +182,7 @@ def _made_from(record: GenerationRecord, job: Job, weights: str) -> bool:
         "published_guidance": job.published_guidance,
         "guidance_stop": job.guidance_stop,
         "shared_noise": job.shared_noise,
+        "style_corners": job.style_corners,
         "style_scale": s.style_scale,
     }
     pictures = [(style.sha256, style.weight) for style in record.styles]

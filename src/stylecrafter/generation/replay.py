@@ -87,6 +87,7 @@ def replay(
         published_guidance=record.published_guidance,
         guidance_stop=record.guidance_stop,
         shared_noise=record.shared_noise,
+        style_corners=record.style_corners,
         eta=record.eta,
         # A class name stands for the scheduler that the model was saved with.
         scheduler=record.scheduler if record.scheduler in SCHEDULERS else None,

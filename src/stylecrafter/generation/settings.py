@@ -57,6 +57,7 @@ class GenerationSettings(BaseModel):
     published_guidance: bool | None = None
     guidance_stop: float | None = None
     shared_noise: float | None = None
+    style_corners: bool | None = None
     eta: float | None = None
     scheduler: str | None = None
     device: str = "auto"
@@ -111,6 +112,7 @@ class Job:
     published_guidance: bool
     guidance_stop: float
     shared_noise: float
+    style_corners: bool
 
 
 def parse_size(text: str) -> tuple[int, int]:
@@ -222,7 +224,7 @@ def prepare(settings: GenerationSettings, suffix: str, model: ModelFacts | None 
         """A number that folders which were saved before there was it do not hold."""
         return float(facts.defaults.get(f"default_{name}", without)) if asked is None else asked
 
-    published = settings.published_guidance
+    published, corners = settings.published_guidance, settings.style_corners
     return Job(
         settings,
         facts,
@@ -239,4 +241,5 @@ def prepare(settings: GenerationSettings, suffix: str, model: ModelFacts | None 
         published_guidance=bool(facts.default("published_guidance")) if published is None else published,
         guidance_stop=newer(settings.guidance_stop, "guidance_stop", 1.0),
         shared_noise=newer(settings.shared_noise, "shared_noise", 0.0),
+        style_corners=bool(newer(corners, "style_corners", False)),
     )

@@ -61,6 +61,7 @@ class GenerationRecord(BaseModel):
     published_guidance: bool
     guidance_stop: float = 1.0
     shared_noise: float = 0.0
+    style_corners: bool = False
     style_scale: float
     device: str
     dtype: str

@@ -18,7 +18,7 @@ from stylecrafter.backbones.videocrafter import VideoCrafterUNet
 from stylecrafter.errors import InvalidInputError
 from stylecrafter.media.images import PictureLike, load_picture
 from stylecrafter.pipelines.references import StyleWeights, check_groups, pack_tokens, weights_per_sample
-from stylecrafter.pipelines.style_images import preprocess_style_images
+from stylecrafter.pipelines.style_images import preprocess_style_images, with_corners
 
 logger = logging.getLogger(__name__)
 
@@ -45,6 +45,7 @@ class StylizedPipelineBase(DiffusionPipeline):
             `guidance.published_scales`.
         default_guidance_stop: Part of the steps that are guided; 1 guides all of them.
         default_shared_noise: Part of the noise's variance that the frames of a clip have in common.
+        default_style_corners: True reads style pictures by their corners too, see `encode_style`.
         default_frames: Frames of a clip.
         default_height: Height in pixels.
         default_width: Width in pixels.
@@ -85,6 +86,7 @@ class StylizedPipelineBase(DiffusionPipeline):
         default_published_guidance: bool = False,
         default_guidance_stop: float = 1.0,
         default_shared_noise: float = 0.0,
+        default_style_corners: bool = False,
         default_frames: int = 16,
         default_height: int = 320,
         default_width: int = 512,
@@ -111,6 +113,7 @@ class StylizedPipelineBase(DiffusionPipeline):
             default_published_guidance=default_published_guidance,
             default_guidance_stop=float(default_guidance_stop),
             default_shared_noise=float(default_shared_noise),
+            default_style_corners=default_style_corners,
             default_frames=default_frames,
             default_height=default_height,
             default_width=default_width,
@@ -210,6 +213,7 @@ class StylizedPipelineBase(DiffusionPipeline):
         self,
         pictures: PictureLike | Sequence[PictureLike] | Sequence[Sequence[PictureLike]],
         weights: StyleWeights | None = None,
+        corners: bool | None = None,
     ) -> Tensor:
         """Style tokens (b, q, d).
 
@@ -217,6 +221,8 @@ class StylizedPipelineBase(DiffusionPipeline):
             pictures: A list of b pictures gives b styles. A list of b lists gives b styles too, each read off
                 all pictures of its list together. One picture is a list of one.
             weights: How much each picture of a list of lists counts, >= 0; 2 is the picture given twice.
+            corners: True reads every picture whole and by its four corners, as if they were given with it
+                (`style_images.with_corners`); False reads it whole, as published. None: the pipeline's default.
 
         Raises:
             InvalidInputError: No adapter or image encoder, an empty list, weights that do not fit.
@@ -229,6 +235,8 @@ class StylizedPipelineBase(DiffusionPipeline):
         nested = any(isinstance(entry, (list, tuple)) for entry in several)
         groups = check_groups(several if nested else [[picture] for picture in several])
         per_picture = weights_per_sample(weights, groups)
+        if self.config.default_style_corners if corners is None else corners:
+            groups, per_picture = self._with_corners(groups, per_picture)
         tokens = self.encode_image([picture for group in groups for picture in group])
         packed, token_weights = pack_tokens(tokens, [len(group) for group in groups], per_picture)
         return adapter.encode(packed.to(adapter.dtype), token_weights)
@@ -295,6 +303,21 @@ class StylizedPipelineBase(DiffusionPipeline):
     def disable_vae_tiling(self) -> None:
         """Decode whole frames again."""
         self.vae.disable_tiling()
+
+    def _with_corners(
+        self, groups: list[list[PictureLike]], weights: list[list[float]] | None
+    ) -> tuple[list[list[PictureLike]], list[list[float]] | None]:
+        """Every picture followed by its corners, each with the weight of the picture."""
+        size = self.config.reference_size
+        views = [[with_corners(load_picture(picture), size) for picture in group] for group in groups]
+        read: list[list[PictureLike]] = [[view for several in group for view in several] for group in views]
+        if weights is None:
+            return read, None
+        per_view = [
+            [weight for weight, several in zip(row, group, strict=True) for _ in several]
+            for row, group in zip(weights, views, strict=True)
+        ]
+        return read, per_view
 
     def _need_adapter(self) -> StyleAdapter:
         if self.style_adapter is None:

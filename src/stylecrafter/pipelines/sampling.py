@@ -46,6 +46,7 @@ class Request:
     guidance_rescale: float = 0.0
     guidance_stop: float | None = None
     shared_noise: float | None = None
+    style_corners: bool | None = None
     style_scale: float = 1.0
     frame_style_scales: Schedule | Sequence[float] | None = None
     step_style_scales: Schedule | Sequence[float] | None = None
@@ -203,9 +204,10 @@ class SamplingPipeline(StylizedPipelineBase):
     def _encode_references(self, request: Request, samples: int) -> Tensor | None:
         """Style tokens (b, q, d), or None where there is no style."""
         if request.style_tokens is not None:
-            if request.style_images is not None or request.style_weights is not None:
+            with_pictures = (request.style_images, request.style_weights, request.style_corners)
+            if any(value is not None for value in with_pictures):
                 raise InvalidInputError(
-                    "give either style pictures or style_tokens (weights go with pictures)"
+                    "give either style pictures or style_tokens (weights and corners go with pictures)"
                 )
             self._need_adapter()
             tokens = _three_axes("style_tokens", request.style_tokens).to(self._execution_device)
@@ -217,9 +219,10 @@ class SamplingPipeline(StylizedPipelineBase):
         alike = picture_weights is None or all(row == picture_weights[0] for row in picture_weights)
         if alike and all(group is groups[0] for group in groups):
             # References that all prompts share, at the same weights, are read once.
-            shared = self.encode_style(groups[:1], None if picture_weights is None else picture_weights[:1])
+            first = None if picture_weights is None else picture_weights[:1]
+            shared = self.encode_style(groups[:1], first, request.style_corners)
             return _per_sample("style tokens", shared, samples)
-        return self.encode_style(groups, picture_weights)
+        return self.encode_style(groups, picture_weights, request.style_corners)
 
     def _style_scales(self, request: Request, style: Tensor | None, text: Tensor) -> Tensor | None:
         """Factors (b, L): those that were given, or the predicted ones; None where there is no style."""

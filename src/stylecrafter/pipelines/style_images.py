@@ -11,6 +11,7 @@ from PIL import Image
 from torch import Tensor
 from transformers.image_utils import OPENAI_CLIP_MEAN, OPENAI_CLIP_STD
 
+from stylecrafter.data.transforms import corner_crops
 from stylecrafter.errors import InvalidInputError
 
 
@@ -37,6 +38,17 @@ def _cut_strip(picture: Image.Image, longest: int = 64) -> Image.Image:
         return picture
     left, top = max(0, (width - limit) // 2), max(0, (height - limit) // 2)
     return picture.crop((left, top, left + min(width, limit), top + min(height, limit)))
+
+
+def with_corners(picture: Image.Image, reference_size: int) -> list[Image.Image]:
+    """A style picture and its four corners, in which the encoder sees strokes and textures 800/512 times as large.
+
+    Corners are cut as the adapter's references in training (`data.transforms.corner_crops`).
+
+    Returns:
+        The picture as it is, then four pictures of `reference_size` pixels on either side.
+    """
+    return [picture, *corner_crops(_cut_strip(picture), reference_size)]
 
 
 def normalise_for_clip(pictures: Tensor) -> Tensor:

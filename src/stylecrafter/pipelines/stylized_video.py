@@ -28,6 +28,7 @@ class StyleCrafterPipeline(SamplingPipeline):
         style_images: StyleImages | None = None,
         *,
         style_weights: StyleWeights | None = None,
+        style_corners: bool | None = None,
         negative_prompt: str | Sequence[str] | None = None,
         num_frames: int | None = None,
         height: int | None = None,
@@ -67,6 +68,7 @@ class StyleCrafterPipeline(SamplingPipeline):
             style_images: One picture; or a list, whose pictures are all read together for every prompt; or a
                 list of lists, one per prompt. Paths, PIL pictures or arrays. None: no style.
             style_weights: How much each picture counts beside the others, >= 0, in the form of `style_images`.
+            style_corners: True reads every style picture by its four corners as well as whole, see `encode_style`.
             negative_prompt: What to move away from, one text or one per prompt; None: the empty text.
             num_frames: Frames of a clip.
             height: In pixels, a multiple of `size_multiple`.
@@ -113,6 +115,7 @@ class StyleCrafterPipeline(SamplingPipeline):
             prompt=prompt,
             style_images=style_images,
             style_weights=style_weights,
+            style_corners=style_corners,
             negative_prompt=negative_prompt,
             num_frames=num_frames,
             height=height,

@@ -245,7 +245,9 @@ def _set_for(collection: world.WorldBatch, held_out: HeldOutSet) -> HeldOutSet:
 
 def _read_together(subject: Subject, collection: world.WorldBatch) -> torch.Tensor:
     """Style tokens (1, q, d) of all pictures of the collection."""
-    return subject.pipe.encode_style([to_pictures(world.render(collection, subject.spec.size)[:, 0])])
+    return subject.pipe.encode_style(
+        [to_pictures(world.render(collection, subject.spec.size)[:, 0])], corners=False
+    )
 
 
 def _rows(held_out: HeldOutSet) -> torch.Tensor:

@@ -105,8 +105,8 @@ class Subject:
         return tuple(self.pipe.style_adapter.layer_names)
 
     def encode(self, styles: world.WorldBatch) -> torch.Tensor:
-        """Style tokens (n, q, d) of renders of n things."""
-        return self.pipe.encode_style(to_pictures(world.render(styles, self.spec.size)[:, 0]))
+        """Style tokens (n, q, d) of renders of n things, read whole as in the paper, whatever the model's default."""
+        return self.pipe.encode_style(to_pictures(world.render(styles, self.spec.size)[:, 0]), corners=False)
 
     def predicted_scales(self) -> torch.Tensor:
         """The factors of every pair, (n, L)."""
