@@ -6,6 +6,7 @@
     │   ├── ImageReadError                         a picture or clip that cannot be read
     │   ├── CheckpointError                        weights that are missing or do not fit
     │   └── OutputError                            a result that cannot be written
+    ├── DivergedError (also a FloatingPointError)      a training run whose loss is no number any more
     └── MissingDependencyError (also an ImportError)   an extra that is not installed
 
 The command line turns `InvalidInputError` into one line and exit code 2.
@@ -39,6 +40,10 @@ class CheckpointError(InvalidInputError):
 
 class OutputError(InvalidInputError):
     """A result that cannot be written where it was asked for."""
+
+
+class DivergedError(StyleCrafterError, FloatingPointError):
+    """A loss that is no number any more; the message says what to change before going on."""
 
 
 class MissingDependencyError(StyleCrafterError, ImportError):

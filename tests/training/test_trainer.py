@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from stylecrafter.errors import CheckpointError, InvalidInputError, OutputError
+from stylecrafter.errors import CheckpointError, DivergedError, InvalidInputError, OutputError
 from stylecrafter.training.checkpoint import (
     checkpoint_path,
     list_checkpoints,
@@ -23,7 +23,7 @@ from stylecrafter.training.checkpoint import (
 from stylecrafter.training.processes import placed_moments
 from stylecrafter.training.stages import AdapterStage, DiffusionConfig, JointStage
 from stylecrafter.training.train_config import TrainConfig, learning_rate_factor
-from stylecrafter.training.trainer import DivergedError, Trainer
+from stylecrafter.training.trainer import Trainer
 from tests.training.tiny_parts import tiny_parts
 from tests.training.tiny_sources import tiny_clips, tiny_pictures
 

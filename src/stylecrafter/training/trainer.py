@@ -10,7 +10,6 @@ import contextlib
 import logging
 import math
 import signal
-import threading
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
@@ -21,7 +20,7 @@ from torch import nn
 from torch.distributed.tensor import DTensor
 
 from stylecrafter.data.reporting import Described, Fingerprint, refuse_changes
-from stylecrafter.errors import CheckpointError, InvalidInputError, StyleCrafterError
+from stylecrafter.errors import CheckpointError, DivergedError, InvalidInputError
 from stylecrafter.training.average import WeightAverage
 from stylecrafter.training.checkpoint import (
     checkpoint_path,
@@ -32,6 +31,7 @@ from stylecrafter.training.checkpoint import (
     save_checkpoint,
 )
 from stylecrafter.training.graphs import RecordedSteps, StageInputs
+from stylecrafter.training.interruption import Interruption
 from stylecrafter.training.precision import RoundedWeights
 from stylecrafter.training.processes import (
     StageLoss,
@@ -49,10 +49,6 @@ from stylecrafter.training.tracking import CsvTracker, Tracker
 from stylecrafter.training.train_config import TrainConfig, learning_rate_factor
 
 logger = logging.getLogger(__name__)
-
-
-class DivergedError(StyleCrafterError, FloatingPointError):
-    """A loss that is no number any more; the message says what to change before going on."""
 
 
 #: Called with a step, and with whole weights where the models hold only parts of them.
@@ -145,8 +141,12 @@ class Trainer:
         )
         self.average = WeightAverage(self.parameters, config)
         self.step = 0
-        #: The signal that asked the last `run` to end, be it in its last step. Where another process got it: SIGTERM.
-        self.stopped_by: signal.Signals | None = None
+        self._interruption = Interruption()
+
+    @property
+    def stopped_by(self) -> signal.Signals | None:
+        """The signal that asked the last `run` to end, be it in its last step; SIGTERM where another process got it."""
+        return self._interruption.signal
 
     @property
     def _is_alone(self) -> bool:
@@ -336,8 +336,8 @@ class Trainer:
             Whether the last step was reached.
         """
         saved, meters, shown = time.monotonic(), Meters(), math.nan
-        self.stopped_by = None
-        with self._stoppable():
+        asked = self._interruption = Interruption()
+        with asked.listening():
             while self.step < self.config.steps:
                 loss, meters.gradient_norm = self._train_step()
                 meters.losses.append(loss)
@@ -352,7 +352,7 @@ class Trainer:
                 if self.config.sample_every and (last or self.step % self.config.sample_every == 0):
                     self._draw_samples()
                 due = time.monotonic() - saved > 60 * self.config.checkpoint_minutes
-                stop, save = self._agree(self.stopped_by is not None, due)
+                stop, save = self._agree(asked.signal is not None, due)
                 if stop or save or last:
                     for value in meters.losses:
                         self._refuse_infinite(value)
@@ -362,9 +362,9 @@ class Trainer:
                     logger.info("%s: stopped at step %d, checkpoint saved", self.label, self.step)
                     break
             # Once more: a signal may have come with the last checkpoint, and what comes next is all processes' matter.
-            (stop,) = self._agree(self.stopped_by is not None)
-        if stop and self.stopped_by is None:
-            self.stopped_by = signal.SIGTERM
+            (stop,) = self._agree(asked.signal is not None)
+        if stop and asked.signal is None:
+            asked.signal = signal.SIGTERM
         if self.step < self.config.steps:
             return False
         self.use_average()
@@ -440,22 +440,3 @@ class Trainer:
             return wishes
         wanted = torch.tensor([float(wish) for wish in wishes], device=self.accelerator.device)
         return tuple((self.accelerator.reduce(wanted, reduction="sum") > 0).tolist())
-
-    def _note_signal(self, number: int, frame: object) -> None:
-        self.stopped_by = signal.Signals(number)
-
-    @contextlib.contextmanager
-    def _stoppable(self) -> Iterator[None]:
-        """SIGTERM and SIGINT ask for a stop; only the main thread may listen."""
-        if threading.current_thread() is not threading.main_thread():
-            yield
-            return
-        signals = (signal.SIGTERM, signal.SIGINT)
-        before = {number: signal.getsignal(number) for number in signals}
-        for number in signals:
-            signal.signal(number, self._note_signal)
-        try:
-            yield
-        finally:
-            for number, handler in before.items():
-                signal.signal(number, handler)
