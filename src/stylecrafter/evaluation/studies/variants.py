@@ -181,7 +181,12 @@ class _Variants:
         """Every strategy's model asked a set of so many prompts."""
         spec = self.world.model_copy(update={"prompts": prompts})
         settings = GenerationSettings(
-            prompt="-", seed=self.seed, frames=frames, steps=self.spec.steps, dtype=self.spec.dtype
+            prompt="-",
+            style_corners=False,
+            seed=self.seed,
+            frames=frames,
+            steps=self.spec.steps,
+            dtype=self.spec.dtype,
         )
         asked = Asked(kind, spec, settings, self.folder)
         for name in strategies:
