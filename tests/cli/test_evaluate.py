@@ -19,6 +19,7 @@ from typer.testing import Result
 from stylecrafter.evaluation import run as evaluation_run
 from stylecrafter.evaluation import trained_probes
 from stylecrafter.evaluation.metrics.raft import RaftSmall
+from stylecrafter.media.metadata import read_record
 from stylecrafter.media.video import write_frames
 from tests.cli.support import assert_one_line_error, invoke
 from tests.tiny import tiny_clip_config, tiny_tokenizer
@@ -97,6 +98,17 @@ def test_clips_can_be_made_first_and_measured_later(model: Path, entries: Path, 
     before = files(out)
     assert evaluate(entries, out, model).exit_code == 0
     assert files(out) == before and run_of(out)["summary"]["palette_distance"]["count"] == 4
+
+
+def test_what_is_asked_of_sampling_is_what_clips_are_made_with(
+    model: Path, entries: Path, tmp_path: Path
+) -> None:
+    asked = ("--style-corners", "--shared-noise", 0.5, "--guidance-stop", 0.5, "--steps", 2, "--seed", 3)
+    made = evaluate(entries, tmp_path / "out", model, "--make-only", "--limit", 1, *asked)
+    assert made.exit_code == 0, made.stderr
+    (record,) = (read_record(path) for path in (tmp_path / "out").rglob("*.mp4"))
+    assert (record.style_corners, record.shared_noise, record.guidance_stop) == (True, 0.5, 0.5)
+    assert (record.steps, record.seed) == (2, 3)
 
 
 def test_methods_side_by_side_in_json(model: Path, entries: Path, tmp_path: Path) -> None:
