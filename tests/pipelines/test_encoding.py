@@ -81,14 +81,15 @@ def test_corners_are_pictures_given_with_their_picture(pipe, picture, other_pict
     )  # as published
 
 
-def test_corners_have_the_weight_of_their_picture(pipe, picture, other_picture) -> None:
+def test_corners_are_for_pictures_that_count_alone(pipe, picture, other_picture) -> None:
     both = [picture, other_picture]
-    joint = pipe.encode_style([both], [0.5, 2.0], corners=True)
-    views = [view for one in both for view in (one, *corner_crops(one, 16))]
-    torch.testing.assert_close(joint, pipe.encode_style([views], [0.5] * 5 + [2.0] * 5))
-    torch.testing.assert_close(
-        pipe.encode_style([both], [0, 1], corners=True), pipe.encode_style(other_picture, corners=True)
-    )
+    several = pipe.encode_style([both], [0.5, 2.0], corners=True)
+    torch.testing.assert_close(several, pipe.encode_style([both], [0.5, 2.0]))
+    alone = pipe.encode_style(other_picture, corners=True)
+    for groups, weights in (([both], [0, 2]), ([[other_picture]], [0.5])):
+        torch.testing.assert_close(pipe.encode_style(groups, weights, corners=True), alone)
+    mixed = pipe.encode_style([[other_picture], both, both], [[1.0], [1.0, 1.0], [0.0, 3.0]], corners=True)
+    torch.testing.assert_close(mixed, torch.cat([alone, pipe.encode_style([both]), alone]))
 
 
 def test_a_model_may_come_with_corners(picture) -> None:

@@ -51,7 +51,7 @@ StyleCorners = Annotated[
     bool | None,
     typer.Option(
         "--style-corners/--no-style-corners",
-        help="Read style pictures by their four corners as well as whole.",
+        help="Read a single style picture by its four corners as well as whole.",
         rich_help_panel=SAMPLING,
     ),
 ]

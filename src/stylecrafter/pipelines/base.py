@@ -45,7 +45,7 @@ class StylizedPipelineBase(DiffusionPipeline):
             `guidance.published_scales`.
         default_guidance_stop: Part of the steps that are guided; 1 guides all of them.
         default_shared_noise: Part of the noise's variance that the frames of a clip have in common.
-        default_style_corners: True reads style pictures by their corners too, see `encode_style`.
+        default_style_corners: True reads a single style picture by its corners too, see `encode_style`.
         default_frames: Frames of a clip.
         default_height: Height in pixels.
         default_width: Width in pixels.
@@ -221,8 +221,9 @@ class StylizedPipelineBase(DiffusionPipeline):
             pictures: A list of b pictures gives b styles. A list of b lists gives b styles too, each read off
                 all pictures of its list together. One picture is a list of one.
             weights: How much each picture of a list of lists counts, >= 0; 2 is the picture given twice.
-            corners: True reads every picture whole and by its four corners, as if they were given with it
-                (`style_images.with_corners`); False reads it whole, as published. None: the pipeline's default.
+            corners: True reads a style of one picture by its four corners too, as if they were given with it
+                (`style_images.with_corners`); several pictures, those of weight 0 not counted, are read whole, as all
+                are with False and as published. None: the pipeline's default.
 
         Raises:
             InvalidInputError: No adapter or image encoder, an empty list, weights that do not fit.
@@ -306,18 +307,18 @@ class StylizedPipelineBase(DiffusionPipeline):
 
     def _with_corners(
         self, groups: list[list[PictureLike]], weights: list[list[float]] | None
-    ) -> tuple[list[list[PictureLike]], list[list[float]] | None]:
-        """Every picture followed by its corners, each with the weight of the picture."""
-        size = self.config.reference_size
-        views = [[with_corners(load_picture(picture), size) for picture in group] for group in groups]
-        read: list[list[PictureLike]] = [[view for several in group for view in several] for group in views]
-        if weights is None:
-            return read, None
-        per_view = [
-            [weight for weight, several in zip(row, group, strict=True) for _ in several]
-            for row, group in zip(weights, views, strict=True)
-        ]
-        return read, per_view
+    ) -> tuple[list[list[PictureLike]], list[list[float]]]:
+        """Groups in which a picture that counts alone is followed by its corners, and the weights of all."""
+        rows = [[1.0] * len(group) for group in groups] if weights is None else weights
+        read, counts = [], []
+        for group, row in zip(groups, rows, strict=True):
+            counted = [picture for picture, weight in zip(group, row, strict=True) if weight > 0]
+            if len(counted) == 1:
+                group = [*with_corners(load_picture(counted[0]), self.config.reference_size)]
+                row = [1.0] * len(group)
+            read.append(group)
+            counts.append(row)
+        return read, counts
 
     def _need_adapter(self) -> StyleAdapter:
         if self.style_adapter is None:

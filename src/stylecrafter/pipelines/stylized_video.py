@@ -68,7 +68,7 @@ class StyleCrafterPipeline(SamplingPipeline):
             style_images: One picture; or a list, whose pictures are all read together for every prompt; or a
                 list of lists, one per prompt. Paths, PIL pictures or arrays. None: no style.
             style_weights: How much each picture counts beside the others, >= 0, in the form of `style_images`.
-            style_corners: True reads every style picture by its four corners as well as whole, see `encode_style`.
+            style_corners: True reads a style of one picture by its four corners as well as whole, see `encode_style`.
             negative_prompt: What to move away from, one text or one per prompt; None: the empty text.
             num_frames: Frames of a clip.
             height: In pixels, a multiple of `size_multiple`.
