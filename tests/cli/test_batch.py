@@ -13,7 +13,7 @@ import pytest
 from stylecrafter.media.metadata import read_metadata, read_record
 from stylecrafter.media.video import read_frames
 from tests.cli.support import assert_one_line_error, command, environment, invoke
-from tests.tiny import tiny_picture
+from tests.tiny import tiny_picture, tiny_pipeline
 
 SHARED = Path(__file__).parents[3] / "shared" / "testset"
 
@@ -120,6 +120,30 @@ def test_failed_entries_do_not_stop_the_others(model: Path, entries: Path, tmp_p
     assert again.exit_code == 0
     assert again.stdout.splitlines()[-1] == "2 made, 2 finished before, 0 failed"
     assert [line["status"] for line in lines(tmp_path / "out")] == ["done"] * 4
+
+
+@pytest.mark.parametrize(
+    "defaults",
+    [
+        {"default_style_corners": True},
+        {"default_guidance_stop": 0.5},
+        {"default_shared_noise": 0.5},
+        {"default_style_guidance": 1.5},
+    ],
+)
+def test_what_a_models_former_defaults_made_is_made_again(
+    defaults: dict[str, Any], entries: Path, tmp_path: Path
+) -> None:
+    folder, own = tmp_path / "out", tmp_path / "own"
+    tiny_pipeline().save_pretrained(own)
+    assert batch(own, entries, folder, "--limit", 1, "--seed", 1).exit_code == 0
+    before = outputs(folder)
+    again = batch(own, entries, folder, "--limit", 1, "--resume")
+    assert again.stdout.splitlines()[-1] == "0 made, 1 finished before, 0 failed"
+    tiny_pipeline(**defaults).save_pretrained(own)  # the same weights
+    again = batch(own, entries, folder, "--limit", 1, "--resume")
+    assert again.stdout.splitlines()[-1] == "1 made, 0 finished before, 0 failed"
+    assert outputs(folder) != before
 
 
 def test_what_is_not_as_asked_is_made_again(model: Path, entries: Path, tmp_path: Path) -> None:

@@ -181,6 +181,8 @@ def test_frame_by_frame_is_what_the_image_pipeline_draws(
     corners = replace(asked, settings=asked.settings.model_copy(update={"style_corners": True}))
     closer = frames(make(Method.FRAME_BY_FRAME, corners, tmp_path), testset, 1)
     assert (closer != shown).any()
+    whole = frames(make(Method.FRAME_BY_FRAME, asked, tmp_path), testset, 1)
+    assert (whole == shown).all()
 
 
 def test_lora_learns_each_style_once_and_starts_from_the_same_noise(
