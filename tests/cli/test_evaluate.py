@@ -204,6 +204,18 @@ def whole_clip(model: Path, folder: Path, own: bool) -> Path:
     return folder
 
 
+def test_styleworld_can_be_drawn_again(model: Path, tmp_path: Path) -> None:
+    more = ("--vocabulary", "small", "--references", 2, "--prompts", 2, "--size", "24x24", "--make-only")
+    drawn = {}
+    for name, seed in (("first", ()), ("again", ("--world-seed", 0)), ("other", ("--world-seed", 1))):
+        result = evaluate("styleworld", tmp_path / name, model, *more, *seed, "--method", "real")
+        assert result.exit_code == 0, result.stderr
+        drawn[name] = (tmp_path / name / "testset" / "testset.json").read_text()
+    assert drawn["first"] == drawn["again"] != drawn["other"]
+    result = evaluate("styleworld", tmp_path / "first", model, *more, "--world-seed", 1, "--method", "real")
+    assert_one_line_error(result, "another")
+
+
 def test_styleworld_brings_its_truth(model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(trained_probes, "STEPS", 2)
     monkeypatch.setattr(evaluation_run, "FRESH_RENDERS", 8)

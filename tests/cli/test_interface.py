@@ -37,6 +37,7 @@ FLAGS = {
         "--no-style-vector",
         "--vocabulary",
         "--references",
+        "--world-seed",
         "--pictures",
         "--prompts",
         *GENERATION - {"--no-metadata"},

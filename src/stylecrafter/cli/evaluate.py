@@ -86,6 +86,12 @@ def evaluate(
     prompts: Annotated[
         int, typer.Option("--prompts", help="Prompts for each.", rich_help_panel=WORLD_SET)
     ] = 12,
+    world_seed: Annotated[
+        int,
+        typer.Option(
+            "--world-seed", help="Another draw of styles, things and prompts.", rich_help_panel=WORLD_SET
+        ),
+    ] = 0,
     model: options.Model = "mini",
     seed: options.Seed = None,
     steps: options.Steps = None,
@@ -148,7 +154,9 @@ def evaluate(
         raft=raft,
         style_vector=not no_style_vector,
         style_texts=None if style_texts is None else read_style_texts(style_texts),
-        world=_world_set(model, vocabulary, references, prompts, pictures) if testset == WORLD else None,
+        world=_world_set(model, vocabulary, references, prompts, pictures, world_seed)
+        if testset == WORLD
+        else None,
         compare_with=tuple(compare or ()),
         make_only=make_only,
     )
@@ -172,7 +180,7 @@ def evaluate(
 
 
 def _world_set(
-    model: str, vocabulary: str | None, references: int, prompts: int, pictures: int
+    model: str, vocabulary: str | None, references: int, prompts: int, pictures: int, seed: int
 ) -> WorldSetSpec:
     from stylecrafter.evaluation.run import world_set_for
 
@@ -184,6 +192,7 @@ def _world_set(
         prompts=prompts,
         unseen_kinds=unseen,
         pictures=pictures,
+        seed=seed,
     )
 
 
