@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import os
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -15,7 +17,7 @@ from stylecrafter import StyleCrafterPipeline
 from stylecrafter.adapter.choices import AdapterOptions
 from stylecrafter.errors import CheckpointError, InvalidInputError
 from stylecrafter.evaluation.metrics.encoders import ClipEncoder
-from stylecrafter.training.encoder_stages import normalise_for_clip
+from stylecrafter.training.encoder_stages import latent_scale, normalise_for_clip
 from stylecrafter.training.recipe_files import load_recipe
 from stylecrafter.training.run import RecipeRun
 from stylecrafter.training.strategies import STRATEGIES
@@ -48,6 +50,28 @@ def test_the_whole_clip_is_kept_for_evaluation(trained: RecipeRun) -> None:
         expected = F.normalize(encoder._model.visual_projection(tower(pixels).pooler_output), dim=1)
     torch.testing.assert_close(encoder.pictures(pictures), expected, atol=0.01, rtol=0)
     assert encoder.texts(["a dog in a meadow"]).shape == expected[:1].shape
+
+
+def test_the_scale_of_latents_is_measured_once_for_the_weights_that_there_are(
+    trained: RecipeRun, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    measured = []
+
+    def counted(*arguments: Any) -> float:
+        measured.append(latent_scale(*arguments, samples=8))
+        return measured[-1]
+
+    monkeypatch.setattr("stylecrafter.training.run_models.latent_scale", counted)
+    run = RecipeRun(trained.recipe, trained.folder)
+    first, second = (run.models.parts(["autoencoder"]) for _ in range(2))
+    assert [first.vae.config.scaling_factor, second.vae.config.scaling_factor] == measured * 2
+    # A run that goes on measures again: what is drawn at random behind it must not depend on that.
+    for name, model in first.models().items():
+        for one, other in zip(model.parameters(), second.models()[name].parameters(), strict=True):
+            assert torch.equal(one, other), name
+    os.utime(run.models.weights_path("autoencoder"))
+    run.models.parts(["autoencoder"])
+    assert len(measured) == 2
 
 
 def test_the_export_holds_what_the_stages_trained(trained: RecipeRun) -> None:

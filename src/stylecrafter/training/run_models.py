@@ -64,6 +64,8 @@ class RunModels:
         self._sizes: dict[str, Any] | None = load_preset(recipe.model.preset) if recipe.model.preset else None
         #: Sizes and defaults of the pipeline that is built around the parts.
         self._settings: dict[str, Any] = {} if self._sizes is None else _preset_settings(self._sizes)
+        #: Scale of the latents, by when and how long the autoencoder's weights were written.
+        self._latent_scales: dict[tuple[int, int], float] = {}
 
     def parts(self, trained: list[str]) -> Parts:
         """The models with the weights that the stages named `trained` have left; the rest as the recipe starts them.
@@ -149,7 +151,12 @@ class RunModels:
         spec = next((s for s in self.recipe.stages if s.stage == "autoencoder"), None)
         if spec is None:
             raise CheckpointError("the scale of the latents comes from the pictures of stage 'autoencoder'")
-        return latent_scale(vae, self._pictures_of(spec))
+        # All stages behind the autoencoder ask for it, and hundreds of pictures are drawn and encoded for an answer.
+        written = self.weights_path("autoencoder").stat()
+        key = written.st_mtime_ns, written.st_size
+        if key not in self._latent_scales:
+            self._latent_scales[key] = latent_scale(vae, self._pictures_of(spec))
+        return self._latent_scales[key]
 
     def pipeline(self, parts: Parts) -> StyleCrafterPipeline:
         """A pipeline around these very models."""
