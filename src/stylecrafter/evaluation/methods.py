@@ -32,6 +32,7 @@ from stylecrafter.evaluation.testset import STYLE_TEXTS_NAME, TestSet
 from stylecrafter.generation.batch import SHARED_NAME, Progress, run_batch
 from stylecrafter.generation.run import Engine
 from stylecrafter.generation.settings import GenerationSettings, Job, StyleInput, look_up_model, prepare
+from stylecrafter.media.documents import read_json
 from stylecrafter.media.files import write_atomic
 from stylecrafter.media.images import file_hash, load_picture
 from stylecrafter.media.metadata import read_metadata
@@ -345,11 +346,9 @@ def read_style_texts(file: Path) -> dict[str, str]:
         InvalidInputError: The file is missing or something else.
     """
     try:
-        content = json.loads(file.read_text(encoding="utf-8-sig"))
-    except (OSError, ValueError) as error:
-        raise InvalidInputError(
-            f"words for the styles are needed, and {file} cannot be read: {error}."
-        ) from error
+        content = read_json(file)
+    except InvalidInputError as error:
+        raise InvalidInputError(f"words for the styles are needed: {error}") from error
     if not isinstance(content, dict) or not all(isinstance(text, str) for text in content.values()):
         raise InvalidInputError(f'{file} must hold {{"picture.png": "words with {{prompt}} in them", …}}.')
     return content

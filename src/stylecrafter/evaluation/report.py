@@ -23,6 +23,7 @@ from stylecrafter.evaluation.statistics import (
     bootstrap_mean,
     paired_difference,
 )
+from stylecrafter.media.documents import is_folder, parse_json, read_text
 
 #: Folder of the json files of an evaluation's runs.
 RUNS = "runs"
@@ -157,7 +158,7 @@ def from_json(text: str, base: Path, name: str) -> Evaluation:
         InvalidInputError: It is something else.
     """
     try:
-        content = json.loads(text)
+        content = parse_json(text, name)
         if content["format"] != FORMAT:
             raise InvalidInputError(f"{name} has format {content['format']!r}; {FORMAT} is needed.")
         return Evaluation(
@@ -180,18 +181,14 @@ def read_evaluations(path: Path) -> list[Evaluation]:
     Raises:
         InvalidInputError: There is none, or a file is something else.
     """
-    files = sorted((path / RUNS).glob("*.json")) if path.is_dir() else [path]
+    files = sorted((path / RUNS).glob("*.json")) if is_folder(path) else [path]
     if not files:
         raise InvalidInputError(f"{path} holds no evaluation: there is no {RUNS}/*.json in it.")
     return [_read(file) for file in files]
 
 
 def _read(file: Path) -> Evaluation:
-    try:
-        text = file.read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError) as error:
-        raise InvalidInputError(f"{file} cannot be read: {error}.") from error
-    return from_json(text, file.parent.parent, str(file))
+    return from_json(read_text(file), file.parent.parent, str(file))
 
 
 def to_markdown(evaluations: Sequence[Evaluation]) -> str:

@@ -14,15 +14,17 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from stylecrafter.errors import InvalidInputError
 from stylecrafter.evaluation.held_out import HeldOutSet, held_out_set
 from stylecrafter.generation.batch_file import Entry, read_entries
+from stylecrafter.media.documents import is_file, read_json
 from stylecrafter.media.files import write_atomic
 from stylecrafter.media.images import load_picture
 from stylecrafter.media.tensors import to_pictures, to_tensor
 from stylecrafter.media.video import write_frames
+from stylecrafter.runtime.seeding import MAX_SEED
 from stylecrafter.styleworld import splits, world
 from stylecrafter.styleworld.captions import style_words
 
@@ -37,12 +39,12 @@ class WorldSetSpec(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     vocabulary: str = "small"
-    references: int = 20
-    prompts: int = 12
-    unseen_kinds: int = 6
-    seed: int = 0
-    size: int = 64
-    pictures: int = 1
+    references: int = Field(20, ge=1, le=10_000)
+    prompts: int = Field(12, ge=1, le=10_000)
+    unseen_kinds: int = Field(6, ge=0, le=100)
+    seed: int = Field(0, ge=0, le=MAX_SEED)
+    size: int = Field(64, ge=8, le=1024)
+    pictures: int = Field(1, ge=1, le=64)
 
     def draw(self) -> HeldOutSet:
         """The set that this describes.
@@ -174,11 +176,12 @@ def _check_truth(file: Path, entries: Sequence[Entry], truth: WorldSetSpec) -> N
 
 def _read_truth(file: Path) -> WorldSetSpec | None:
     truth = file.parent / TRUTH_NAME
-    if file.name != FILE_NAME or not truth.is_file():
+    if file.name != FILE_NAME or not is_file(truth):
         return None
+    content = read_json(truth)
     try:
-        return WorldSetSpec.model_validate_json(truth.read_text(encoding="utf-8"))
-    except (OSError, ValidationError) as error:
+        return WorldSetSpec.model_validate(content)
+    except ValidationError as error:
         raise InvalidInputError(f"{truth} cannot be read: {str(error).splitlines()[0]}") from error
 
 
