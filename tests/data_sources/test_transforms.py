@@ -5,15 +5,10 @@ import pytest
 import torch
 from PIL import Image
 
-from stylecrafter.data.transforms import (
-    References,
-    corner_crops,
-    reference_picture,
-    style_crop,
-    target_picture,
-)
+from stylecrafter.data.transforms import References, reference_picture, target_picture
 from stylecrafter.errors import InvalidInputError
 from stylecrafter.media.tensors import to_tensor
+from stylecrafter.references.crops import corner_crops, style_crop
 
 
 def ramp(width: int, height: int) -> Image.Image:

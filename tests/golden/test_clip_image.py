@@ -9,7 +9,7 @@ from PIL import Image
 from torch import Tensor
 from transformers import CLIPVisionModel
 
-from stylecrafter.pipelines.style_images import crop_square, normalise_for_clip, resize_with_blur
+from stylecrafter.references.preprocessing import crop_square, normalise_for_clip, resize_with_blur
 from stylecrafter.weights.official import build_image_encoder
 from tests.golden import regenerate
 from tests.golden.support import CLIP_VISION_HEADS, Comparison, checkpoint, expected
@@ -21,7 +21,7 @@ def encoder_pixels(picture: Tensor) -> Tensor:
 
 
 def cropped(width: int, height: int) -> Tensor:
-    return crop_square(Image.fromarray(regenerate.picture(width, height)), 512)[None]
+    return crop_square(Image.fromarray(regenerate.picture(width, height)), 512)[None] * 2 - 1
 
 
 def uncropped(width: int, height: int) -> Tensor:

@@ -6,9 +6,8 @@ import numpy as np
 import pytest
 import torch
 
-from stylecrafter.data.transforms import corner_crops
 from stylecrafter.errors import ImageReadError, InvalidInputError
-from stylecrafter.pipelines.style_images import preprocess_style_images
+from stylecrafter.references.crops import corner_crops
 from tests.tiny import TEXT_LENGTH, WIDTH, tiny_components, tiny_picture, tiny_pipeline
 
 
@@ -22,7 +21,7 @@ def test_text(pipe) -> None:
 
 def test_image_tokens_are_the_pooled_token_and_raw_patches(pipe, picture, other_picture) -> None:
     tokens = pipe.encode_image([picture, other_picture])
-    out = pipe.image_encoder(preprocess_style_images([picture, other_picture], 16, 16))
+    out = pipe.image_encoder(pipe.references.pixels(pipe.references.crop([picture, other_picture], 16)))
     assert tokens.shape == (2, 5, WIDTH)
     torch.testing.assert_close(tokens[:, 0], out.pooler_output)
     torch.testing.assert_close(tokens[:, 1:], out.last_hidden_state[:, 1:])

@@ -19,7 +19,6 @@ from stylecrafter.training.encoder_stages import (
     ClipStage,
     DecoderConfig,
     DecoderStage,
-    image_tokens,
     latent_scale,
     matching_loss,
     reconstruction_loss,
@@ -241,13 +240,3 @@ def test_the_reconstruction_loss_is_zero_for_equal_pictures() -> None:
     assert reconstruction_loss(pictures, pictures).item() == 0
     # A shift by 0.1 counts 2 + 1 + 1 times, differences do not see it.
     assert reconstruction_loss(pictures + 0.1, pictures).item() == pytest.approx(0.4, abs=1e-5)
-
-
-def test_image_tokens_are_the_global_one_and_the_patches() -> None:
-    encoder = tiny_parts().image_encoder
-    pixels = torch.randn(2, 3, 16, 16)
-    tokens = image_tokens(encoder, pixels)
-    out = encoder(pixel_values=pixels)
-    assert tokens.shape == (2, 5, 16)
-    assert torch.equal(tokens[:, 0], out.pooler_output)
-    assert torch.equal(tokens[:, 1:], out.last_hidden_state[:, 1:])

@@ -17,7 +17,8 @@ from stylecrafter import StyleCrafterPipeline
 from stylecrafter.adapter.choices import AdapterOptions
 from stylecrafter.errors import CheckpointError, InvalidInputError
 from stylecrafter.evaluation.metrics.encoders import ClipEncoder
-from stylecrafter.training.encoder_stages import latent_scale, normalise_for_clip
+from stylecrafter.references.preprocessing import normalise_for_clip
+from stylecrafter.training.encoder_stages import latent_scale
 from stylecrafter.training.recipe_files import load_recipe
 from stylecrafter.training.run import RecipeRun
 from stylecrafter.training.strategies import STRATEGIES

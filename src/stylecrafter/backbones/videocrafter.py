@@ -9,6 +9,7 @@ from typing import Any, cast
 import torch
 from diffusers import ModelMixin
 from diffusers.configuration_utils import ConfigMixin, register_to_config
+from diffusers.loaders import PeftAdapterMixin
 from diffusers.models.attention import AttentionMixin
 from diffusers.models.downsampling import Downsample2D
 from diffusers.models.embeddings import TimestepEmbedding, Timesteps
@@ -60,11 +61,12 @@ class _Stage(nn.Module):
         self.upsamplers = nn.ModuleList([upsampler] if upsampler is not None else [])
 
 
-class VideoCrafterUNet(ModelMixin, ConfigMixin, AttentionMixin):
+class VideoCrafterUNet(ModelMixin, ConfigMixin, AttentionMixin, PeftAdapterMixin):
     """Text-to-video UNet with relative-position temporal attention (published `UNetModel`, `UNet2DModel`).
 
     A clip runs through all layers; with `temporal=False` the temporal layers are left out and every frame is
-    a picture of its own. Sizes need not be multiples of the total downsampling.
+    a picture of its own. Sizes need not be multiples of the total downsampling. Low-rank matrices go in as into any
+    model of diffusers (`add_adapter`, `load_lora_adapter`, `set_adapters`; needs peft), beside a style adapter.
 
     Args:
         in_channels: Latent channels in.

@@ -13,9 +13,7 @@ import torch
 from PIL import Image
 
 from stylecrafter.errors import InvalidInputError
-
-STYLE_SHORT_SIDE = 800 / 512
-"""Short side of the picture that a style crop is cut from, in sides of the crop."""
+from stylecrafter.references.crops import cover, style_crop
 
 
 class References(StrEnum):
@@ -29,37 +27,11 @@ class References(StrEnum):
     """The whole picture (the paper's ablation without augmentation)."""
 
 
-def cover(image: Image.Image, height: int, width: int) -> Image.Image:
-    """The picture resized so that it just covers height x width, its shape kept."""
-    _check_sides(height, width)
-    scale = max(height / image.height, width / image.width)
-    size = (max(width, round(image.width * scale)), max(height, round(image.height * scale)))
-    return image if size == image.size else image.resize(size, Image.Resampling.BICUBIC)
-
-
 def target_picture(image: Image.Image, height: int, width: int) -> Image.Image:
     """The middle of the picture, as much of it as has the shape height x width, at that size."""
     resized = cover(image, height, width)
     left, top = (resized.width - width) // 2, (resized.height - height) // 2
     return resized.crop((left, top, left + width, top + height))
-
-
-def style_crop(image: Image.Image, size: int, generator: torch.Generator) -> Image.Image:
-    """A random size x size of the picture whose short side was brought to 800/512 of it (the published augmentation).
-
-    Two numbers are drawn from the generator, whatever the picture's size.
-    """
-    resized = _at_style_size(image, size)
-    across, down = torch.rand(2, generator=generator, dtype=torch.float64).tolist()
-    left, top = int(across * (resized.width - size + 1)), int(down * (resized.height - size + 1))
-    return resized.crop((left, top, left + size, top + size))
-
-
-def corner_crops(image: Image.Image, size: int) -> list[Image.Image]:
-    """The four outermost of the crops that `style_crop` draws from: top left, top right, bottom left, bottom right."""
-    resized = _at_style_size(image, size)
-    right, bottom = resized.width - size, resized.height - size
-    return [resized.crop((left, top, left + size, top + size)) for top in (0, bottom) for left in (0, right)]
 
 
 def reference_picture(
@@ -75,14 +47,3 @@ def reference_picture(
     if references is References.WHOLE:
         return target_picture(image, size, size)
     raise InvalidInputError("references 'none' make no reference picture.")
-
-
-def _at_style_size(image: Image.Image, size: int) -> Image.Image:
-    """The picture as style crops size x size are cut from it."""
-    side = round(size * STYLE_SHORT_SIDE)
-    return cover(image, side, side)
-
-
-def _check_sides(height: int, width: int) -> None:
-    if height < 1 or width < 1:
-        raise InvalidInputError(f"height and width must be at least 1, got {height} and {width}.")

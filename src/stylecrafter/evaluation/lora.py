@@ -17,9 +17,9 @@ import torch
 from torch import nn
 
 from stylecrafter.data.batch import TrainingBatch
-from stylecrafter.data.transforms import style_crop
 from stylecrafter.errors import MissingDependencyError
 from stylecrafter.media.tensors import to_tensor
+from stylecrafter.references.crops import style_crop
 from stylecrafter.runtime.seeding import step_generator
 from stylecrafter.training.parts import Parts, prefixed
 from stylecrafter.training.stages import DiffusionConfig, DiffusionStage, NoisyInputs

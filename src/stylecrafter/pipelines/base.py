@@ -17,8 +17,9 @@ from stylecrafter.backbones.autoencoder import ShortcutAutoencoder
 from stylecrafter.backbones.videocrafter import VideoCrafterUNet
 from stylecrafter.errors import InvalidInputError
 from stylecrafter.media.images import PictureLike, load_picture
-from stylecrafter.pipelines.references import StyleWeights, check_groups, pack_tokens, weights_per_sample
-from stylecrafter.pipelines.style_images import preprocess_style_images, with_corners
+from stylecrafter.references.crops import with_corners
+from stylecrafter.references.encoder import ReferenceEncoder
+from stylecrafter.references.groups import StyleWeights, check_groups, pack_tokens, weights_per_sample
 
 logger = logging.getLogger(__name__)
 
@@ -143,6 +144,20 @@ class StylizedPipelineBase(DiffusionPipeline):
         return super().from_pretrained(resolve_model(pretrained_model_name_or_path), **kwargs)
 
     @property
+    def references(self) -> ReferenceEncoder:
+        """What reads style pictures.
+
+        Raises:
+            InvalidInputError: The pipeline has no image encoder.
+        """
+        if self.image_encoder is None:
+            raise InvalidInputError(
+                "this pipeline has no image encoder, so it cannot read style pictures; give style_tokens, or "
+                "convert the model with its OpenCLIP checkpoint"
+            )
+        return ReferenceEncoder(self.image_encoder, half_tokens=self.config.image_tokens_half)
+
+    @property
     def vae_scale_factor(self) -> int:
         """Pixels per latent, on either side."""
         return int(2 ** (len(self.vae.config.block_out_channels) - 1))
@@ -193,20 +208,11 @@ class StylizedPipelineBase(DiffusionPipeline):
             InvalidInputError: The pipeline has no image encoder, or there are no pictures.
             ImageReadError: A picture that cannot be read.
         """
-        if self.image_encoder is None:
-            raise InvalidInputError(
-                "this pipeline has no image encoder, so it cannot read style pictures; give style_tokens, or "
-                "convert the model with its OpenCLIP checkpoint"
-            )
         several: list[Any] = list(pictures) if isinstance(pictures, (list, tuple)) else [pictures]
         if not several:
             raise InvalidInputError("no style pictures were given")
-        size = self.image_encoder.config.image_size
         loaded = [load_picture(picture) for picture in several]
-        pixels = preprocess_style_images(loaded, self.config.reference_size, size)
-        out = self.image_encoder(pixel_values=pixels.to(self._execution_device, self.image_encoder.dtype))
-        tokens = torch.cat([out.pooler_output[:, None], out.last_hidden_state[:, 1:]], dim=1)
-        return tokens.half().to(tokens.dtype) if self.config.image_tokens_half else tokens
+        return self.references.read(loaded, self.config.reference_size)
 
     @torch.no_grad()
     def encode_style(

@@ -21,7 +21,7 @@ from stylecrafter.pipelines.noise import (
     sample_generators,
     step_arguments,
 )
-from stylecrafter.pipelines.references import StyleImages, StyleWeights, group_per_sample, weights_per_sample
+from stylecrafter.references.groups import StyleImages, StyleWeights, group_per_sample, weights_per_sample
 from stylecrafter.schedules import Schedule, weights
 from stylecrafter.weights.card import check_size
 

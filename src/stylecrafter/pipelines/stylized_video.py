@@ -13,8 +13,8 @@ from stylecrafter.pipelines.output import (
     check_output_type,
     convert_frames,
 )
-from stylecrafter.pipelines.references import StyleImages, StyleWeights
 from stylecrafter.pipelines.sampling import Callback, Request, SamplingPipeline
+from stylecrafter.references.groups import StyleImages, StyleWeights
 from stylecrafter.schedules import Schedule
 
 

@@ -24,8 +24,6 @@ from stylecrafter.pipelines.stylized_video import StyleCrafterPipeline
 from stylecrafter.training.encoder_stages import (
     AutoencoderStage,
     ClipStage,
-    image_tokens,
-    normalise_for_clip,
     some_pictures,
 )
 from stylecrafter.training.parts import Parts
@@ -163,7 +161,7 @@ def _begin_adapter(stage: AdapterStage | JointStage, parts: Parts, source: Style
     if batch.references is None:
         return
     with torch.no_grad():
-        tokens = old.encode(image_tokens(source.image_encoder, normalise_for_clip(batch.references)).float())
+        tokens = old.encode(source.references.tokens(batch.references).float())
         given = source.tokenizer(
             batch.captions, padding="max_length", truncation=True, return_tensors="pt"
         ).input_ids

@@ -9,13 +9,13 @@ import torch
 import torch.nn.functional as F
 from diffusers import AutoencoderKL
 from torch import nn
-from transformers import CLIPModel, CLIPTokenizer, CLIPVisionModel
-from transformers.image_utils import OPENAI_CLIP_MEAN, OPENAI_CLIP_STD
+from transformers import CLIPModel, CLIPTokenizer
 
 from stylecrafter.backbones.autoencoder import ShortcutAutoencoder
 from stylecrafter.data.batch import BatchSource
 from stylecrafter.errors import InvalidInputError
-from stylecrafter.runtime.devices import constant, to_device
+from stylecrafter.references.preprocessing import normalise_for_clip
+from stylecrafter.runtime.devices import to_device
 from stylecrafter.runtime.seeding import step_generator
 from stylecrafter.training.parts import freeze_all_but, prefixed
 from stylecrafter.training.shards import WHOLE, Shard, gather_rows
@@ -334,18 +334,3 @@ def matching_loss(left: torch.Tensor, right: torch.Tensor) -> torch.Tensor:
     logits = left @ right.T / STYLE_TEMPERATURE
     target = torch.arange(len(left), device=left.device)
     return (F.cross_entropy(logits, target) + F.cross_entropy(logits.T, target)) / 2
-
-
-def normalise_for_clip(pictures: torch.Tensor) -> torch.Tensor:
-    """Pictures (n, 3, h, w) in [0, 1] with CLIP's mean and standard deviation per channel taken out."""
-    mean, std = (
-        constant(tuple(values), pictures.device)[:, None, None]
-        for values in (OPENAI_CLIP_MEAN, OPENAI_CLIP_STD)
-    )
-    return (pictures - mean) / std
-
-
-def image_tokens(image_encoder: CLIPVisionModel, pixel_values: torch.Tensor) -> torch.Tensor:
-    """Global token (after the last norm) and raw patch tokens: (n, 1 + patches, w)."""
-    out = image_encoder(pixel_values=pixel_values)
-    return torch.cat([out.pooler_output[:, None], out.last_hidden_state[:, 1:]], dim=1)

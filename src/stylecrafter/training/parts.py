@@ -13,6 +13,7 @@ from transformers import CLIPTextModel, CLIPTokenizer, CLIPVisionModel
 from stylecrafter.adapter.style_adapter import StyleAdapter
 from stylecrafter.backbones.videocrafter import VideoCrafterUNet
 from stylecrafter.errors import CheckpointError, InvalidInputError
+from stylecrafter.references.encoder import ReferenceEncoder
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -26,6 +27,13 @@ class Parts:
     unet: VideoCrafterUNet
     scheduler: DDIMScheduler
     style_adapter: StyleAdapter | None = None
+    half_tokens: bool = False
+    """Whether image tokens are rounded to float16 (`ReferenceEncoder.half_tokens`)."""
+
+    @property
+    def references(self) -> ReferenceEncoder:
+        """What reads style references: the very chain that the exported model reads style pictures with."""
+        return ReferenceEncoder(self.image_encoder, self.half_tokens)
 
     def models(self) -> dict[str, nn.Module]:
         """Name -> model of everything that has parameters."""

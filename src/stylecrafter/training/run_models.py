@@ -145,6 +145,7 @@ class RunModels:
             unet=unet,
             scheduler=pipe.scheduler,
             style_adapter=adapter,
+            half_tokens=pipe.config.image_tokens_half,
         )
 
     def _latent_scale(self, vae: Any) -> float:

@@ -34,7 +34,6 @@ from stylecrafter.training.diffusion import (
     prediction_target,
     scale_logits_penalty,
 )
-from stylecrafter.training.encoder_stages import image_tokens, normalise_for_clip
 from stylecrafter.training.graphs import StageInputs
 from stylecrafter.training.parts import Parts, freeze_all_but, prefixed
 from stylecrafter.training.pool import EncodedBatch, Pool
@@ -257,20 +256,10 @@ class DiffusionStage(ABC):
         latents = (sampled.float() * vae.config.scaling_factor).unflatten(0, (n, f)).transpose(1, 2)
         tokens = None
         if batch.references is not None and self.parts.style_adapter is not None:
-            pixels = self._clip_pixels(to_device(batch.references, self.device))
-            tokens = image_tokens(self.parts.image_encoder, pixels).float()
+            tokens = self.parts.references.tokens(to_device(batch.references, self.device)).float()
         return EncodedBatch(
             latents=latents, token_ids=self._token_ids(batch.captions), reference_tokens=tokens
         )
-
-    def _clip_pixels(self, references: torch.Tensor) -> torch.Tensor:
-        """References at the size of the image encoder, normalised as it expects."""
-        side = self.parts.image_encoder.config.image_size
-        if references.shape[-1] != side:
-            references = F.interpolate(
-                references, (side, side), mode="bicubic", antialias=True, align_corners=False
-            ).clamp(0, 1)
-        return normalise_for_clip(references)
 
     def _token_ids(self, captions: list[str]) -> torch.Tensor:
         tokens = self.parts.tokenizer(captions, padding="max_length", truncation=True, return_tensors="pt")

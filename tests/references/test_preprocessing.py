@@ -1,4 +1,4 @@
-"""Preparation of style pictures against the published one, pixel by pixel."""
+"""The steps from a style picture to pixels against the published ones, pixel by pixel."""
 
 from __future__ import annotations
 
@@ -8,14 +8,8 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from stylecrafter.errors import InvalidInputError
-from stylecrafter.pipelines.style_images import (
-    crop_square,
-    normalise_for_clip,
-    preprocess_style_images,
-    resize_with_blur,
-    with_corners,
-)
+from stylecrafter.references.crops import with_corners
+from stylecrafter.references.preprocessing import crop_square, normalise_for_clip, resize_with_blur
 from tests.golden import regenerate
 from tests.golden.support import expected
 
@@ -28,46 +22,23 @@ def close(actual: Tensor, wanted: Tensor) -> None:
     torch.testing.assert_close(actual, wanted, rtol=0, atol=1e-5)
 
 
-def test_pixels_of_a_square_picture() -> None:
-    pixels = preprocess_style_images([picture(512, 512)], 512, 224)
-    close(pixels[:, :, ::8, ::8], expected("tiny/clip")["pixels"])
-
-
-def test_pixels_of_a_picture_that_is_resized_and_cropped() -> None:
-    pixels = preprocess_style_images([picture(300, 200)], 512, 224)
-    close(pixels[:, :, ::2, ::2], expected("full/clip_image")["pixels_512"])
-
-
 def test_pixels_of_a_picture_that_is_blurred_along_one_axis_only() -> None:
     whole = torch.from_numpy(regenerate.picture(300, 200)).permute(2, 0, 1)[None].float() / 255 * 2 - 1
     pixels = normalise_for_clip((resize_with_blur(whole, 224) + 1) / 2)
     close(pixels, expected("full/clip_image")["pixels_300x200"])
 
 
-def test_a_square_of_the_encoders_size_is_only_normalised() -> None:
-    square = picture(64, 64)
-    plain = torch.from_numpy(np.array(square)).permute(2, 0, 1)[None] / 255
-    torch.testing.assert_close(preprocess_style_images([square], 64, 64), normalise_for_clip(plain))
-
-
 @pytest.mark.parametrize("size", [(40, 24), (24, 40), (24, 24), (1, 9), (333, 331)])
 def test_the_square_comes_from_the_middle(size: tuple[int, int]) -> None:
     square = crop_square(Image.new("RGB", size, (255, 0, 0)), 24)
     assert square.shape == (3, 24, 24)
-    assert (square[0] == 1).all() and (square[1:] == -1).all()
+    assert (square[0] == 1).all() and (square[1:] == 0).all()
 
 
 def test_the_middle_is_the_middle() -> None:
     wide = Image.new("RGB", (72, 24))
     wide.paste((255, 255, 255), (24, 0, 48, 24))
     assert (crop_square(wide, 24) == 1).all()
-
-
-def test_several_pictures_are_prepared_alone() -> None:
-    pictures = [picture(50, 40), picture(30, 60)]
-    together = preprocess_style_images(pictures, 32, 16)
-    alone = torch.cat([preprocess_style_images([one], 32, 16) for one in pictures])
-    torch.testing.assert_close(together, alone)
 
 
 def test_a_picture_comes_before_its_corners() -> None:
@@ -85,10 +56,3 @@ def test_corners_of_a_strip_are_cut_from_its_middle() -> None:
     strip.paste((255, 0, 0), (1400, 0, 1600, 1))
     corners = with_corners(strip, 32)[1:]
     assert all((np.asarray(corner) == (255, 0, 0)).all() for corner in corners)
-
-
-def test_refusals() -> None:
-    with pytest.raises(InvalidInputError, match="at least one"):
-        preprocess_style_images([], 32, 16)
-    with pytest.raises(InvalidInputError, match="PIL"):
-        preprocess_style_images(["a.png"], 32, 16)  # type: ignore[list-item]
