@@ -81,12 +81,13 @@ def _values(header: dict[str, Any]) -> list[dict[str, Any]]:
 
 
 def _entry(key: str, value: Any, name: str) -> TensorEntry:
+    fields = value if isinstance(value, dict) else {}
     dtype, shape, offsets = (
-        (value.get(word) for word in ("dtype", "shape", "data_offsets"))
-        if isinstance(value, dict)
-        else (None, None, None)
+        fields.get("dtype"),
+        _whole(fields.get("shape")),
+        _whole(fields.get("data_offsets")),
     )
-    if not isinstance(dtype, str) or not _whole(shape) or not _whole(offsets) or len(offsets) != 2:
+    if not isinstance(dtype, str) or shape is None or offsets is None or len(offsets) != 2:
         raise CheckpointError(f"{name}: its header says nothing sensible of {shown(key)}.")
     begin, end = offsets
     numbers = math.prod(shape)
@@ -96,5 +97,6 @@ def _entry(key: str, value: Any, name: str) -> TensorEntry:
     return TensorEntry(dtype, tuple(shape))
 
 
-def _whole(values: Any) -> bool:
-    return isinstance(values, list) and all(type(value) is int and 0 <= value < 2**63 for value in values)
+def _whole(values: Any) -> list[int] | None:
+    fits = isinstance(values, list) and all(type(value) is int and 0 <= value < 2**63 for value in values)
+    return values if fits else None

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from stylecrafter.errors import CheckpointError
-from stylecrafter.weights.strict import compare, is_finite
+from stylecrafter.weights.strict import compare, finite
 from stylecrafter.weights.tensor_files import listing, read_file, tensors_only, unwrapped
 
 logger = logging.getLogger(__name__)
@@ -117,9 +117,5 @@ def fill(model: nn.Module, state: Mapping[str, Tensor], what: str, copy: bool) -
     values = {key: value.to(torch.float32).contiguous() for key, value in state.items()}
     if copy:
         values = {key: v.clone() if v.data_ptr() == state[key].data_ptr() else v for key, v in values.items()}
-    broken = [key for key, value in values.items() if not is_finite(value)]
-    if broken:
-        raise CheckpointError(
-            f"{what}: {listing(broken)} not finite (NaN or infinite), so nothing could be drawn"
-        )
+    finite(values, what)
     model.load_state_dict(values, strict=True, assign=True)

@@ -65,14 +65,28 @@ def compare(wanted: Mapping[str, Shape], held: Mapping[str, Tensor]) -> Misfit:
 
 
 def is_finite(values: Tensor) -> bool:
-    """Whether all values are numbers, without a copy of them."""
-    if not values.is_floating_point() or values.numel() == 0:
+    """Whether all values are numbers, without a copy of them; true of tensors without memory."""
+    if not values.is_floating_point() or values.numel() == 0 or values.is_meta:
         return True
     if values.element_size() == 1:
         values = values.float()
     # NaN spreads to both ends.
     low, high = torch.aminmax(values)
     return bool(low.isfinite() & high.isfinite())
+
+
+def finite(tensors: dict[str, Tensor], what: str) -> dict[str, Tensor]:
+    """The tensors themselves, if all of them are finite.
+
+    Raises:
+        CheckpointError: Some are not.
+    """
+    broken = [name for name, value in tensors.items() if not is_finite(value)]
+    if broken:
+        raise CheckpointError(
+            f"{what}: {listing(broken)} not finite (NaN or infinite): nothing comes of such weights"
+        )
+    return tensors
 
 
 @dataclass(frozen=True)
@@ -95,7 +109,9 @@ class Held:
         """
         if getattr(model, "hf_quantizer", None) is not None:
             return  # weights are packed into others then
-        misfit, foreign, overflown = Misfit(), [], []
+        misfit = Misfit()
+        foreign: list[str] = []
+        overflown: list[str] = []
         for name, value in model.state_dict().items():
             own = self.tensors.get(name)
             if own is None:
@@ -195,6 +211,8 @@ def _skeleton(kind: Any, folder: Path, config: dict[str, Any]) -> dict[str, Tens
 def _renamed(tensors: dict[str, Tensor], wanted: Mapping[str, Shape]) -> dict[str, Tensor]:
     """Tensors by the names that a model has for them, where those differ by the name of the tower."""
     bare = {_bare(name): name for name in wanted}
+    if len(bare) < len(wanted):
+        return tensors  # both towers: only the prefix tells them apart
     renamed: dict[str, Tensor] = {}
     for name, value in tensors.items():
         own = name if name in wanted else bare.get(_bare(name), name)
