@@ -93,7 +93,9 @@ def test_no_way_of_loading_lets_a_gap_through(model: Path, part: str, options: d
 def test_a_number_that_is_too_large_for_the_format_is_told_from_one_that_is_none(model: Path) -> None:
     change(model / "unet", with_one(1e30))
     StyleCrafterPipeline.from_pretrained(model, dtype=torch.bfloat16)
-    with pytest.raises(CheckpointError, match="unet .* too large for float16; load it as float32 or bfloat16"):
+    with pytest.raises(
+        CheckpointError, match="unet .* too large for float16; load it as float32 or bfloat16"
+    ):
         StyleCrafterPipeline.from_pretrained(model, dtype=torch.float16)
 
 
@@ -181,7 +183,9 @@ def test_towers_that_were_saved_as_a_part_of_clip_load(model: Path, whole_model:
     """Versions 4 of transformers wrote their names so."""
     for part, tower in (("text_encoder", "text_model"), ("image_encoder", "vision_model")):
         change(model / part, lambda tensors, tower=tower: {f"{tower}.{k}": v for k, v in tensors.items()})
-    change(model / "text_encoder", lambda t: {**t, "text_model.embeddings.position_ids": torch.arange(16)[None]})
+    change(
+        model / "text_encoder", lambda t: {**t, "text_model.embeddings.position_ids": torch.arange(16)[None]}
+    )
     old, new = (load_pipeline(folder, torch.float32) for folder in (model, whole_model))
     for part in ("text_encoder", "image_encoder"):
         wanted = getattr(new, part).state_dict()
@@ -189,7 +193,9 @@ def test_towers_that_were_saved_as_a_part_of_clip_load(model: Path, whole_model:
             assert torch.equal(value, wanted[name])
 
 
-def test_a_loader_that_fills_with_something_else_is_found_out(model: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_loader_that_fills_with_something_else_is_found_out(
+    model: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """As versions of transformers do that do not know how the files name their tensors."""
     from transformers import CLIPTextModel
 
@@ -201,5 +207,7 @@ def test_a_loader_that_fills_with_something_else_is_found_out(model: Path, monke
         return loaded
 
     monkeypatch.setattr(CLIPTextModel, "from_pretrained", classmethod(forgetful))
-    with pytest.raises(CheckpointError, match=r"text_encoder .*1 tensor .* not loaded as the file holds them"):
+    with pytest.raises(
+        CheckpointError, match=r"text_encoder .*1 tensor .* not loaded as the file holds them"
+    ):
         load_pipeline(model, torch.float32)

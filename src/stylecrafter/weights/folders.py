@@ -107,6 +107,8 @@ def check_config(config: dict[str, Any], file: Path, tensors: int) -> None:
             )
         if key in ("quantization_config", "transformers_weights", "auto_map") and value is not None:
             raise CheckpointError(f"{file}: {key} is not supported here.")
+        if key == "scaling_factor" and (not isinstance(value, (int, float)) or not value > 0):
+            raise CheckpointError(f"{file}: scaling_factor must be a number above 0, not {_brief(value)}.")
         for number in value if isinstance(value, list) else [value]:
             if isinstance(number, float) and not math.isfinite(number):
                 raise CheckpointError(f"{file}: {key} is {number}, which is no number.")

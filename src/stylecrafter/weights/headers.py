@@ -91,8 +91,8 @@ def _entry(key: str, value: Any, name: str) -> TensorEntry:
         raise CheckpointError(f"{name}: its header says nothing sensible of {shown(key)}.")
     begin, end = offsets
     numbers = math.prod(shape)
-    # Formats of less than a byte exist; none takes more than 16.
-    if end < begin or (numbers == 0) != (end == begin) or end - begin > 16 * numbers:
+    # The smallest format takes half a byte, the largest sixteen.
+    if end < begin or not (end - begin) / 16 <= numbers <= 2 * (end - begin):
         raise CheckpointError(f"{name}: {shown(key)} {tuple(shape)} cannot lie in {end - begin:,} bytes.")
     return TensorEntry(dtype, tuple(shape))
 

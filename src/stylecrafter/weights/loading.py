@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import os
 from collections.abc import Callable
+from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self, TypeVar
 
@@ -58,26 +59,29 @@ def load_folder(
         CheckpointError: A part that is missing, broken, of an unknown class, or not filled from its files.
     """
     parts = check_index(folder, set(options), {*PIPELINES, pipeline})
-    if "scheduler" in parts:
-        check_scheduler_config(folder / "scheduler")
-    if "tokenizer" in parts:
-        check_tokenizer_files(folder / "tokenizer")
+    small = {}
+    for name, check in (("scheduler", check_scheduler_config), ("tokenizer", check_tokenizer_files)):
+        if name in parts:
+            check(folder / name)
+            library, kind = parts.pop(name)
+            with refusing(f"the {name} in {folder / name} cannot be loaded"):
+                small[name] = getattr(import_module(library), kind).from_pretrained(folder / name)
+    if "scheduler" in small:
+        _try_scheduler(small["scheduler"], folder / "scheduler")
     held = {}
     for name, (library, kind) in parts.items():
-        if library == "stylecrafter" or name in ("scheduler", "tokenizer"):
+        if library == "stylecrafter":
             continue  # our models see to it themselves
         held[name] = examine(
             folder / name,
-            getattr(__import__(library), kind),
+            getattr(import_module(library), kind),
             variant=_variant_of(folder / name, options.get("variant")),
             use_safetensors=options.get("use_safetensors"),
         )
     with refusing(f"{folder} is not a model that can be loaded"):
-        pipe = load(str(folder), **options)
+        pipe = load(str(folder), **options, **small)
     for name, tensors in held.items():
         tensors.verify(getattr(pipe, name))
-    if "scheduler" in parts:
-        _try_scheduler(pipe.scheduler, folder / "scheduler")  # type: ignore[attr-defined]
     return pipe
 
 

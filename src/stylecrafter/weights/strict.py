@@ -18,7 +18,9 @@ import torch
 from torch import Tensor, nn
 
 from stylecrafter.errors import CheckpointError, StyleCrafterError
+from stylecrafter.media.recognise import recognise_file
 from stylecrafter.weights.folders import check_config, read_part_config, weight_files
+from stylecrafter.weights.headers import SAFETENSORS
 from stylecrafter.weights.tensor_files import listing, read_file, tensors_only, unwrapped
 
 Shape = tuple[int, ...]
@@ -161,6 +163,11 @@ def examine(
     tensors: dict[str, Tensor] = {}
     for file in weight_files(folder, _is_diffusers(kind), variant, use_safetensors):
         held = read_file(file, what)
+        if (recognise_file(file) == SAFETENSORS) != (file.suffix == ".safetensors"):
+            # Loaders of folders go by names.
+            raise CheckpointError(
+                f"{what}: {file.name} is {recognise_file(file)}; give it a name that says so."
+            )
         # A file without tensors is told by what is missing.
         tensors |= tensors_only(unwrapped(held, what) if held else {}, what)
     check_config(config, folder / "config.json", len(tensors))

@@ -123,7 +123,10 @@ def _odd(key: Any, value: Any) -> str | None:
 def _read_torch(path: str | os.PathLike[str], size: int, head: bytes) -> Any:
     if head.startswith(b"PK\x03\x04"):
         _check_archive(path, size)
-        return torch.load(path, map_location="cpu", weights_only=True, mmap=True)
+        if Path(path).suffix != ".safetensors":
+            return torch.load(path, map_location="cpu", weights_only=True, mmap=True)
+        with open(path, "rb") as file:  # of such a name torch would not believe the contents
+            return torch.load(file, map_location="cpu", weights_only=True)
     if head[:1] != b"\x80":
         text = b"\0" not in head and head != b""
         raise CheckpointError(
@@ -132,7 +135,8 @@ def _read_torch(path: str | os.PathLike[str], size: int, head: bytes) -> Any:
     # The format from before version 1.6: some pickles, then the numbers. It cannot be mapped.
     with open(path, "rb") as file:
         _check_pickles(_Bounded(file))
-    return torch.load(path, map_location="cpu", weights_only=True)
+        file.seek(0)
+        return torch.load(file, map_location="cpu", weights_only=True)
 
 
 def _check_archive(path: str | os.PathLike[str], size: int) -> None:
