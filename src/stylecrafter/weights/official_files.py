@@ -99,7 +99,7 @@ def account(left_over: Sequence[str], reasons: Mapping[str, str], what: str) -> 
 
 
 def fill(model: nn.Module, state: Mapping[str, Tensor], what: str, copy: bool) -> None:
-    """Give a model (on the meta device or not) all its tensors as float32, nothing missing, nothing over.
+    """Give a model (on the meta device or not) all its tensors, numbers as float32, nothing missing, nothing over.
 
     Args:
         model: The model; it takes the tensors over.
@@ -110,11 +110,13 @@ def fill(model: nn.Module, state: Mapping[str, Tensor], what: str, copy: bool) -
     Raises:
         CheckpointError: Names or shapes that do not fit.
     """
-    own = shapes_of(model.state_dict())
-    misfit = compare(own, state)
+    own = model.state_dict()
+    misfit = compare(shapes_of(own), state)
     if misfit:
         raise CheckpointError(f"{what} does not fit {type(model).__name__}: {misfit.text()}")
-    values = {key: value.to(torch.float32).contiguous() for key, value in state.items()}
+    # Counters stay counters.
+    formats = {key: torch.float32 if value.is_floating_point() else value.dtype for key, value in own.items()}
+    values = {key: state[key].to(format_).contiguous() for key, format_ in formats.items()}
     if copy:
         values = {key: v.clone() if v.data_ptr() == state[key].data_ptr() else v for key, v in values.items()}
     finite(values, what)
