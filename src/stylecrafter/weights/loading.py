@@ -41,7 +41,7 @@ def load_pipeline(folder: Path, dtype: torch.dtype) -> StyleCrafterPipeline:
     # Loading takes a second or two; a bar for each part would only hide what there is to read.
     diffusers_logging.disable_progress_bar()
     transformers_logging.disable_progress_bar()
-    return StyleCrafterPipeline.from_pretrained(str(folder), torch_dtype=dtype)
+    return StyleCrafterPipeline.from_pretrained(str(folder), dtype=dtype)
 
 
 def load_folder(

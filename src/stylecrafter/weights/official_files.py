@@ -119,5 +119,6 @@ def fill(model: nn.Module, state: Mapping[str, Tensor], what: str, copy: bool) -
     values = {key: state[key].to(format_).contiguous() for key, format_ in formats.items()}
     if copy:
         values = {key: v.clone() if v.data_ptr() == state[key].data_ptr() else v for key, v in values.items()}
-    finite(values, what)
+    # What is cast to a counter hides that it was none.
+    finite(values | {key: state[key] for key, value in own.items() if not value.is_floating_point()}, what)
     model.load_state_dict(values, strict=True, assign=True)
