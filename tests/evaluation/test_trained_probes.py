@@ -4,7 +4,9 @@ from pathlib import Path
 
 import pytest
 import torch
+from safetensors.torch import load_file, save_file
 
+from stylecrafter.errors import CheckpointError
 from stylecrafter.evaluation import trained_probes
 from stylecrafter.evaluation.probes import QUESTIONS
 from stylecrafter.evaluation.testset import WorldSetSpec
@@ -62,3 +64,19 @@ def test_the_package_holds_float16_and_loads_float32() -> None:
     ]
     assert sum(file.stat().st_size for file in files) < 4_000_000
     assert {p.dtype for p in content_probe("object", "medium", 64).parameters()} == {torch.float32}
+
+
+def test_kept_probes_that_are_broken_are_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(trained_probes, "STEPS", 2)
+    content_probe("scene", SPEC.vocabulary, SPEC.size, tmp_path)
+    kept = next(tmp_path.iterdir())
+    whole = {key: value.clone() for key, value in load_file(kept).items()}
+    name = next(iter(whole))
+    for state, says in (
+        ({**whole, name: whole[name] * float("nan")}, "not finite"),
+        ({key: value for key, value in whole.items() if key != name}, "1 tensor .* missing"),
+        ({}, "no tensors"),
+    ):
+        save_file(state, kept)
+        with pytest.raises(CheckpointError, match=f"{kept.name} .delete it, and it is made again.*{says}"):
+            content_probe("scene", SPEC.vocabulary, SPEC.size, tmp_path)

@@ -30,6 +30,10 @@ def references() -> ReferenceEncoder:
     return tiny_pipeline().references
 
 
+def read(references: ReferenceEncoder, pictures: list[Image.Image], size: int) -> torch.Tensor:
+    return references.tokens(references.crop(pictures, size))
+
+
 def with_image_size(references: ReferenceEncoder, size: int) -> ReferenceEncoder:
     """The same chain for an encoder that reads that size; its pixels alone are looked at."""
     encoder = tiny_pipeline().image_encoder
@@ -62,14 +66,14 @@ def test_tokens_are_the_global_one_and_the_patches(references: ReferenceEncoder)
 
 def test_several_pictures_are_read_as_each_alone(references: ReferenceEncoder) -> None:
     pictures = [picture(50, 40), picture(30, 60)]
-    together = references.read(pictures, 32)
-    alone = torch.cat([references.read([one], 32) for one in pictures])
+    together = read(references, pictures, 32)
+    alone = torch.cat([read(references, [one], 32) for one in pictures])
     torch.testing.assert_close(together, alone)
 
 
 def test_rounded_tokens_have_the_values_of_half_precision(references: ReferenceEncoder) -> None:
     rounded, exact = (
-        replace(references, half_tokens=half).read([picture(40, 40)], 32) for half in (True, False)
+        read(replace(references, half_tokens=half), [picture(40, 40)], 32) for half in (True, False)
     )
     assert torch.equal(rounded, exact.half().float()) and not torch.equal(rounded, exact)
 

@@ -135,8 +135,17 @@ def test_weights_that_are_missing_or_torn_are_named(trained: RecipeRun, tmp_path
     torn.parent.mkdir(parents=True)
     save_file({"vae.weight": torch.zeros(8)}, torn)
     torn.write_bytes(torn.read_bytes()[:-4])
-    with pytest.raises(CheckpointError, match="is not readable"):
+    with pytest.raises(CheckpointError, match="is not a complete safetensors file"):
         run.models.parts(["autoencoder"])
+    whole = trained.models.load_weights("autoencoder")
+    name, value = next(iter(whole.items()))
+    for state, says in (
+        ({key: whole[key] for key in whole if key != name}, r"weights of vae: 1 tensor \(.+\) missing"),
+        ({**whole, name: value * float("nan")}, r"stage 'autoencoder' in .*: 1 tensor \(.+\) not finite"),
+    ):
+        save_file(state, torn)
+        with pytest.raises(CheckpointError, match=says):
+            run.models.parts(["autoencoder"])
 
 
 def test_a_finished_model_says_its_size_once_it_is_loaded(trained: RecipeRun, tmp_path: Path) -> None:

@@ -11,7 +11,14 @@ from safetensors.torch import save_file
 from stylecrafter.errors import CheckpointError, InvalidInputError, UnknownNameError
 from stylecrafter.weights import locate
 from stylecrafter.weights.card import check_size, read_card, size_multiple
-from stylecrafter.weights.locate import fetch_model, list_models, resolve_model, weights_hash
+from stylecrafter.weights.locate import (
+    fetch_model,
+    list_models,
+    resolve_model,
+    same_weights,
+    settings_hash,
+    weights_hash,
+)
 
 
 def make_model(folder: Path, value: float = 0.0) -> Path:
@@ -92,12 +99,80 @@ def test_weights_hash_follows_the_weights(tmp_path: Path, monkeypatch: pytest.Mo
     assert weights_hash(first) == plain
     remembered = tmp_path / "cache" / "stylecrafter" / "hashes.json"
     assert len(json.loads(remembered.read_text())) == 4
-    remembered.write_text("damaged")
+    for content in ("damaged", "[" * 100_000, '{"a": 3}', "[1]"):
+        remembered.write_text(content)
+        assert weights_hash(first) == plain
+    assert [file.name for file in remembered.parent.iterdir()] == ["hashes.json"]  # written in one step
+    monkeypatch.setenv("XDG_CACHE_HOME", str(remembered))  # where nothing can be written
     assert weights_hash(first) == plain
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
     file = first / "unet" / "model.safetensors"
     save_file({"w": torch.full((3,), 5.0)}, file)
     os.utime(file, ns=(1, 1))
     assert weights_hash(first) != plain
+
+
+def test_weights_of_torch_files_count_too(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    folder = make_model(tmp_path / "a")
+    plain = weights_hash(folder)
+    (folder / "unet" / "pytorch_model.bin").write_bytes(b"beside safetensors it is not loaded")
+    assert weights_hash(folder) == plain
+    (folder / "text_encoder").mkdir()
+    file = folder / "text_encoder" / "pytorch_model.bin"
+    file.write_bytes(b"one")
+    first = weights_hash(folder)
+    file.write_bytes(b"two")
+    second = weights_hash(folder)
+    assert len({plain, first, second}) == 3
+    assert same_weights(folder, second) and same_weights(folder, None)
+    assert not same_weights(folder, first) and not caplog.records
+    assert same_weights(folder, plain) and "did not look at .bin" in caplog.text
+
+
+def test_settings_hash_follows_what_else_decides(tmp_path: Path) -> None:
+    def changed(name: str, content: str) -> bool:
+        folder = make_model(tmp_path / name.replace("/", "-"))
+        before = settings_hash(folder)
+        (folder / name).parent.mkdir(exist_ok=True)
+        (folder / name).write_text(content)
+        return settings_hash(folder) != before
+
+    assert changed("scheduler/scheduler_config.json", '{"beta_end": 0.5}')
+    assert changed("tokenizer/merges.txt", "a b")
+    assert changed("unet/config.json", '{"block_out_channels": [64, 64]}')
+    assert not changed("README.md", "words")
+    assert not changed("vae/config.json", '{"block_out_channels": [8, 8, 8, 8], "_diffusers_version": "9"}')
+    assert settings_hash(make_model(tmp_path / "x", 1.0)) == settings_hash(make_model(tmp_path / "y"))
+
+
+def test_weights_that_cannot_be_read_are_named(tmp_path: Path) -> None:
+    folder = make_model(tmp_path / "a")
+    os.mkfifo(folder / "unet" / "pipe.safetensors")
+    (folder / "unet" / "folder.safetensors").mkdir()
+    assert weights_hash(folder) == weights_hash(make_model(tmp_path / "b"))
+    (folder / "unet" / "config.json").write_text("{")
+    with pytest.raises(CheckpointError, match=r"config\.json"):
+        settings_hash(folder)
+
+
+@pytest.mark.parametrize(
+    "name", ["~nobody-at-all", "~nobody/model", "n" * 300, "o/" + "n" * 300, "a\0b", "x\n\x1b[2Jy"]
+)
+def test_odd_names(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    for home in (True, False):
+        if not home:
+            monkeypatch.delenv("HOME", raising=False)
+        with pytest.raises(UnknownNameError, match="unknown model") as caught:
+            resolve_model(name)
+        assert str(caught.value).isprintable() and len(str(caught.value)) < 600
+
+
+def test_a_folder_that_may_not_be_read(tmp_path: Path) -> None:
+    folder = make_model(tmp_path / "model")
+    (folder / "model_index.json").unlink()
+    os.mkfifo(folder / "model_index.json")
+    with pytest.raises(CheckpointError, match="is damaged: .* is not a plain file"):
+        resolve_model(folder)
 
 
 def test_card(tmp_path: Path) -> None:

@@ -57,8 +57,8 @@ def test_files_that_are_refused(tmp_path: Path) -> None:
         with pytest.raises(CheckpointError, match="^adapter: ") as caught:
             read_checkpoint(tmp_path / name, "adapter")
         assert "\n" not in str(caught.value)
-    for name in ("absent.pth", ""):
-        with pytest.raises(CheckpointError, match="adapter: no such file"):
+    for name, says in (("absent.pth", "no such file"), ("", "is a folder")):
+        with pytest.raises(CheckpointError, match=f"adapter: .*{says}"):
             read_checkpoint(tmp_path / name, "adapter")
 
 

@@ -27,6 +27,7 @@ from stylecrafter.adapter.scale_predictor import ScalePredictor, check_condition
 from stylecrafter.adapter.scales import Scale, frame_scales, layer_scales
 from stylecrafter.adapter.style_processor import StyleAttentionProcessor, StyleBlindProcessor
 from stylecrafter.errors import InvalidInputError, unknown_name
+from stylecrafter.weights.loading import StrictWeights
 
 
 @dataclass(frozen=True)
@@ -47,7 +48,7 @@ def cross_attention_layers(module: nn.Module) -> dict[str, Attention]:
     }
 
 
-class StyleAdapter(ModelMixin, ConfigMixin):
+class StyleAdapter(StrictWeights, ModelMixin, ConfigMixin):
     """Style for any diffusers model with cross-attention, trained while that model stays frozen.
 
     Args:

@@ -12,6 +12,7 @@ from diffusers.models.autoencoders.vae import Decoder, Encoder
 from torch import Tensor, nn
 
 from stylecrafter.errors import InvalidInputError
+from stylecrafter.weights.loading import StrictWeights
 
 
 class ShortcutEncoder(Encoder):
@@ -38,7 +39,7 @@ class ShortcutDecoder(Decoder):
         return super().forward(sample, latent_embeds) + self.shortcut(sample)
 
 
-class ShortcutAutoencoder(AutoencoderKL):
+class ShortcutAutoencoder(StrictWeights, AutoencoderKL):
     """`AutoencoderKL` with linear shortcuts around encoder and decoder, so that those learn what a linear one leaves.
 
     Residual autoencoding as in DC-AE (Chen et al., 2024), with one shortcut from end to end. A small autoencoder from

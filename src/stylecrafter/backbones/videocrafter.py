@@ -22,6 +22,7 @@ from stylecrafter.adapter.style_processor import StyleAttentionProcessor
 from stylecrafter.backbones.spatial import SpatialTransformer
 from stylecrafter.backbones.temporal import RelativeTemporalAttention, TemporalTransformer
 from stylecrafter.errors import InvalidInputError
+from stylecrafter.weights.loading import StrictWeights
 
 
 @dataclass
@@ -61,7 +62,7 @@ class _Stage(nn.Module):
         self.upsamplers = nn.ModuleList([upsampler] if upsampler is not None else [])
 
 
-class VideoCrafterUNet(ModelMixin, ConfigMixin, AttentionMixin, PeftAdapterMixin):
+class VideoCrafterUNet(StrictWeights, ModelMixin, ConfigMixin, AttentionMixin, PeftAdapterMixin):
     """Text-to-video UNet with relative-position temporal attention (published `UNetModel`, `UNet2DModel`).
 
     A clip runs through all layers; with `temporal=False` the temporal layers are left out and every frame is

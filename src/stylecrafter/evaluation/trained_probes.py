@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeVar
 
-from safetensors.torch import load_file, save
+from safetensors.torch import save
 from torch import nn
 
 from stylecrafter.evaluation.metrics.digest import weights_digest
@@ -21,6 +21,8 @@ from stylecrafter.evaluation.probes import QUESTIONS, Probe, Question, make_prob
 from stylecrafter.evaluation.style_probe import StyleProbe, train_style_probe
 from stylecrafter.media.files import write_atomic
 from stylecrafter.styleworld import splits
+from stylecrafter.weights.official_files import fill
+from stylecrafter.weights.tensor_files import read_file, tensors_only, unwrapped
 
 logger = logging.getLogger(__name__)
 
@@ -59,6 +61,7 @@ def world_probes(vocabulary: str, size: int, folder: Path | None = None) -> Worl
 
     Raises:
         UnknownNameError: There is no such vocabulary.
+        CheckpointError: A file that the folder keeps is broken.
         OutputError: The folder cannot be written.
     """
     content = {question: content_probe(question, vocabulary, size, folder) for question in QUESTIONS}
@@ -109,9 +112,7 @@ def _found_or_trained(
     kept = None if folder is None else folder / f"{name}_{vocabulary}_{size}_{steps}_v{VERSION}.safetensors"
     for file in (packaged_file(name, vocabulary, size), kept):
         if file is not None and file.is_file():
-            probe = make()
-            probe.load_state_dict(load_file(file), strict=True)
-            return probe.eval()
+            return _loaded(file, make())
     logger.info(
         "probe of the %s: none for the words %r at %d pixels; it learns now, %d steps",
         name,
@@ -123,3 +124,10 @@ def _found_or_trained(
     if kept is not None:
         write_atomic(kept, save({key: value.contiguous() for key, value in probe.state_dict().items()}))
     return probe
+
+
+def _loaded(file: Path, probe: SomeProbe) -> SomeProbe:
+    what = f"probe {file.name} (delete it, and it is made again)"
+    state = tensors_only(unwrapped(read_file(file, what), what), what)
+    fill(probe, state, f"{what} in {file.parent}", copy=True)
+    return probe.eval()

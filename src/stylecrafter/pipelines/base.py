@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import os
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any, Self
 
 import torch
@@ -16,10 +17,13 @@ from stylecrafter.adapter.style_adapter import StyleAdapter
 from stylecrafter.backbones.autoencoder import ShortcutAutoencoder
 from stylecrafter.backbones.videocrafter import VideoCrafterUNet
 from stylecrafter.errors import InvalidInputError
+from stylecrafter.media.documents import is_folder
 from stylecrafter.media.images import PictureLike, load_picture
 from stylecrafter.references.crops import with_corners
 from stylecrafter.references.encoder import ReferenceEncoder
 from stylecrafter.references.groups import StyleWeights, check_groups, pack_tokens, weights_per_sample
+from stylecrafter.pipelines.finite import check_computed
+from stylecrafter.pipelines.fitting import check_defaults, check_ids, check_tokenizer, check_widths
 
 logger = logging.getLogger(__name__)
 
@@ -94,7 +98,25 @@ class StylizedPipelineBase(DiffusionPipeline):
         default_fps: float = 10.0,
     ) -> None:
         super().__init__()
-        _check_widths(unet, text_encoder, image_encoder, style_adapter)
+        check_widths(unet, text_encoder, image_encoder, style_adapter)
+        check_tokenizer(tokenizer, text_encoder)
+        check_defaults(
+            {
+                "reference_size": reference_size,
+                "default_steps": default_steps,
+                "default_frames": default_frames,
+                "default_height": default_height,
+                "default_width": default_width,
+            },
+            {
+                "default_eta": default_eta,
+                "default_text_guidance": default_text_guidance,
+                "default_style_guidance": default_style_guidance,
+                "default_guidance_stop": default_guidance_stop,
+                "default_shared_noise": default_shared_noise,
+                "default_fps": default_fps,
+            },
+        )
         self.register_modules(
             vae=vae,
             text_encoder=text_encoder,
@@ -134,14 +156,20 @@ class StylizedPipelineBase(DiffusionPipeline):
 
         Raises:
             UnknownNameError: There is no such model.
-            CheckpointError: The folder holds no model.
+            CheckpointError: The folder holds no model, or tensors of it are missing, unknown or not finite.
         """
+        from stylecrafter.weights.loading import load_folder
         from stylecrafter.weights.locate import resolve_model
+        from stylecrafter.weights.strict import refusing
 
         # Left to themselves, the encoders would take the type of the file and the other models float32.
         if "torch_dtype" not in kwargs:
             kwargs.setdefault("dtype", torch.float32)
-        return super().from_pretrained(resolve_model(pretrained_model_name_or_path), **kwargs)
+        found = resolve_model(pretrained_model_name_or_path)
+        if not is_folder(found):
+            with refusing(f"model {found!r} could not be fetched from the hub"):
+                found = cls.download(found, **kwargs)
+        return load_folder(Path(found), super().from_pretrained, cls.__name__, kwargs)
 
     @property
     def references(self) -> ReferenceEncoder:
@@ -197,6 +225,7 @@ class StylizedPipelineBase(DiffusionPipeline):
             truncation=True,
             return_tensors="pt",
         )
+        check_ids(tokens.input_ids, self.text_encoder)
         ids = tokens.input_ids.to(self._execution_device)
         return self.text_encoder(input_ids=ids).last_hidden_state
 
@@ -212,7 +241,8 @@ class StylizedPipelineBase(DiffusionPipeline):
         if not several:
             raise InvalidInputError("no style pictures were given")
         loaded = [load_picture(picture) for picture in several]
-        return self.references.read(loaded, self.config.reference_size)
+        crops = self.references.crop(loaded, self.config.reference_size)
+        return self.references.tokens(crops, self._execution_device)
 
     @torch.no_grad()
     def encode_style(
@@ -228,7 +258,7 @@ class StylizedPipelineBase(DiffusionPipeline):
                 all pictures of its list together. One picture is a list of one.
             weights: How much each picture of a list of lists counts, >= 0; 2 is the picture given twice.
             corners: True reads a style of one picture by its four corners too, as if they were given with it
-                (`style_images.with_corners`); several pictures, those of weight 0 not counted, are read whole, as all
+                (`references.crops.with_corners`); several pictures, those of weight 0 not counted, are read whole, as all
                 are with False and as published. None: the pipeline's default.
 
         Raises:
@@ -297,11 +327,18 @@ class StylizedPipelineBase(DiffusionPipeline):
         Args:
             latents: As the UNet sees them; the autoencoder's scaling is undone here.
             chunk_size: Frames decoded at once; None: all.
+
+        Raises:
+            InvalidInputError: Latents or frames that are not finite.
         """
+        check_computed("before decoding", {"latents": latents}, self.unet.dtype)
         b, _, f = latents.shape[:3]
         flat = (latents / self.vae.config.scaling_factor).transpose(1, 2).flatten(0, 1).to(self.vae.dtype)
         chunks = [self.vae.decode(part).sample.float() for part in flat.split(chunk_size or b * f)]
-        return (torch.cat(chunks) / 2 + 0.5).clamp(0, 1).unflatten(0, (b, f))
+        frames = torch.cat(chunks)
+        # Before what is infinite would be cut to white.
+        check_computed("after decoding", {"frames": frames}, self.vae.dtype)
+        return (frames / 2 + 0.5).clamp(0, 1).unflatten(0, (b, f))
 
     def enable_vae_tiling(self) -> None:
         """Decode frames in tiles: less memory for large frames, at slight differences along the seams."""
@@ -341,21 +378,3 @@ class StylizedPipelineBase(DiffusionPipeline):
                 logger.warning(
                     "the prompt has %d tokens, %d fit; this part was cut off: %s", len(ids), room, shown
                 )
-
-
-def _check_widths(
-    unet: VideoCrafterUNet,
-    text_encoder: CLIPTextModel,
-    image_encoder: CLIPVisionModel | None,
-    adapter: StyleAdapter | None,
-) -> None:
-    width = unet.config["cross_attention_dim"]
-    pairs = [("text encoder", text_encoder.config.hidden_size, "UNet", width)]
-    if adapter is not None:
-        pairs.append(("style adapter", adapter.config["text_dim"], "UNet", width))
-        if image_encoder is not None:
-            image_width = image_encoder.config.hidden_size
-            pairs.append(("image encoder", image_width, "style adapter", adapter.config["image_dim"]))
-    for giver, given, reader, expected in pairs:
-        if given != expected:
-            raise InvalidInputError(f"the {giver} gives width {given}, the {reader} reads width {expected}")

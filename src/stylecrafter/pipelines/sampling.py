@@ -14,6 +14,7 @@ from torch import Tensor
 from stylecrafter.errors import InvalidInputError
 from stylecrafter.guidance import guide, needed_passes, published_scales, rescale
 from stylecrafter.pipelines.base import StylizedPipelineBase
+from stylecrafter.pipelines.finite import StepWatch, check_computed, check_given
 from stylecrafter.pipelines.noise import (
     Generators,
     draw_noise,
@@ -133,6 +134,8 @@ class SamplingPipeline(StylizedPipelineBase):
             "style_tokens": _repeat(style, copies),
             "style_scales": _repeat(scales, copies),
         }
+        check_computed("before the first step", tensors, self.unet.dtype)
+        watch = StepWatch(len(timesteps), self.unet.dtype)
 
         # 6. Steps
         with self.progress_bar(total=len(timesteps)) as bar:
@@ -147,13 +150,17 @@ class SamplingPipeline(StylizedPipelineBase):
                 noise = self._guided_noise(model_input, t, tensors, factors, now)
                 step = self.scheduler.step(noise, t, tensors["latents"], **extra, return_dict=False)
                 tensors["latents"] = step[0]
+                watch.see("latents", i, noise, step[0])
                 if request.callback_on_step_end is not None:
                     names = request.callback_on_step_end_tensor_inputs
                     changed = request.callback_on_step_end(
                         self, i, t, {name: tensors[name] for name in names}
                     )
-                    tensors.update(changed or {})
+                    tensors.update(self._check_changes(changed))
+                    # Also what it changed in place.
+                    watch.see("what the callback left", i, *(v for v in tensors.values() if v is not None))
                 bar.update()
+        watch.finish()
         return tensors["latents"]
 
     def _guided_noise(
@@ -230,11 +237,9 @@ class SamplingPipeline(StylizedPipelineBase):
             return None if style is None else self.predict_scales(style, text)
         if style is None:
             raise InvalidInputError("style_scales need a style: give style pictures or style_tokens too")
-        layers, given = self._need_adapter().num_layers, request.style_scales
+        layers, given = self._need_adapter().num_layers, check_given("style_scales", request.style_scales)
         if given.ndim != 2 or given.shape[1] != layers:
             raise InvalidInputError(f"style_scales must be (prompts, {layers}), got {tuple(given.shape)}")
-        if not bool(given.isfinite().all()):
-            raise InvalidInputError("style_scales must be finite numbers")
         return _per_sample("rows of style scales", given.to(style.device), text.shape[0])
 
     def _guidance(self, request: Request) -> _Guidance:
@@ -254,6 +259,8 @@ class SamplingPipeline(StylizedPipelineBase):
         """Frames, height and width in pixels; latents that were given decide where the call says nothing."""
         sizes = (self.config.default_frames, self.config.default_height, self.config.default_width)
         if request.latents is not None:
+            if not isinstance(request.latents, Tensor):
+                raise InvalidInputError(f"latents must be a tensor, got {type(request.latents).__name__}")
             if request.latents.ndim != 5:
                 shape = tuple(request.latents.shape)
                 raise InvalidInputError(f"latents must be (samples, channels, frames, h, w), got {shape}")
@@ -286,7 +293,22 @@ class SamplingPipeline(StylizedPipelineBase):
             return mixed_noise(own, draw_noise((shape[1], 1, *shape[3:]), generators), shared)
         if tuple(latents.shape) != shape:
             raise InvalidInputError(f"latents must be {shape}, got {tuple(latents.shape)}")
-        return latents.float()
+        return check_given("latents", latents.float())
+
+    def _check_changes(self, changed: Any) -> dict[str, Any]:
+        """What a callback returned: nothing, or tensors by the names that there are."""
+        if not changed:
+            return {}
+        known = ", ".join(self._callback_tensor_inputs)
+        if not isinstance(changed, dict):
+            raise InvalidInputError(
+                f"a callback returns None or a dict of {known}; got {type(changed).__name__}"
+            )
+        odd = [name for name in changed if name not in self._callback_tensor_inputs]
+        odd += [name for name, value in changed.items() if not isinstance(value, Tensor | None)]
+        if odd:
+            raise InvalidInputError(f"a callback returned {odd[0]!r}, which is no tensor of {known}")
+        return changed
 
     def _check_callback(self, request: Request) -> None:
         unknown = set(request.callback_on_step_end_tensor_inputs) - set(self._callback_tensor_inputs)
@@ -326,7 +348,7 @@ def _per_sample(what: str, tensor: Tensor, samples: int) -> Tensor:
 
 
 def _three_axes(name: str, tensor: Tensor) -> Tensor:
-    if tensor.ndim != 3:
+    if check_given(name, tensor).ndim != 3:
         raise InvalidInputError(f"{name} must be (prompts, tokens, width), got {tuple(tensor.shape)}")
     return tensor
 

@@ -74,9 +74,9 @@ class StyleCrafterImagePipeline(SamplingPipeline):
         """
         check_output_type(output_type)
         if latents is not None:
-            if latents.ndim != 4:
+            if not isinstance(latents, Tensor) or latents.ndim != 4:
                 raise InvalidInputError(
-                    f"latents must be (samples, channels, h, w), got {tuple(latents.shape)}"
+                    f"latents must be a tensor (samples, channels, h, w), got {tuple(getattr(latents, 'shape', ()))}"
                 )
             latents = latents[:, :, None]
         request = Request(

@@ -53,16 +53,18 @@ class ReferenceEncoder:
         # Resized in [-1, 1], as published: where the blur and the bicubic filter round is part of the result.
         return normalise_for_clip((resize_with_blur(crops * 2 - 1, self.image_size) + 1) / 2)
 
-    def tokens(self, crops: Tensor) -> Tensor:
+    def tokens(self, crops: Tensor, device: torch.device | None = None) -> Tensor:
         """Image tokens (n, 1 + patches, w) of crops (n, 3, s, s) in [0, 1], in the encoder's own number format.
 
         The first token is the global one, behind the last norm; those of patches come as the last layer leaves them.
+
+        Args:
+            crops: From `crop`, or from training data.
+            device: Where the encoder runs, if that is not where the crops are: with offloading, the encoder itself
+                does not know. Pixels are prepared where the crops are.
         """
-        pixels = self.pixels(crops.to(self.image_encoder.device))
-        out = self.image_encoder(pixel_values=pixels.to(self.image_encoder.dtype))
+        pixels = self.pixels(crops)
+        pixels = pixels.to(device if device is not None else pixels.device, self.image_encoder.dtype)
+        out = self.image_encoder(pixel_values=pixels)
         tokens = torch.cat([out.pooler_output[:, None], out.last_hidden_state[:, 1:]], dim=1)
         return tokens.half().to(tokens.dtype) if self.half_tokens else tokens
-
-    def read(self, pictures: Sequence[Image.Image], size: int) -> Tensor:
-        """Image tokens of the middles of pictures; as `crop`, then `tokens`."""
-        return self.tokens(self.crop(pictures, size))

@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-import json
 import logging
 import math
 import os
-import struct
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from stylecrafter.errors import CheckpointError, InvalidInputError
+from stylecrafter.media.documents import is_file, read_json, shown
+from stylecrafter.weights.headers import read_header
 
 if TYPE_CHECKING:
     import torch
@@ -51,19 +51,21 @@ def estimate_memory(
         folder: A model folder.
         frames, width, height: The clip, in frames and pixels.
         itemsize: Bytes per number while running (4 for float32, 2 for half precision).
+
+    Raises:
+        CheckpointError: Configs or weights that are missing or cannot be read.
     """
     root = Path(folder)
-    unet = read_config(root / "unet" / "config.json")
-    vae = read_config(root / "vae" / "config.json")
-    unet_channels = (unet.get("block_out_channels") or [320])[0]
-    vae_channels = vae.get("block_out_channels") or [128] * 4
+    unet, vae = (root / part / "config.json" for part in ("unet", "vae"))
+    unet_channels = block_channels(read_config(unet, required=True), unet)[0]
+    vae_channels = block_channels(read_config(vae, required=True), vae)
     factor = 2 ** (len(vae_channels) - 1)
     positions = frames * math.ceil(width / factor) * math.ceil(height / factor)
     unet_bytes = _PASSES * positions * unet_channels * _UNET_FACTOR * itemsize
     decoded = min(frames, _DECODED_FRAMES) * width * height
     decoder_bytes = decoded * vae_channels[0] * _DECODER_FACTOR * itemsize
     pixels = frames * width * height * 3 * 5  # the clip as float and as bytes
-    weights = sum(count_parameters(file) for file in sorted(root.rglob("*.safetensors"))) * itemsize
+    weights = count_model_parameters(root) * itemsize
     return MemoryEstimate(weights, max(unet_bytes, decoder_bytes) + pixels)
 
 
@@ -104,24 +106,51 @@ def count_parameters(file: str | os.PathLike[str]) -> int:
     Raises:
         CheckpointError: Not a safetensors file.
     """
-    try:
-        with open(file, "rb") as stream:
-            (length,) = struct.unpack("<Q", stream.read(8))
-            if length > os.fstat(stream.fileno()).st_size:
-                raise ValueError("header longer than the file")
-            header = json.loads(stream.read(length))
-        return sum(math.prod(entry["shape"]) for name, entry in header.items() if name != "__metadata__")
-    except (OSError, ValueError, KeyError, TypeError, AttributeError, struct.error) as error:
-        raise CheckpointError(f"{os.fspath(file)} is not a complete safetensors file ({error}).") from error
+    return sum(math.prod(entry.shape) for entry in read_header(file).values())
 
 
-def read_config(file: Path) -> dict[str, Any]:
-    """A json object from a file, empty where there is none."""
-    try:
-        content = json.loads(file.read_text(encoding="utf-8"))
-    except (OSError, ValueError):
+def count_model_parameters(folder: str | os.PathLike[str]) -> int:
+    """Numbers in the weights of a model folder; of torch files, which say it only when they are read, about so many.
+
+    Raises:
+        CheckpointError: A safetensors file that is none.
+    """
+    root = Path(folder)
+    files = [file for file in sorted(root.rglob("*.safetensors")) if is_file(file)]
+    # Loaders take the safetensors where a part has both.
+    with_safetensors = {file.parent for file in files}
+    others = [f for f in root.rglob("*.bin") if f.parent not in with_safetensors and is_file(f)]
+    return sum(map(count_parameters, files)) + sum(file.stat().st_size // 4 for file in others)
+
+
+def read_config(file: str | os.PathLike[str], *, required: bool = False) -> dict[str, Any]:
+    """The object of a json file; empty where there is no such file, unless it is required.
+
+    Raises:
+        CheckpointError: It is broken, or holds something else; or it is missing and required.
+    """
+    if not required and not os.path.lexists(file):
         return {}
-    return content if isinstance(content, dict) else {}
+    content = read_json(file, error=CheckpointError)
+    if not isinstance(content, dict):
+        raise CheckpointError(f"{shown(file)} holds a {type(content).__name__}, not settings by their names.")
+    return content
+
+
+def block_channels(config: dict[str, Any], file: str | os.PathLike[str]) -> list[int]:
+    """`block_out_channels` of a config.
+
+    Raises:
+        CheckpointError: No list of a few whole numbers.
+    """
+    channels = config.get("block_out_channels")
+    whole = isinstance(channels, list) and all(type(c) is int and 1 <= c < 2**20 for c in channels)
+    if not isinstance(channels, list) or not whole or not 1 <= len(channels) <= 16:
+        raise CheckpointError(
+            f"{shown(file)}: block_out_channels must be a list of widths such as [320, 640], not "
+            f"{shown(repr(channels))}."
+        )
+    return channels
 
 
 def format_bytes(count: float) -> str:

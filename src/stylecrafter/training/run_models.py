@@ -13,8 +13,6 @@ from typing import Any
 
 import torch
 from diffusers import DDIMScheduler
-from safetensors import SafetensorError
-from safetensors.torch import load_file
 from torch import nn
 
 from stylecrafter.adapter.style_adapter import StyleAdapter
@@ -34,6 +32,8 @@ from stylecrafter.training.sources import vocabulary_of, words_for
 from stylecrafter.weights.loading import load_pipeline
 from stylecrafter.weights.locate import fetch_model
 from stylecrafter.weights.saving import save_model, save_whole
+from stylecrafter.weights.strict import finite
+from stylecrafter.weights.tensor_files import listing, read_file, tensors_only, unwrapped
 
 logger = logging.getLogger(__name__)
 
@@ -91,16 +91,17 @@ class RunModels:
         tokenizer = from_scratch.build_tokenizer(sizes, words_for(self.recipe))
         clip = from_scratch.build_clip(sizes, tokenizer)
         if "autoencoder" in weights:
-            load_trained({"vae": vae}, weights["autoencoder"])
+            _load_whole("vae", vae, weights["autoencoder"])
             vae.register_to_config(scaling_factor=self._latent_scale(vae))
         if "clip" in weights:
-            load_trained({"clip": clip}, _own_weights(weights["clip"]))
+            _load_whole("clip", clip, _own_weights(weights["clip"]))
         text_encoder, image_encoder = from_scratch.split_clip(clip)
         unet = VideoCrafterUNet(**sizes["unet"])
         models: dict[str, nn.Module] = {"unet": unet, "text_encoder": text_encoder}
         for spec in self.recipe.stages:
             if spec.stage == "base" and spec.name in weights:
                 # Before the adapter is built: its keys and values start as copies of the UNet's.
+                _check_whole("unet", unet, weights[spec.name])
                 load_trained(models, weights[spec.name])
         adapter = StyleAdapter.for_model(
             unet, sizes["vision"]["hidden_size"], **{**sizes["adapter"], **self.recipe.adapter}
@@ -197,7 +198,7 @@ class RunModels:
     def _export_clip(self, sizes: dict[str, Any], tokenizer: Any) -> None:
         """Write the CLIP as `transformers` has it, which `evaluate --clip` takes."""
         clip = from_scratch.build_clip(sizes, tokenizer)
-        load_trained({"clip": clip}, _own_weights(self.load_weights("clip")))
+        _load_whole("clip", clip, _own_weights(self.load_weights("clip")))
 
         def write(folder: Path) -> None:
             clip.half().save_pretrained(folder)
@@ -238,15 +239,13 @@ class RunModels:
         """What a finished stage has left.
 
         Raises:
-            CheckpointError: It is not there, or not readable.
+            CheckpointError: It is not there, not readable, or not finite.
         """
         path = self.weights_path(stage)
         if not path.is_file():
             raise CheckpointError(f"stage {stage!r} has not been finished: no {path}")
-        try:
-            return load_file(path)
-        except SafetensorError as error:
-            raise CheckpointError(f"{path} is not readable: {error}") from error
+        what = f"weights of stage {stage!r}"
+        return finite(tensors_only(unwrapped(read_file(path, what), what), what), f"{what} in {path}")
 
 
 def _preset_settings(sizes: dict[str, Any]) -> dict[str, Any]:
@@ -263,3 +262,20 @@ def _preset_settings(sizes: dict[str, Any]) -> dict[str, Any]:
 def _own_weights(trained: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
     """CLIP's weights without the head that its stage looks at styles with."""
     return {name: value for name, value in trained.items() if not name.startswith("style_head.")}
+
+
+def _load_whole(owner: str, model: nn.Module, weights: dict[str, torch.Tensor]) -> None:
+    """Put the weights of a stage that trained all of a model into it.
+
+    Raises:
+        CheckpointError: Some of them are missing, unknown or of another shape.
+    """
+    _check_whole(owner, model, weights)
+    load_trained({owner: model}, weights)
+
+
+def _check_whole(owner: str, model: nn.Module, weights: dict[str, torch.Tensor]) -> None:
+    names = [f"{owner}.{name}" for name, _ in model.named_parameters()]
+    missing = [name for name in names if name not in weights]
+    if missing:
+        raise CheckpointError(f"trained weights of {owner}: {listing(missing)} missing")

@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import re
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from stylecrafter.errors import InvalidInputError
-from stylecrafter.runtime.memory import count_parameters, read_config
+from stylecrafter.errors import CheckpointError, InvalidInputError
+from stylecrafter.media.documents import is_file, parse_yaml, read_text, shown
+from stylecrafter.runtime.memory import block_channels, count_model_parameters, read_config
+from stylecrafter.weights.folders import MAX_NUMBER
+
+logger = logging.getLogger(__name__)
 
 WORLD_NAME = "world.json"
 _FRONT_MATTER = re.compile(r"\A---\s*\n(.*?)\n---\s*\n", re.DOTALL)
@@ -46,7 +51,11 @@ class ModelCard:
 
 
 def read_card(folder: str | os.PathLike[str], name: str = "") -> ModelCard:
-    """Read the card of a model folder: README.md (with the hub's front matter), configs, `world.json`."""
+    """Read the card of a model folder: README.md (with the hub's front matter), configs, `world.json`.
+
+    Raises:
+        CheckpointError: A config or weights that cannot be read.
+    """
     root = Path(folder)
     front, body = _read_readme(root / "README.md")
     return ModelCard(
@@ -54,8 +63,8 @@ def read_card(folder: str | os.PathLike[str], name: str = "") -> ModelCard:
         folder=root,
         license=str(front.get("license") or "not stated"),
         summary=_first_paragraph(body),
-        parameters=sum(count_parameters(file) for file in root.rglob("*.safetensors")),
-        size_bytes=sum(file.stat().st_size for file in root.rglob("*") if file.is_file()),
+        parameters=count_model_parameters(root),
+        size_bytes=sum(file.stat().st_size for file in root.rglob("*") if is_file(file)),
         size_multiple=size_multiple(root),
         defaults=read_defaults(root),
         world=read_world(root),
@@ -63,19 +72,30 @@ def read_card(folder: str | os.PathLike[str], name: str = "") -> ModelCard:
 
 
 def read_defaults(folder: str | os.PathLike[str]) -> dict[str, Any]:
-    """The plain values of `model_index.json`: what the pipeline uses where nothing is asked for."""
-    index = read_config(Path(folder) / "model_index.json")
-    return {
+    """The plain values of `model_index.json`: what the pipeline uses where nothing is asked for.
+
+    Raises:
+        CheckpointError: It is missing or broken, or one of its numbers is none.
+    """
+    file = Path(folder) / "model_index.json"
+    index = read_config(file, required=True)
+    values = {
         k: v for k, v in index.items() if not k.startswith("_") and isinstance(v, (bool, int, float, str))
     }
+    for name, value in values.items():
+        if isinstance(value, (int, float)) and not abs(value) < MAX_NUMBER:
+            raise CheckpointError(f"{file}: {name} is {shown(f'{value:.6g}')}, which is of no use.")
+    return values
 
 
 def size_multiple(folder: str | os.PathLike[str]) -> int:
-    """Width and height must be multiples of this many pixels: encoder and UNet halve them so often."""
-    vae = read_config(Path(folder) / "vae" / "config.json")
-    unet = read_config(Path(folder) / "unet" / "config.json")
-    halvings = sum(max(0, len(config.get("block_out_channels") or [0]) - 1) for config in (vae, unet))
-    return int(2**halvings)
+    """Width and height must be multiples of this many pixels: encoder and UNet halve them so often.
+
+    Raises:
+        CheckpointError: One of their configs is missing or broken.
+    """
+    files = [Path(folder) / part / "config.json" for part in ("vae", "unet")]
+    return int(2 ** sum(len(block_channels(read_config(file, required=True), file)) - 1 for file in files))
 
 
 def check_size(width: int, height: int, multiple: int) -> None:
@@ -98,20 +118,15 @@ def check_size(width: int, height: int, multiple: int) -> None:
 
 
 def _read_readme(file: Path) -> tuple[dict[str, Any], str]:
+    """Front matter and body; what cannot be read is left out, with a warning: it decides nothing."""
     try:
-        text = file.read_text(encoding="utf-8")
-    except (OSError, ValueError):
+        text = read_text(file) if is_file(file) else ""
+        match = _FRONT_MATTER.match(text)
+        front = parse_yaml(match.group(1), f"the head of {file}") if match else {}
+    except InvalidInputError as error:
+        logger.warning("%s", error)
         return {}, ""
-    match = _FRONT_MATTER.match(text)
-    if match is None:
-        return {}, text
-    import yaml
-
-    try:
-        front = yaml.safe_load(match.group(1))
-    except yaml.YAMLError:
-        front = None
-    return (front if isinstance(front, dict) else {}), text[match.end() :]
+    return (front if isinstance(front, dict) else {}), text[match.end() if match else 0 :]
 
 
 def _first_paragraph(body: str) -> str:
@@ -126,6 +141,9 @@ def read_world(folder: str | os.PathLike[str]) -> dict[str, list[str]]:
     """Lists of words by kind from the `world.json` of a model folder; empty where it has none.
 
     "words" may list all that captions were made of; the other kinds list names.
+
+    Raises:
+        CheckpointError: It is broken.
     """
     file = Path(folder) / WORLD_NAME
     words: dict[str, list[str]] = {}

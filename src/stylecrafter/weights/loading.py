@@ -2,15 +2,29 @@
 
 from __future__ import annotations
 
+import copy
+import os
+from collections.abc import Callable
+from importlib import import_module
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, Self, TypeVar
+
+import torch
 
 from stylecrafter.errors import CheckpointError
+from stylecrafter.media.documents import is_folder, shown
+from stylecrafter.weights.folders import check_index, check_scheduler_config, check_tokenizer_files
+from stylecrafter.weights.strict import examine, refusing
 
 if TYPE_CHECKING:
-    import torch
-
     from stylecrafter.pipelines.stylized_video import StyleCrafterPipeline
+
+Pipeline = TypeVar("Pipeline")
+
+#: What says where on the hub something lies and how it comes here.
+_HUB_OPTIONS = ("revision", "token", "cache_dir", "local_files_only", "force_download")
+#: Class names that saved pipelines have.
+PIPELINES = ("StyleCrafterPipeline", "StyleCrafterImagePipeline")
 
 
 def load_pipeline(folder: Path, dtype: torch.dtype) -> StyleCrafterPipeline:
@@ -27,8 +41,100 @@ def load_pipeline(folder: Path, dtype: torch.dtype) -> StyleCrafterPipeline:
     # Loading takes a second or two; a bar for each part would only hide what there is to read.
     diffusers_logging.disable_progress_bar()
     transformers_logging.disable_progress_bar()
-    try:
-        return StyleCrafterPipeline.from_pretrained(str(folder), torch_dtype=dtype)
-    except (OSError, ValueError, KeyError, RuntimeError, AttributeError, TypeError) as error:
-        reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
-        raise CheckpointError(f"{folder} is not a model that can be loaded: {reason}") from error
+    return StyleCrafterPipeline.from_pretrained(str(folder), dtype=dtype)
+
+
+def load_folder(
+    folder: Path, load: Callable[..., Pipeline], pipeline: str, options: dict[str, Any]
+) -> Pipeline:
+    """Load a pipeline so that every part of it is what the folder holds.
+
+    Args:
+        folder: The model folder.
+        load: diffusers' loader; gets the folder and `options`.
+        pipeline: Class name of what is loaded, allowed in the folder beside the known ones.
+        options: As the caller gave them; parts among them are not loaded.
+
+    Raises:
+        CheckpointError: A part that is missing, broken, of an unknown class, or not filled from its files.
+    """
+    parts = check_index(folder, set(options), {*PIPELINES, pipeline})
+    small = {}
+    for name, check in (("scheduler", check_scheduler_config), ("tokenizer", check_tokenizer_files)):
+        if name in parts:
+            check(folder / name)
+            library, kind = parts.pop(name)
+            with refusing(f"the {name} in {folder / name} cannot be loaded"):
+                small[name] = getattr(import_module(library), kind).from_pretrained(folder / name)
+    if "scheduler" in small:
+        _try_scheduler(small["scheduler"], folder / "scheduler")
+    held = {}
+    for name, (library, kind) in parts.items():
+        if library == "stylecrafter":
+            continue  # our models see to it themselves
+        held[name] = examine(
+            folder / name,
+            getattr(import_module(library), kind),
+            variant=_variant_of(folder / name, options.get("variant")),
+            use_safetensors=options.get("use_safetensors"),
+        )
+    with refusing(f"{folder} is not a model that can be loaded"):
+        pipe = load(str(folder), **options, **small)
+    for name, tensors in held.items():
+        tensors.verify(getattr(pipe, name))
+    return pipe
+
+
+class StrictWeights:
+    """Mixin in front of diffusers' `ModelMixin`: loading fills every tensor from the files, or is an error."""
+
+    @classmethod
+    def from_pretrained(
+        cls, pretrained_model_name_or_path: str | os.PathLike[str] | None, **kwargs: Any
+    ) -> Self:
+        """Load a model from a folder or hub id, as diffusers' `from_pretrained`.
+
+        Raises:
+            CheckpointError: No such model, or tensors that are missing, unknown, misshapen or not finite.
+        """
+        folder = _local_folder(pretrained_model_name_or_path, kwargs)
+        choice = {name: kwargs.get(name) for name in ("variant", "use_safetensors")}
+        held = examine(folder, cls, **choice)
+        with refusing(f"{held.what} cannot be loaded"):
+            loaded = super().from_pretrained(str(folder), **kwargs)  # type: ignore[misc]
+        # With `output_loading_info` it is a pair.
+        held.verify(loaded[0] if isinstance(loaded, tuple) else loaded)
+        return loaded
+
+
+def _local_folder(source: str | os.PathLike[str] | None, options: dict[str, Any]) -> Path:
+    """The folder of a single model; a hub id is fetched. Takes `subfolder` out of the options."""
+    inside = options.pop("subfolder", None) or ""
+    text = os.fspath(source) if source is not None else ""
+    if is_folder(text):
+        return Path(text, inside)
+    if not text or Path(text).is_absolute() or text.startswith((".", "~")):
+        raise CheckpointError(f"there is no folder {shown(text)!r} to load from.")
+    from huggingface_hub import snapshot_download
+
+    hub = {name: options[name] for name in _HUB_OPTIONS if options.get(name) is not None}
+    wanted = [f"{inside}/{name}" if inside else name for name in ("*.json", "*.safetensors", "*.bin")]
+    with refusing(f"{shown(text)!r} is no folder here, and could not be fetched from the hub"):
+        return Path(snapshot_download(text, allow_patterns=wanted, **hub), inside)
+
+
+def _variant_of(folder: Path, variant: str | None) -> str | None:
+    """The variant where a part has it: pipelines are loaded with the plain files of those that have not."""
+    if variant is None or not any(f".{variant}" in name for name in os.listdir(folder)):
+        return None
+    return variant
+
+
+def _try_scheduler(scheduler: Any, folder: Path) -> None:
+    """Take a step: options that go together badly are met in here, not after minutes."""
+    tried = copy.deepcopy(scheduler)
+    with refusing(f"{folder}: this scheduler cannot take a step"), torch.device("cpu"):
+        latents = torch.zeros(1, 1, 1, 8, 8)
+        tried.set_timesteps(2)
+        time = tried.timesteps[0]
+        tried.step(tried.scale_model_input(latents, time), time, latents)

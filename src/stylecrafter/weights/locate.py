@@ -13,16 +13,34 @@ import re
 from dataclasses import dataclass
 from pathlib import Path
 
-from stylecrafter.errors import CheckpointError, unknown_name
+from stylecrafter.errors import CheckpointError, InvalidInputError, OutputError, unknown_name
+from stylecrafter.media.documents import expand_home, is_file, is_folder, read_bytes, read_json, shown
+from stylecrafter.media.files import write_atomic
+from stylecrafter.media.recognise import recognise_file
+from stylecrafter.runtime.memory import read_config
+from stylecrafter.weights.folders import INDEX_NAME, PARTS
 
 logger = logging.getLogger(__name__)
 
 EMBEDDED_ROOT = Path(__file__).parent
-INDEX_NAME = "model_index.json"
 
 _HUB_ID = re.compile(r"[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*")
 # Below this, hashing takes less time than a user notices and a cache is not worth its file.
 _CACHE_FROM_BYTES = 256 * 2**20
+_CACHE_ENTRIES = 1000
+_SHA256 = re.compile(r"[0-9a-f]{64}")
+# The hub has no longer names.
+_MAX_HUB_ID = 193
+_TORCH_NAMES = ("*.bin", "*.pt", "*.pth", "*.ckpt")
+#: Of configs: what saving writes of itself.
+_VOLATILE = (
+    "_diffusers_version",
+    "transformers_version",
+    "_name_or_path",
+    "_commit_hash",
+    "dtype",
+    "torch_dtype",
+)
 
 
 @dataclass(frozen=True)
@@ -56,18 +74,19 @@ def resolve_model(name: str | os.PathLike[str]) -> str:
     embedded = {model.name: model.folder for model in list_models()}
     if text in embedded:
         return str(embedded[text])
-    path = Path(text).expanduser()
-    if path.is_dir():
+    path = expand_home(text)
+    if is_folder(path):
         return str(_check_folder(path))
-    if path.is_file():
+    if is_file(path):
+        found = recognise_file(path)
         raise CheckpointError(
-            f"{text} is a file, a model is a folder: "
+            f"{shown(text)} is {found or 'a file'}, a model is a folder: "
             "turn published checkpoints into one with `stylecrafter convert`."
         )
-    if _HUB_ID.fullmatch(text):
+    if len(text) <= _MAX_HUB_ID and _HUB_ID.fullmatch(text):
         return text
     hint = f"Run `stylecrafter models`, or give a folder that holds a {INDEX_NAME}, or a hub id."
-    raise unknown_name("model", text, embedded, hint)
+    raise unknown_name("model", shown(text), embedded, hint)
 
 
 def fetch_model(name: str | os.PathLike[str]) -> Path:
@@ -78,7 +97,7 @@ def fetch_model(name: str | os.PathLike[str]) -> Path:
         UnknownNameError: As `resolve_model`.
     """
     found = resolve_model(name)
-    if Path(found).is_dir():
+    if is_folder(found):
         return Path(found)
     from huggingface_hub import snapshot_download
     from huggingface_hub.errors import HfHubHTTPError
@@ -97,38 +116,119 @@ def fetch_model(name: str | os.PathLike[str]) -> Path:
 
 
 def weights_hash(folder: str | os.PathLike[str]) -> str:
-    """sha256 over the names and the contents of all safetensors files of a model, in order of their names.
+    """sha256 over the names and the contents of all weights of a model, in order of their names.
 
-    Large models are hashed once and remembered by path, size and time of change.
+    These are all safetensors files, and the torch files of parts that have none: a part that has both is loaded from
+    its safetensors. So folders of safetensors alone keep the value that earlier versions recorded. Large files are
+    hashed once and remembered by path, size and time of change.
+
+    Raises:
+        CheckpointError: A file that cannot be read.
+    """
+    return _digest(folder, _weights(Path(folder)))
+
+
+def settings_hash(folder: str | os.PathLike[str]) -> str:
+    """sha256 over all else that decides what a model draws: its configs, scheduler and tokenizer.
+
+    Versions of libraries and where a model was loaded from, which saving writes anew, do not count.
+
+    Raises:
+        CheckpointError: A file that cannot be read.
     """
     root = Path(folder)
     digest = hashlib.sha256()
-    for file in sorted(root.rglob("*.safetensors"), key=lambda p: p.relative_to(root).as_posix()):
+    for file in sorted(_settings(root), key=lambda p: p.relative_to(root).as_posix()):
+        name = file.relative_to(root).as_posix()
+        if file.suffix == ".json":
+            values = {k: v for k, v in read_config(file, required=True).items() if k not in _VOLATILE}
+            content = json.dumps(values, sort_keys=True).encode()
+        else:
+            content = read_bytes(file, error=CheckpointError)
+        digest.update(f"{name}\n{hashlib.sha256(content).hexdigest()}\n".encode())
+    return digest.hexdigest()
+
+
+def same_weights(folder: str | os.PathLike[str], recorded: str | None) -> bool:
+    """Whether a model holds the weights of a record: also of one from when only safetensors were hashed.
+
+    Such a record says nothing of torch files, which is logged.
+    """
+    if not recorded or recorded == weights_hash(folder):
+        return True
+    root = Path(folder)
+    if recorded != _digest(root, _safetensors(root)):
+        return False
+    logger.warning(
+        "the record is of a version that did not look at .bin weights: whether they are the same, "
+        "cannot be told"
+    )
+    return True
+
+
+def _weights(root: Path) -> list[Path]:
+    safe = _safetensors(root)
+    covered = {file.parent for file in safe}
+    others = (file for pattern in _TORCH_NAMES for file in root.rglob(pattern))
+    return safe + [file for file in others if file.parent not in covered and is_file(file)]
+
+
+def _safetensors(root: Path) -> list[Path]:
+    return [file for file in root.rglob("*.safetensors") if is_file(file)]
+
+
+def _settings(root: Path) -> list[Path]:
+    """Files beside the weights in the folders of parts, and the index."""
+    parts = [root / INDEX_NAME, *(file for part in PARTS for file in (root / part).glob("*"))]
+    return [file for file in parts if file.suffix in (".json", ".txt") and is_file(file)]
+
+
+def _digest(folder: str | os.PathLike[str], files: list[Path]) -> str:
+    root = Path(folder)
+    digest = hashlib.sha256()
+    for file in sorted(files, key=lambda p: p.relative_to(root).as_posix()):
         digest.update(f"{file.relative_to(root).as_posix()}\n{_file_hash(file)}\n".encode())
     return digest.hexdigest()
 
 
 def _file_hash(file: Path) -> str:
-    info = file.stat()
-    if info.st_size < _CACHE_FROM_BYTES:
-        return _compute_hash(file)
-    key = f"{file.resolve()}|{info.st_size}|{info.st_mtime_ns}"
-    cache_file = (
-        Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "stylecrafter" / "hashes.json"
-    )
     try:
-        cache = json.loads(cache_file.read_text())
-    except (OSError, ValueError):
-        cache = {}
-    if isinstance(cache, dict) and isinstance(cache.get(key), str):
-        return str(cache[key])
-    value = _compute_hash(file)
-    try:
-        cache_file.parent.mkdir(parents=True, exist_ok=True)
-        cache_file.write_text(json.dumps({**(cache if isinstance(cache, dict) else {}), key: value}))
+        info = file.stat()
+        if info.st_size < _CACHE_FROM_BYTES:
+            return _compute_hash(file)
+        # What is put in another's place with its time of change has its own time of arrival.
+        key = f"{file.resolve()}|{info.st_size}|{info.st_mtime_ns}|{info.st_ctime_ns}"
+        cache_file = _cache_file()
+        cache = _read_cache(cache_file)
+        if key in cache:
+            return cache[key]
+        value = _compute_hash(file)
     except OSError as error:
+        raise CheckpointError(f"{shown(file)} cannot be read: {error.strerror or error}.") from error
+    # Read again: another process may have hashed something meanwhile.
+    kept = list(_read_cache(cache_file).items())[-_CACHE_ENTRIES:]
+    try:
+        write_atomic(cache_file, json.dumps({**dict(kept), key: value}).encode())
+    except OutputError as error:
         logger.info("hash of %s not remembered: %s", file, error)
     return value
+
+
+def _cache_file() -> Path:
+    root = os.environ.get("XDG_CACHE_HOME") or expand_home("~/.cache")
+    return Path(root) / "stylecrafter" / "hashes.json"
+
+
+def _read_cache(file: Path) -> dict[str, str]:
+    if not is_file(file):
+        return {}
+    try:
+        content = read_json(file)
+    except InvalidInputError as error:
+        logger.info("hashes are computed anew: %s", error)
+        return {}
+    entries = content.items() if isinstance(content, dict) else ()
+    return {key: value for key, value in entries if isinstance(value, str) and _SHA256.fullmatch(value)}
 
 
 def _compute_hash(file: Path) -> str:
@@ -136,25 +236,35 @@ def _compute_hash(file: Path) -> str:
         return hashlib.file_digest(stream, "sha256").hexdigest()
 
 
-def _is_model(folder: Path) -> bool:
+def _index_problem(folder: Path) -> str | None:
+    """What is wrong with the index of a model folder; None where nothing is."""
     try:
-        index = json.loads((folder / INDEX_NAME).read_text(encoding="utf-8"))
-    except (OSError, ValueError):
-        return False
-    return isinstance(index, dict) and isinstance(index.get("_class_name"), str)
+        kind = read_config(folder / INDEX_NAME, required=True).get("_class_name")
+    except CheckpointError as error:
+        return str(error)
+    return None if isinstance(kind, str) else f"its {INDEX_NAME} names no pipeline (_class_name)."
+
+
+def _is_model(folder: Path) -> bool:
+    return _index_problem(folder) is None
 
 
 def _check_folder(folder: Path) -> Path:
-    if _is_model(folder):
-        return folder.resolve()
-    if (folder / INDEX_NAME).exists():
-        raise CheckpointError(f"{folder}: its {INDEX_NAME} is damaged or names no pipeline (_class_name).")
-    inside = sorted(p.name for p in folder.iterdir() if _is_model(p)) if os.access(folder, os.R_OK) else []
+    problem = _index_problem(folder)
+    try:
+        if problem is None:
+            return folder.resolve()
+        inside = sorted(p.name for p in folder.iterdir() if is_folder(p) and _is_model(p))
+    except OSError as error:
+        raise CheckpointError(f"{shown(folder)} cannot be read: {error.strerror or error}.") from error
+    if os.path.lexists(folder / INDEX_NAME):
+        raise CheckpointError(f"{shown(folder)} is damaged: {problem}")
     if inside:
         raise CheckpointError(
-            f"{folder} holds no {INDEX_NAME}, but {', '.join(inside[:5])} in it do: name one of them."
+            f"{shown(folder)} holds no {INDEX_NAME}, but {', '.join(map(shown, inside[:5]))} in it do: name one of "
+            "them."
         )
     raise CheckpointError(
-        f"{folder} is no model folder: it holds no {INDEX_NAME}. "
+        f"{shown(folder)} is no model folder: it holds no {INDEX_NAME}. "
         "Published checkpoints become one with `stylecrafter convert`; `stylecrafter models` lists others."
     )

@@ -4,17 +4,16 @@ from __future__ import annotations
 
 import logging
 import os
-import pickle
 import re
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors.torch import load_file
 from torch import Tensor, nn
 
 from stylecrafter.errors import CheckpointError
+from stylecrafter.weights.strict import compare, finite
+from stylecrafter.weights.tensor_files import listing, read_file, tensors_only, unwrapped
 
 logger = logging.getLogger(__name__)
 
@@ -25,32 +24,17 @@ def read_checkpoint(source: Source, what: str) -> Mapping[str, Any]:
     """The state dict of a checkpoint: a file or a mapping, with or without a `state_dict` around it.
 
     Args:
-        source: A `.safetensors` file, a torch file (read with `weights_only=True`), or a mapping.
+        source: A safetensors or torch file (read with `weights_only=True`), told by what it holds, or a mapping.
         what: What it is, for messages ("adapter").
 
     Raises:
         CheckpointError: No such file, not a checkpoint, or one that holds more than plain data.
     """
-    state = source if isinstance(source, Mapping) else _read_file(Path(source), what)
-    while isinstance(state, Mapping) and isinstance(state.get("state_dict"), Mapping):
-        state = state["state_dict"]
-    if not isinstance(state, Mapping) or not state:
-        raise CheckpointError(f"{what}: expected a mapping from names to tensors, got {type(state).__name__}")
-    return state
-
-
-def tensors_only(state: Mapping[str, Any], what: str) -> dict[str, Tensor]:
-    """`state` itself, if every value is a tensor.
-
-    Raises:
-        CheckpointError: Something else is in it.
-    """
-    others = [
-        f"{key} ({type(value).__name__})" for key, value in state.items() if not isinstance(value, Tensor)
-    ]
-    if others:
-        raise CheckpointError(f"{what}: {_listing(others)} not tensors; is this the right file?")
-    return dict(state)
+    if isinstance(source, Mapping):
+        return unwrapped(source, what)
+    if not os.fspath(source):
+        raise CheckpointError(f"{what}: no such file: its name is empty")
+    return unwrapped(read_file(source, what), what)
 
 
 def nested_tensors(state: Mapping[str, Any], modules: Sequence[str], what: str) -> dict[str, Tensor]:
@@ -74,8 +58,7 @@ def nested_tensors(state: Mapping[str, Any], modules: Sequence[str], what: str) 
     absent = [module for module in modules if not any(key.startswith(f"{module}.") for key in tensors)]
     if strange or absent:
         raise CheckpointError(
-            f"{what} does not fit this model: {_listing(absent, 'module')} missing, "
-            f"{_listing(strange)} unknown"
+            f"{what} does not fit this model: {listing(absent, 'module')} missing, {listing(strange)} unknown"
         )
     return tensors
 
@@ -110,13 +93,13 @@ def account(left_over: Sequence[str], reasons: Mapping[str, str], what: str) -> 
         else:
             groups[reason] = groups.get(reason, 0) + 1
     if unknown:
-        raise CheckpointError(f"{what}: {_listing(unknown)} without a place in the model")
+        raise CheckpointError(f"{what}: {listing(unknown)} without a place in the model")
     for reason, count in groups.items():
         logger.info("%s: left out %d tensors: %s", what, count, reason)
 
 
 def fill(model: nn.Module, state: Mapping[str, Tensor], what: str, copy: bool) -> None:
-    """Give a model (on the meta device or not) all its tensors as float32, nothing missing, nothing over.
+    """Give a model (on the meta device or not) all its tensors, numbers as float32, nothing missing, nothing over.
 
     Args:
         model: The model; it takes the tensors over.
@@ -128,51 +111,14 @@ def fill(model: nn.Module, state: Mapping[str, Tensor], what: str, copy: bool) -
         CheckpointError: Names or shapes that do not fit.
     """
     own = model.state_dict()
-    absent = [key for key in own if key not in state]
-    strange = [key for key in state if key not in own]
-    if absent or strange:
-        fit = f"{what} does not fit {type(model).__name__}"
-        raise CheckpointError(f"{fit}: {_listing(absent)} missing, {_listing(strange)} unknown")
-    misfits = [
-        f"{key} {tuple(state[key].shape)} instead of {tuple(own[key].shape)}"
-        for key in own
-        if state[key].shape != own[key].shape
-    ]
-    if misfits:
-        raise CheckpointError(f"{what} does not fit {type(model).__name__}: {_listing(misfits)} in shape")
-    values = {key: value.to(torch.float32).contiguous() for key, value in state.items()}
+    misfit = compare(shapes_of(own), state)
+    if misfit:
+        raise CheckpointError(f"{what} does not fit {type(model).__name__}: {misfit.text()}")
+    # Counters stay counters.
+    formats = {key: torch.float32 if value.is_floating_point() else value.dtype for key, value in own.items()}
+    values = {key: state[key].to(format_).contiguous() for key, format_ in formats.items()}
     if copy:
         values = {key: v.clone() if v.data_ptr() == state[key].data_ptr() else v for key, v in values.items()}
+    # What is cast to a counter hides that it was none.
+    finite(values | {key: state[key] for key, value in own.items() if not value.is_floating_point()}, what)
     model.load_state_dict(values, strict=True, assign=True)
-
-
-def _read_file(path: Path, what: str) -> Any:
-    if not path.is_file():
-        raise CheckpointError(f"{what}: no such file: {path}")
-    try:
-        if path.suffix == ".safetensors":
-            return load_file(path)
-        try:
-            return torch.load(path, map_location="cpu", weights_only=True, mmap=True)
-        except RuntimeError as error:
-            # Files in torch's format from before version 1.6 cannot be mapped into memory.
-            if "mmap" not in str(error):
-                raise
-            return torch.load(path, map_location="cpu", weights_only=True)
-    except pickle.UnpicklingError as error:
-        raise CheckpointError(
-            f"{what}: {path} is no torch checkpoint of tensors alone (files with other objects are refused, "
-            "because loading them can run code)"
-        ) from error
-    except Exception as error:
-        # The unpickler answers files of another kind with nearly every exception there is.
-        first_line = str(error).splitlines()[0] if str(error) else type(error).__name__
-        raise CheckpointError(f"{what}: {path} cannot be read: {first_line}") from error
-
-
-def _listing(names: Sequence[str], noun: str = "tensor") -> str:
-    """ "3 tensors (a, b, c)"."""
-    if not names:
-        return f"0 {noun}s"
-    shown = ", ".join(names[:3]) + (", …" if len(names) > 3 else "")
-    return f"{len(names)} {noun}{'s' if len(names) > 1 else ''} ({shown})"

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import json
+import shutil
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 import torch
 import torch.nn.functional as F
 from PIL import Image
+from safetensors.torch import load_file, save_file
 from transformers import (
     CLIPImageProcessorPil,
     CLIPModel,
@@ -16,6 +19,8 @@ from transformers import (
     CLIPVisionModel,
     Dinov2Config,
     Dinov2Model,
+    ViTConfig,
+    ViTModel,
 )
 
 from stylecrafter.errors import CheckpointError, InvalidInputError
@@ -167,3 +172,50 @@ def test_what_is_no_encoder_is_refused(tmp_path: Path, clip: Path) -> None:
         CsdEncoder(tmp_path / "other.pth")
     with pytest.raises(InvalidInputError, match="is needed"):
         ClipEncoder(str(clip)).pictures(torch.rand(3, 16, 16))
+
+
+def spoiled(
+    source: Path, folder: Path, edit: Callable[[dict[str, torch.Tensor]], dict[str, torch.Tensor]]
+) -> str:
+    shutil.copytree(source, folder)
+    file = folder / "model.safetensors"
+    save_file(edit({key: value.clone() for key, value in load_file(file).items()}), file, {"format": "pt"})
+    return str(folder)
+
+
+@pytest.mark.parametrize("kind", [ClipEncoder, DinoEncoder])
+def test_encoders_that_are_not_filled_from_their_files_are_refused(
+    kind: type, clip: Path, tmp_path: Path
+) -> None:
+    """Their figures would be of a random encoder."""
+    source = clip
+    if kind is DinoEncoder:
+        source = tmp_path / "vit"
+        config = ViTConfig(**VISION)
+        shaken(ViTModel(config, add_pooling_layer=False)).save_pretrained(source)
+        CLIPImageProcessorPil(**PROCESSOR).save_pretrained(source)
+        first, second = (kind(str(source)).digest for _ in range(2))
+        assert first == second  # what is not in the file, and not needed, is the same each time
+    for name, edit, says in (
+        ("gap", lambda t: dict(list(t.items())[1:]), "1 tensor .* missing"),
+        ("names", lambda t: {f"model.x.{key}": value for key, value in t.items()}, "missing"),
+        ("more", lambda t: {**t, "spare": torch.ones(2)}, r"1 tensor \(spare\) unknown"),
+        ("nan", lambda t: {key: value * float("nan") for key, value in t.items()}, "not finite"),
+    ):
+        with pytest.raises(CheckpointError, match=f"cannot be loaded as a .*{says}"):
+            kind(spoiled(source, tmp_path / name, edit))
+
+
+def test_sources_that_are_no_models_are_not_looked_for_on_the_hub(clip: Path, tmp_path: Path) -> None:
+    with pytest.raises(CheckpointError, match="'mini' is a pipeline"):
+        ClipEncoder("mini")
+    for source in ("./nowhere", "~nobody", "a/b/c", "n" * 300):
+        for load in (ClipEncoder, DinoEncoder):
+            with pytest.raises(CheckpointError, match="there is no such folder"):
+                load(source)
+    shutil.copytree(clip, tmp_path / "kernel")
+    config = json.loads((clip / "config.json").read_text())
+    config["text_config"]["_attn_implementation"] = "someone/kernel"
+    (tmp_path / "kernel" / "config.json").write_text(json.dumps(config))
+    with pytest.raises(CheckpointError, match="never run"):
+        ClipEncoder(str(tmp_path / "kernel"))

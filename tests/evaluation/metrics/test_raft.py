@@ -64,6 +64,9 @@ def test_other_files_are_refused(checkpoint: Path, tmp_path: Path) -> None:
         torch.save(state, tmp_path / "other.pth")
         with pytest.raises(CheckpointError, match=says):
             RaftFlow(tmp_path / "other.pth")
+    torch.save({key: value * float("nan") for key, value in weights().items()}, tmp_path / "nan.pth")
+    with pytest.raises(CheckpointError, match=r"RAFT: \d+ tensors .* not finite"):
+        RaftFlow(tmp_path / "nan.pth")
     (tmp_path / "text.pth").write_text("no weights")
     with pytest.raises(CheckpointError):
         RaftFlow(tmp_path / "text.pth")

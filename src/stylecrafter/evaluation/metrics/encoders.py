@@ -6,7 +6,8 @@ Pictures go through each encoder's own preprocessing on 8-bit pictures, as publi
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Sequence
+import re
+from collections.abc import Callable, Iterable, Sequence
 from importlib import metadata
 from pathlib import Path
 from typing import Any
@@ -19,7 +20,12 @@ from PIL import Image
 
 from stylecrafter.errors import CheckpointError, InvalidInputError, MissingDependencyError
 from stylecrafter.evaluation.metrics.digest import weights_digest
+from stylecrafter.media.documents import is_file, is_folder, read_json, shown
 from stylecrafter.media.tensors import to_pictures
+from stylecrafter.weights.folders import INDEX_NAME, check_config, weight_files
+from stylecrafter.weights.locate import list_models
+from stylecrafter.weights.strict import HARMLESS, Misfit, finite, is_finite, refusing
+from stylecrafter.weights.tensor_files import read_file
 
 logger = logging.getLogger(__name__)
 
@@ -27,6 +33,9 @@ BATCH = 32
 #: Resize and normalisation of OpenAI's CLIP, which CSD was trained with.
 CLIP_MEAN = (0.48145466, 0.4578275, 0.40821073)
 CLIP_STD = (0.26862954, 0.26130258, 0.27577711)
+_HUB_ID = re.compile(r"[A-Za-z0-9][\w.-]{0,95}(/[A-Za-z0-9][\w.-]{0,95})?")
+#: Of vision models: what is behind the class token, and what only training looks at.
+_SPARE = re.compile(r"(pooler|classifier|head|decoder|lm_head)\b|(embeddings\.)?mask_token$")
 
 
 class ClipEncoder:
@@ -44,7 +53,7 @@ class ClipEncoder:
     def __init__(self, source: str, device: str | torch.device = "cpu") -> None:
         from transformers import AutoTokenizer, CLIPModel
 
-        if (Path(source) / "model_index.json").is_file():
+        if is_file(Path(source) / INDEX_NAME) or source in {model.name for model in list_models()}:
             raise CheckpointError(
                 f"{source!r} is a pipeline, whose encoders are towers without a space in common; name a whole CLIP "
                 "model (a training run from nothing leaves its own in clip_model)"
@@ -52,12 +61,12 @@ class ClipEncoder:
         self.name = source
         self.device = torch.device(device)
         # Not in the file's own format: processors are slow at half precision, and pictures come as float32.
-        self._model = _loaded(
-            lambda: CLIPModel.from_pretrained(source, dtype=torch.float32), source, "CLIP model"
-        )
+        self._model = _pretrained(CLIPModel, source, "CLIP model")
         self.digest = weights_digest(self._model)
         self._model.to(self.device)
-        self._tokenizer = _loaded(lambda: AutoTokenizer.from_pretrained(source), source, "tokenizer")
+        self._tokenizer = _loaded(
+            lambda: AutoTokenizer.from_pretrained(source, trust_remote_code=False), source, "tokenizer"
+        )
         self._process = _processor(source)
 
     @property
@@ -102,9 +111,8 @@ class DinoEncoder:
 
         self.name = source
         self.device = torch.device(device)
-        self._model = _loaded(
-            lambda: AutoModel.from_pretrained(source, dtype=torch.float32), source, "vision model"
-        )
+        # Only the class token is asked for: what others pool, or do with it, may be missing or there.
+        self._model = _pretrained(AutoModel, source, "vision model", spare=_SPARE, trust_remote_code=False)
         self.digest = weights_digest(self._model)
         self._model.to(self.device)
         self._process = _processor(source)
@@ -256,23 +264,77 @@ def _csd_tensors(path: Path) -> dict[str, torch.Tensor]:
 
     state = read_checkpoint(path, "CSD checkpoint")
     tensors = tensors_only(state.get("model_state_dict", state), "CSD checkpoint")
-    return {key.removeprefix("module."): value for key, value in tensors.items()}
+    return finite({key.removeprefix("module."): value for key, value in tensors.items()}, "CSD checkpoint")
+
+
+def _pretrained(
+    kind: Any, source: str, what: str, spare: re.Pattern[str] | None = None, **options: Any
+) -> Any:
+    """A model whose every weight comes from its files and is finite: figures of a random encoder look like any other.
+
+    Args:
+        kind: Class of transformers that loads it.
+        source: Folder or hub id.
+        what: For messages.
+        spare: Weights that may be missing from the files, which are then 0, or be there without a place.
+        options: Passed on.
+    """
+    if is_folder(source):
+        _loaded(lambda: _check_folder(Path(source), what), source, what)
+    elif not _HUB_ID.fullmatch(source):
+        raise CheckpointError(f"{shown(source)!r} cannot be loaded as a {what}: there is no such folder")
+    model, info = _loaded(
+        lambda: kind.from_pretrained(source, dtype=torch.float32, output_loading_info=True, **options),
+        source,
+        what,
+    )
+
+    def needed(names: Iterable[Any]) -> list[str]:
+        every = sorted(name if isinstance(name, str) else str(name[0]) for name in names)
+        return [name for name in every if not (spare and spare.match(name)) and not HARMLESS.fullmatch(name)]
+
+    misfit = Misfit(
+        needed(info["missing_keys"]), needed(info["unexpected_keys"]), needed(info["mismatched_keys"])
+    )
+    own = model.state_dict()
+    misfit.broken = [name for name, value in own.items() if not is_finite(value)]
+    if misfit:
+        raise CheckpointError(f"{source!r} cannot be loaded as a {what}: {misfit.text()}")
+    with torch.no_grad():
+        for name in info["missing_keys"]:
+            own[name].zero_()
+    return model.eval()
+
+
+def _check_folder(folder: Path, what: str) -> None:
+    tensors = sum(len(read_file(file, what)) for file in weight_files(folder, of_diffusers=False))
+    for file in sorted(folder.glob("*.json")):
+        content = read_json(file, error=CheckpointError)
+        if file.name == "config.json":
+            check_config(content if isinstance(content, dict) else {}, file, tensors)
 
 
 def _loaded(load: Callable[[], Any], source: str, what: str) -> Any:
+    """What a library loads.
+
+    Raises:
+        CheckpointError: It does not; the message says in one line why.
+    """
+    where = f"{shown(source)!r} cannot be loaded as a {what}"
     try:
-        loaded = load()
-    except (OSError, ValueError, KeyError) as error:
-        reason = str(error).strip().splitlines()[0]
-        raise CheckpointError(f"{source!r} cannot be loaded as a {what}: {reason}") from error
-    return loaded.eval() if isinstance(loaded, torch.nn.Module) else loaded
+        with refusing(where):
+            return load()
+    except CheckpointError as error:
+        raise error if str(error).startswith(where) else CheckpointError(f"{where}: {error}") from error
 
 
 def _processor(source: str) -> Callable[[torch.Tensor], torch.Tensor]:
     from transformers import AutoImageProcessor
 
     processor = _loaded(
-        lambda: AutoImageProcessor.from_pretrained(source, backend="pil"), source, "image processor"
+        lambda: AutoImageProcessor.from_pretrained(source, backend="pil", trust_remote_code=False),
+        source,
+        "image processor",
     )
 
     def process(pictures: torch.Tensor) -> torch.Tensor:

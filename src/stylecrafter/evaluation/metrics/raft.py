@@ -15,7 +15,7 @@ from torch import Tensor, nn
 
 from stylecrafter.errors import CheckpointError, InvalidInputError
 from stylecrafter.evaluation.metrics.digest import weights_digest
-from stylecrafter.weights.official_files import read_checkpoint, tensors_only
+from stylecrafter.weights.official_files import fill, read_checkpoint, tensors_only
 
 #: Each feature stands for so many pixels a side.
 STRIDE = 8
@@ -223,7 +223,7 @@ class RaftFlow:
                 f"{len(wrong)} are missing or of another shape ({', '.join(wrong[:3]) or 'none'}), "
                 f"{len(left_over)} have no place ({', '.join(left_over[:3]) or 'none'})"
             )
-        self._model.load_state_dict(state, strict=True)
+        fill(self._model, state, "RAFT", copy=True)
         self.digest = weights_digest(self._model)
         self._model.to(device)
         self._device = torch.device(device)
