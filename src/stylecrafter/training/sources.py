@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import os
 from collections import Counter
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -23,7 +22,9 @@ from stylecrafter.errors import InvalidInputError
 from stylecrafter.styleworld import splits
 from stylecrafter.styleworld.captions import vocabulary_words, words_of
 from stylecrafter.styleworld.lexicon import MOTION_PHRASES
-from stylecrafter.training.recipes import FilesSpec, MixSpec, Recipe, SourceSpec, WorldSpec
+from stylecrafter.training.recipe_checks import frame_size
+from stylecrafter.training.recipes import Recipe
+from stylecrafter.training.source_specs import FilesSpec, MixSpec, SourceSpec, WorldSpec, placed
 
 
 class ReadAhead:
@@ -170,15 +171,14 @@ def _for_workers(member: BatchSource) -> BatchSource:
 
 
 def _file_source(spec: FilesSpec, folder: Path, *, size: tuple[int, int], seed: int) -> BatchSource:
-    height, width = spec.height or spec.size or size[0], spec.width or spec.size or size[1]
     cleaning = {
         "content": CaptionCleaning.FULL,
         "published": CaptionCleaning.PUBLISHED,
         "full": CaptionCleaning.NONE,
     }
     source = FileSource(
-        os.path.join(folder, spec.path),
-        size=(height, width),
+        placed(folder, spec.path),
+        size=frame_size(spec, size),
         batch_size=spec.batch_size,
         num_frames=spec.num_frames,
         stride=spec.stride,
