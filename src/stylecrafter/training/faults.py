@@ -130,7 +130,9 @@ def _fault(problem: Any, place: Place, known: KnownKeys) -> Fault:
         names = [name.strip("' ") for name in str(context.get("expected_tags", "")).split(",")]
         if "expected_tags" not in context:
             return Fault((*place, "kind"), "is missing: styleworld, files or mix")
-        return Fault((*place, "kind"), f"{shown_value(context['tag'])} is not known; Known: {', '.join(names)}")
+        return Fault(
+            (*place, "kind"), f"{shown_value(context['tag'])} is not known; Known: {', '.join(names)}"
+        )
     if kind == "string_pattern_mismatch":
         wanted = "must not be empty" if context["pattern"] == r"\S" else f"must be like {context['pattern']}"
         return Fault(place, f"{wanted}, got {shown_value(value)}")

@@ -12,7 +12,6 @@ from stylecrafter.runtime.seeding import MAX_SEED
 from stylecrafter.training.faults import Fault, FaultsError, faults_of
 
 
-
 def _no_flag(value: object) -> object:
     """A true or false is a number for Python, and a slip in a recipe."""
     if isinstance(value, bool):
@@ -56,7 +55,7 @@ def check_fields(config: Any) -> None:
         InvalidInputError: Every field that is.
     """
     faults: list[Fault] = []
-    for name, adapter in _adapters(type(config)).items():
+    for name, adapter in _adapters(config.__class__).items():
         try:
             adapter.validate_python(getattr(config, name), strict=True)
         except ValidationError as error:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from stylecrafter.errors import unknown_name
 from stylecrafter.presets import load_preset
-from stylecrafter.training.faults import Fault
+from stylecrafter.training.faults import Fault, Place
 from stylecrafter.training.source_specs import FilesSpec, MixSpec, WorldSpec
 from stylecrafter.training.stage_specs import ENCODER_STAGES, PICTURE_STAGES, StageSpec
 from stylecrafter.training.stages import DIFFUSION_STAGES
@@ -112,7 +112,9 @@ def size_faults(outline: Outline, sizes: ModelSizes) -> Iterator[Fault]:
             height, width = frame_size(spec, sizes.default)
             what = f"{width} x {height} pixels for stage {stage.name!r}"
             if isinstance(spec, WorldSpec) and spec.size is None and height != width:
-                yield Fault(("data", name, "size"), f"StyleWorld is square, the model makes {width} x {height}")
+                yield Fault(
+                    ("data", name, "size"), f"StyleWorld is square, the model makes {width} x {height}"
+                )
             elif stage.stage == "clip" and sizes.vision is not None and {height, width} != {sizes.vision}:
                 yield Fault(("data", name), f"{what}: its image tower takes {sizes.vision} x {sizes.vision}")
             elif stage.stage != "clip" and (height % multiple or width % multiple):
@@ -147,7 +149,7 @@ def _names(outline: Outline) -> Iterator[Fault]:
 
 
 def _unknown_sources(outline: Outline) -> Iterator[Fault]:
-    wanted = [
+    wanted: list[tuple[Place, str]] = [
         (("stages", number, key), name)
         for number, stage in outline.stages
         for key, name in (("pictures", stage.pictures), ("clips", stage.clips))
@@ -180,7 +182,9 @@ def _mix(data: Sources, name: str) -> Iterator[Fault]:
         return
     members = {member: data[member] for member in spec.of if data.get(member) is not None}
     if spec.unit == "steps":
-        other = {m: s.batch_size for m, s in members.items() if s is not None and s.batch_size != spec.batch_size}
+        other = {
+            m: s.batch_size for m, s in members.items() if s is not None and s.batch_size != spec.batch_size
+        }
         if other:
             told = ", ".join(f"{member} {size}" for member, size in other.items())
             yield Fault(
@@ -203,15 +207,16 @@ def _mix(data: Sources, name: str) -> Iterator[Fault]:
             )
 
 
-def _build(outline: Outline, stage: StageSpec, place: tuple[str | int, ...]) -> Iterator[Fault]:
+def _build(outline: Outline, stage: StageSpec, place: Place) -> Iterator[Fault]:
     model = outline.model
     if stage.stage in ENCODER_STAGES and model is not None and model.preset is None:
         yield Fault(
-            place, f"stage {stage.stage!r} trains a model from nothing: give the recipe 'model: {{preset: …}}'"
+            place,
+            f"stage {stage.stage!r} trains a model from nothing: give the recipe 'model: {{preset: …}}'",
         )
 
 
-def _own_sources(stage: StageSpec, place: tuple[str | int, ...]) -> Iterator[Fault]:
+def _own_sources(stage: StageSpec, place: Place) -> Iterator[Fault]:
     """Pictures or clips that a stage needs and has not, or has and does not show."""
     if stage.stage in PICTURE_STAGES:
         if stage.pictures is None:
@@ -232,7 +237,7 @@ def _own_sources(stage: StageSpec, place: tuple[str | int, ...]) -> Iterator[Fau
             )
 
 
-def _parts(data: Sources, stage: StageSpec, place: tuple[str | int, ...]) -> Iterator[Fault]:
+def _parts(data: Sources, stage: StageSpec, place: Place) -> Iterator[Fault]:
     """Settings of the training that the stage or its batches do not take."""
     config = stage.train_config
     if config.rounded_weights and stage.stage in PICTURE_STAGES:
@@ -251,7 +256,7 @@ def _parts(data: Sources, stage: StageSpec, place: tuple[str | int, ...]) -> Ite
             )
 
 
-def _kinds(data: Sources, stage: StageSpec, place: tuple[str | int, ...]) -> Iterator[Fault]:
+def _kinds(data: Sources, stage: StageSpec, place: Place) -> Iterator[Fault]:
     """Clips where pictures are shown, and pictures where clips are. The parts of a model of our own take both."""
     for key, name in (("pictures", stage.pictures), ("clips", stage.clips)):
         if name is None or (key == "pictures" and stage.stage in PICTURE_STAGES):
@@ -268,14 +273,14 @@ def _kinds(data: Sources, stage: StageSpec, place: tuple[str | int, ...]) -> Ite
             yield Fault((*place, key), f"{name!r} has pictures; clips have num_frames: 2 or more")
 
 
-def _styles(outline: Outline, stage: StageSpec, place: tuple[str | int, ...]) -> Iterator[Fault]:
+def _styles(outline: Outline, stage: StageSpec, place: Place) -> Iterator[Fault]:
     """Stages that learn nothing without style references, and sources that have none."""
     named = []
     if stage.stage in STYLE_STAGES and stage.pictures is not None:
         named.append(("pictures", stage.pictures))
     if stage.stage in ("adapter", "extractor") and stage.clips is not None:
         named.append(("clips", stage.clips))
-    weighted = stage.stage == "clip" and not stage.options.get("style_weight") in (None, 0)
+    weighted = stage.stage == "clip" and stage.options.get("style_weight") not in (None, 0)
     if weighted and stage.pictures is not None:
         named.append(("pictures", stage.pictures))
     for key, source in named:

@@ -197,11 +197,17 @@ def _shorten_warmups(raw: dict[str, Any], changes: Sequence[str]) -> None:
     }
     for number, stage in enumerate(stages):
         train = stage.get("train") if isinstance(stage, dict) else None
-        if not isinstance(train, dict) or (number, "steps") not in changed or (number, "warmup_steps") in changed:
+        if (
+            not isinstance(train, dict)
+            or (number, "steps") not in changed
+            or (number, "warmup_steps") in changed
+        ):
             continue
         steps, warmup = train.get("steps"), train.get("warmup_steps")
         if type(steps) is int and type(warmup) is int and 0 < steps < warmup:
-            logger.info("stages.%s.train.warmup_steps: %d, as many as the steps", names_in(stages)[number], steps)
+            logger.info(
+                "stages.%s.train.warmup_steps: %d, as many as the steps", names_in(stages)[number], steps
+            )
             train["warmup_steps"] = steps
 
 

@@ -165,7 +165,9 @@ def _narrowed(kind: Kind, raw: Any) -> list[Kind]:
         return [kind]
     kinds = [single for member in get_args(kind) for single in _narrowed(member, raw)]
     wanted = raw.get("kind") if isinstance(raw, dict) else None
-    return [k for k in kinds if wanted is not None and wanted in get_args(_fields(k, raw).get("kind"))] or kinds
+    return [
+        k for k in kinds if wanted is not None and wanted in get_args(_fields(k, raw).get("kind"))
+    ] or kinds
 
 
 def _entry(raw: Any, step: str | int) -> Any:
@@ -200,7 +202,9 @@ def _is_text(kind: Kind) -> bool:
         return _is_text(get_args(kind)[0])
     if get_origin(kind) is Literal:
         return all(isinstance(value, str) for value in get_args(kind))
-    return isinstance(kind, type) and (kind in (str, Path) or (issubclass(kind, str) and issubclass(kind, Enum)))
+    return isinstance(kind, type) and (
+        kind in (str, Path) or (issubclass(kind, str) and issubclass(kind, Enum))
+    )
 
 
 def _holds_texts(kind: Kind) -> bool:

@@ -57,7 +57,9 @@ class WorldSpec(Strict):
     def _fields_fit(self) -> WorldSpec:
         known = splits.find_vocabulary(self.vocabulary).motions
         faults = [
-            Fault(("motions",), str(unknown_name(f"motion of the vocabulary {self.vocabulary!r}:", name, known)))
+            Fault(
+                ("motions",), str(unknown_name(f"motion of the vocabulary {self.vocabulary!r}:", name, known))
+            )
             for name in self.motions
             if name not in known
         ]

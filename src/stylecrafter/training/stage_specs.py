@@ -153,9 +153,7 @@ def configured(kind: type[Config], values: dict[str, Any]) -> Config:
     return made
 
 
-def _faults_of_the_rest(
-    kind: type[Config], values: dict[str, Any], wrong: set[str | int]
-) -> list[Fault]:
+def _faults_of_the_rest(kind: type[Config], values: dict[str, Any], wrong: set[str | int]) -> list[Fault]:
     """What does not fit together among the values that are right by themselves."""
     stand_in = {"learning_rate": 1e-3} if kind is TrainConfig else {}
     rest = {key: value for key, value in {**stand_in, **values}.items() if key not in wrong}
@@ -165,5 +163,3 @@ def _faults_of_the_rest(
         found = faults_of(error, lambda _: ())
         return [fault for fault in found if fault.what != "is missing"]
     return []
-
-

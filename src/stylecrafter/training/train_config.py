@@ -9,7 +9,18 @@ from typing import Annotated, Literal
 from pydantic import BeforeValidator, Field
 
 from stylecrafter.training.faults import Fault, FaultsError
-from stylecrafter.training.ranges import Count, Decay, Limit, Positive, Ratio, Seed, Steps, StepsOrNone, Weight, check_fields
+from stylecrafter.training.ranges import (
+    Count,
+    Decay,
+    Limit,
+    Positive,
+    Ratio,
+    Seed,
+    Steps,
+    StepsOrNone,
+    Weight,
+    check_fields,
+)
 
 #: Steps of the warm-up where none are named, and the stage has as many.
 USUAL_WARMUP = 100
