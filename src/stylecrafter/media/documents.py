@@ -31,6 +31,8 @@ Refusal = type[InvalidInputError]
 
 def expand_home(path: str | os.PathLike[str]) -> Path:
     """`path` with a home folder for a leading "~"; a name that only begins so ("~$draft.png") is taken as it is."""
+    if not os.fspath(path).startswith("~"):  # "./~" is a name, which a `Path` of it is not
+        return Path(path)
     try:
         return Path(path).expanduser()
     except RuntimeError:  # no such user, or no home
@@ -148,7 +150,7 @@ def parse_yaml(
     error: Refusal = InvalidInputError,
     loader: type[yaml.SafeLoader] | type[yaml.BaseLoader] | None = None,
 ) -> Any:
-    """What YAML of plain data holds; `name` is what errors call it, `loader` another one than the safe one of the library.
+    """What YAML of plain data holds; `name` is what errors call it, `loader` another class than the usual one.
 
     Raises:
         InvalidInputError: Or the `error` that was asked for: not YAML, nested deeper than `MAX_DEPTH`, or aliases

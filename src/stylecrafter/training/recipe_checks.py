@@ -40,12 +40,20 @@ class Outline:
 
 @dataclass(frozen=True)
 class ModelSizes:
-    """What a model takes: height and width by default, what its sides are multiples of, and CLIP's side."""
+    """What a model takes.
+
+    Attributes:
+        default: Height and width where a source names none.
+        vae_multiple, multiple: What sides are multiples of, for the autoencoder and for the UNet behind it.
+        vision: Side of what CLIP looks at.
+        text_width: Of the text encoder's states.
+    """
 
     default: tuple[int, int]
     vae_multiple: int
     multiple: int
-    vision: int | None
+    vision: int
+    text_width: int
 
     @classmethod
     def of_preset(cls, name: str) -> ModelSizes:
@@ -54,7 +62,7 @@ class ModelSizes:
         side: Any = sizes["image_size"]
         vae = 2 ** (len(sizes["vae"]["block_out_channels"]) - 1)
         unet = 2 ** (len(sizes["unet"]["block_out_channels"]) - 1)
-        return cls((side, side), vae, vae * unet, sizes["vision"]["image_size"])
+        return cls((side, side), vae, vae * unet, sizes["vision"]["image_size"], sizes["text"]["hidden_size"])
 
 
 def members_of(data: Sources, source: str) -> set[str]:
@@ -101,9 +109,15 @@ def faults_between(outline: Outline) -> Iterator[Fault]:
 
 def size_faults(outline: Outline, sizes: ModelSizes) -> Iterator[Fault]:
     """Sources at sizes that the models of their stages do not take."""
-    for _, stage in outline.stages:
-        if stage.stage == "words":
-            continue  # reads captions alone
+    for number, stage in outline.stages:
+        if stage.stage == "words":  # reads captions alone
+            groups = len(stage.words_config.groups) if number not in outline.unfinished else 0
+            if groups > sizes.text_width:
+                yield Fault(
+                    ("stages", number, "options", "groups"),
+                    f"{groups} groups of words need states at least as wide, not {sizes.text_width}",
+                )
+            continue
         multiple = sizes.vae_multiple if stage.stage in ("autoencoder", "decoder") else sizes.multiple
         for name in _sources_of(outline.data, stage):
             spec = outline.data[name]
@@ -115,7 +129,7 @@ def size_faults(outline: Outline, sizes: ModelSizes) -> Iterator[Fault]:
                 yield Fault(
                     ("data", name, "size"), f"StyleWorld is square, the model makes {width} x {height}"
                 )
-            elif stage.stage == "clip" and sizes.vision is not None and {height, width} != {sizes.vision}:
+            elif stage.stage == "clip" and {height, width} != {sizes.vision}:
                 yield Fault(("data", name), f"{what}: its image tower takes {sizes.vision} x {sizes.vision}")
             elif stage.stage != "clip" and (height % multiple or width % multiple):
                 yield Fault(("data", name), f"{what}: both sides must be multiples of {multiple}")

@@ -186,7 +186,7 @@ def _numbered(entries: list[Any], step: str, key: str) -> int:
 
 
 def _shorten_warmups(raw: dict[str, Any], changes: Sequence[str]) -> None:
-    """Steps that are lowered by a change take the recipe's own warm-up along, so that a short trial needs one change."""
+    """Steps that are lowered by a change take the recipe's own warm-up along: a short trial needs one change."""
     stages = raw.get("stages")
     if not isinstance(stages, list):
         return

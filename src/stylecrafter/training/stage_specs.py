@@ -29,7 +29,7 @@ ENCODER_STAGES = ("autoencoder", "clip")
 #: Stages that are shown pictures, or the captions of pictures, and nothing else.
 PICTURE_STAGES = (*ENCODER_STAGES, "words", "decoder")
 #: Folders of a run that belong to no stage.
-_TAKEN = ("model", "clip_model", "samples")
+_TAKEN = ("model", "clip_model")
 
 _OPTIONS: dict[str, type[Any]] = {
     "autoencoder": AutoencoderConfig,
