@@ -55,7 +55,7 @@ def test_what_is_broken_in_a_folder_is_named_and_the_rest_is_found(tmp_path: Pat
     assert "not UTF-8: byte 0xe9 at 3" in said["latin.png"]
     assert "UTF-16" in said["wide.png"]
     assert said["blank.png"] == "the caption file is empty"
-    assert "not json" in said["bad.png"]
+    assert "not JSON" in said["bad.png"]
     assert said["zero.png"] == "empty (0 bytes)"
     assert "without picture" in said["lonely.txt"]
     assert said["gone.png"] == "no such file"

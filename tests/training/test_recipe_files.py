@@ -21,7 +21,7 @@ def test_paths_that_are_typed_start_where_one_is(tmp_path: Path, monkeypatch: py
 def test_files_that_are_no_recipes_are_refused(tmp_path: Path) -> None:
     broken = tmp_path / "broken.yaml"
     broken.write_bytes(b"name: [\xff")
-    with pytest.raises(InvalidInputError, match="not YAML"):
+    with pytest.raises(InvalidInputError, match="not UTF-8"):
         load_recipe(broken)
     broken.write_text("- 1\n")
     with pytest.raises(InvalidInputError, match="mapping"):

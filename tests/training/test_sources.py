@@ -19,7 +19,7 @@ from stylecrafter.styleworld import splits
 from stylecrafter.styleworld.captions import vocabulary_words
 from stylecrafter.styleworld.motions import MOTION_NAMES
 from stylecrafter.training.recipe_files import load_recipe
-from stylecrafter.training.recipes import FilesSpec, MixSpec, WorldSpec
+from stylecrafter.training.source_specs import FilesSpec, MixSpec, WorldSpec
 from stylecrafter.training.sources import (
     DrawAhead,
     ReadAhead,

@@ -1,121 +1,193 @@
-"""A folder of pictures and clips, with caption files of the same stem beside them, and tar shards among them."""
+"""A folder of pictures and clips, with captions beside them or in a table, and tar shards among them."""
 
 from __future__ import annotations
 
 import os
 import stat
 from collections import Counter, defaultdict
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 
-from stylecrafter.data.records import Found, Problem, Record, kind_of
+from stylecrafter.data.metadata import METADATA_NAMES, UNREAD_METADATA, Metadata
+from stylecrafter.data.records import Found, Problem, Record, kind_of, printable
 from stylecrafter.data.shards import read_shard
-from stylecrafter.data.sidecars import CAPTION_SUFFIXES, Sidecar, SidecarError, first_sidecar
+from stylecrafter.data.sidecars import (
+    CAPTION_SUFFIXES,
+    LeftAside,
+    Sidecar,
+    SidecarError,
+    byte_limit,
+    first_sidecar,
+)
+from stylecrafter.media.documents import read_bytes, shown
+
+
+@dataclass
+class _Reading:
+    """What is known while a folder is read."""
+
+    root: Path
+    metadata: Metadata
+    found: Found = field(default_factory=Found)
+    others: Counter[str] = field(default_factory=Counter)
+    aside: LeftAside = field(default_factory=LeftAside)
 
 
 def read_folder(folder: Path) -> Found:
     """Everything under a folder, in the order of the names.
 
-    Hidden files and folders are left out. Links to files are followed, links to folders are not.
+    Hidden files and folders are left out. Links to files are followed, links to folders are not. A caption file
+    belongs to the files of its stem, or to one file whose whole name it begins with (`fox.jpg.txt`), and comes before
+    a row of a metadata table.
 
     Args:
         folder: An existing folder.
     """
-    found = Found()
-    others: Counter[str] = Counter()
-
-    def cannot_list(error: OSError) -> None:
-        found.problems.append(Problem(str(error.filename), f"cannot be listed: {error.strerror}"))
-
-    for current, subfolders, names in os.walk(folder, onerror=cannot_list):
-        subfolders[:] = sorted(name for name in subfolders if not name.startswith("."))
+    reading = _Reading(folder, Metadata(folder))
+    found = reading.found
+    for current, names in _folders(folder, found):
+        reading.metadata.read(current, names, found)
         by_stem: dict[str, list[str]] = defaultdict(list)
-        for name in sorted(names):
-            if not name.startswith("."):
+        for name in names:
+            if name not in (*METADATA_NAMES, UNREAD_METADATA):
                 by_stem[os.path.splitext(name)[0]].append(name)
-        for stem_names in by_stem.values():
-            _read_stem(Path(current), folder, stem_names, found, others)
+        own = {name: _captions(by_stem[name]) for name in names if kind_of(name) and name in by_stem}
+        for stem, stem_names in by_stem.items():
+            _read_stem(current, stem_names, own, reading, of_a_file=stem in own)
     found.records.sort(key=lambda record: record.name)
-    for suffix, count in sorted(others.items()):
+    reading.metadata.report(found)
+    found.notes += reading.aside.notes()
+    for suffix, count in sorted(reading.others.items()):
         found.notes.append(f"{count} files with the ending {suffix or '(none)'} are not read")
     return found
 
 
-def _read_stem(current: Path, folder: Path, names: list[str], found: Found, others: Counter[str]) -> None:
-    """Files of one stem: pictures or clips, and their captions."""
-    media = [name for name in names if kind_of(name) is not None]
-    suffix_of = {name: os.path.splitext(name)[1].lower() for name in names}
-    captions = {suffix_of[name]: name for name in names if suffix_of[name] in CAPTION_SUFFIXES}
+def _folders(root: Path, found: Found) -> Iterator[tuple[Path, list[str]]]:
+    """A folder and all inside it, each before its own, with the names of its files."""
+    links = 0
+    todo = [root]
+    while todo:
+        current = todo.pop()
+        files, folders = [], []
+        try:
+            with os.scandir(current) as entries:
+                for entry in entries:
+                    if entry.name.startswith("."):
+                        continue
+                    if entry.is_dir(follow_symlinks=False):
+                        folders.append(entry.name)
+                    elif entry.is_symlink() and os.path.isdir(entry.path):
+                        links += 1
+                    else:
+                        files.append(entry.name)
+        except OSError as error:
+            found.problems.append(Problem(printable(current), f"cannot be listed: {error.strerror or error}"))
+        yield current, sorted(files)
+        todo += [current / name for name in sorted(folders, reverse=True)]
+    if links:
+        found.notes.append(f"{links} links to folders are not followed")
+
+
+def _captions(names: list[str]) -> dict[str, str]:
+    """Ending -> name of the caption files among `names`."""
+    found: dict[str, str] = {}
     for name in names:
-        if suffix_of[name] == ".tar":
-            shard = read_shard(current / name, _relative(current / name, folder))
+        suffix = os.path.splitext(name)[1].lower()
+        if suffix in CAPTION_SUFFIXES:
+            found.setdefault(suffix, name)
+    return found
+
+
+def _read_stem(
+    current: Path, names: list[str], own: Mapping[str, dict[str, str]], reading: _Reading, *, of_a_file: bool
+) -> None:
+    """Files of one stem: pictures or clips, and their captions.
+
+    Args:
+        current: Where they lie.
+        names: Theirs.
+        own: Name of a picture or clip -> its captions that begin with its whole name.
+        reading: What is known so far.
+        of_a_file: Whether the stem is the whole name of a picture or clip.
+    """
+    found = reading.found
+    media = [name for name in names if kind_of(name) is not None]
+    captions = _captions(names)
+    for name in names:
+        suffix = os.path.splitext(name)[1].lower()
+        if suffix == ".tar":
+            shard = read_shard(current / name, _relative(current / name, reading.root))
             found.records += shard.records
             found.problems += shard.problems
             found.notes += shard.notes
-        elif name not in media and suffix_of[name] not in CAPTION_SUFFIXES:
-            others[suffix_of[name]] += 1
-    if not media:
+        elif name not in media and suffix not in CAPTION_SUFFIXES:
+            reading.others[printable(suffix)] += 1
+    if not media and not of_a_file:
         for name in captions.values():
-            found.problems.append(Problem(str(current / name), "a caption without picture or clip beside it"))
-        return
-    try:
-        sidecar = first_sidecar(captions, lambda suffix: _read(current / captions[suffix]))
-    except SidecarError as error:
-        found.problems += [Problem(str(current / name), str(error)) for name in media]
-        return
+            found.problems.append(
+                Problem(printable(current / name), "a caption without picture or clip beside it")
+            )
     for name in media:
-        _add(current / name, folder, sidecar, found)
+        _add(current / name, {**captions, **own.get(name, {})}, reading)
 
 
-def _read(path: Path) -> bytes:
+def _add(path: Path, captions: Mapping[str, str], reading: _Reading) -> None:
+    found = reading.found
+    name = _relative(path, reading.root)
+    row = reading.metadata.of(name)
     try:
-        if not stat.S_ISREG(path.stat().st_mode):  # reading a pipe would wait for ever
-            raise SidecarError(f"the caption {path.name} is not a plain file")
-        return path.read_bytes()
-    except OSError as error:
-        raise SidecarError(f"the caption {path.name} cannot be read: {error.strerror or error}") from error
-
-
-def _add(path: Path, folder: Path, sidecar: Sidecar, found: Found) -> None:
-    size = file_size(path, found)
-    kind = kind_of(path.name)
+        sidecar = first_sidecar(captions, lambda suffix: _read(path.parent / captions[suffix], suffix))
+    except SidecarError as error:
+        if row is None or row.caption is None:
+            found.problems.append(Problem(printable(path), str(error).rstrip(".")))
+            return
+        sidecar = Sidecar(left=((next(iter(captions)), str(error).rstrip(".")),))
+    caption, group = sidecar.caption, sidecar.style_group
+    if row is not None:
+        reading.metadata.both += caption is not None and row.caption is not None
+        caption = caption if caption is not None else row.caption
+        group = group if group is not None else row.style_group
+    reading.aside.add(Sidecar(caption, group, sidecar.left), name)
+    size, kind = file_size(path, found), kind_of(path.name)
     if size is None or kind is None:
         return
-    name = _relative(path, folder)
     try:
         name.encode()
     except UnicodeEncodeError:
-        found.problems.append(Problem(repr(str(path)), "the file name is not UTF-8"))
+        found.problems.append(Problem(printable(path), "the file name is not UTF-8"))
         return
     found.records.append(
-        Record(
-            name=name,
-            path=path,
-            kind=kind,
-            size=size,
-            caption=sidecar.caption,
-            style_group=sidecar.style_group,
-        )
+        Record(name=name, path=path, kind=kind, size=size, caption=caption, style_group=group)
     )
+
+
+def _read(path: Path, suffix: str) -> bytes:
+    try:
+        return read_bytes(path, limit=byte_limit(suffix), error=SidecarError)
+    except SidecarError as error:
+        reason = str(error).removeprefix(shown(path)).lstrip(": ").rstrip(".")
+        raise SidecarError(f"the caption {printable(path.name)} {reason}") from error
 
 
 def file_size(path: Path, found: Found, label: str | None = None) -> int | None:
     """Bytes of a plain, non-empty file; otherwise a problem is noted, and None returned."""
-    label = label or str(path)
+    label = label or printable(path)
     try:
-        size = path.stat().st_size
+        status = os.stat(path)
     except FileNotFoundError:
         found.problems.append(Problem(label, "no such file"))
         return None
     except (OSError, ValueError) as error:
         found.problems.append(Problem(label, f"cannot be read: {getattr(error, 'strerror', None) or error}"))
         return None
-    if not path.is_file():
+    if not stat.S_ISREG(status.st_mode):
         found.problems.append(Problem(label, "not a plain file"))
         return None
-    if size == 0:
+    if status.st_size == 0:
         found.problems.append(Problem(label, "empty (0 bytes)"))
         return None
-    return size
+    return status.st_size
 
 
 def _relative(path: Path, folder: Path) -> str:

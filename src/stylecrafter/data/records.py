@@ -28,6 +28,10 @@ CLIP_SUFFIXES = frozenset(
 )
 
 
+MAX_MEMBER_BYTES = {Kind.PICTURE: 2**30, Kind.CLIP: 2**32}
+"""Of one inside a tar, which comes into memory whole."""
+
+
 def kind_of(name: str) -> Kind | None:
     """By the ending of a name; None where it is neither. A `.webp` counts as a picture, a `.gif` as a clip."""
     suffix = os.path.splitext(name)[1].lower()
@@ -68,16 +72,20 @@ class Record:
     @property
     def label(self) -> str:
         """How a report calls it."""
-        return str(self.path) if self.offset is None else f"{self.path}:{self.name.rpartition(':')[2]}"
+        path = printable(self.path)
+        return path if self.offset is None else f"{path}:{printable(self.name.rpartition(':')[2])}"
 
     def source(self) -> Path | bytes:
         """The file, or its bytes out of a tar.
 
         Raises:
-            ImageReadError: The tar is missing or shorter than it was.
+            ImageReadError: The tar is missing or shorter than it was, or the member larger than `MAX_MEMBER_BYTES`.
         """
         if self.offset is None:
             return self.path
+        refused = too_large(self.kind, self.size)
+        if refused is not None:
+            raise ImageReadError(refused)
         try:
             with open(self.path, "rb") as tar:
                 tar.seek(self.offset)
@@ -87,6 +95,20 @@ class Record:
         if len(data) < self.size:
             raise ImageReadError(f"cut short: {len(data)} of {self.size} bytes")
         return data
+
+
+def too_large(kind: Kind, size: int) -> str | None:
+    """Why a member of a tar is not read, None where it may be."""
+    limit = MAX_MEMBER_BYTES[kind]
+    if size <= limit:
+        return None
+    return f"too large: {size:,} bytes; the limit inside a tar is {limit:,}"
+
+
+def printable(name: object) -> str:
+    """A path or name as valid text in one line: those of files may hold bytes and controls that no report can."""
+    text = str(name).encode("utf-8", "replace").decode()
+    return "".join(c if c.isprintable() else "\N{REPLACEMENT CHARACTER}" for c in text)
 
 
 @dataclass

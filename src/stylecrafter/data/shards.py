@@ -6,25 +6,33 @@ directly. Of a tar that was cut, everything before the cut is used and the cut i
 
 from __future__ import annotations
 
+import io
 import stat
 import tarfile
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
+from typing import BinaryIO
 
-from stylecrafter.data.records import Found, Problem, Record, kind_of
+from stylecrafter.data.records import Found, Problem, Record, kind_of, printable, too_large
 from stylecrafter.data.sidecars import (
     CAPTION_SUFFIXES,
-    MAX_CAPTION_BYTES,
+    LeftAside,
     SidecarError,
+    byte_limit,
     first_sidecar,
 )
+
+_MAX_HEADER_BYTES = 2**20
+"""Of all that stands before one member: names and attributes, of which most have some hundred bytes."""
 
 
 @dataclass
 class _Sample:
     media: list[tarfile.TarInfo] = field(default_factory=list)
     captions: dict[str, tarfile.TarInfo] = field(default_factory=dict)
+    own: dict[str, dict[str, tarfile.TarInfo]] = field(default_factory=dict)
+    """Ending of a picture or clip -> the captions that begin with its whole name."""
 
 
 def read_shard(path: Path, name: str) -> Found:
@@ -34,70 +42,111 @@ def read_shard(path: Path, name: str) -> Found:
         path: The tar, not compressed.
         name: What its records are called: `name`:member.
     """
-    found = Found()
+    found, label = Found(), printable(path)
     samples: dict[str, _Sample] = {}
     others = 0
     try:
         status = path.stat()
         if not stat.S_ISREG(status.st_mode):  # reading a pipe would wait for ever
-            found.problems.append(Problem(str(path), "not a plain file"))
+            found.problems.append(Problem(label, "not a plain file"))
             return found
         with open(path, "rb") as file:
             if file.read(2) == b"\x1f\x8b":
                 found.problems.append(
-                    Problem(str(path), "a compressed tar cannot be seeked in; unpack it to .tar")
+                    Problem(label, "a compressed tar cannot be seeked in; unpack it to .tar")
                 )
                 return found
         for member in _members(path, status.st_size, found):
             refused = _refusal(member)
             if refused:
-                found.problems.append(Problem(f"{path}:{_shown(member.name)}", refused))
+                found.problems.append(Problem(f"{label}:{printable(member.name)}", refused))
                 continue
             base = PurePosixPath(member.name)
             stem, _, ending = base.name.partition(".")
             sample = samples.setdefault(str(base.with_name(stem)) if stem else member.name, _Sample())
             suffix = f".{ending.lower()}"
+            of_a_file, dot, last = ending.lower().rpartition(".")
             if suffix in CAPTION_SUFFIXES:
                 sample.captions[suffix] = member
+            elif dot and f".{last}" in CAPTION_SUFFIXES and kind_of(f"x.{of_a_file}") is not None:
+                sample.own.setdefault(of_a_file, {})[f".{last}"] = member
             elif "." not in ending and kind_of(member.name) is not None:
                 sample.media.append(member)
             else:
                 others += 1
         _read_samples(path, name, samples, found)
     except OSError as error:
-        found.problems.append(Problem(str(path), f"cannot be read: {error.strerror or error}"))
+        found.problems.append(Problem(label, f"cannot be read: {error.strerror or error}"))
     if others:
         found.notes.append(
-            f"{path}: {others} members that are neither pictures, clips nor captions are not read"
+            f"{label}: {others} members that are neither pictures, clips nor captions are not read"
         )
     return found
 
 
+class _Headers(io.BufferedIOBase):
+    """A tar as the library may read it: headers of a sane length, for it takes their word for how long they are."""
+
+    def __init__(self, file: BinaryIO) -> None:
+        self.file, self.left = file, _MAX_HEADER_BYTES
+
+    def read(self, size: int | None = -1, /) -> bytes:
+        if size is None or size < 0 or size > self.left:
+            raise tarfile.ReadError(f"a header of more than {_MAX_HEADER_BYTES:,} bytes")
+        self.left -= size
+        return self.file.read(size)
+
+    def seek(self, offset: int, whence: int = 0, /) -> int:
+        return self.file.seek(offset, whence)
+
+    def tell(self) -> int:
+        return self.file.tell()
+
+
 def _members(path: Path, size: int, found: Found) -> Iterator[tarfile.TarInfo]:
     """Members whose bytes are all there. A cut shows in a member that ends behind the file, or in half a header."""
+    label = printable(path)
     if size == 0:
-        found.problems.append(Problem(str(path), "empty (0 bytes)"))
+        found.problems.append(Problem(label, "empty (0 bytes)"))
         return
-    count = 0
-    try:
-        with tarfile.open(path, mode="r:", errors="surrogateescape") as tar:
-            while (member := tar.next()) is not None:
-                if member.isfile() and member.offset_data + member.size > size:
-                    break
-                count += 1
-                tar.members = []  # type: ignore[attr-defined]  # the library would keep every header
-                if not member.isdir():
-                    yield member
-            else:
+    count, reason = 0, "the tar ends inside it"
+    with open(path, "rb") as file:
+        headers = _Headers(file)
+        tar = None
+        while True:
+            headers.left, before = _MAX_HEADER_BYTES, -1 if tar is None else tar.offset
+            try:
+                if tar is None:
+                    # It reads the first header when it is made.
+                    tar = tarfile.open(fileobj=headers, mode="r:", errors="surrogateescape")
+                member = tar.next()
+            except (
+                Exception
+            ) as error:  # whatever the library makes of a damaged header: numbers, keys, recursion
+                reason = f"{error}".strip() or type(error).__name__
+                break
+            if member is None:
                 if _ends_properly(path, tar.offset):
                     return
-    except (tarfile.TarError, EOFError, ValueError) as error:
-        if count == 0:
-            found.problems.append(Problem(str(path), f"not a tar, or cut in its first member: {error}"))
-            return
-    found.problems.append(
-        Problem(str(path), f"cut short or damaged: the {count} members before that are used")
-    )
+                break
+            if tar.offset <= before or member.size < 0:
+                reason = "a header leads backwards"
+                break
+            if member.isfile() and member.offset_data + member.size > size:
+                break
+            count += 1
+            tar.members = []  # type: ignore[attr-defined]  # the library would keep every header
+            if not member.isdir():
+                yield member
+    if count == 0:
+        found.problems.append(Problem(label, f"not a tar, or cut in its first member: {printable(reason)}"))
+    else:
+        found.problems.append(
+            Problem(
+                label,
+                f"cut short or damaged: the {count} members before that are used ({printable(reason)})",
+            )
+        )
 
 
 def _ends_properly(path: Path, offset: int) -> bool:
@@ -121,36 +170,37 @@ def _refusal(member: tarfile.TarInfo) -> str | None:
     return None
 
 
-def _shown(name: str) -> str:
-    return name.encode("utf-8", "replace").decode()
-
-
 def _read_samples(path: Path, name: str, samples: dict[str, _Sample], found: Found) -> None:
+    label, aside = printable(path), LeftAside()
     with open(path, "rb") as file:
         for key, sample in samples.items():
-            captions = sample.captions
-
-            def read(suffix: str, captions: dict[str, tarfile.TarInfo] = captions) -> bytes:
-                member = captions[suffix]
-                file.seek(member.offset_data)
-                return file.read(min(member.size, MAX_CAPTION_BYTES + 1))
-
             if not sample.media:
-                if captions:
+                if sample.captions or sample.own:
                     found.problems.append(
-                        Problem(f"{path}:{key}", "a caption without picture or clip beside it")
+                        Problem(f"{label}:{printable(key)}", "a caption without picture or clip beside it")
                     )
-                continue
-            try:
-                sidecar = first_sidecar(captions, read)
-            except SidecarError as error:
-                found.problems += [Problem(f"{path}:{member.name}", str(error)) for member in sample.media]
                 continue
             for member in sample.media:
                 kind = kind_of(member.name)
-                if member.size == 0 or kind is None:
-                    found.problems.append(Problem(f"{path}:{member.name}", "empty (0 bytes)"))
+                ending = PurePosixPath(member.name).name.lower().partition(".")[2]
+                captions = {**sample.captions, **sample.own.get(ending, {})}
+
+                def read(suffix: str, captions: dict[str, tarfile.TarInfo] = captions) -> bytes:
+                    file.seek(captions[suffix].offset_data)
+                    return file.read(min(captions[suffix].size, byte_limit(suffix) + 1))
+
+                try:
+                    if member.size == 0 or kind is None:
+                        raise SidecarError("empty (0 bytes)")
+                    if (refused := too_large(kind, member.size)) is not None:
+                        raise SidecarError(refused)
+                    sidecar = first_sidecar(captions, read)
+                except SidecarError as error:
+                    found.problems.append(
+                        Problem(f"{label}:{printable(member.name)}", str(error).rstrip("."))
+                    )
                     continue
+                aside.add(sidecar, f"{name}:{member.name}")
                 found.records.append(
                     Record(
                         name=f"{name}:{member.name}",
@@ -162,3 +212,4 @@ def _read_samples(path: Path, name: str, samples: dict[str, _Sample], found: Fou
                         offset=member.offset_data,
                     )
                 )
+    found.notes += aside.notes()

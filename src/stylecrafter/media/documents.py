@@ -11,10 +11,13 @@ import json
 import os
 import stat
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from stylecrafter.errors import InvalidInputError
 from stylecrafter.media.recognise import HEAD_BYTES, recognise
+
+if TYPE_CHECKING:
+    import yaml
 
 MAX_BYTES = 64 * 2**20
 """Of any such file: a batch of 100,000 entries has about a third of it."""
@@ -28,6 +31,8 @@ Refusal = type[InvalidInputError]
 
 def expand_home(path: str | os.PathLike[str]) -> Path:
     """`path` with a home folder for a leading "~"; a name that only begins so ("~$draft.png") is taken as it is."""
+    if not os.fspath(path).startswith("~"):  # "./~" is a name, which a `Path` of it is not
+        return Path(path)
     try:
         return Path(path).expanduser()
     except RuntimeError:  # no such user, or no home
@@ -138,8 +143,14 @@ def read_yaml(path: str | os.PathLike[str], *, limit: int = 2**20, error: Refusa
     return parse_yaml(read_text(path, limit=limit, error=error), shown(path), error=error)
 
 
-def parse_yaml(text: str, name: str, *, error: Refusal = InvalidInputError) -> Any:
-    """What YAML of plain data holds; `name` is what errors call it.
+def parse_yaml(
+    text: str,
+    name: str,
+    *,
+    error: Refusal = InvalidInputError,
+    loader: type[yaml.SafeLoader] | type[yaml.BaseLoader] | None = None,
+) -> Any:
+    """What YAML of plain data holds; `name` is what errors call it, `loader` another class than the usual one.
 
     Raises:
         InvalidInputError: Or the `error` that was asked for: not YAML, nested deeper than `MAX_DEPTH`, or aliases
@@ -148,7 +159,7 @@ def parse_yaml(text: str, name: str, *, error: Refusal = InvalidInputError) -> A
     import yaml
 
     try:
-        content = yaml.safe_load(text)
+        content = yaml.load(text, Loader=loader or yaml.SafeLoader)
     except RecursionError as cause:
         raise error(f"{name} is nested too deeply: more than {MAX_DEPTH} levels.") from cause
     except (yaml.YAMLError, ValueError, TypeError, OverflowError, LookupError, AttributeError) as cause:

@@ -13,3 +13,8 @@ def is_main_process() -> bool:
 def local_rank() -> int:
     """The number of this process on its machine; 0 where no launcher started it."""
     return int(os.environ.get("LOCAL_RANK", "0"))
+
+
+def process_count() -> int:
+    """How many processes share the work; 1 where no launcher started them."""
+    return int(os.environ.get("WORLD_SIZE", "1"))

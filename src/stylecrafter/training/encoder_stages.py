@@ -18,6 +18,7 @@ from stylecrafter.references.preprocessing import normalise_for_clip
 from stylecrafter.runtime.devices import to_device
 from stylecrafter.runtime.seeding import step_generator
 from stylecrafter.training.parts import freeze_all_but, prefixed
+from stylecrafter.training.ranges import Seed, Weight, check_fields
 from stylecrafter.training.shards import WHOLE, Shard, gather_rows
 from stylecrafter.training.texture import texture_loss
 
@@ -30,46 +31,41 @@ FITTED_PICTURES = 480
 class AutoencoderConfig:
     """Loss of the autoencoder."""
 
-    kl_weight: float = 1e-5
+    kl_weight: Weight = 1e-5
     """Weight of the KL divergence per latent value."""
-    texture_weight: float = 0.0
+    texture_weight: Weight = 0.0
     """Weight of `texture.texture_loss`; without it fine textures come out as flat means."""
-    seed: int = 0
+    seed: Seed = 0
     """Of the noise on the latents."""
 
     def __post_init__(self) -> None:
-        for name in ("kl_weight", "texture_weight"):
-            if not 0 <= getattr(self, name) < float("inf"):
-                raise InvalidInputError(f"{name} must be at least 0 and finite, got {getattr(self, name)}")
+        check_fields(self)
 
 
 @dataclass(frozen=True, kw_only=True)
 class DecoderConfig:
     """Loss of the decoder."""
 
-    latent_noise: float = 0.3
+    latent_noise: Weight = 0.3
     """The most noise on the latents, as a deviation; those have unit variance as the UNet sees them."""
-    texture_weight: float = 0.0
+    texture_weight: Weight = 0.0
     """Weight of `texture.texture_loss`."""
-    seed: int = 0
+    seed: Seed = 0
     """Of the noise on the latents."""
 
     def __post_init__(self) -> None:
-        for name in ("latent_noise", "texture_weight"):
-            if not 0 <= getattr(self, name) < float("inf"):
-                raise InvalidInputError(f"{name} must be at least 0 and finite, got {getattr(self, name)}")
+        check_fields(self)
 
 
 @dataclass(frozen=True, kw_only=True)
 class ClipConfig:
     """Loss of CLIP."""
 
-    style_weight: float = 0.0
+    style_weight: Weight = 0.0
     """Weight of the term between pictures and their references."""
 
     def __post_init__(self) -> None:
-        if not 0 <= self.style_weight < float("inf"):
-            raise InvalidInputError(f"style_weight must be at least 0 and finite, got {self.style_weight}")
+        check_fields(self)
 
 
 @dataclass(frozen=True, kw_only=True)

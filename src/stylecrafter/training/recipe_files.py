@@ -2,56 +2,80 @@
 
 from __future__ import annotations
 
-import difflib
+import logging
 import os
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-import yaml
-from pydantic import ValidationError
+from pydantic import TypeAdapter, ValidationError
 
 from stylecrafter.errors import InvalidInputError, unknown_name
-from stylecrafter.training.recipes import (
-    FilesSpec,
-    MixSpec,
-    ModelSpec,
-    Recipe,
-    SampleSpec,
-    StageSpec,
-    WorldSpec,
+from stylecrafter.media.documents import expand_home, is_file, is_folder, parse_yaml, read_text, shown
+from stylecrafter.media.recognise import recognise_file
+from stylecrafter.training.faults import Fault, faults_of, joined, shown_value, unknown_key
+from stylecrafter.training.recipe_checks import Outline, faults_between
+from stylecrafter.training.recipe_keys import (
+    RecipeLoader,
+    from_here,
+    keys_at,
+    kinds_at,
+    names_in,
+    place_in,
+    read_value,
 )
+from stylecrafter.training.recipes import ModelSpec, Recipe
+from stylecrafter.training.source_specs import SourceSpec
+from stylecrafter.training.stage_specs import StageSpec
+
+logger = logging.getLogger(__name__)
 
 #: What a run was begun with, in its folder.
 RECORD = "recipe.yaml"
+#: Text that people write; the longest that comes along has 6 KiB.
+MAX_BYTES = 2**20
 
 
-def load_recipe(name: str | os.PathLike[str], changes: list[str] | None = None) -> Recipe:
+def load_recipe(name: str | os.PathLike[str], changes: Sequence[str] | None = None) -> Recipe:
     """Read a recipe by name (`recipes/`) or path, with `key=value` changes ("stages.0.train.steps=100").
 
-    A stage may be named by its name instead of its position: "stages.adapter.train.steps=100".
+    A stage may be named by its name instead of its position: "stages.adapter.train.steps=100". What stands for text
+    (a path, a name, a prompt) is taken as it is typed, other values are YAML. A warm-up that is longer than the steps
+    of a change, and is not changed itself, is shortened to them.
 
     Raises:
-        InvalidInputError: It is not there, is not YAML, or does not say what a recipe says; the message names the
-            place and, for an unknown key, the nearest known one.
+        InvalidInputError: It is not there, is not YAML, or does not say what a recipe says; the message names every
+            place that is wrong and, for an unknown key, the nearest known one.
     """
     path = find_recipe(name)
-    try:
-        raw = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise InvalidInputError(f"{path} is not YAML: {error}") from error
+    raw = parse_yaml(read_text(path, limit=MAX_BYTES), shown(path), loader=RecipeLoader)
     if not isinstance(raw, dict):
-        raise InvalidInputError(f"{path} must hold a mapping, got {type(raw).__name__}")
-    for change in changes or []:
-        _apply(raw, change)
+        found = recognise_file(path)
+        raise InvalidInputError(
+            f"{shown(path)} {f'is {found}' if found else f'must hold a mapping, got {type(raw).__name__}'}"
+        )
     if "folder" in raw:
         raise InvalidInputError(
-            f"{path}: unknown key 'folder'. Paths in a recipe start at the folder of its file."
+            f"{shown(path)}: unknown key 'folder'. Paths in a recipe start at the folder of its file."
         )
+    wrong: list[InvalidInputError] = []
+    for change in changes or []:
+        try:
+            _apply(raw, change)
+        except InvalidInputError as error:
+            wrong.append(error)
+    _shorten_warmups(raw, changes or [])
     raw["folder"] = path.parent
+    told = [Fault((), str(error)) for error in wrong]
     try:
-        return Recipe.model_validate(raw)
+        recipe = Recipe.model_validate(raw)
     except ValidationError as error:
-        raise InvalidInputError(f"{path}: {_explain(error)}") from error
+        raise InvalidInputError(f"{shown(path)}: {joined([*told, *_all_faults(raw, error)])}") from error
+    if len(wrong) == 1:
+        raise wrong[0]
+    if wrong:
+        raise InvalidInputError(joined(told))
+    return recipe
 
 
 def recipe_folder() -> Path:
@@ -76,11 +100,14 @@ def find_recipe(name: str | os.PathLike[str]) -> Path:
     """
     text = os.fspath(name)
     if text.endswith((".yaml", ".yml")) or os.sep in text:
-        if not Path(text).is_file():
+        path = expand_home(text)
+        if is_folder(path):
+            raise InvalidInputError(f"{shown(text)} is a folder; a recipe is a .yaml file")
+        if not os.path.exists(path):
             raise InvalidInputError(
-                f"no recipe at {text}; recipes that come along: {', '.join(recipe_names())}"
+                f"no recipe at {shown(text)}; recipes that come along: {', '.join(recipe_names())}"
             )
-        return Path(text)
+        return path
     if text not in recipe_names():
         raise unknown_name("recipe", text, recipe_names(), "A path ends in .yaml.")
     return recipe_folder() / f"{text}.yaml"
@@ -93,70 +120,137 @@ def recorded_recipe(folder: Path) -> Path:
         InvalidInputError: No run was begun there.
     """
     path = folder / RECORD
-    if not path.is_file():
-        raise InvalidInputError(f"no run was begun in {folder}: there is no {path}")
+    if not is_file(path):
+        raise InvalidInputError(f"no run was begun in {shown(folder)}: there is no {shown(path)}")
     return path
 
 
-def parse_change(change: str) -> tuple[str, Any]:
-    """Key and value of "key=value", the value read as YAML.
+def split_change(change: str) -> tuple[str, str]:
+    """Key and text of "key=value".
 
     Raises:
         InvalidInputError: It is not of that form.
     """
     key, equals, text = change.partition("=")
-    try:
-        value = yaml.safe_load(text)
-    except yaml.YAMLError as error:
-        raise InvalidInputError(f"--set {change!r}: the value is not YAML: {error}") from error
     if not equals or not key:
         raise InvalidInputError(f"--set takes key=value, got {change!r}")
-    return key, value
+    return key, text
 
 
 def _apply(raw: dict[str, Any], change: str) -> None:
     """Set one value of a recipe before it is checked."""
-    key, value = parse_change(change)
+    key, text = split_change(change)
+    steps = key.split(".")
+    _check_key(raw, steps, key)
+    value = from_here(steps, read_value(text, kinds_at(steps, raw), f"--set {key}={shown_value(text)}"))
+    *way, last = steps
     here: Any = raw
-    *way, last = key.split(".")
     for step in way:
         here = _enter(here, step, key)
-    if not isinstance(here, dict):
-        raise InvalidInputError(f"--set {change!r}: {'.'.join(way)} holds no keys")
-    # Who types a path means it from where they are, not from where the recipe lies.
-    if last == "path":
-        value = os.path.abspath(str(value))
-    elif last == "styles" and isinstance(value, list):
-        value = [os.path.abspath(str(entry)) for entry in value]
-    here[last] = value
+    if isinstance(here, list):
+        here[_numbered(here, last, key)] = value
+    elif isinstance(here, dict):
+        here[last] = value
+    else:
+        raise InvalidInputError(f"--set {key}: {'.'.join(way)} holds no keys")
+
+
+def _check_key(raw: dict[str, Any], steps: Sequence[str], key: str) -> None:
+    """Refuse a key that nobody reads: what is wrong is the key then, whatever the value."""
+    here: Any = raw
+    for end, step in enumerate(steps):
+        known = keys_at(steps[:end], raw)
+        if known and step not in known:
+            raise InvalidInputError(f"--set {key}: {joined([unknown_key((*steps[:end], step), known)])}")
+        if isinstance(here, list):
+            here = here[_numbered(here, step, key)]
+        else:
+            here = here.get(step) if isinstance(here, dict) else None
 
 
 def _enter(here: Any, step: str, key: str) -> Any:
     if isinstance(here, list):
-        names = [str(entry.get("name") or entry.get("stage")) for entry in here if isinstance(entry, dict)]
-        if step in names:
-            return here[names.index(step)]
-        if step.isdigit() and int(step) < len(here):
-            return here[int(step)]
-        raise unknown_name(f"entry in --set {key}:", step, names)
+        return here[_numbered(here, step, key)]
     if isinstance(here, dict):
-        return here.setdefault(step, {})
-    raise InvalidInputError(f"--set {key}: {step!r} holds no keys")
+        if here.get(step) is None:
+            here[step] = {}
+        return here[step]
+    raise InvalidInputError(f"--set {key}: there are no keys above {step!r}")
 
 
-def _explain(error: ValidationError) -> str:
-    """The first problem of a recipe in one line."""
-    problem = error.errors()[0]
-    where = ".".join(str(step) for step in problem["loc"]) or "recipe"
-    more = f" (and {error.error_count() - 1} more)" if error.error_count() > 1 else ""
-    if problem["type"] == "extra_forbidden":
-        key = str(problem["loc"][-1])
-        close = difflib.get_close_matches(key, _all_keys(), n=1)
-        nearest = f" Did you mean {close[0]!r}?" if close else ""
-        return f"unknown key {where!r}.{nearest}{more}"
-    return f"{where}: {problem['msg'].removeprefix('Value error, ')}{more}"
+def _numbered(entries: list[Any], step: str, key: str) -> int:
+    number = place_in(entries, step)
+    if number is None:
+        raise unknown_name(f"entry in --set {key}:", step, filter(None, names_in(entries)))
+    return number
 
 
-def _all_keys() -> list[str]:
-    models = (Recipe, ModelSpec, WorldSpec, FilesSpec, MixSpec, StageSpec, SampleSpec)
-    return sorted({key for model in models for key in model.model_fields} - {"folder"})
+def _shorten_warmups(raw: dict[str, Any], changes: Sequence[str]) -> None:
+    """Steps that are lowered by a change take the recipe's own warm-up along: a short trial needs one change."""
+    stages = raw.get("stages")
+    if not isinstance(stages, list):
+        return
+    changed = {
+        (place_in(stages, steps[1]), steps[3])
+        for steps in (change.partition("=")[0].split(".") for change in changes)
+        if len(steps) == 4 and steps[0] == "stages" and steps[2] == "train"
+    }
+    for number, stage in enumerate(stages):
+        train = stage.get("train") if isinstance(stage, dict) else None
+        if (
+            not isinstance(train, dict)
+            or (number, "steps") not in changed
+            or (number, "warmup_steps") in changed
+        ):
+            continue
+        steps, warmup = train.get("steps"), train.get("warmup_steps")
+        if type(steps) is int and type(warmup) is int and 0 < steps < warmup:
+            logger.info(
+                "stages.%s.train.warmup_steps: %d, as many as the steps", names_in(stages)[number], steps
+            )
+            train["warmup_steps"] = steps
+
+
+def _all_faults(raw: dict[str, Any], error: ValidationError) -> list[Fault]:
+    """Everything that is wrong: in the parts, and between those that are right."""
+    faults = faults_of(error, lambda place: keys_at(place, raw))
+    if any(problem["loc"] for problem in error.errors(include_url=False, include_context=False)):
+        outline = _outline(raw)
+        if outline is not None:
+            faults += faults_between(outline)
+    return faults
+
+
+def _outline(raw: dict[str, Any]) -> Outline | None:
+    """The parts that are right in themselves."""
+    data, stages, adapter = raw.get("data"), raw.get("stages"), raw.get("adapter", {})
+    if not isinstance(data, dict) or not isinstance(stages, list):
+        return None
+    found = {number: _stage(value) for number, value in enumerate(stages)}
+    return Outline(
+        model=_valid(ModelSpec, raw.get("model")),
+        adapter=adapter if isinstance(adapter, dict) else {},
+        data={str(name): _valid(SourceSpec, value) for name, value in data.items()},
+        stages=[(number, stage[0]) for number, stage in found.items() if stage is not None],
+        unfinished=frozenset(number for number, stage in found.items() if stage is not None and not stage[1]),
+        complete=None not in found.values(),
+    )
+
+
+def _stage(value: Any) -> tuple[StageSpec, bool] | None:
+    """A stage, and whether all of it is right; otherwise what it is called and shown."""
+    whole = _valid(StageSpec, value)
+    if whole is not None:
+        return whole, True
+    if not isinstance(value, dict):
+        return None
+    rest = {key: value[key] for key in ("stage", "name", "pictures", "clips") if key in value}
+    some = _valid(StageSpec, {**rest, "train": {"steps": 1, "learning_rate": 1e-3}})
+    return None if some is None else (some, False)
+
+
+def _valid(kind: Any, value: Any) -> Any:
+    try:
+        return TypeAdapter(kind).validate_python(value)
+    except ValidationError:
+        return None

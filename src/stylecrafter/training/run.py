@@ -33,6 +33,7 @@ from stylecrafter.training.beginnings import begin_with
 from stylecrafter.training.checkpoint import list_checkpoints
 from stylecrafter.training.encoder_stages import AutoencoderStage, ClipStage, DecoderStage
 from stylecrafter.training.parts import Parts, load_trained
+from stylecrafter.training.preflight import check_run
 from stylecrafter.training.recipe_files import RECORD
 from stylecrafter.training.recipes import Recipe, StageSpec
 from stylecrafter.training.run_models import RunModels
@@ -89,7 +90,7 @@ class RecipeRun:
         """
         self.stopped_by = None
         stages = self._stages_until(until)
-        self._prepare(resume)
+        self._prepare(resume, stages)
         for spec in stages:
             if self.is_finished(spec.name):
                 logger.info("%s: finished before", spec.name)
@@ -253,7 +254,7 @@ class RecipeRun:
             )
         return self.sources[name]
 
-    def _prepare(self, resume: bool) -> None:
+    def _prepare(self, resume: bool, stages: list[StageSpec]) -> None:
         if not is_main_process():
             return  # one process decides and writes; where it refuses, the launcher ends the others
         note = self.folder / RECORD
@@ -270,6 +271,7 @@ class RecipeRun:
                 logger.warning(
                     "the recipe differs from the one that %s began with; finished stages stay", self.folder
                 )
+        check_run(self.recipe, [s for s in stages if not self.is_finished(s.name)], device=self.device)
         write_atomic(note, self._record().encode())
 
     def _before(self, stage: str) -> list[str]:

@@ -15,6 +15,7 @@ from stylecrafter.pipelines.output import StyleCrafterPipelineOutput
 from stylecrafter.pipelines.stylized_video import StyleCrafterPipeline
 from stylecrafter.styleworld import splits, world
 from stylecrafter.training.recipes import SampleSpec
+from stylecrafter.training.source_specs import placed
 from stylecrafter.training.tracking import Tracker
 
 #: Frames of a clip that a sheet shows.
@@ -53,7 +54,7 @@ class SampleSheets:
 
     def _read_styles(self, folder: Path) -> list[Image.Image]:
         spec = self.spec
-        return [load_picture(folder / name) for name in spec.styles] or held_out_styles(
+        return [load_picture(placed(folder, name)) for name in spec.styles] or held_out_styles(
             len(spec.prompts), self.pipe.config.reference_size, spec.seed
         )
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import os
 from collections import Counter
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -16,14 +15,16 @@ from stylecrafter.data.captions import CaptionCleaning
 from stylecrafter.data.loaders import FileSource
 from stylecrafter.data.mixing import MixedSource
 from stylecrafter.data.prefetch import StepLoader
-from stylecrafter.data.records import Problem, Report
+from stylecrafter.data.records import Found, Problem, Report
 from stylecrafter.data.reporting import Fingerprint
 from stylecrafter.data.world import WorldSource
 from stylecrafter.errors import InvalidInputError
 from stylecrafter.styleworld import splits
 from stylecrafter.styleworld.captions import vocabulary_words, words_of
 from stylecrafter.styleworld.lexicon import MOTION_PHRASES
-from stylecrafter.training.recipes import FilesSpec, MixSpec, Recipe, SourceSpec, WorldSpec
+from stylecrafter.training.recipe_checks import frame_size
+from stylecrafter.training.recipes import Recipe
+from stylecrafter.training.source_specs import FilesSpec, MixSpec, SourceSpec, WorldSpec, placed
 
 
 class ReadAhead:
@@ -142,13 +143,14 @@ def make_source(
         vocabulary = splits.find_vocabulary(spec.vocabulary)
         if spec.motions:
             vocabulary = dataclasses.replace(vocabulary, motions=spec.motions)
-        source = WorldSource(vocabulary=vocabulary, size=side, seed=seed, device=device, **given)
+        world = WorldSource(vocabulary=vocabulary, size=side, seed=seed, device=device, **given)
         if device == "cpu":
-            return source
+            return world
         at_once = pixels_at_once(device) // (spec.batch_size * spec.num_frames * side * side)
-        return DrawAhead(source, at_once) if at_once > 1 else source
+        return DrawAhead(world, at_once) if at_once > 1 else world
     if isinstance(spec, FilesSpec):
-        return _file_source(spec, folder, size=size, seed=seed)
+        source = file_source(spec, placed(folder, spec.path), size=size, seed=seed)
+        return ReadAhead(source, spec.workers) if spec.workers else source
     return _mixed_source(spec, others)
 
 
@@ -169,28 +171,41 @@ def _for_workers(member: BatchSource) -> BatchSource:
     return dataclasses.replace(member, device="cpu") if isinstance(member, WorldSource) else member
 
 
-def _file_source(spec: FilesSpec, folder: Path, *, size: tuple[int, int], seed: int) -> BatchSource:
-    height, width = spec.height or spec.size or size[0], spec.width or spec.size or size[1]
-    cleaning = {
+def cleaning_of(spec: FilesSpec) -> CaptionCleaning:
+    """How the captions of a recipe's files are cleaned."""
+    return {
         "content": CaptionCleaning.FULL,
         "published": CaptionCleaning.PUBLISHED,
         "full": CaptionCleaning.NONE,
-    }
-    source = FileSource(
-        os.path.join(folder, spec.path),
-        size=(height, width),
+    }[spec.captions]
+
+
+def file_source(spec: FilesSpec, data: str | Found, *, size: tuple[int, int], seed: int) -> FileSource:
+    """The files of a recipe as one source, without processes that read ahead.
+
+    Args:
+        spec: What the recipe says.
+        data: Their place, or what was found there.
+        size: Height and width where the recipe names none.
+        seed: Of order and crops.
+
+    Raises:
+        InvalidInputError: None of them can be used.
+    """
+    return FileSource(
+        data,
+        size=frame_size(spec, size),
         batch_size=spec.batch_size,
         num_frames=spec.num_frames,
         stride=spec.stride,
         fps=spec.fps,
-        cleaning=cleaning[spec.captions],
+        cleaning=cleaning_of(spec),
         missing_captions=spec.missing_captions,
         references=spec.references,
         cross_reference_ratio=spec.cross_reference_ratio,
         style_groups=spec.style_groups,
         seed=seed,
     )
-    return ReadAhead(source, spec.workers) if spec.workers else source
 
 
 def vocabulary_of(recipe: Recipe) -> dict[str, Any] | None:

@@ -37,6 +37,7 @@ from stylecrafter.training.diffusion import (
 from stylecrafter.training.graphs import StageInputs
 from stylecrafter.training.parts import Parts, freeze_all_but, prefixed
 from stylecrafter.training.pool import EncodedBatch, Pool
+from stylecrafter.training.ranges import Count, Positive, Ratio, Seed, Weight, check_fields
 from stylecrafter.training.shards import WHOLE, Shard
 
 
@@ -95,47 +96,36 @@ class NoisyInputs:
 class DiffusionConfig:
     """Mix and conditioning of a denoising stage."""
 
-    clip_ratio: float | None = None
+    clip_ratio: Ratio | None = None
     """Part of the steps that show clips; the others show pictures of one frame. None: the stage's own
     (`DiffusionStage.published_clip_ratio`)."""
-    text_dropout: float = 0.0
+    text_dropout: Ratio = 0.0
     """Part of the captions replaced by the empty one; a frozen base needs none."""
-    middle_timesteps: float = 0.0
+    middle_timesteps: Ratio = 0.0
     """Part of the timesteps drawn logit-normally (most of them in the middle, where shapes are decided); the others are
     uniform, without which the finest channels of latents stay noisy."""
-    timestep_shift: float = 1.0
+    timestep_shift: Positive = 1.0
     """Moves the timesteps of pictures to noisier ones (`diffusion.draw_timesteps`): where an object is to stand is
     decided while nothing of it can be seen yet."""
-    clip_timestep_shift: float = 1.0
+    clip_timestep_shift: Positive = 1.0
     """The same for clips: where an object moves to is decided there too."""
-    shared_noise: float = 0.0
+    shared_noise: Ratio = 0.0
     """Clips: the frames of each share up to this part of their noise's variance (`diffusion.clip_noise`), a part drawn
     for every clip, so that any part up to it can be asked for when sampling."""
     train_text_encoder: bool = False
     """Whether the base stage trains the text encoder along. One that learned from a small contrastive run forgets the
     object of a caption as soon as a style is named, because the style alone tells its pictures apart."""
-    picture_reuse: int = 1
+    picture_reuse: Count = 1
     """How many steps see each picture (`pool.Pool`)."""
-    clip_reuse: int = 1
+    clip_reuse: Count = 1
     """How many steps see each clip."""
-    scale_penalty: float = 0.0
+    scale_penalty: Weight = 0.0
     """Weight of `diffusion.scale_logits_penalty` beside the denoising loss (ours; the paper names none). Without it the
     predicted factors of a small model all end at 2, for every picture and prompt."""
-    seed: int = 0
+    seed: Seed = 0
 
     def __post_init__(self) -> None:
-        for name in ("clip_ratio", "text_dropout", "middle_timesteps", "shared_noise"):
-            value = getattr(self, name)
-            if value is not None and not 0 <= value <= 1:
-                raise InvalidInputError(f"{name} must be in [0, 1], got {value}")
-        for name in ("timestep_shift", "clip_timestep_shift"):
-            if not 0 < getattr(self, name) < float("inf"):
-                raise InvalidInputError(f"{name} must be above 0 and finite, got {getattr(self, name)}")
-        for name in ("picture_reuse", "clip_reuse"):
-            if getattr(self, name) < 1:
-                raise InvalidInputError(f"{name} must be at least 1, got {getattr(self, name)}")
-        if not 0 <= self.scale_penalty < float("inf"):
-            raise InvalidInputError(f"scale_penalty must be at least 0 and finite, got {self.scale_penalty}")
+        check_fields(self)
 
 
 class DiffusionStage(ABC):

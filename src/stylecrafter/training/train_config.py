@@ -6,9 +6,24 @@ import math
 from dataclasses import dataclass
 from typing import Annotated, Literal
 
-from pydantic import BeforeValidator
+from pydantic import BeforeValidator, Field
 
-from stylecrafter.errors import InvalidInputError
+from stylecrafter.training.faults import Fault, FaultsError
+from stylecrafter.training.ranges import (
+    Count,
+    Decay,
+    Limit,
+    Positive,
+    Ratio,
+    Seed,
+    Steps,
+    StepsOrNone,
+    Weight,
+    check_fields,
+)
+
+#: Steps of the warm-up where none are named, and the stage has as many.
+USUAL_WARMUP = 100
 
 
 def _unquoted_no(value: object) -> object:
@@ -24,15 +39,17 @@ class TrainConfig:
         InvalidInputError: A value out of range.
     """
 
-    steps: int
-    learning_rate: float
-    warmup_steps: int = 100
-    final_lr_ratio: float = 0.05
-    weight_decay: float = 0.0
-    betas: tuple[float, float] = (0.9, 0.99)
-    gradient_clip: float = 1.0
-    ema_decay: float = 0.999
-    blend: float = 1.0
+    steps: Steps
+    learning_rate: Positive
+    warmup_steps: StepsOrNone | None = None
+    """At most `steps`; default: `USUAL_WARMUP`, or all steps of a shorter stage."""
+    final_lr_ratio: Ratio = 0.05
+    weight_decay: Weight = 0.0
+    betas: tuple[Decay, Decay] = (0.9, 0.99)
+    gradient_clip: Limit = 1.0
+    """The longest gradient; infinity clips none."""
+    ema_decay: Decay = 0.999
+    blend: Annotated[Ratio, Field(gt=0)] = 1.0
     """How far what the stage leaves is on the way from the weights that it began with to what it has learned
     (`average.WeightAverage`): below 1, a finished model learns something new and keeps more of what it knew."""
     mixed_precision: Annotated[Literal["no", "bf16", "fp16"], BeforeValidator(_unquoted_no)] = "no"
@@ -41,41 +58,50 @@ class TrainConfig:
     """Denoising stages: compute in bfloat16 throughout, with float32 weights behind (`precision.RoundedWeights`)."""
     record_steps: bool = True
     """On one CUDA device: record the kernels of a step once and replay them (`graphs.RecordedSteps`)."""
-    accumulation: int = 1
+    accumulation: Count = 1
     """Parts in which every process computes its share of a batch, one after the other."""
     gradient_checkpointing: bool = False
     """Compute activations of the UNet again in the backward pass: less memory, a third more time."""
     sharding: Literal["none", "full"] = "none"
     """Over several processes: copies of the model (DDP), or weights, gradients and moments in parts (FSDP)."""
-    checkpoint_minutes: float = 5.0
-    keep_checkpoints: int = 2
-    log_every: int = 20
-    sample_every: int = 0
+    checkpoint_minutes: Weight = 5.0
+    """0 saves after every step."""
+    keep_checkpoints: Count = 2
+    log_every: Steps = 20
+    sample_every: StepsOrNone = 0
     """Steps between sample sheets; 0 draws none."""
-    seed: int = 0
+    seed: Seed = 0
 
     def __post_init__(self) -> None:
-        least = {"steps": 1, "warmup_steps": 0, "accumulation": 1, "keep_checkpoints": 1, "log_every": 1}
-        for name, low in {**least, "sample_every": 0}.items():
-            if getattr(self, name) < low:
-                raise InvalidInputError(f"{name} must be at least {low}, got {getattr(self, name)}")
-        if self.learning_rate <= 0 or self.gradient_clip <= 0:
-            raise InvalidInputError(
-                f"learning_rate and gradient_clip must be above 0, got {self.learning_rate} and {self.gradient_clip}"
+        check_fields(self)
+        faults = []
+        if self.warmup_steps is not None and self.warmup_steps > self.steps:
+            faults.append(
+                Fault(("warmup_steps",), f"must be at most the {self.steps} steps, got {self.warmup_steps}")
             )
         if self.rounded_weights and self.sharding == "full":
-            raise InvalidInputError("rounded_weights and sharding in parts exclude each other")
-        if not 0 < self.blend <= 1:
-            raise InvalidInputError(f"blend must be above 0 and at most 1, got {self.blend}")
-        if not 0 <= self.ema_decay < 1:
-            raise InvalidInputError(f"ema_decay must be in [0, 1), got {self.ema_decay}")
+            faults.append(Fault(("rounded_weights",), "does not go with sharding in parts (sharding: full)"))
+        if self.mixed_precision == "fp16" and self.sharding == "full":
+            faults.append(
+                Fault(
+                    ("mixed_precision",),
+                    "fp16 scales its gradients, which sharding in parts does not know; set it to bf16",
+                )
+            )
+        if faults:
+            raise FaultsError(faults)
+
+    @property
+    def warmup(self) -> int:
+        """Steps of the warm-up."""
+        return min(USUAL_WARMUP, self.steps) if self.warmup_steps is None else self.warmup_steps
 
 
 def learning_rate_factor(step: int, config: TrainConfig) -> float:
     """Factor on the learning rate at `step`: warm-up, then cosine."""
-    if step < config.warmup_steps:
-        return (step + 1) / config.warmup_steps
-    progress = (step - config.warmup_steps) / max(1, config.steps - config.warmup_steps)
+    if step < config.warmup:
+        return (step + 1) / config.warmup
+    progress = (step - config.warmup) / max(1, config.steps - config.warmup)
     cosine = 0.5 * (1 + math.cos(math.pi * min(1.0, progress)))
     return config.final_lr_ratio + (1 - config.final_lr_ratio) * cosine
 

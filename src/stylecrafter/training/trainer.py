@@ -98,10 +98,6 @@ class Trainer:
         self.tracker: Tracker = tracker if tracker is not None else CsvTracker(folder)
         if not stage.trainable():
             raise InvalidInputError(f"stage {stage.name} trains nothing")
-        if config.mixed_precision == "fp16" and config.sharding == "full":
-            raise InvalidInputError(
-                "fp16 scales its gradients, which sharding in parts does not know; set mixed_precision to bf16"
-            )
         device = next(iter(stage.trainable().values())).device
         self.accelerator = make_accelerator(config.mixed_precision, device)
         for source in stage.sources().values():

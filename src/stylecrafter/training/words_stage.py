@@ -9,9 +9,11 @@ from __future__ import annotations
 import copy
 import re
 from dataclasses import dataclass, field
+from typing import Annotated
 
 import torch
 import torch.nn.functional as F
+from pydantic import Field
 from torch import Tensor, nn
 
 from stylecrafter.data.batch import BatchSource, Captioned
@@ -20,6 +22,7 @@ from stylecrafter.runtime.devices import to_device
 from stylecrafter.runtime.seeding import step_generator
 from stylecrafter.styleworld.lexicon import GROUP_MOTIONS, MOTION_PHRASES
 from stylecrafter.training.parts import Parts, freeze_all_but, prefixed
+from stylecrafter.training.ranges import Positive, Seed, check_fields
 from stylecrafter.training.shards import WHOLE, Shard
 
 
@@ -33,22 +36,26 @@ def motion_phrases() -> dict[str, tuple[str, ...]]:
     return {name: tuple(dict.fromkeys(phrases)) for name, phrases in ways.items()}
 
 
+#: Name -> phrases, of which none is empty.
+Groups = Annotated[
+    dict[str, Annotated[tuple[Annotated[str, Field(pattern=r"\S")], ...], Field(min_length=1)]],
+    Field(min_length=1),
+]
+
+
 @dataclass(frozen=True, kw_only=True)
 class WordsConfig:
     """Which words the text encoder is to tell apart, and how far."""
 
-    groups: dict[str, tuple[str, ...]] = field(default_factory=motion_phrases)
+    groups: Groups = field(default_factory=motion_phrases)
     """Name -> phrases that mean the same; default: the motions of StyleWorld."""
-    strength: float = 8.0
+    strength: Positive = 8.0
     """Length of a group's direction; the states of `mini` are 10 to 11 long."""
-    seed: int = 0
+    seed: Seed = 0
     """Of the directions."""
 
     def __post_init__(self) -> None:
-        if not self.groups or not all(phrases and all(phrases) for phrases in self.groups.values()):
-            raise InvalidInputError(f"groups need at least one phrase each, got {self.groups}")
-        if not 0 < self.strength < float("inf"):
-            raise InvalidInputError(f"strength must be above 0 and finite, got {self.strength}")
+        check_fields(self)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -6,7 +6,7 @@ import os
 from collections.abc import Sequence
 from dataclasses import asdict, fields
 from pathlib import Path
-from typing import TypeVar, assert_never
+from typing import TypeVar, assert_never, get_type_hints
 
 from pydantic import TypeAdapter, ValidationError
 
@@ -15,7 +15,8 @@ from stylecrafter.evaluation.studies import artefacts, baselines, first, own_pic
 from stylecrafter.evaluation.studies.choices import Study
 from stylecrafter.evaluation.studies.result import StudyResult, write_result
 from stylecrafter.runtime.devices import check_dtype_name
-from stylecrafter.training.recipe_files import parse_change
+from stylecrafter.training.recipe_files import split_change
+from stylecrafter.training.recipe_keys import read_value, single_kinds
 
 Spec = TypeVar(
     "Spec",
@@ -90,18 +91,18 @@ def _carry_out(
 
 
 def changed(spec: Spec, changes: Sequence[str]) -> Spec:
-    """A study's settings with "key=value" changes, the values as YAML ("sweep=[0, 1]").
+    """A study's settings with "key=value" changes: text as it is typed, other values as YAML ("sweep=[0, 1]").
 
     Raises:
         InvalidInputError: A change is not of that form, or its value is of the wrong kind.
         UnknownNameError: There is no such setting.
     """
-    values = asdict(spec)
+    values, kinds = asdict(spec), get_type_hints(type(spec))
     for change in changes:
-        key, value = parse_change(change)
+        key, text = split_change(change)
         if key not in values:
             raise unknown_name("setting of the study", key, [field.name for field in fields(spec)])
-        values[key] = value
+        values[key] = read_value(text, single_kinds(kinds[key]), f"--set {key}: {text!r}")
     try:
         made: Spec = TypeAdapter(type(spec)).validate_python(values)
     except ValidationError as error:

@@ -203,16 +203,18 @@ class _Variants:
 
     def _recipe(self, strategy: str) -> Recipe:
         spec, world = self.spec, {"kind": "styleworld", "vocabulary": self.world.vocabulary}
-        train = {"warmup_steps": 50, "mixed_precision": "bf16" if spec.mixed_precision else "no"}
+        train = {"mixed_precision": "bf16" if spec.mixed_precision else "no"}
         stage_1 = {
             **train,
             "steps": spec.adapter_steps,
+            "warmup_steps": min(50, spec.adapter_steps),
             "learning_rate": spec.learning_rate,
             "ema_decay": 0.998,
         }
         stage_2 = {
             **train,
             "steps": spec.temporal_steps,
+            "warmup_steps": min(50, spec.temporal_steps),
             "learning_rate": 0.4 * spec.learning_rate,
             "ema_decay": 0.99,
         }

@@ -1,0 +1,239 @@
+"""What can be known of a run before its first step: the data of all its stages, its models, samples and processes.
+
+A recipe is checked in itself when it is read. Here follows what lies outside of it, for all stages together: the data
+of the last one would otherwise be met hours later.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+import logging
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+import torch
+
+from stylecrafter.adapter.choices import AdapterOptions
+from stylecrafter.adapter.style_adapter import StyleAdapter
+from stylecrafter.data.captions import clean_caption
+from stylecrafter.data.manifest import find_records
+from stylecrafter.data.records import Kind, Record
+from stylecrafter.data.samples import clip_index, load_whole
+from stylecrafter.errors import ImageReadError, InvalidInputError
+from stylecrafter.media.clips import choose_frames
+from stylecrafter.media.documents import is_folder
+from stylecrafter.media.images import load_picture
+from stylecrafter.runtime.memory import read_config
+from stylecrafter.runtime.ranks import process_count
+from stylecrafter.training.faults import Fault, joined
+from stylecrafter.training.recipe_checks import (
+    STYLE_STAGES,
+    ModelSizes,
+    faults_between,
+    members_of,
+    size_faults,
+)
+from stylecrafter.training.recipes import Recipe
+from stylecrafter.training.source_specs import FilesSpec, placed
+from stylecrafter.training.sources import cleaning_of, file_source
+from stylecrafter.training.stage_specs import StageSpec
+from stylecrafter.weights.card import read_defaults, size_multiple
+from stylecrafter.weights.locate import INDEX_NAME, resolve_model
+
+logger = logging.getLogger(__name__)
+
+#: Files that are opened, evenly spread, until one can be used: a source gives up after as many too.
+_MOST_OPENED = 1000
+_PACKAGES = {"tensorboard": "tensorboard", "wandb": "wandb"}
+
+
+def check_run(
+    recipe: Recipe,
+    stages: Sequence[StageSpec],
+    *,
+    device: torch.device | str = "cpu",
+    processes: int | None = None,
+) -> None:
+    """Refuse a run of which a stage could not be trained; nothing is written, fetched or built.
+
+    Args:
+        recipe: The whole of it.
+        stages: Those that are still to be trained.
+        device: Where.
+        processes: How many share a batch; None: as many as the launcher says.
+
+    Raises:
+        InvalidInputError: Everything that is wrong, in one line.
+    """
+    processes = process_count() if processes is None else processes
+    faults = list(faults_between(recipe.outline()))
+    faults += _model_faults(recipe, stages)
+    for stage in stages:
+        place = ("stages", recipe.stages.index(stage), "train")
+        faults += [Fault((*place, key), what) for key, what in _shared(recipe, stage, str(device), processes)]
+    faults += _sample_faults(recipe)
+    faults += [
+        Fault(("trackers",), f"{name} is not installed; pip install {package}, or leave it out")
+        for name, package in _PACKAGES.items()
+        if name in recipe.trackers and importlib.util.find_spec(package) is None
+    ]
+    for name in _shown_sources(recipe, stages):
+        spec = recipe.data[name]
+        if isinstance(spec, FilesSpec):
+            faults += [Fault(("data", name), what) for what in _data_faults(name, spec, recipe)]
+    if faults:
+        raise InvalidInputError(f"recipe {recipe.name!r}: {joined(faults)}")
+    if recipe.samples is None and any(stage.train_config.sample_every for stage in stages):
+        logger.info("no sample sheets are drawn: the recipe has no 'samples'")
+
+
+def _shown_sources(recipe: Recipe, stages: Sequence[StageSpec]) -> list[str]:
+    """The sources of the stages; the latents of later ones are measured on what the autoencoder was shown."""
+    shown = list(stages)
+    if any(not stage.is_encoder for stage in stages):
+        shown += [stage for stage in recipe.stages if stage.stage == "autoencoder"]
+    named = {name for stage in shown for name in (stage.pictures, stage.clips) if name is not None}
+    return sorted(set().union(*(members_of(recipe.data, name) for name in named)))
+
+
+def _data_faults(name: str, spec: FilesSpec, recipe: Recipe) -> Iterator[str]:
+    place = placed(recipe.folder, spec.path)
+    try:
+        found = find_records(place)
+        source = file_source(spec, found, size=(64, 64), seed=recipe.seed)
+    except InvalidInputError as error:
+        yield f"{str(error).rstrip('.')}; set it by --set data.{name}.path=…"
+        return
+    for note in found.notes:
+        logger.info("data %s: %s", name, note)
+    usable = [
+        record for record in source.records if spec.missing_captions == "empty" or _is_told(record, spec)
+    ]
+    if not usable:
+        yield (
+            f"{place}: the captions of all {len(source.records)} speak of style alone; missing_captions: empty "
+            "takes them"
+        )
+        return
+    reason = ""
+    for record in usable[:: -(-len(usable) // _MOST_OPENED)]:
+        try:
+            _open(record, spec)
+        except ImageReadError as error:
+            reason = reason or str(error)
+        else:
+            return
+    yield f"{place}: none of {len(usable)} can be used, the first: {reason}"
+
+
+def _is_told(record: Record, spec: FilesSpec) -> bool:
+    return bool(clean_caption(record.caption or "", cleaning_of(spec)))
+
+
+def _open(record: Record, spec: FilesSpec) -> None:
+    if record.kind is Kind.PICTURE:
+        load_whole(record)
+    else:
+        choose_frames(clip_index(record), spec.num_frames, stride=spec.stride, fps=spec.fps)
+
+
+def _sample_faults(recipe: Recipe) -> Iterator[Fault]:
+    if recipe.samples is None:
+        return
+    for number, name in enumerate(recipe.samples.styles):
+        try:
+            load_picture(Path(placed(recipe.folder, name)))
+        except ImageReadError as error:
+            yield Fault(("samples", "styles", number), str(error))
+
+
+def _shared(recipe: Recipe, stage: StageSpec, device: str, processes: int) -> Iterator[tuple[str, str]]:
+    """What a stage asks of the device, and of the processes that share its batches."""
+    config = stage.train_config
+    if config.mixed_precision == "fp16" and device.startswith("cpu"):
+        yield "mixed_precision", "fp16 needs an accelerator; on CPUs set it to bf16 or no"
+    if config.rounded_weights and processes > 1:
+        yield "rounded_weights", f"is for one process, and these are {processes}"
+    for name in (stage.pictures, stage.clips):
+        rows = recipe.data[name].batch_size if name is not None else 0
+        if processes > 1 and rows % (processes * config.accumulation):
+            yield (
+                "accumulation",
+                f"a batch of {rows} rows ({name}) cannot be shared equally by {processes} processes of "
+                f"{config.accumulation} parts",
+            )
+
+
+def _model_faults(recipe: Recipe, stages: Sequence[StageSpec]) -> Iterator[Fault]:
+    """Models that are not there or lack what the stages need; what is on the hub is not looked at."""
+    for key in ("pretrained", "begin_with"):
+        name = getattr(recipe.model, key)
+        if name is None:
+            continue
+        try:
+            folder = resolve_model(name)
+            if not is_folder(folder):
+                continue
+            check = _pretrained_faults if key == "pretrained" else _beginning_faults
+            yield from (Fault(("model", key), what) for what in check(recipe, stages, Path(folder)))
+            if key == "pretrained":
+                yield from _sizes_of_folder(recipe, Path(folder))
+        except InvalidInputError as error:
+            yield Fault(("model", key), str(error))
+
+
+def _pretrained_faults(recipe: Recipe, stages: Sequence[StageSpec], folder: Path) -> Iterator[str]:
+    part = read_config(folder / INDEX_NAME).get("style_adapter")
+    fresh = recipe.model.new_adapter or bool(recipe.adapter)
+    if part in (None, [None, None]) and not fresh and any(stage.stage in STYLE_STAGES for stage in stages):
+        yield "has no style adapter to go on with; set model.new_adapter: true"
+    unet = read_config(folder / "unet" / "config.json")
+    levels, had = recipe.model.attention_levels, unet.get("attention_levels")
+    if levels is not None and isinstance(had, list):
+        taken = any(before and not after for before, after in zip(had, levels, strict=False))
+        if len(levels) != len(had) or taken:
+            yield (
+                f"has attention_levels {had}, to which attention can be added and from which it cannot be taken, "
+                f"got {list(levels)}"
+            )
+    if recipe.adapter:
+        yield from _adapter_faults(recipe, folder, unet.get("cross_attention_dim"))
+
+
+def _adapter_faults(recipe: Recipe, folder: Path, width: object) -> Iterator[str]:
+    """Options of a fresh adapter that do not go with the widths of the model around it."""
+    before = folder / "style_adapter" / "config.json"
+    own = read_config(before) if before.is_file() else {}
+    options = {key: own[key] for key in AdapterOptions.__annotations__ if key in own} | recipe.adapter
+    image_width = read_config(folder / "image_encoder" / "config.json").get("hidden_size")
+    if not isinstance(width, int) or not isinstance(image_width, int):
+        return
+    try:
+        with torch.device("meta"):
+            StyleAdapter(image_width, width, ("layer",), (1,), **options)
+    except InvalidInputError as error:
+        yield f"takes no adapter of these options: {error}"
+
+
+def _beginning_faults(recipe: Recipe, stages: Sequence[StageSpec], folder: Path) -> Iterator[str]:
+    if recipe.model.preset is None or not any(stage.stage == "base" for stage in stages):
+        return
+    own, other = ModelSizes.of_preset(recipe.model.preset).vae_multiple, _halvings(folder / "vae")
+    if own != other:
+        yield f"its autoencoder reduces pictures by {other}, that of the preset by {own}: a base cannot begin with it"
+
+
+def _sizes_of_folder(recipe: Recipe, folder: Path) -> Iterator[Fault]:
+    defaults = read_defaults(folder)
+    height, width = defaults.get("default_height"), defaults.get("default_width")
+    states = read_config(folder / "text_encoder" / "config.json").get("hidden_size")
+    if not isinstance(height, int) or not isinstance(width, int) or not isinstance(states, int):
+        return
+    sizes = ModelSizes((height, width), _halvings(folder / "vae"), size_multiple(folder), 0, states)
+    yield from size_faults(recipe.outline(), sizes)
+
+
+def _halvings(part: Path) -> int:
+    """By how much a part with such a config reduces the sides of a picture."""
+    channels = read_config(part / "config.json").get("block_out_channels")
+    return int(2 ** (len(channels) - 1)) if isinstance(channels, list) and channels else 1
