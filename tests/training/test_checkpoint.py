@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import itertools
 import os
 import signal
 import subprocess
@@ -19,7 +20,9 @@ from stylecrafter.training.checkpoint import (
     keep_last,
     list_checkpoints,
     load_checkpoint,
+    refuse_foreign,
     save_checkpoint,
+    save_intervals,
 )
 
 
@@ -75,11 +78,11 @@ def test_a_full_disk_leaves_the_old_checkpoint(tmp_path: Path, monkeypatch: pyte
 
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="there is no device that is always full")
 @pytest.mark.parametrize("numbers", [3, 2_000_000])
-def test_a_disk_that_is_full_is_named(tmp_path: Path, numbers: int) -> None:
+def test_a_disk_that_is_full_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, numbers: int) -> None:
     """torch itself says "unexpected pos" of it: see that the cause is shown, wherever writing fails."""
     path = tmp_path / "checkpoint.pt"
     save_checkpoint({"n": 1}, path)
-    (tmp_path / "checkpoint.pt.tmp").symlink_to("/dev/full")
+    monkeypatch.setattr("stylecrafter.media.files.open", lambda *_: open("/dev/full", "wb"), raising=False)
     with pytest.raises(
         OutputError, match=r"checkpoint\.pt: the disk is full \(No space left .*--resume"
     ) as caught:
@@ -105,8 +108,30 @@ def test_only_the_newest_are_kept(tmp_path: Path) -> None:
     for step in (5, 100, 20):
         save_checkpoint({"step": step}, checkpoint_path(tmp_path, step))
     (tmp_path / "losses.csv").write_text("step\n")
-    (tmp_path / "checkpoint-00000050.pt.tmp").write_bytes(b"killed")
     keep_last(tmp_path, 2)
     assert list_checkpoints(tmp_path) == [checkpoint_path(tmp_path, 20), checkpoint_path(tmp_path, 100)]
     assert len(list(tmp_path.iterdir())) == 3 and (tmp_path / "losses.csv").exists()
     assert list_checkpoints(tmp_path / "nowhere") == []
+
+
+def test_a_damaged_one_never_outlives_a_good_one(tmp_path: Path) -> None:
+    for step in (3, 4, 9):
+        checkpoint_path(tmp_path, step).write_bytes(b"")
+    # Gone on with from 3, as 9 could not be read.
+    keep_last(tmp_path, 1, step=4)
+    assert list_checkpoints(tmp_path) == [checkpoint_path(tmp_path, 4), checkpoint_path(tmp_path, 9)]
+
+
+@pytest.mark.parametrize(
+    ("minutes", "seconds"), [(5.0, [20, 40, 80, 160, 300, 300]), (0.5, [20, 30, 30]), (0.0, [0, 0])]
+)
+def test_the_first_is_saved_early(minutes: float, seconds: list[float]) -> None:
+    assert list(itertools.islice(save_intervals(minutes), len(seconds))) == seconds
+
+
+@pytest.mark.parametrize("content", [[1, 2], {"stage": "adapter", "weights": {}, "step": 1}])
+def test_what_is_no_checkpoint_is_named(tmp_path: Path, content: object) -> None:
+    path = checkpoint_path(tmp_path, 1)
+    torch.save(content, path)
+    with pytest.raises(CheckpointError, match=r"holds a list|has no 'average'"):
+        refuse_foreign(path, load_checkpoint(path), "adapter", [])

@@ -67,23 +67,85 @@ def test_resuming_equals_never_having_stopped(tmp_path: Path) -> None:
     same_state(tmp_path / "whole", tmp_path / "parts")
 
 
-def test_sigterm_saves_and_leaves(tmp_path: Path) -> None:
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP])
+def test_a_signal_saves_and_leaves(tmp_path: Path, number: signal.Signals) -> None:
     trainer(tmp_path / "whole").run()
     run = trainer(tmp_path / "parts")
 
     def stop(step: int, loss: float) -> None:
         if step == 4:
-            os.kill(os.getpid(), signal.SIGTERM)
+            os.kill(os.getpid(), number)
 
-    before = signal.getsignal(signal.SIGTERM)
-    assert run.run(stop) is False
-    assert signal.getsignal(signal.SIGTERM) is before
+    before = signal.getsignal(number)
+    assert run.run(stop) is False and run.stopped_by is number
+    assert signal.getsignal(number) is before
     assert list_checkpoints(tmp_path / "parts") == [checkpoint_path(tmp_path / "parts", 4)]
     again = trainer(tmp_path / "parts")
     again.resume()
     assert again.run() is True
     assert losses(tmp_path / "parts") == losses(tmp_path / "whole")
     same_state(tmp_path / "whole", tmp_path / "parts")
+
+
+def test_a_run_under_nohup_goes_on_without_its_terminal(tmp_path: Path) -> None:
+    before = signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    try:
+        assert trainer(tmp_path).run(lambda step, loss: os.kill(os.getpid(), signal.SIGHUP)) is True
+    finally:
+        signal.signal(signal.SIGHUP, before)
+
+
+def test_what_a_stop_between_two_reports_leaves_is_reported_as_without_it(tmp_path: Path) -> None:
+    """A line of losses is the mean of some steps, of which a stop may come in the middle."""
+    config = dataclasses.replace(CONFIG, log_every=4, steps=8)
+    trainer(tmp_path / "whole", config).run()
+    for stop in (3, 6):
+        run = trainer(tmp_path / "parts", config)
+        run.resume()
+        run.run(lambda step, loss, stop=stop: step == stop and os.kill(os.getpid(), signal.SIGTERM))
+    run = trainer(tmp_path / "parts", config)
+    run.resume()
+    run.run()
+    one, other = (
+        list(csv.reader((tmp_path / f / "losses.csv").open(newline=""))) for f in ("whole", "parts")
+    )
+    assert [row[:-1] for row in one] == [row[:-1] for row in other] and len(one) == 3
+    assert (tmp_path / "whole" / "losses.csv").read_bytes().count(b"\r\n") == 3
+    assert (tmp_path / "parts" / "losses.csv").read_bytes().count(b"\r\n") == 3
+
+
+def test_a_kill_before_the_first_checkpoint_leaves_no_line_behind(tmp_path: Path) -> None:
+    class Killed(BaseException):
+        pass
+
+    def kill(step: int, loss: float) -> None:
+        if step == 3:
+            raise Killed
+
+    trainer(tmp_path / "whole").run()
+    with pytest.raises(Killed):
+        trainer(tmp_path / "parts").run(kill)
+    assert len(losses(tmp_path / "parts")) == 2 and not list_checkpoints(tmp_path / "parts")
+    again = trainer(tmp_path / "parts")
+    again.resume()
+    again.run()
+    assert losses(tmp_path / "parts") == losses(tmp_path / "whole")
+
+
+def test_the_first_checkpoint_comes_early(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("stylecrafter.training.checkpoint.FIRST_SAVE_SECONDS", 0.0)
+    seen: list[bool] = []
+    trainer(tmp_path).run(lambda step, loss: seen.append(bool(list_checkpoints(tmp_path))))
+    assert CONFIG.checkpoint_minutes > 1 and seen[:2] == [False, True]
+
+
+def test_more_steps_than_asked_for_are_refused_and_nothing_is_changed(tmp_path: Path) -> None:
+    run = trainer(tmp_path)
+    run.run()
+    before = {path: path.read_bytes() for path in tmp_path.iterdir()}
+    with pytest.raises(InvalidInputError, match=r"beyond the 4 steps.*stages\.adapter\.train\.steps=6"):
+        trainer(tmp_path, dataclasses.replace(CONFIG, steps=4)).resume()
+    assert {path: path.read_bytes() for path in tmp_path.iterdir()} == before
 
 
 @pytest.mark.parametrize("moment", ["step", "save"])
@@ -184,13 +246,6 @@ def test_a_full_disk_stops_with_the_last_checkpoint_intact(
     again = trainer(tmp_path)
     again.resume()
     assert again.step == 2
-
-
-def test_what_a_killed_save_left_is_deleted(tmp_path: Path) -> None:
-    left = tmp_path / "checkpoint-00000003.pt.tmp"
-    left.write_bytes(b"killed")
-    trainer(tmp_path).resume()
-    assert not left.exists()
 
 
 def test_only_the_newest_checkpoints_stay(tmp_path: Path) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import _thread
+import contextlib
 import io
 import json
 import logging
@@ -97,8 +98,11 @@ def _is_out_of_memory(error: BaseException) -> bool:
 
 
 def say(message: str) -> None:
-    """One line on stderr, whatever the message."""
-    typer.echo(" ".join(message.split()), err=True)
+    """One line on stderr, whatever the message; lost where nobody can read it any more."""
+    with contextlib.suppress(
+        OSError
+    ):  # a closed terminal or pipe must not end a training run before it has saved
+        typer.echo(" ".join(message.split()), err=True)
 
 
 def show(text: str = "") -> None:

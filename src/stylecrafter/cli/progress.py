@@ -9,6 +9,7 @@ import contextlib
 import logging
 import sys
 from collections.abc import Callable, Iterator
+from typing import Any, TextIO, cast
 
 from stylecrafter.runtime.ranks import is_main_process
 
@@ -48,7 +49,8 @@ def training_progress() -> Iterator[OnStep | None]:
         TextColumn("{task.fields[speed]:.2f} steps/s"),
         TimeRemainingColumn(),
     )
-    with Progress(*columns, console=Console(stderr=True)) as progress:
+    console = Console(file=cast("TextIO", _Forgiving(sys.stderr)))
+    with Progress(*columns, console=console) as progress:
         tasks: dict[str, TaskID] = {}
         means: dict[str, float] = {}
 
@@ -61,3 +63,22 @@ def training_progress() -> Iterator[OnStep | None]:
             progress.update(tasks[stage], completed=step, loss=means[stage], speed=task.speed or 0.0)
 
         yield on_step
+
+
+class _Forgiving:
+    """A terminal that may be closed while a run goes on, or saves what it has: nobody misses the bar then."""
+
+    def __init__(self, file: TextIO) -> None:
+        self._file = file
+
+    def write(self, text: str) -> int:
+        with contextlib.suppress(OSError):
+            self._file.write(text)
+        return len(text)
+
+    def flush(self) -> None:
+        with contextlib.suppress(OSError):
+            self._file.flush()
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._file, name)

@@ -42,8 +42,8 @@ def train(
 ) -> None:
     """Train a model or an adapter by a recipe.
 
-    Stop it at any time (Ctrl-C, SIGTERM, even SIGKILL): `stylecrafter train -o FOLDER --resume` goes on as if it had
-    never stopped. Under torchrun or accelerate launch several processes share each batch.
+    Stop it at any time (Ctrl-C, SIGTERM, a dropped connection, even SIGKILL): `stylecrafter train -o FOLDER --resume`
+    goes on as if it had never stopped. Under torchrun or accelerate launch several processes share each batch.
     """
     import torch
 
@@ -51,7 +51,7 @@ def train(
     from stylecrafter.runtime.devices import resolve_device
     from stylecrafter.runtime.ranks import is_main_process
     from stylecrafter.training.processes import leave_group
-    from stylecrafter.training.recipe_files import load_recipe, recipe_names, recorded_recipe
+    from stylecrafter.training.recipe_files import load_recipe, recipe_names
     from stylecrafter.training.run import RecipeRun
     from stylecrafter.training.strategies import find_strategy
 
@@ -60,7 +60,7 @@ def train(
             "name a recipe; only --resume finds it in the folder of the run, with its strategy. "
             f"Recipes that come along: {', '.join(recipe_names())}"
         )
-    loaded = load_recipe(recorded_recipe(output) if recipe is None else recipe, changes)
+    loaded = load_recipe(_recorded(output) if recipe is None else recipe, changes)
     if strategy is not None:
         loaded = loaded.with_strategy(find_strategy(strategy))
     chosen = resolve_device(device)
@@ -79,3 +79,25 @@ def train(
         if is_main_process():
             say(f"stopped; go on with: stylecrafter train -o {shlex.quote(str(output))} --resume{last}")
         raise typer.Exit(128 + (run.stopped_by or signal.SIGTERM))
+
+
+def _recorded(folder: Path) -> Path:
+    """The recipe that a run was begun with.
+
+    Raises:
+        InvalidInputError: There is none, or one that cannot be read.
+    """
+    from stylecrafter.media.documents import read_yaml
+    from stylecrafter.training.recipe_files import recorded_recipe
+
+    path = recorded_recipe(folder)
+    try:
+        whole = isinstance(read_yaml(path), dict)
+    except InvalidInputError:
+        whole = False
+    if not whole:
+        raise InvalidInputError(
+            f"{path} is damaged: name the recipe that the run was begun with, as in "
+            f"stylecrafter train RECIPE -o {shlex.quote(str(folder))} --resume"
+        )
+    return path

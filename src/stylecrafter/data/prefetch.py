@@ -148,8 +148,9 @@ class _Steps(Dataset[_Item]):
 def _leave_stopping_to_the_reader(worker: int) -> None:
     # Launchers and terminals stop whole groups of processes. A reader whose workers die cannot save any more; it ends
     # them itself.
-    for number in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(number, signal.SIG_IGN)
+    for name in ("SIGTERM", "SIGINT", "SIGHUP"):
+        if hasattr(signal, name):
+            signal.signal(getattr(signal, name), signal.SIG_IGN)
 
 
 def _end_workers(batches: weakref.ref[Any]) -> None:

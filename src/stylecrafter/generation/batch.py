@@ -6,11 +6,10 @@ The folder holds one output per entry, `batch.json` (what all of them share, wri
 
 from __future__ import annotations
 
-import contextlib
 import json
 import os
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
@@ -30,6 +29,7 @@ from stylecrafter.generation.settings import (
 from stylecrafter.media.files import check_writable, is_part, remove_parts, write_atomic
 from stylecrafter.media.metadata import GenerationRecord
 from stylecrafter.media.video import check_suffix
+from stylecrafter.runtime.locks import only_one
 from stylecrafter.runtime.seeding import MAX_SEED, draw_seed
 
 SHARED_NAME = "batch.json"
@@ -104,7 +104,7 @@ def run_batch(
     prepare(template, suffix, model)
     engine = Engine(model, settings.device, settings.dtype)
     check_writable(target / SHARED_NAME)
-    with _only_one(target):
+    with only_one(target, "batch"):
         _check_folder(target, resume)
         remove_parts(target)
         seed = _share(target, template, suffix, engine.weights)
@@ -231,22 +231,3 @@ def _share(folder: Path, template: GenerationSettings, suffix: str, weights: str
             "use the options it was started with, or another folder."
         )
     return seed
-
-
-@contextlib.contextmanager
-def _only_one(folder: Path) -> Iterator[None]:
-    """Keep a second process out of the folder; the lock ends with the process, however that ends."""
-    try:
-        import fcntl
-    except ImportError:
-        yield  # no such locks on this system
-        return
-    descriptor = os.open(folder, os.O_RDONLY)
-    try:
-        try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError as error:
-            raise OutputError(f"another batch is at work in {folder}.") from error
-        yield
-    finally:
-        os.close(descriptor)

@@ -19,11 +19,11 @@ from stylecrafter.backbones.videocrafter import VideoCrafterUNet
 from stylecrafter.errors import InvalidInputError
 from stylecrafter.media.documents import is_folder
 from stylecrafter.media.images import PictureLike, load_picture
+from stylecrafter.pipelines.finite import check_computed
+from stylecrafter.pipelines.fitting import check_defaults, check_ids, check_tokenizer, check_widths
 from stylecrafter.references.crops import with_corners
 from stylecrafter.references.encoder import ReferenceEncoder
 from stylecrafter.references.groups import StyleWeights, check_groups, pack_tokens, weights_per_sample
-from stylecrafter.pipelines.finite import check_computed
-from stylecrafter.pipelines.fitting import check_defaults, check_ids, check_tokenizer, check_widths
 
 logger = logging.getLogger(__name__)
 

@@ -4,20 +4,22 @@ from __future__ import annotations
 
 import errno
 import logging
-import os
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 import torch
 
-from stylecrafter.errors import CheckpointError, OutputError
+from stylecrafter.errors import CheckpointError, InvalidInputError, OutputError
+from stylecrafter.media.documents import is_folder
+from stylecrafter.media.files import atomic_file
 
 logger = logging.getLogger(__name__)
 
 _NAME = re.compile(r"checkpoint-(\d{8})\.pt")
-_UNFINISHED = ".tmp"
+#: Seconds from the start of a process to its first checkpoint.
+FIRST_SAVE_SECONDS = 20.0
 
 
 def save_checkpoint(state: dict[str, Any], path: Path) -> None:
@@ -28,16 +30,10 @@ def save_checkpoint(state: dict[str, Any], path: Path) -> None:
     Raises:
         OutputError: The file cannot be written, on a full disk for example; an old one stays as it is.
     """
-    temporary = path.with_suffix(path.suffix + _UNFINISHED)
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with temporary.open("wb") as file:
+        with atomic_file(path) as file:
             torch.save(state, file)
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(temporary, path)
     except (OSError, RuntimeError) as error:
-        temporary.unlink(missing_ok=True)
         raise OutputError(f"cannot write the checkpoint {path}: {_cause(error)}") from error
 
 
@@ -66,9 +62,13 @@ def load_checkpoint(path: Path) -> dict[str, Any]:
     if not path.is_file():
         raise CheckpointError(f"no checkpoint at {path}")
     try:
-        state: dict[str, Any] = torch.load(path, map_location="cpu", weights_only=True)
+        state: Any = torch.load(path, map_location="cpu", weights_only=True)
+    except MemoryError:
+        raise  # says nothing of the file
     except Exception as error:
         raise CheckpointError(f"{path} is not a readable checkpoint: {error}") from error
+    if not isinstance(state, dict):
+        raise CheckpointError(f"{path} is not a checkpoint: it holds a {type(state).__name__}")
     return state
 
 
@@ -88,6 +88,25 @@ def newest_readable(paths: Sequence[Path]) -> tuple[Path, dict[str, Any]]:
     raise CheckpointError("there is no checkpoint")
 
 
+def refuse_foreign(path: Path, state: dict[str, Any], stage: str, parameters: Collection[str]) -> None:
+    """Check that a checkpoint is of this stage with these parameters.
+
+    Raises:
+        InvalidInputError: It is of others.
+        CheckpointError: Something is missing.
+    """
+    weights = state.get("weights")
+    names = set(weights) if isinstance(weights, dict) else set()
+    if state.get("stage") != stage or names != set(parameters):
+        raise InvalidInputError(
+            f"{path} is of stage {state.get('stage')!r} with {len(names)} parameters, "
+            f"not of {stage!r} with {len(parameters)}; choose another folder"
+        )
+    missing = {"step", "data", "moments", "average"} - state.keys()
+    if missing:
+        raise CheckpointError(f"{path} is not a whole checkpoint: it has no {sorted(missing)[0]!r}")
+
+
 def checkpoint_path(folder: Path, step: int) -> Path:
     """Where the checkpoint of a step lies."""
     return folder / f"checkpoint-{step:08d}.pt"
@@ -95,21 +114,36 @@ def checkpoint_path(folder: Path, step: int) -> Path:
 
 def list_checkpoints(folder: Path) -> list[Path]:
     """The checkpoints in a folder, oldest first."""
-    if not folder.is_dir():
+    if not is_folder(folder):
         return []
     return sorted(path for path in folder.iterdir() if _NAME.fullmatch(path.name))
 
 
-def keep_last(folder: Path, count: int) -> None:
-    """Delete all checkpoints but the `count` newest, and what was left of any that were not written to their end."""
-    for path in list_checkpoints(folder)[:-count]:
-        path.unlink(missing_ok=True)
-        logger.debug("deleted %s", path)
-    delete_unfinished(folder)
+def step_of(path: Path) -> int:
+    """The step of a checkpoint, by its name."""
+    return int(path.stem.removeprefix("checkpoint-"))
 
 
-def delete_unfinished(folder: Path) -> None:
-    """Delete what processes that were killed while they saved have left in a folder."""
-    for path in folder.glob(f"*.pt{_UNFINISHED}"):
+def keep_last(folder: Path, count: int, step: int | None = None) -> None:
+    """Delete all checkpoints but the `count` newest.
+
+    Args:
+        folder: Where they are.
+        count: How many stay.
+        step: Those after it do not count and stay: one that was passed over as damaged must not outlive a good one.
+    """
+    paths = [path for path in list_checkpoints(folder) if step is None or step_of(path) <= step]
+    for path in paths[:-count]:
         path.unlink(missing_ok=True)
         logger.debug("deleted %s", path)
+
+
+def save_intervals(minutes: float) -> Iterator[float]:
+    """Seconds from one checkpoint to the next: few at first, twice as many each time, then `minutes` for ever.
+
+    Whatever ends a process, about half of its work is saved, or all but the last `minutes`.
+    """
+    seconds = FIRST_SAVE_SECONDS
+    while True:
+        yield min(seconds, 60 * minutes)
+        seconds = min(2 * seconds, 60 * minutes)

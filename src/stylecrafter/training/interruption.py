@@ -9,7 +9,7 @@ from collections.abc import Iterator
 
 
 class Interruption:
-    """SIGTERM and SIGINT, noted instead of obeyed for as long as `listening`.
+    """SIGTERM, SIGINT and SIGHUP, noted instead of obeyed for as long as `listening`.
 
     `signal` is the last one that came, None if none did.
     """
@@ -23,7 +23,10 @@ class Interruption:
         if threading.current_thread() is not threading.main_thread():
             yield
             return
-        numbers = (signal.SIGTERM, signal.SIGINT)
+        numbers = [signal.SIGTERM, signal.SIGINT]
+        # A terminal was closed or a connection dropped; who began a run under `nohup` wants it to go on.
+        if hasattr(signal, "SIGHUP") and signal.getsignal(signal.SIGHUP) is not signal.SIG_IGN:
+            numbers.append(signal.SIGHUP)
         before = {number: signal.getsignal(number) for number in numbers}
         for number in numbers:
             signal.signal(number, self._note)

@@ -1,24 +1,15 @@
-"""A recipe carried out: its stages one after the other in a folder, then the trained model as a pipeline folder.
-
-FOLDER/
-  recipe.yaml                    what was run, every value resolved
-  STAGE/checkpoint-00001000.pt   to go on from
-  STAGE/losses.csv, samples/     what happened
-  STAGE/weights.safetensors      the averaged weights of a finished stage
-  model/                         what `--model` and `from_pretrained` load
-  clip_model/                    the whole CLIP of stage clip, whose projections a pipeline has no use for
-"""
+"""A recipe carried out: its stages one after the other in a folder (`run_folder`), then the trained model."""
 
 from __future__ import annotations
 
 import logging
+import os
 import signal
 from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
 
 import torch
-import yaml
 from accelerate.utils import gather_object
 from safetensors.torch import save
 
@@ -34,9 +25,9 @@ from stylecrafter.training.checkpoint import list_checkpoints
 from stylecrafter.training.encoder_stages import AutoencoderStage, ClipStage, DecoderStage
 from stylecrafter.training.parts import Parts, load_trained
 from stylecrafter.training.preflight import check_run
-from stylecrafter.training.recipe_files import RECORD
 from stylecrafter.training.recipes import Recipe, StageSpec
-from stylecrafter.training.run_models import RunModels
+from stylecrafter.training.run_folder import RunFolder
+from stylecrafter.training.run_models import CLIP_MODEL, RunModels
 from stylecrafter.training.samples import SampleSheets
 from stylecrafter.training.sources import make_source, words_for
 from stylecrafter.training.stages import DIFFUSION_STAGES, Stage
@@ -67,6 +58,8 @@ class RecipeRun:
     def __init__(self, recipe: Recipe, folder: Path, device: torch.device | str = "cpu") -> None:
         self.recipe, self.folder, self.device = recipe, folder, torch.device(device)
         self.models = RunModels(recipe, folder, self.device, self._pictures)
+        self._kept = RunFolder(folder, recipe)
+        self._record_due = self._stepped = False
         self.sources: dict[str, BatchSource] = {}
         self._reported: set[Problem] = set()
         #: The signal that asked the last `run` to end, be it in its last stage, which is then finished all the same.
@@ -82,25 +75,83 @@ class RecipeRun:
             on_step: For a progress bar.
 
         Returns:
-            Whether everything was finished; False after SIGTERM or SIGINT, but for one in the last stage's last step.
+            Whether everything was finished; False after a signal (`Interruption`), but for one in the last stage's
+            last step.
 
         Raises:
-            OutputError: The folder holds a run already and `resume` is off.
+            OutputError: The folder holds a run already and `resume` is off, or the run of another recipe, or another
+                process is at work there.
             UnknownNameError: The recipe has no stage `until`.
         """
-        self.stopped_by = None
+        self.stopped_by, self._stepped = None, False
         stages = self._stages_until(until)
-        self._prepare(resume, stages)
-        for spec in stages:
+        if not is_main_process():
+            # One process decides and writes; where it refuses, the launcher ends the others.
+            return self._carry_out(stages, until, on_step)
+        self.check(resume=resume, until=until)
+        check_run(self.recipe, [s for s in stages if not self.is_finished(s.name)], device=self.device)
+        with self._kept.held():
+            self.check(resume=resume, until=until)  # of what another process did until now
+            # Who goes on may be refused by a checkpoint still, and keeps the recipe that it was made with until then.
+            self._record_due = self._kept.holds_work()
+            fresh = not self._record_due
+            if fresh:
+                self._kept.clear()
+                self._kept.write_record()
+            try:
+                return self._carry_out(stages, until, on_step)
+            except Exception:
+                if fresh and not self._stepped:
+                    self._kept.clear()  # the same command works again
+                raise
+
+    def check(self, *, resume: bool = False, until: str | None = None) -> None:
+        """Refuse what cannot be carried out, before anything is written; nothing is written here.
+
+        Raises:
+            OutputError: As `run`, or something lies where the model is to go.
+            InvalidInputError: A stage is named as the folder of a model.
+        """
+        stages = self._stages_until(until)
+        for spec in self.recipe.stages:
+            if spec.name in (CLIP_MODEL, "model") or spec.name.startswith("model_"):
+                raise InvalidInputError(
+                    f"a stage cannot be named {spec.name!r}: a run keeps its models in folders of such names"
+                )
+        self._kept.check(resume=resume)
+        result = self.exported_to(until)
+        if stages[-1].is_encoder or not os.path.exists(result):
+            return
+        if result.is_dir() and not any(result.iterdir()):
+            return
+        if not self._kept.holds_work() or not (result / "model_index.json").is_file():
+            raise OutputError(f"{result} lies where the model is to go: move it away, or name another folder")
+        names = [spec.name for spec in stages]
+        if self.models.is_exported(result, names) or not all(self.is_finished(name) for name in names):
+            raise OutputError(f"the run in {self.folder} is finished: its model is {result}")
+
+    def _carry_out(self, stages: list[StageSpec], until: str | None, on_step: OnStep | None) -> bool:
+        for i, spec in enumerate(stages):
             if self.is_finished(spec.name):
                 logger.info("%s: finished before", spec.name)
                 continue
+            later = [s.name for s in stages[i + 1 :] if self.is_finished(s.name)]
+            if later:
+                logger.warning(
+                    "%s: is trained again, its weights are gone; %s stays", spec.name, ", ".join(later)
+                )
             finished = self.train_stage(spec, on_step)
             if not finished or (self.stopped_by is not None and spec is not stages[-1]):
                 return False
         if not stages[-1].is_encoder:
             self.models.export(self.exported_to(until), [spec.name for spec in stages])
+        self._write_record()
         return True
+
+    def _write_record(self) -> None:
+        if self._record_due and is_main_process():
+            self._kept.write_record()
+            self._record_due = False
 
     def exported_to(self, until: str | None = None) -> Path:
         """Where `run` leaves its result: a model, or the weights of an encoder."""
@@ -118,12 +169,7 @@ class RecipeRun:
 
     def holds_another(self) -> bool:
         """Whether the folder holds a run whose recipe differs from this one, be it in a number of steps."""
-        note = self.folder / RECORD
-        return note.is_file() and note.read_text(encoding="utf-8") != self._record()
-
-    def _record(self) -> str:
-        """The recipe as it is written beside what comes of it."""
-        return yaml.safe_dump(self.recipe.standalone().model_dump(mode="json"), sort_keys=False)
+        return self._kept.holds_another()
 
     def is_finished(self, stage: str) -> bool:
         """Whether a stage has left its weights."""
@@ -153,8 +199,11 @@ class RecipeRun:
         on_sample = None if parts is None else self._sampler(spec, parts, tracker)
         trainer = Trainer(stage, config, folder, tracker=tracker, label=spec.name, on_sample=on_sample)
         trainer.resume()
+        self._write_record()
 
         def report(step: int, loss: float) -> None:
+            self._stepped = True
+            self._kept.check_in_place()
             if on_step is not None:
                 on_step(spec.name, step, config.steps, loss)
 
@@ -167,6 +216,7 @@ class RecipeRun:
             weights = {name: value.contiguous() for name, value in trainer.averaged_weights().items()}
             if trainer.accelerator.is_main_process:
                 write_atomic(self.models.weights_path(spec.name), save(weights, {"stage": spec.stage}))
+                self._kept.finish(spec.name)
             trainer.accelerator.wait_for_everyone()
         self._report_problems(trainer.accelerator.num_processes)
         return finished
@@ -253,26 +303,6 @@ class RecipeRun:
                 others=self.source,
             )
         return self.sources[name]
-
-    def _prepare(self, resume: bool, stages: list[StageSpec]) -> None:
-        if not is_main_process():
-            return  # one process decides and writes; where it refuses, the launcher ends the others
-        note = self.folder / RECORD
-        if note.is_file():
-            if not resume:
-                raise OutputError(
-                    f"{self.folder} holds a run already: --resume goes on with it, or name a new folder"
-                )
-            if (self.folder / "model").exists():
-                raise OutputError(
-                    f"the run in {self.folder} is finished: its model is {self.folder / 'model'}"
-                )
-            if self.holds_another():
-                logger.warning(
-                    "the recipe differs from the one that %s began with; finished stages stay", self.folder
-                )
-        check_run(self.recipe, [s for s in stages if not self.is_finished(s.name)], device=self.device)
-        write_atomic(note, self._record().encode())
 
     def _before(self, stage: str) -> list[str]:
         names = [spec.name for spec in self.recipe.stages]

@@ -28,12 +28,14 @@ from stylecrafter.training.encoder_stages import latent_scale
 from stylecrafter.training.growth import adapter_for_grown, with_attention
 from stylecrafter.training.parts import Parts, load_trained
 from stylecrafter.training.recipes import Recipe, StageSpec
+from stylecrafter.training.run_folder import WEIGHTS
 from stylecrafter.training.sources import vocabulary_of, words_for
+from stylecrafter.weights.card import WORLD_NAME
 from stylecrafter.weights.loading import load_pipeline
 from stylecrafter.weights.locate import fetch_model
-from stylecrafter.weights.saving import save_model, save_whole
+from stylecrafter.weights.saving import save_whole
 from stylecrafter.weights.strict import finite
-from stylecrafter.weights.tensor_files import listing, read_file, tensors_only, unwrapped
+from stylecrafter.weights.tensor_files import read_file, tensors_only, unwrapped
 
 logger = logging.getLogger(__name__)
 
@@ -173,27 +175,53 @@ class RunModels:
             **self._settings,
         )
 
+    def is_exported(self, folder: Path, stages: list[str]) -> bool:
+        """Whether all that `export` writes is there."""
+        if not (folder / "model_index.json").is_file():
+            return False
+        world = vocabulary_of(self.recipe) is None or (folder / WORLD_NAME).is_file()
+        return world and (self._clip_sizes(stages) is None or self._has_clip())
+
     def export(self, folder: Path, stages: list[str]) -> None:
         """Write the model as `stages` left it: a folder that `StyleCrafterPipeline.from_pretrained` loads, in float16.
 
+        The model comes last, and whole: once it is there, nothing is missing. What an earlier call wrote stays.
+
         Raises:
             CheckpointError: A stage has not been finished.
-            OutputError: The folder holds something already, or the disk does not take it.
+            OutputError: The folder holds something else, or the disk does not take it.
         """
         if not is_main_process():
             return
+        world = vocabulary_of(self.recipe)
+        text = None if world is None else (json.dumps(world, indent=2) + "\n").encode()
         parts = self.parts(stages)
+        sizes = self._clip_sizes(stages)
+        if sizes is not None and not self._has_clip():
+            self._export_clip(sizes, parts.tokenizer)
+        if (folder / "model_index.json").is_file():
+            # By a version that wrote one after the other.
+            if text is not None:
+                write_atomic(folder / WORLD_NAME, text)
+            return
         for model in parts.models().values():
             # One by one: a pipeline, and a diffusers model with a dtype, warn of float16 where nothing is to run.
             model.cpu().half()
         pipe = self.pipeline(parts)
-        save_model(pipe, folder)
-        world = vocabulary_of(self.recipe)
-        if world is not None:
-            write_atomic(folder / "world.json", (json.dumps(world, indent=2) + "\n").encode())
-        logger.info("wrote %s", folder)
-        if self._sizes is not None and "clip" in stages and not (self.folder / CLIP_MODEL).is_dir():
-            self._export_clip(self._sizes, parts.tokenizer)
+
+        def write(part: Path) -> None:
+            pipe.save_pretrained(str(part))
+            if text is not None:
+                (part / WORLD_NAME).write_bytes(text)
+
+        logger.info("wrote %s", save_whole(folder, write))
+
+    def _clip_sizes(self, stages: list[str]) -> dict[str, Any] | None:
+        """The sizes of the CLIP that these stages leave as a whole; None where they train none."""
+        return self._sizes if "clip" in stages else None
+
+    def _has_clip(self) -> bool:
+        return (self.folder / CLIP_MODEL / "config.json").is_file()
 
     def _export_clip(self, sizes: dict[str, Any], tokenizer: Any) -> None:
         """Write the CLIP as `transformers` has it, which `evaluate --clip` takes."""
@@ -233,7 +261,7 @@ class RunModels:
 
     def weights_path(self, stage: str) -> Path:
         """Where a stage leaves its averaged weights."""
-        return self.folder / stage / "weights.safetensors"
+        return self.folder / stage / WEIGHTS
 
     def load_weights(self, stage: str) -> dict[str, torch.Tensor]:
         """What a finished stage has left.
@@ -245,7 +273,12 @@ class RunModels:
         if not path.is_file():
             raise CheckpointError(f"stage {stage!r} has not been finished: no {path}")
         what = f"weights of stage {stage!r}"
-        return finite(tensors_only(unwrapped(read_file(path, what), what), what), f"{what} in {path}")
+        try:
+            return finite(tensors_only(unwrapped(read_file(path, what), what), what), f"{what} in {path}")
+        except CheckpointError as error:
+            raise CheckpointError(
+                f"{error}; delete {path}, and --resume makes it again from the checkpoint of its stage"
+            ) from error
 
 
 def _preset_settings(sizes: dict[str, Any]) -> dict[str, Any]:

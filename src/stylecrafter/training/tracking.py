@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import contextlib
 import csv
-import os
+import io
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Protocol
@@ -12,8 +13,10 @@ from typing import Any, Protocol
 from PIL import Image
 
 from stylecrafter.errors import MissingDependencyError, OutputError, unknown_name
+from stylecrafter.media.files import remove_parts, write_atomic
 
 TRACKERS = ("csv", "tensorboard", "wandb")
+_SHEET = re.compile(r".+-(\d{8})\.png")
 
 
 class Tracker(Protocol):
@@ -28,7 +31,7 @@ class Tracker(Protocol):
         ...
 
     def resume(self, step: int) -> None:
-        """Forget what was logged after `step`, which will be done again."""
+        """Forget what was logged after `step`, which will be done again; after 0 that is everything."""
         ...
 
     def close(self) -> None: ...
@@ -66,29 +69,57 @@ class CsvTracker:
                 writer.writerow({"step": step, **{name: f"{value:.6g}" for name, value in values.items()}})
 
     def picture(self, step: int, name: str, picture: Image.Image) -> None:
-        path = self.folder / "samples" / f"{name}-{step:08d}.png"
-        with _written(path):
-            path.parent.mkdir(parents=True, exist_ok=True)
-            picture.save(path)
+        buffer = io.BytesIO()
+        picture.save(buffer, "png")
+        write_atomic(self.samples / f"{name}-{step:08d}.png", buffer.getvalue())
+
+    @property
+    def samples(self) -> Path:
+        """The folder of pictures."""
+        return self.folder / "samples"
 
     def resume(self, step: int) -> None:
+        with _written(self.path):
+            self._forget_numbers(step)
+            self._forget_pictures(step)
+
+    def _forget_numbers(self, step: int) -> None:
+        # Left by versions that wrote the file anew under that name.
+        self.path.with_suffix(".tmp").unlink(missing_ok=True)
         if not self.path.exists():
             return
-        header, *rows = self.path.read_text(encoding="utf-8").splitlines() or [""]
-        if header != ",".join(self.FIELDS):
-            # A process that was killed before its first line was written, or on a full disk.
+        text = self.path.read_text(encoding="utf-8", errors="replace")
+        header, *rows = text.splitlines() or [""]
+        known = ",".join(self.FIELDS)
+        if not known.startswith(header):
+            raise OutputError(
+                f"{self.path} is no file of losses: it begins with {header[:80]!r}; move it away"
+            )
+        # A process that was killed while it wrote leaves half a line, be it the first one.
+        whole = [row for row in rows if row.count(",") == known.count(",") and row.split(",")[0].isdigit()]
+        kept = [row for row in whole if int(row.split(",")[0]) <= step]
+        if not kept:
             self.path.unlink()
             return
-        # A process that was killed while it wrote leaves half a line.
-        whole = [row for row in rows if row.count(",") == header.count(",") and row.split(",")[0].isdigit()]
-        kept = [row for row in whole if int(row.split(",")[0]) <= step]
-        temporary = self.path.with_suffix(".tmp")
-        with _written(self.path):
-            temporary.write_text("\n".join([header, *kept]) + "\n", encoding="utf-8")
-            os.replace(temporary, self.path)
+        write_atomic(self.path, "".join(f"{line}\r\n" for line in [known, *kept]).encode())
+
+    def _forget_pictures(self, step: int) -> None:
+        if not self.samples.is_dir():
+            return
+        remove_parts(self.samples)
+        for path in list(self.samples.iterdir()):
+            sheet = _SHEET.fullmatch(path.name)
+            if sheet is not None and int(sheet[1]) > step:
+                path.unlink()
+        _remove_if_empty(self.samples)
 
     def close(self) -> None:
         pass
+
+
+def _remove_if_empty(folder: Path) -> None:
+    with contextlib.suppress(OSError):
+        folder.rmdir()
 
 
 class TensorBoardTracker:
@@ -118,6 +149,17 @@ class TensorBoardTracker:
 
     def resume(self, step: int) -> None:
         self._purge = step + 1
+        if step == 0:
+            self.forget(self.folder.parent)
+
+    @staticmethod
+    def forget(folder: Path) -> None:
+        """Remove the event files of a run in `folder`."""
+        events = folder / "tensorboard"
+        with _written(events):
+            for path in list(events.glob("events.out.tfevents.*")):
+                path.unlink()
+        _remove_if_empty(events)
 
     def close(self) -> None:
         if self._writer is not None:
@@ -141,21 +183,31 @@ class WandbTracker:
                 "Weights & Biases is not installed; pip install wandb, or leave it out of trackers"
             ) from error
         self._wandb: Any = wandb
-        # One run per folder, so that a resumed run goes on in its own curve.
-        run_id = name.replace("/", "-")
-        self._run = wandb.init(project="stylecrafter", name=name, dir=str(folder), id=run_id, resume="allow")
+        self.folder, self.name = folder, name
+        self._run: Any = None
 
     def log(self, step: int, values: Mapping[str, float]) -> None:
-        self._run.log(dict(values), step=step)
+        self._open().log(dict(values), step=step)
 
     def picture(self, step: int, name: str, picture: Image.Image) -> None:
-        self._run.log({name: self._wandb.Image(picture)}, step=step)
+        self._open().log({name: self._wandb.Image(picture)}, step=step)
 
     def resume(self, step: int) -> None:
         pass
 
     def close(self) -> None:
-        self._run.finish()
+        if self._run is not None:
+            self._run.finish()
+
+    def _open(self) -> Any:
+        # Not before there is something to say: a run that is refused leaves nothing.
+        if self._run is None:
+            # One run per folder, so that a resumed run goes on in its own curve.
+            run_id = self.name.replace("/", "-")
+            self._run = self._wandb.init(
+                project="stylecrafter", name=self.name, dir=str(self.folder), id=run_id, resume="allow"
+            )
+        return self._run
 
 
 class Trackers:

@@ -12,8 +12,8 @@ import math
 import signal
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import nn
@@ -24,14 +24,16 @@ from stylecrafter.errors import CheckpointError, DivergedError, InvalidInputErro
 from stylecrafter.training.average import WeightAverage
 from stylecrafter.training.checkpoint import (
     checkpoint_path,
-    delete_unfinished,
     keep_last,
     list_checkpoints,
     newest_readable,
+    refuse_foreign,
     save_checkpoint,
+    save_intervals,
 )
 from stylecrafter.training.graphs import RecordedSteps, StageInputs
 from stylecrafter.training.interruption import Interruption
+from stylecrafter.training.meters import Meters
 from stylecrafter.training.precision import RoundedWeights
 from stylecrafter.training.processes import (
     StageLoss,
@@ -53,15 +55,6 @@ logger = logging.getLogger(__name__)
 
 #: Called with a step, and with whole weights where the models hold only parts of them.
 OnSample = Callable[[int, dict[str, torch.Tensor] | None], None]
-
-
-@dataclass
-class Meters:
-    """What has been measured since the last report."""
-
-    losses: list[torch.Tensor] = field(default_factory=list)
-    gradient_norm: torch.Tensor = field(default_factory=lambda: torch.zeros(()))
-    since: float = field(default_factory=time.monotonic)
 
 
 class Trainer:
@@ -137,6 +130,7 @@ class Trainer:
         )
         self.average = WeightAverage(self.parameters, config)
         self.step = 0
+        self._meters = Meters()
         self._interruption = Interruption()
 
     @property
@@ -168,29 +162,41 @@ class Trainer:
                 for name, parameter in self.parameters.items()
             },
             "scaler": {} if self.accelerator.scaler is None else self.accelerator.scaler.state_dict(),
+            # Of the steps since the last report, so that the next one says what it would without a stop between.
+            "losses": self._meters.means(self.accelerator).cpu(),
         }
         if self.accelerator.is_main_process:
             save_checkpoint(state, checkpoint_path(self.folder, self.step))
-            keep_last(self.folder, self.config.keep_checkpoints)
+            keep_last(self.folder, self.config.keep_checkpoints, self.step)
         self.accelerator.wait_for_everyone()
 
     def resume(self) -> None:
-        """Go on from the newest readable checkpoint in the folder, where there is one.
+        """Go on from the newest readable checkpoint in the folder; without one, forget what was reported before.
+
+        Nothing is changed on the disk where it is refused.
 
         Raises:
             CheckpointError: No checkpoint can be read.
-            InvalidInputError: It belongs to another stage, to other sizes, or to other data.
+            InvalidInputError: It belongs to another stage, to other sizes, to other data, or to a later step than the
+                last one that is to be done.
         """
-        if self.accelerator.is_main_process:
-            delete_unfinished(self.folder)
         found = list_checkpoints(self.folder)
-        if not found:
-            return
-        path, state = newest_readable(found)
-        if state.get("stage") != self.stage.name or state["weights"].keys() != self.parameters.keys():
+        if found:
+            self._restore(*newest_readable(found))
+            logger.info("%s: going on at step %d", self.label, self.step)
+        if self.accelerator.is_main_process:  # all processes would write the same file
+            self.tracker.resume(self.step)
+            keep_last(self.folder, self.config.keep_checkpoints, self.step)
+        # Nobody looks for checkpoints any more.
+        self.accelerator.wait_for_everyone()
+
+    def _restore(self, path: Path, state: dict[str, Any]) -> None:
+        """Put a checkpoint into models and optimiser."""
+        refuse_foreign(path, state, self.stage.name, self.parameters.keys())
+        if state["step"] > self.config.steps:
             raise InvalidInputError(
-                f"{path} is of stage {state.get('stage')!r} with {len(state.get('weights', {}))} parameters, "
-                f"not of {self.stage.name!r} with {len(self.parameters)}; choose another folder"
+                f"{path} is beyond the {self.config.steps} steps asked for: to end where it is, "
+                f"--set stages.{self.label}.train.steps={state['step']}; for fewer, choose another folder"
             )
         for name, now in self._fingerprints().items():
             if name in state["data"]:
@@ -213,9 +219,8 @@ class Trainer:
         if self.accelerator.scaler is not None and state.get("scaler"):
             self.accelerator.scaler.load_state_dict(state["scaler"])
         self.step = state["step"]
-        if self.accelerator.is_main_process:  # all processes would write the same file
-            self.tracker.resume(self.step)
-        logger.info("%s: going on at step %d", self.label, self.step)
+        if "losses" in state:  # older checkpoints have none
+            self._meters = Meters(list(state["losses"].to(self.accelerator.device)))
 
     def _fingerprints(self) -> dict[str, Fingerprint]:
         """What decides the batches of the sources that can tell."""
@@ -322,7 +327,7 @@ class Trainer:
     def run(self, on_step: Callable[[int, float], None] | None = None) -> bool:
         """Train to the last step, save on the way, and leave the averaged weights in the models.
 
-        SIGTERM and SIGINT end the run after the current step, with a checkpoint.
+        SIGTERM, SIGINT and SIGHUP end the run after the current step, with a checkpoint.
 
         Args:
             on_step: Called after every step with its number (from 1) and this process's loss; on accelerators, which
@@ -331,7 +336,10 @@ class Trainer:
         Returns:
             Whether the last step was reached.
         """
-        saved, meters, shown = time.monotonic(), Meters(), math.nan
+        saved, shown, meters = time.monotonic(), math.nan, self._meters
+        intervals = save_intervals(self.config.checkpoint_minutes)
+        interval = next(intervals)
+        meters.begin()
         asked = self._interruption = Interruption()
         with asked.listening():
             while self.step < self.config.steps:
@@ -344,16 +352,16 @@ class Trainer:
                 last = self.step == self.config.steps
                 if last or self.step % self.config.log_every == 0:
                     self._report(meters)
-                    meters = Meters()
+                    meters = self._meters = Meters()
                 if self.config.sample_every and (last or self.step % self.config.sample_every == 0):
                     self._draw_samples()
-                due = time.monotonic() - saved > 60 * self.config.checkpoint_minutes
+                due = time.monotonic() - saved > interval
                 stop, save = self._agree(asked.signal is not None, due)
                 if stop or save or last:
                     for value in meters.losses:
                         self._refuse_infinite(value)
                     self.save()
-                    saved = time.monotonic()
+                    saved, interval = time.monotonic(), next(intervals)
                 if stop and not last:
                     logger.info("%s: stopped at step %d, checkpoint saved", self.label, self.step)
                     break
@@ -413,7 +421,7 @@ class Trainer:
         mean = reduced.item()
         if not self.accelerator.is_main_process:
             return
-        speed = len(meters.losses) / max(1e-9, time.monotonic() - meters.since)
+        speed = meters.steps_per_second()
         left = (self.config.steps - self.step) / speed
         logger.info(
             "%s: step %d of %d, loss %.4f, %.2f steps/s, %d:%02d left",

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import os
-import secrets
-import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from safetensors import SafetensorError
+
 from stylecrafter.errors import OutputError
+from stylecrafter.media.files import atomic_folder, probe_beside
 
 if TYPE_CHECKING:
     from stylecrafter.pipelines.stylized_video import StyleCrafterPipeline
@@ -27,11 +28,14 @@ def check_new_folder(folder: str | os.PathLike[str]) -> Path:
             raise OutputError(f"{target} is a file; a model needs a folder.")
         if target.is_dir() and any(target.iterdir()):
             raise OutputError(f"{target} is not empty: name a new folder.")
-        probe = _beside(target)
-        probe.mkdir(parents=True)
-        probe.rmdir()
-    except OSError as error:
-        raise OutputError(f"cannot write {target}: {error.strerror or error}.") from error
+        if target.is_mount():
+            raise OutputError(f"{target} is a mount point, which cannot be replaced: name a folder in it.")
+        probe_beside(Path(os.path.realpath(target)))
+    except (OSError, ValueError) as error:
+        if isinstance(error, OutputError):
+            raise
+        reason = getattr(error, "strerror", None) or error
+        raise OutputError(f"cannot write {target}: {reason}.") from error
     return target
 
 
@@ -51,21 +55,13 @@ def save_whole(folder: str | os.PathLike[str], write: Callable[[Path], None]) ->
         OutputError: The folder holds something already, or the disk does not take it.
     """
     target = check_new_folder(folder)
-    part = _beside(target)
     try:
-        write(part)
-        if target.is_dir():
-            target.rmdir()
-        os.replace(part, target)
+        with atomic_folder(Path(os.path.realpath(target))) as part:
+            write(part)
     except Exception as error:
-        # safetensors reports a full disk with an exception of its own.
+        # Of a full disk safetensors says so with an exception of its own, and tokenizers with a plain one.
+        if not isinstance(error, (OSError, SafetensorError)) and type(error) is not Exception:
+            raise
         reason = getattr(error, "strerror", None) or error
         raise OutputError(f"cannot write {target}: {reason}.") from error
-    finally:
-        shutil.rmtree(part, ignore_errors=True)
     return target
-
-
-def _beside(target: Path) -> Path:
-    real = Path(os.path.realpath(target))
-    return real.with_name(f".{real.name}.{secrets.token_hex(4)}.part")
