@@ -229,7 +229,7 @@ def test_bad_settings_stop_before_anything_is_made(
 
 
 def test_a_wrong_file(model: Path, tmp_path: Path) -> None:
-    assert_one_line_error(batch(model, tmp_path / "no.json", tmp_path / "out"), "cannot be read")
+    assert_one_line_error(batch(model, tmp_path / "no.json", tmp_path / "out"), "no such file")
     assert_one_line_error(batch(model, write(tmp_path / "a.json", {}), tmp_path / "out"), "must hold a list")
     assert not (tmp_path / "out").exists()
 

@@ -30,7 +30,7 @@ def expand_home(path: str | os.PathLike[str]) -> Path:
     """`path` with a home folder for a leading "~"; a name that only begins so ("~$draft.png") is taken as it is."""
     try:
         return Path(path).expanduser()
-    except RuntimeError:  # no such user, or no home
+    except (RuntimeError, ValueError):  # no such user, no home, or no name that a user could have
         return Path(path)
 
 
