@@ -4,7 +4,14 @@ from pathlib import Path
 
 import pytest
 
-from stylecrafter.generation.paths import candidates, portable_path, user_path, without_folders
+from stylecrafter.generation.paths import (
+    candidates,
+    portable_path,
+    shareable,
+    told_apart,
+    user_path,
+    without_folders,
+)
 
 
 def test_only_what_is_below_the_output_has_a_path(tmp_path: Path) -> None:
@@ -68,3 +75,31 @@ def test_messages_without_folders() -> None:
     paths = ["/home/me/a.png", "/home/me/a.png.txt", "b.png"]
     text = "/home/me/a.png.txt is no picture, /home/me/a.png is, and so is b.png"
     assert without_folders(text, paths) == "a.png.txt is no picture, a.png is, and so is b.png"
+
+
+def test_paths_in_reports(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    home, work = tmp_path / "home" / "me", tmp_path / "home" / "me" / "work"
+    work.mkdir(parents=True)
+    monkeypatch.setenv("HOME", str(home))
+    monkeypatch.chdir(work)
+    assert shareable("runs/a/model") == shareable(work / "runs" / "a" / "model") == "runs/a/model"
+    assert shareable("owner/name") == "owner/name"
+    for elsewhere in ("../other/model", home / "model", "~/model", "/data/me/model", "runs/../../model"):
+        assert shareable(elsewhere) == "model"
+    monkeypatch.chdir(tmp_path)
+    assert shareable(home / "model") == "model"
+
+
+def test_names_that_tell_paths_apart(tmp_path: Path) -> None:
+    inside = str(tmp_path / "out" / "pics" / "0.png")
+    assert told_apart([inside, "/a/0.png", inside], tmp_path / "out") == {
+        inside: "./pics/0.png",
+        "/a/0.png": "0.png",
+    }
+    assert told_apart(["/x/a/0.png", "/x/b/0.png"], tmp_path) == {
+        "/x/a/0.png": "a/0.png",
+        "/x/b/0.png": "b/0.png",
+    }
+    third = told_apart(["/x/a/0.png", "/y/a/0.png"], tmp_path)
+    assert len(set(third.values())) == 2 and all(name.endswith("/0.png") for name in third.values())
+    assert not any("x" == part or "y" == part for name in third.values() for part in name.split("/"))

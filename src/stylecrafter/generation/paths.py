@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 from collections.abc import Iterable, Iterator
 from pathlib import Path, PurePosixPath
@@ -33,6 +34,34 @@ def user_path(path: str | os.PathLike[str], folder: str | os.PathLike[str] = "")
     """A path that a user gave, relative to `folder`: what is there under that very name, or "~" as the home folder."""
     literal = Path(folder) / path
     return literal if os.path.lexists(literal) else Path(folder) / expand_home(path)
+
+
+def shareable(path: str | os.PathLike[str]) -> str:
+    """A path for reports: as it is where it leads down from the working folder, else its bare name."""
+    text, here = os.fspath(path), os.getcwd()
+    whole = Path(os.path.abspath(expand_home(text)))
+    if not os.path.isabs(text) and not text.startswith("~") and ".." not in Path(text).parts:
+        return readable(text)
+    # From above the home folder, the way down would name its owner.
+    down = whole.is_relative_to(here) and here not in map(str, expand_home("~").parents)
+    return readable(whole.relative_to(here).as_posix() if down else whole.name)
+
+
+def told_apart(paths: Iterable[str], folder: str | os.PathLike[str]) -> dict[str, str]:
+    """A name for each path that tells it from the others: "./…" as seen from `folder` where it is below, else the
+    file's own name, with that of its folder before it where names are not enough, and else a hash of its place."""
+    names = {path: portable_path(path, Path(folder, "-")) for path in dict.fromkeys(paths)}
+    elsewhere = [path for path, name in names.items() if name is None]
+    for parts in (1, 2):
+        tails = {path: "/".join(Path(path).parts[-parts:]) for path in elsewhere}
+        if len(set(tails.values())) == len(tails):
+            break
+    else:
+        tails = {
+            path: f"{hashlib.sha256(os.fsencode(path)).hexdigest()[:8]}/{os.path.basename(path)}"
+            for path in elsewhere
+        }
+    return {path: f"./{name}" if name else readable(tails[path]) for path, name in names.items()}
 
 
 def without_folders(text: str, paths: Iterable[str | os.PathLike[str]]) -> str:

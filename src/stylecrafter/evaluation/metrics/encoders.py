@@ -19,6 +19,7 @@ from PIL import Image
 
 from stylecrafter.errors import CheckpointError, InvalidInputError, MissingDependencyError
 from stylecrafter.evaluation.metrics.digest import weights_digest
+from stylecrafter.generation.paths import shareable
 from stylecrafter.media.tensors import to_pictures
 
 logger = logging.getLogger(__name__)
@@ -49,13 +50,13 @@ class ClipEncoder:
                 f"{source!r} is a pipeline, whose encoders are towers without a space in common; name a whole CLIP "
                 "model (a training run from nothing leaves its own in clip_model)"
             )
-        self.name = source
         self.device = torch.device(device)
         # Not in the file's own format: processors are slow at half precision, and pictures come as float32.
         self._model = _loaded(
             lambda: CLIPModel.from_pretrained(source, dtype=torch.float32), source, "CLIP model"
         )
         self.digest = weights_digest(self._model)
+        self.name = _name(source, self.digest)
         self._model.to(self.device)
         self._tokenizer = _loaded(lambda: AutoTokenizer.from_pretrained(source), source, "tokenizer")
         self._process = _processor(source)
@@ -100,12 +101,12 @@ class DinoEncoder:
     def __init__(self, source: str, device: str | torch.device = "cpu") -> None:
         from transformers import AutoModel
 
-        self.name = source
         self.device = torch.device(device)
         self._model = _loaded(
             lambda: AutoModel.from_pretrained(source, dtype=torch.float32), source, "vision model"
         )
         self.digest = weights_digest(self._model)
+        self.name = _name(source, self.digest)
         self._model.to(self.device)
         self._process = _processor(source)
 
@@ -141,7 +142,7 @@ class CsdEncoder:
         from stylecrafter.weights.official_clip import vision_config, vision_state
         from stylecrafter.weights.official_files import fill, shapes_of, with_prefix
 
-        self.name = str(checkpoint)
+        self.name = shareable(checkpoint)
         self.device = torch.device(device)
         tensors = _csd_tensors(Path(checkpoint))
         backbone = with_prefix(tensors, "backbone.")
@@ -257,6 +258,12 @@ def _csd_tensors(path: Path) -> dict[str, torch.Tensor]:
     state = read_checkpoint(path, "CSD checkpoint")
     tensors = tensors_only(state.get("model_state_dict", state), "CSD checkpoint")
     return {key.removeprefix("module."): value for key, value in tensors.items()}
+
+
+def _name(source: str, digest: str) -> str:
+    """What reports call an encoder: without the folders it lies in, but told from others of its bare name."""
+    name = shareable(source)
+    return name if name == source else f"{name} ({digest[:8]})"
 
 
 def _loaded(load: Callable[[], Any], source: str, what: str) -> Any:
