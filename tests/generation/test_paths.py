@@ -32,6 +32,7 @@ def test_only_what_is_below_the_output_has_a_path(tmp_path: Path) -> None:
     assert portable_path(tmp_path / "elsewhere" / "c.png", output) is None
     assert portable_path(tmp_path / "d.png", output) is None
     assert portable_path(tmp_path / "outer" / "x.png", output) is None
+    assert portable_path("caf\ud800.png", output) is None and portable_path("a\0b", output) is None
 
 
 def test_paths_are_seen_from_the_working_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

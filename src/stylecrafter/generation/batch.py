@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import contextlib
 import json
-import logging
 import os
 import time
 from collections.abc import Callable, Iterator
@@ -34,8 +33,6 @@ from stylecrafter.media.metadata import GenerationRecord
 from stylecrafter.media.overwriting import refuse_overwriting
 from stylecrafter.media.video import SUFFIXES, check_suffix
 from stylecrafter.runtime.seeding import MAX_SEED, draw_seed
-
-logger = logging.getLogger(__name__)
 
 SHARED_NAME = "batch.json"
 
@@ -271,8 +268,6 @@ def _only_one(folder: Path) -> Iterator[None]:
             fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError as error:
             raise OutputError(f"another batch is at work in {folder}.") from error
-        except OSError as error:
-            logger.warning("%s cannot be kept from other batches: %s", folder, error.strerror)
         yield
     finally:
         os.close(descriptor)

@@ -17,9 +17,13 @@ def portable_path(path: str | os.PathLike[str], output: str | os.PathLike[str]) 
     """
     folder = os.path.dirname(os.path.realpath(output))
     whole = os.path.abspath(path)
-    # A link below the folder is as good a way as a file; what it points to need not be below.
-    in_place = os.path.join(os.path.realpath(os.path.dirname(whole)), os.path.basename(whole))
-    for place in (in_place, os.path.realpath(path)):
+    try:
+        # A link below the folder is as good a way as a file; what it points to need not be below.
+        in_place = os.path.join(os.path.realpath(os.path.dirname(whole)), os.path.basename(whole))
+        places = (in_place, os.path.realpath(path))
+    except ValueError:  # a name that no file can have
+        return None
+    for place in places:
         if Path(place).is_relative_to(folder):
             return readable(Path(place).relative_to(folder).as_posix())
     return None
