@@ -214,6 +214,9 @@ def test_resume_with_other_settings(
     ("more", "says"),
     [
         (["--format", "avi"], "Known: .gif"),
+        (["--format", "../../x.mp4"], "unknown output format"),
+        (["--format", "x.mp4"], "unknown output format"),
+        (["-o", "x" * 300], "cannot write"),
         (["--format", "png", "--frames", 2], "one picture"),
         (["--limit", 0], "limit"),
         (["--size", "25x25"], "Nearest"),
@@ -229,9 +232,91 @@ def test_bad_settings_stop_before_anything_is_made(
 
 
 def test_a_wrong_file(model: Path, tmp_path: Path) -> None:
-    assert_one_line_error(batch(model, tmp_path / "no.json", tmp_path / "out"), "cannot be read")
+    assert_one_line_error(batch(model, tmp_path / "no.json", tmp_path / "out"), "no such file")
     assert_one_line_error(batch(model, write(tmp_path / "a.json", {}), tmp_path / "out"), "must hold a list")
     assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize(
+    "content",
+    [b"", b"[]", b"{}", b"\xff\xfe\x00", b"{" * 100_000, b'{"seed": true}', b'{"seed": 1e400}', b'{"seed": -1}',
+     b'{"seed": "7"}', b'{"seed": ' + b"9" * 5000 + b"}", b'{"seed": 7', None],
+)  # fmt: skip
+def test_a_damaged_batch_json_is_one_line(
+    model: Path, entries: Path, tmp_path: Path, content: bytes | None
+) -> None:
+    folder = tmp_path / "out"
+    folder.mkdir()
+    if content is None:
+        (folder / "batch.json").mkdir()
+    else:
+        (folder / "batch.json").write_bytes(content)
+    result = batch(model, entries, folder, "--resume")
+    assert_one_line_error(result, "batch.json" if content is not None else "no batch was started there")
+    assert [path.name for path in folder.iterdir()] == ["batch.json"]
+
+
+def test_a_damaged_list_of_results_is_mended(model: Path, entries: Path, tmp_path: Path) -> None:
+    folder = tmp_path / "out"
+    assert batch(model, entries, folder).exit_code == 0
+    results, whole = folder / "results.jsonl", lines(folder)
+    broken = [
+        b"\xff\xfe\x00", b"[" * 100_000, b"3", b"{}", b'{"name": 3, "index": 1}', b'{"name": "x", "index": "1"}',
+        b'{"name": "x", "index": 1e400}', b'{"name": "x", "index": ' + b"9" * 5000 + b"}", b'"\\ud800', b"\0" * 100,
+    ]  # fmt: skip
+    first = json.dumps({**whole[0], "record": [[]], "status": {}}).encode()
+    results.write_bytes(b"\n".join([first, *broken, b""]))
+    result = batch(model, entries, folder, "--resume")
+    assert result.exit_code == 0, result.stderr
+    assert result.stdout.splitlines()[-1] == "0 made, 4 finished before, 0 failed"
+    assert result.stderr.startswith(f"warning: {len(broken)} lines of") and result.stderr.count("\n") == 1
+    assert [{**line, "seconds": 0} for line in lines(folder)] == [{**line, "seconds": 0} for line in whole]
+    results.unlink()
+    results.mkdir()
+    assert_one_line_error(batch(model, entries, folder, "--resume"), "results.jsonl is a folder")
+
+
+@pytest.mark.parametrize("record", [None, 3, {}, {"frames": -1}, {"prompt": "\ud800"}])
+def test_damaged_settings_of_a_result_mean_that_it_is_made_again(
+    model: Path, entries: Path, tmp_path: Path, record: object
+) -> None:
+    folder = tmp_path / "out"
+    arguments = ("--no-metadata", "--limit", 1, "--steps", 1)
+    assert batch(model, entries, folder, *arguments).exit_code == 0
+    (line,) = lines(folder)
+    (folder / "results.jsonl").write_text(json.dumps({**line, "record": record}) + "\n")
+    result = batch(model, entries, folder, *arguments, "--resume")
+    assert result.exit_code == 0, result.stderr
+    assert result.stdout.splitlines()[-1] == "1 made, 0 finished before, 0 failed"
+
+
+def test_entries_that_cannot_be_are_reported_and_do_not_stop_the_others(
+    model: Path, entries: Path, tmp_path: Path
+) -> None:
+    asked = [
+        {"prompt": "a fox", "style_path": "pics/0.png"},
+        {"prompt": "a fox", "style_path": "x" * 5000},
+        {"prompt": "a fox", "style_path": "pics"},
+        {"prompt": "a fox", "style_path": "~no-such-user/a.png"},
+        {"prompt": "a fox", "style_path": "caf\udce9\ud800.png"},
+        {"prompt": "caf\ud800", "style_path": "pics/0.png"},
+        {"prompt": "x" * 60_000, "style_path": "pics/0.png"},
+        {"prompt": "", "style_path": "pics/0.png"},
+    ]
+    result = batch(model, write(entries, asked), tmp_path / "out", "--format", "png", "--steps", 1)
+    assert result.exit_code == 2
+    assert result.stdout.splitlines()[-1] == "1 made, 0 finished before, 7 failed"
+    assert result.stderr.count("\n") == 7
+    assert len(lines(tmp_path / "out")) == 8
+
+
+def test_a_model_that_cannot_be_loaded_stops_the_batch(model: Path, entries: Path, tmp_path: Path) -> None:
+    own = tmp_path / "own"
+    tiny_pipeline().save_pretrained(own)
+    (own / "vae" / "diffusion_pytorch_model.safetensors").unlink()
+    result = batch(own, entries, tmp_path / "out")
+    assert_one_line_error(result, "error: ")
+    assert not (tmp_path / "out" / "results.jsonl").exists()
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="there is no SIGKILL there")

@@ -48,7 +48,9 @@ def test_a_clip_and_what_is_said_of_it(model: Path, picture: Path, tmp_path: Pat
         5,
         "DDIMScheduler",
     )
-    assert record.styles[0].path == "../../style.png"
+    assert (record.styles[0].name, record.styles[0].path) == ("style.png", None)
+    assert record.model.name == "toy"
+    assert str(tmp_path).encode() not in output.read_bytes() and b".." not in record.to_json().encode()
     assert record.versions["torch"]
 
 

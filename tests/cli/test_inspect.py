@@ -3,6 +3,7 @@ from __future__ import annotations
 import json
 import shutil
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -29,8 +30,11 @@ def clip(model: Path, tmp_path: Path) -> Path:
 def test_settings_are_shown(clip: Path) -> None:
     result = invoke("inspect", clip)
     assert result.exit_code == 0
-    for words in ("a red fox", "blurry", "dpm++", "../0.png", "../1.png", "seed", "torch"):
+    for words in ("a red fox", "blurry", "dpm++", "0.png", "1.png", "seed", "torch"):
         assert words in result.stdout
+    assert "/" not in "".join(
+        line for line in result.stdout.splitlines() if line.startswith(("style ", "model"))
+    )
     assert read_record(clip).shared_noise == 0.7 and read_record(clip).style_corners is True
     assert json.loads(invoke("inspect", clip, "--json").stdout) == read_record(clip).model_dump()
 
@@ -95,6 +99,59 @@ def test_files_without_settings(clip: Path, tmp_path: Path) -> None:
     assert_one_line_error(invoke("inspect", tmp_path / "missing.mp4"), "no such file")
     (tmp_path / "text.mp4").write_text("text")
     assert_one_line_error(invoke("inspect", tmp_path / "text.mp4"), "neither a picture nor a clip")
+
+
+def test_what_a_file_says_does_not_reach_the_terminal_as_it_is(clip: Path, tmp_path: Path) -> None:
+    record = read_record(clip).model_dump()
+    evil = "\x1b]0;owned\x07\x1b[2J\u202e\x9b31m\r\n"
+    record |= {"prompt": f"fox {evil}", "scheduler": evil, "versions": {evil: evil}, "extra": [evil], evil: 1}
+    record["styles"][0]["sha256"] = "0" * 64
+    record["styles"][0]["name"] = record["styles"][0]["path"] = record["model"]["name"] = evil
+    odd = write_frames([tiny_picture()], tmp_path / "\x1b[31mred.png", metadata=record)
+    result = invoke("inspect", odd)
+    assert result.exit_code == 0, result.stderr
+    assert not set("\x1b\x07\x9b\r\u202e") & set(result.stdout)
+    assert "fox \\x1b]0;owned\\x07" in result.stdout
+    assert json.loads(invoke("inspect", odd, "--json").stdout)["prompt"] == record["prompt"]
+    again = invoke("inspect", odd, "--replay", tmp_path / "b.png")
+    assert_one_line_error(again, "--style")
+    assert "\x1b" not in again.stderr
+
+
+@pytest.mark.parametrize(
+    ("changes", "says"),
+    [
+        ({"styles": [{"name": "a.png", "sha256": "0" * 64}] * 1000}, "up to 64 style pictures, not 1,000"),
+        ({"styles": [{"name": "x" * 5000, "sha256": "0" * 64}]}, "is missing"),
+        ({"styles": [{"name": "a\0b", "sha256": "0" * 64, "path": "\0"}]}, "is missing"),
+        ({"styles": [{"name": "a", "sha256": "0" * 64, "path": "/dev/zero"}]}, "is missing"),
+        ({"styles": [{"name": "", "sha256": "", "path": ""}]}, "is missing"),
+        ({"styles": [], "model": {"name": "x" * 5000, "sha256": None}}, "is missing: say where it is now"),
+        ({"styles": [], "model": {"name": "", "sha256": None}}, ""),
+        ({"styles": [], "model": {"name": "../\0", "sha256": "1"}}, "is missing: say where it is now"),
+        ({"styles": [], "prompt": "x" * 60_000}, "up to 50,000 characters"),
+        ({"styles": [], "prompt": ""}, "prompt is empty"),
+        ({"styles": [], "width": 60_000, "height": 60_000}, "sides must lie between 1 and 16384 pixels"),
+        (
+            {"styles": [], "frames": 10_000, "width": 16_000, "height": 16_000},
+            "use fewer frames or a smaller size",
+        ),
+        ({"styles": [], "frames": 20_000}, "frames must lie between 1 and 10000"),
+        ({"styles": [], "steps": 5000}, "steps must lie between"),
+        ({"styles": [], "style_scale": 1e30}, "style scale"),
+        ({"styles": [], "device": "\x1b", "dtype": "?"}, "unknown device"),
+    ],
+)
+def test_absurd_records_are_one_line(model: Path, tmp_path: Path, changes: dict[str, Any], says: str) -> None:
+    record = {
+        "kind": "image", "prompt": "a fox", "styles": [], "seed": 1, "frames": 2, "width": 16, "height": 16, "fps": 4,
+        "steps": 1, "scheduler": "ddim", "eta": 0, "text_guidance": 1, "style_guidance": 1, "style_scale": 1,
+        "published_guidance": False, "device": "cpu", "dtype": "float32", "model": {"name": str(model)},
+    }  # fmt: skip
+    source = write_frames([tiny_picture()], tmp_path / "a.png", metadata={**record, **changes})
+    result = invoke("inspect", source, "--replay", tmp_path / "b.gif")
+    assert_one_line_error(result, says)
+    assert not (tmp_path / "b.gif").exists()
 
 
 def test_later_versions_are_warned_of(clip: Path, tmp_path: Path) -> None:

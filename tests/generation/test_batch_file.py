@@ -24,7 +24,7 @@ def test_published_layout(tmp_path: Path) -> None:
         [
             {"prompt": "A fox, running!", "style_path": "pics/ink_1.jpg"},
             {"prompt": "A fox, running!", "style_path": ["a.png", "../b.png"]},
-            {"prompt": "狐狸", "style_path": str(tmp_path / "c.png"), "more": 1},
+            {"prompt": "狐狸", "style_path": str(tmp_path / "c.png")},
         ],
     )
     entries = read_entries(file)
@@ -56,6 +56,17 @@ def test_names_are_different_short_and_plain(tmp_path: Path) -> None:
         ([{"prompt": "a", "style_path": []}], "entry 0 needs a style_path"),
         ([{"prompt": "a", "style_path": [1]}], "entry 0 needs a style_path"),
         (["a"], "entry 0"),
+        (
+            [{"prompt": "a", "style_path": "a.png", "seed": 3}],
+            "unknown key 'seed'.*Known: prompt, style_path.*entry 0",
+        ),
+        ([{"prompt": "a", "style_paths": "a.png"}], "Did you mean 'style_path'"),
+        ([{"prompt": "a", "style_path": "a\0.png"}], "entry 0 needs a style_path"),
+        (
+            [{"prompt": "a", "style_path": ["a.png"] * 65}],
+            "entry 0 has 65 style pictures, but may have up to 64",
+        ),
+        ([1] * 100_001, "has 100,001 entries, but a batch takes up to 100,000"),
     ],
 )
 def test_wrong_layout_is_named(tmp_path: Path, content: object, says: str) -> None:
@@ -64,15 +75,43 @@ def test_wrong_layout_is_named(tmp_path: Path, content: object, says: str) -> No
 
 
 def test_unreadable_files(tmp_path: Path) -> None:
-    for name in ("missing.json", ""):
-        with pytest.raises(InvalidInputError, match="cannot be read"):
+    for name, says in (("missing.json", "no such file"), ("", "is a folder"), ("x" * 300, "too long")):
+        with pytest.raises(InvalidInputError, match=says):
             read_entries(tmp_path / name)
-    (tmp_path / "a.json").write_text("[{]")
-    with pytest.raises(InvalidInputError, match="not json"):
-        read_entries(tmp_path / "a.json")
-    (tmp_path / "a.json").write_bytes(b"\xff\xfe\x00")
-    with pytest.raises(InvalidInputError, match="not json"):
-        read_entries(tmp_path / "a.json")
+    for content, says in (
+        (b"[{]", "not JSON"),
+        (b"\xff\xfe\x00", "UTF-16"),
+        (b"[" * 100_000, "nested too deeply"),
+        (b"[" + b"9" * 5000 + b"]", "not JSON"),
+        (b"\x89PNG\r\n\x1a\n", "a PNG image"),
+    ):
+        (tmp_path / "a.json").write_bytes(content)
+        with pytest.raises(InvalidInputError, match=says):
+            read_entries(tmp_path / "a.json")
+
+
+@pytest.mark.skipif(not os.path.exists("/dev/zero"), reason="there are no such devices here")
+def test_what_never_ends_is_not_read(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe")
+    for name in ("/dev/zero", tmp_path / "pipe"):
+        with pytest.raises(InvalidInputError, match="not a plain file"):
+            read_entries(name)
+
+
+def test_a_name_that_begins_like_a_home_folder_is_a_name(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("HOME", str(tmp_path / "home"))
+    (tmp_path / "~").mkdir()
+    (tmp_path / "~" / "here.png").touch()
+    asked = ["~no-such-user.png", "~/a.png", "~/here.png", "~\ud800/a.png"]
+    file = write(tmp_path / "a.json", [{"prompt": "a fox", "style_path": asked}])
+    assert read_entries(file)[0].styles == (
+        str(tmp_path / "~no-such-user.png"),
+        str(tmp_path / "home" / "a.png"),
+        str(tmp_path / "~" / "here.png"),
+        f"{tmp_path}/~\ud800/a.png",
+    )
 
 
 @pytest.mark.skipif(not SHARED.is_dir(), reason="the published test set is not beside the repository")

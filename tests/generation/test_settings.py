@@ -7,14 +7,16 @@ from typing import Any
 
 import pytest
 
-from stylecrafter.errors import InvalidInputError, UnknownNameError
+from stylecrafter.errors import ImageReadError, InvalidInputError, UnknownNameError
 from stylecrafter.generation.settings import (
     SCHEDULERS,
     GenerationSettings,
     StyleInput,
     check_settings,
     parse_size,
+    prepare,
 )
+from tests.tiny import tiny_picture
 
 
 @pytest.mark.parametrize(
@@ -26,7 +28,21 @@ def test_sizes(text: str, size: tuple[int, int]) -> None:
 
 
 @pytest.mark.parametrize(
-    "text", ["", "128", "128x", "axb", "0x64", "-64x64", "64.5x64", "64x64x64", "99999x64"]
+    "text",
+    [
+        "",
+        "128",
+        "128x",
+        "axb",
+        "0x64",
+        "-64x64",
+        "64.5x64",
+        "64x64x64",
+        "99999x64",
+        "9" * 100 + "x64",
+        "9" * 5000,
+    ]
+    + ["64x" + "9" * 5000, "0" * 5000 + "x64", "²x64", "64x64\x00", " " * 5000],
 )
 def test_wrong_sizes(text: str) -> None:
     with pytest.raises(InvalidInputError, match="WIDTHxHEIGHT"):
@@ -56,6 +72,16 @@ def test_wrong_sizes(text: str) -> None:
         ({"device": "gpu"}, "unknown device"),
         ({"dtype": "int8"}, "unknown dtype"),
         ({"styles": (StyleInput(path=Path("a"), weight=-1.0),)}, "weight of a"),
+        ({"styles": (StyleInput(path=Path("a")),) * 65}, "up to 64 style pictures, not 65"),
+        ({"styles": (StyleInput(path=Path("a")),) * 1000}, "up to 64 style pictures, not 1,000"),
+        ({"prompt": "a" * 50_001}, "the prompt may have up to 50,000 characters, not 50,001"),
+        ({"negative_prompt": "a" * 10**6}, "the negative prompt may have up to 50,000"),
+        ({"seed": 10**30}, "seed"),
+        ({"size": (10**400, 64)}, "sides must lie between 1 and 16384"),
+        ({"size": (64, 0)}, "not 64x0"),
+        ({"fps": float("inf")}, "fps"),
+        ({"eta": float("-inf")}, "eta"),
+        ({"shared_noise": float("nan")}, "shared noise"),
     ],
 )
 def test_wrong_values_are_named(changes: dict[str, Any], says: str) -> None:
@@ -70,6 +96,34 @@ def test_right_values() -> None:
         check_settings(
             GenerationSettings(prompt="word " * 5000, scheduler=name, seed=2**63 - 1, style_scale=0)
         )
+
+
+def test_style_pictures_are_counted_by_their_pixels(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("stylecrafter.generation.settings.MAX_STYLE_PIXELS", 700)
+    tiny_picture().save(tmp_path / "a.png")  # 20 x 16
+    styles = (StyleInput(path=tmp_path / "a.png"),)
+    assert len(prepare(GenerationSettings(prompt="a fox", styles=styles * 2), ".mp4").pictures) == 2
+    with pytest.raises(ImageReadError, match=r"more than 700 pixels together \(the first 3 have 960\)"):
+        prepare(GenerationSettings(prompt="a fox", styles=styles * 3), ".mp4")
+
+
+@pytest.mark.parametrize("name", ["~no-such-user.png", "~$draft.png", "~"])
+def test_a_style_whose_name_begins_with_a_tilde(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    tiny_picture().save(tmp_path / name, "PNG")
+    (picture,) = prepare(
+        GenerationSettings(prompt="a fox", styles=(StyleInput(path=Path(name)),)), ".mp4"
+    ).pictures
+    assert picture.name == name
+
+
+def test_the_home_folder_of_styles(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HOME", str(tmp_path))
+    tiny_picture().save(tmp_path / "a.png")
+    job = prepare(GenerationSettings(prompt="a fox", styles=(StyleInput(path=Path("~/a.png")),)), ".mp4")
+    assert job.settings.styles[0].path == tmp_path / "a.png"
 
 
 def test_unknown_scheduler_is_an_unknown_name() -> None:

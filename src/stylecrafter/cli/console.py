@@ -7,7 +7,9 @@ import contextlib
 import io
 import json
 import logging
+import math
 import os
+import re
 import signal
 import sys
 import threading
@@ -15,16 +17,23 @@ import time
 import warnings
 from collections.abc import Sequence
 from types import FrameType
-from typing import Any, NoReturn
+from typing import Any, NoReturn, TextIO
 
 import typer
 from typer.core import TyperGroup
 from typer.exceptions import TyperException
 
-from stylecrafter.errors import InvalidInputError, StyleCrafterError
+from stylecrafter.errors import InvalidInputError, OutputError, StyleCrafterError
 
 EXIT_OK, EXIT_FAILED, EXIT_BAD_INPUT, EXIT_INTERRUPTED = 0, 1, 2, 130
 DEBUG = "STYLECRAFTER_DEBUG"
+_LONGEST = 4000
+
+# What moves the cursor, colours or reorders a terminal's text, breaks lines, or stands for bytes that are no text:
+# control characters, marks and overrides of direction, separators of lines, lone surrogates.
+_UNSEEN = re.compile(
+    "[\x00-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028\u2029\u202a-\u202e\u2066-\u2069\ud800-\udfff]"
+)
 
 _inside_the_hook = threading.Lock()
 
@@ -97,22 +106,57 @@ def _is_out_of_memory(error: BaseException) -> bool:
     return isinstance(error, MemoryError) or any(word in str(error).lower() for word in words)
 
 
+def visible(text: str) -> str:
+    """`text` with escapes such as \\x1b for what a terminal would obey instead of showing it."""
+    return _UNSEEN.sub(lambda found: found[0].encode("unicode_escape", "surrogatepass").decode(), text)
+
+
 def say(message: str) -> None:
-    """One line on stderr, whatever the message; lost where nobody can read it any more."""
-    with contextlib.suppress(
-        OSError
-    ):  # a closed terminal or pipe must not end a training run before it has saved
-        typer.echo(" ".join(message.split()), err=True)
+    """One line on stderr, whatever the message; where nobody can hear it, it is lost."""
+    line = visible(" ".join(message.split()))
+    if len(line) > _LONGEST:
+        line = f"{line[: _LONGEST // 2]} … {line[-_LONGEST // 2 :]}"
+    with contextlib.suppress(OSError):
+        _write(sys.stderr, line)
 
 
 def show(text: str = "") -> None:
-    """A line of the result on stdout."""
-    typer.echo(text)
+    """A line of the result on stdout.
+
+    Raises:
+        OutputError: Nobody takes it.
+    """
+    _write_result(visible(text))
 
 
 def show_json(content: Any) -> None:
-    """The result as one json object on stdout."""
-    typer.echo(json.dumps(content, ensure_ascii=False))
+    """The result as one json object on stdout: ASCII, and hence right in any encoding.
+
+    Raises:
+        OutputError: Nobody takes it.
+    """
+    _write_result(json.dumps(_finite(content), allow_nan=False))
+
+
+def _finite(content: Any) -> Any:
+    """Json has no infinity and no "not a number"; they are null."""
+    if isinstance(content, dict):
+        return {key: _finite(value) for key, value in content.items()}
+    if isinstance(content, (list, tuple)):
+        return [_finite(value) for value in content]
+    return None if isinstance(content, float) and not math.isfinite(content) else content
+
+
+def _write_result(text: str) -> None:
+    if sys.stdout is None:
+        raise OutputError("the result cannot be shown: standard output is closed.")
+    _write(sys.stdout, text)
+
+
+def _write(stream: TextIO, text: str) -> None:
+    encoding = getattr(stream, "encoding", None) or "utf-8"
+    stream.write(text.encode(encoding, "backslashreplace").decode(encoding) + "\n")
+    stream.flush()
 
 
 def quiet_libraries() -> None:
@@ -137,11 +181,72 @@ class _Sayer(logging.Handler):
         say(f"{record.levelname.lower()}: {record.getMessage()}")
 
 
+class _ResultStream(io.TextIOWrapper):
+    """Stdout that ends a command in one line where it takes no more: a full disk, or a reader who has gone."""
+
+    def __init__(self, stream: io.TextIOWrapper) -> None:
+        super().__init__(
+            stream.buffer,
+            encoding=stream.encoding,
+            errors=stream.errors,
+            line_buffering=stream.line_buffering,
+            write_through=stream.write_through,
+        )
+
+    def write(self, text: str, /) -> int:
+        try:
+            return super().write(text)
+        except OSError as error:
+            raise self._give_up(error) from error
+
+    def flush(self) -> None:
+        try:
+            super().flush()
+        except OSError as error:
+            raise self._give_up(error) from error
+
+    def _give_up(self, error: OSError) -> OutputError:
+        # What waits in the buffer would fail once more at the very end.
+        nowhere = os.open(os.devnull, os.O_WRONLY)
+        os.dup2(nowhere, self.fileno())
+        os.close(nowhere)
+        return OutputError(f"the result cannot be shown on standard output: {error.strerror or error}.")
+
+
+def check_working_folder() -> None:
+    """Every relative path starts there, and libraries ask for it.
+
+    Raises:
+        InvalidInputError: It is gone.
+    """
+    try:
+        os.getcwd()
+    except OSError as error:
+        raise InvalidInputError(
+            f"the working folder cannot be used ({error.strerror}): change into another one (cd)."
+        ) from error
+
+
+def _occupy_standard_streams() -> None:
+    """Give a closed stdin, stdout or stderr a place that takes everything: the next file to be opened would get its
+    number, and what a library writes to stderr would end up in it."""
+    for number in (0, 1, 2):
+        try:
+            os.fstat(number)
+        except OSError:
+            os.open(os.devnull, os.O_RDWR)
+    if sys.stderr is None:
+        sys.stderr = open(os.devnull, "w")
+
+
 def prepare_process() -> None:
     """Let a terminated process clean up as an interrupted one does, and let any text be shown."""
+    _occupy_standard_streams()
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
-            stream.reconfigure(errors="replace")  # a name may hold what the terminal cannot show
+            stream.reconfigure(errors="backslashreplace")  # a name may hold what the terminal cannot show
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout = _ResultStream(sys.stdout)
 
     def stop(number: int, frame: FrameType | None) -> NoReturn:
         raise SystemExit(128 + number)

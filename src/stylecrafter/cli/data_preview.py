@@ -43,12 +43,14 @@ def preview(
     """Draw contact sheets of StyleWorld, or of a folder of pictures."""
     from stylecrafter.errors import InvalidInputError, unknown_name
     from stylecrafter.media.files import check_writable
+    from stylecrafter.media.overwriting import refuse_overwriting
     from stylecrafter.media.video import check_suffix, write_frames
 
     if split not in ("train", "held-out"):
         raise unknown_name("split", split, ("train", "held-out"))
     still = output.suffix.lower() == ".png"
     check_suffix(output, 1 if still else frames)
+    refuse_overwriting([output], [], [] if folder is None else [folder])
     check_writable(output)
     if folder is not None:
         if style:

@@ -8,7 +8,13 @@ import typer
 
 from stylecrafter import __version__
 from stylecrafter.cli.batch import batch
-from stylecrafter.cli.console import CommandGroup, prepare_process, quiet_libraries, show
+from stylecrafter.cli.console import (
+    CommandGroup,
+    check_working_folder,
+    prepare_process,
+    quiet_libraries,
+    show,
+)
 from stylecrafter.cli.convert import convert
 from stylecrafter.cli.data import data_app
 from stylecrafter.cli.doctor import doctor
@@ -44,6 +50,7 @@ def configure(
         bool, typer.Option("--version", callback=_print_version, is_eager=True, help="Show the version.")
     ] = False,
 ) -> None:
+    check_working_folder()
     quiet_libraries()
 
 

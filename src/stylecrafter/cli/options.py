@@ -83,5 +83,5 @@ def make_settings(*, styles: list[Path], size: str | None, **values: Any) -> Gen
             **values,
         )
     except ValidationError as error:
-        problem = error.errors()[0]
-        raise InvalidInputError(f"{'.'.join(map(str, problem['loc']))}: {problem['msg']}.") from error
+        problems = [f"{'.'.join(map(str, problem['loc']))}: {problem['msg']}" for problem in error.errors()]
+        raise InvalidInputError(f"{'; '.join(problems)}.") from error

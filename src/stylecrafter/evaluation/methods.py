@@ -84,24 +84,15 @@ def make_clips(
         OutputError: The folder cannot be written.
     """
     target = Path(folder)
-    batches: dict[Method, Callable[[], Path]] = {
-        Method.OURS: lambda: request.testset.file,
-        Method.TEXT_ONLY: lambda: request.testset.file,
-        Method.STYLE_WORDS: lambda: _with_style_words(request, target.with_name(f"{target.name}.json")),
-    }
-    if method in batches:
-        scale = request.settings.style_scale if method is Method.OURS else 0.0
-        report = run_batch(
-            batches[method](),
-            target,
-            request.settings.model_copy(update={"style_scale": scale}),
-            suffix=request.suffix,
-            resume=(target / SHARED_NAME).is_file(),
-            limit=len(request.testset.entries),
-            on_progress=on_progress,
-        )
-        for name, error in report.failed.items():
-            logger.warning("%s cannot be made: %s", name, error)
+    if method is Method.STYLE_WORDS:
+        words = _with_style_words(request, target.with_name(f"{target.name}.json"))
+        try:
+            _make_batch(words, method, request, target, on_progress)
+        finally:
+            words.unlink(missing_ok=True)  # it says where the pictures lie on this machine
+        return
+    if method in (Method.OURS, Method.TEXT_ONLY):
+        _make_batch(request.testset.file, method, request, target, on_progress)
         return
     maker = _frame_maker(method, request, sources)
     for index, entry in enumerate(request.testset.entries):
@@ -110,6 +101,23 @@ def make_clips(
         if not _holds(path, facts):
             frames, fps = maker.make(index)
             write_frames(frames, path, fps, facts)
+
+
+def _make_batch(
+    file: Path, method: Method, request: Request, target: Path, on_progress: Callable[[Progress], None]
+) -> None:
+    scale = request.settings.style_scale if method is Method.OURS else 0.0
+    report = run_batch(
+        file,
+        target,
+        request.settings.model_copy(update={"style_scale": scale}),
+        suffix=request.suffix,
+        resume=(target / SHARED_NAME).is_file(),
+        limit=len(request.testset.entries),
+        on_progress=on_progress,
+    )
+    for name, error in report.failed.items():
+        logger.warning("%s cannot be made: %s", name, error)
 
 
 @dataclass(frozen=True)

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import os
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -23,6 +24,8 @@ from stylecrafter.evaluation.statistics import (
     bootstrap_mean,
     paired_difference,
 )
+from stylecrafter.generation.paths import portable_path, told_apart
+from stylecrafter.generation.places import recall
 from stylecrafter.media.documents import is_folder, parse_json, read_text
 
 #: Folder of the json files of an evaluation's runs.
@@ -126,21 +129,25 @@ def to_json(evaluation: Evaluation, base: Path) -> str:
 
     Args:
         evaluation: What was measured.
-        base: The folder of the evaluation; clips inside it are named relative to it, so that it may be moved.
+        base: The folder of the evaluation; what lies inside it is named relative to it, so that it may be moved, and
+            other files by their names alone.
     """
-    folder, home = evaluation.folder.resolve(), base.resolve()
+    names = told_apart((style for clip in evaluation.clips for style in clip.styles), base)
     content = {
         "format": FORMAT,
         "stylecrafter": __version__,
         "title": evaluation.title,
-        "clips_in": (folder.relative_to(home) if folder.is_relative_to(home) else folder).as_posix(),
+        "clips_in": portable_path(evaluation.folder, base / "-") or evaluation.folder.name,
         "settings": evaluation.settings,
         "summary": {
             row.info.name: None if row.interval is None else dataclasses.asdict(row.interval)
             for row in summarise(evaluation)
         },
         "metrics": [dataclasses.asdict(info) for info in evaluation.infos],
-        "clips": [dataclasses.asdict(clip) for clip in evaluation.clips],
+        "clips": [
+            {**dataclasses.asdict(clip), "styles": [names[style] for style in clip.styles]}
+            for clip in evaluation.clips
+        ],
         "excluded": evaluation.excluded,
     }
     return json.dumps(content, indent=1, ensure_ascii=False) + "\n"
@@ -163,9 +170,12 @@ def from_json(text: str, base: Path, name: str) -> Evaluation:
             raise InvalidInputError(f"{name} has format {content['format']!r}; {FORMAT} is needed.")
         return Evaluation(
             title=str(content["title"]),
-            folder=base / content["clips_in"],
+            folder=_clips_folder(content, base),
             infos=tuple(MetricInfo(**info) for info in content["metrics"]),
-            clips=tuple(ClipResult(**{**clip, "styles": tuple(clip["styles"])}) for clip in content["clips"]),
+            clips=tuple(
+                ClipResult(**{**clip, "styles": tuple(_place(style, base) for style in clip["styles"])})
+                for clip in content["clips"]
+            ),
             excluded=dict(content["excluded"]),
             settings=dict(content["settings"]),
         )
@@ -173,6 +183,19 @@ def from_json(text: str, base: Path, name: str) -> Evaluation:
         if isinstance(error, InvalidInputError):
             raise
         raise InvalidInputError(f"{name} is no evaluation that `stylecrafter evaluate` wrote.") from error
+
+
+def _place(style: str, base: Path) -> str:
+    return os.path.join(base, os.path.normpath(style)) if style.startswith("./") else style
+
+
+def _clips_folder(content: dict[str, Any], base: Path) -> Path:
+    """Where the clips lie: of those outside the evaluation only this machine may remember it."""
+    folder = base / content["clips_in"]
+    if os.path.isdir(folder) or not content["clips"]:
+        return folder
+    first = recall(str(content["clips"][0]["sha256"]))
+    return folder if first is None else first.parent
 
 
 def read_evaluations(path: Path) -> list[Evaluation]:

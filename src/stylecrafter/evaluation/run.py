@@ -51,9 +51,12 @@ from stylecrafter.evaluation.testset import TestSet, WorldSetSpec, read_testset,
 from stylecrafter.evaluation.trained_probes import world_probes
 from stylecrafter.evaluation.truth import FRESH_RENDERS, WorldMeasurer, accuracy_on_renders
 from stylecrafter.generation.batch import Progress
+from stylecrafter.generation.paths import shareable
+from stylecrafter.generation.places import remember
 from stylecrafter.generation.settings import GenerationSettings, look_up_model
 from stylecrafter.media.files import write_atomic
 from stylecrafter.media.metadata import read_metadata
+from stylecrafter.media.overwriting import refuse_overwriting
 from stylecrafter.media.video import SUFFIXES
 from stylecrafter.runtime.devices import resolve_device
 from stylecrafter.styleworld.splits import VOCABULARIES
@@ -151,6 +154,7 @@ def evaluate(
     if request.settings.seed is None:
         request = replace(request, settings=request.settings.model_copy(update={"seed": 0}))
     earlier = [run for path in request.compare_with for run in read_evaluations(path)]
+    refuse_overwriting(_reports(request, target), _given_files(request))
     if request.clips is not None and (request.make_only or request.methods):
         superfluous = "make_only" if request.make_only else f"method {request.methods[0].value!r}"
         raise InvalidInputError(
@@ -176,10 +180,47 @@ def evaluate(
             )
         )
         write_atomic(target / RUNS / f"{name}.json", to_json(evaluations[-1], target).encode())
-    runs = [*evaluations, *earlier]
+        if request.clips is not None:
+            remember(evaluations[-1].clips[0].sha256, folder / evaluations[-1].clips[0].file)
+    runs = [*evaluations, *(_with_pictures(run, testset) for run in earlier)]
     write_atomic(target / "report.md", to_markdown(runs).encode())
     write_atomic(target / "report.html", to_html(runs, request.page).encode())
     return evaluations
+
+
+def _reports(request: EvaluationRequest, target: Path) -> list[Path]:
+    """Files that an evaluation writes over."""
+    runs = [request.clips.name] if request.clips is not None else [m.value for m in _methods(request)]
+    return [
+        target / "report.md",
+        target / "report.html",
+        *(target / RUNS / f"{run}.json" for run in runs),
+        *(target / CLIPS / f"{run}.json" for run in runs),
+    ]
+
+
+def _given_files(request: EvaluationRequest) -> list[Path]:
+    """Files that an evaluation reads, whose names a user gave."""
+    given = [request.csd, request.raft, *request.compare_with]
+    if request.testset != WORLD:
+        given.append(Path(request.testset))
+    return [path for path in given if path is not None]
+
+
+def _methods(request: EvaluationRequest) -> Sequence[Method]:
+    return request.methods or (Method.OURS,)
+
+
+def _with_pictures(run: Evaluation, testset: TestSet) -> Evaluation:
+    """An earlier run with the places of its style pictures, which its file does not say, where they are this set's."""
+    entries = {entry.name: entry.styles for entry in testset.entries}
+    places: dict[str, str] = {}
+    for clip in run.clips:
+        styles = entries.get(clip.name, ())
+        if [Path(style).name for style in clip.styles] == [Path(style).name for style in styles]:
+            places |= dict(zip(clip.styles, styles, strict=True))
+    clips = (replace(c, styles=tuple(places.get(style, style) for style in c.styles)) for c in run.clips)
+    return replace(run, clips=tuple(clips))
 
 
 def _testset(request: EvaluationRequest, target: Path) -> TestSet:
@@ -208,7 +249,7 @@ def _folders(
         make_clips(method, asked, folder, make, lambda progress: on_clip(method, progress))
         return folder
 
-    for method in request.methods or (Method.OURS,):
+    for method in _methods(request):
         yield method.value, make(method)
 
 
@@ -288,7 +329,7 @@ def _reads_references(model: str, encoder: ClipEncoder) -> bool:
 def _title(request: EvaluationRequest, name: str) -> str:
     if request.clips is not None and request.title is None:
         return name
-    return f"{request.title or request.settings.model}, {name}"
+    return f"{request.title or shareable(request.settings.model)}, {name}"
 
 
 def _settings(
@@ -301,8 +342,9 @@ def _settings(
     """All that the figures come from: what was asked, what the first clip says that it was made with, versions."""
     given = request.clips is not None
     asked = request.settings.model_dump(mode="json", exclude={"prompt", "styles"}, exclude_none=True)
+    asked["model"] = shareable(asked["model"])
     return {
-        "testset": request.testset,
+        "testset": shareable(request.testset),
         "method": None if given else name,
         "generation": None if given else asked,
         "made_with": _made_with(folder),

@@ -99,7 +99,8 @@ def measure_folder(
         except OutputError:
             raise
         except InvalidInputError as error:
-            excluded[entry.name] = str(error)
+            # It stands in reports, which need not say where the folder is.
+            excluded[entry.name] = str(error).replace(f"{source}{os.sep}", "")
             logger.warning("%s is left out: %s", entry.name, error)
         on_progress(index + 1, len(testset.entries))
     if not clips:

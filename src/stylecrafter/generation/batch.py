@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
-from stylecrafter.errors import InvalidInputError, OutputError
+from stylecrafter.errors import CheckpointError, InvalidInputError, OutputError, unknown_name
 from stylecrafter.generation.batch_file import Entry, read_entries
 from stylecrafter.generation.results import RESULTS_NAME, Results
 from stylecrafter.generation.run import Engine, make_file
@@ -26,9 +26,11 @@ from stylecrafter.generation.settings import (
     look_up_model,
     prepare,
 )
+from stylecrafter.media.documents import read_json, shown
 from stylecrafter.media.files import check_writable, is_part, remove_parts, write_atomic
 from stylecrafter.media.metadata import GenerationRecord
-from stylecrafter.media.video import check_suffix
+from stylecrafter.media.overwriting import refuse_overwriting
+from stylecrafter.media.video import SUFFIXES, check_suffix
 from stylecrafter.runtime.locks import only_one
 from stylecrafter.runtime.seeding import MAX_SEED, draw_seed
 
@@ -90,18 +92,26 @@ def run_batch(
 
     Raises:
         InvalidInputError: File, folder or settings do not fit; nothing was generated then.
+        CheckpointError: The model cannot be loaded.
         OutputError: The disk does not take a result; once it does, `resume` goes on there.
     """
     target = Path(folder)
     entries = read_entries(file)
     if limit is not None and limit < 1:
         raise InvalidInputError(f"limit must be at least 1, not {limit}.")
+    if suffix not in SUFFIXES:
+        raise unknown_name("output format", shown(suffix), SUFFIXES)
     check_suffix(f"output{suffix}", settings.frames or 1)
     template = settings.model_copy(update={"prompt": "-", "styles": ()})
     check_settings(template)
     _check_folder(target, resume)
     model = look_up_model(settings.model)
     prepare(template, suffix, model)
+    refuse_overwriting(
+        [target / SHARED_NAME, target / RESULTS_NAME, *(_output(target, entry, suffix) for entry in entries)],
+        [file, *dict.fromkeys(style for entry in entries for style in entry.styles)],
+        [model.folder],
+    )
     engine = Engine(model, settings.device, settings.dtype)
     check_writable(target / SHARED_NAME)
     with only_one(target, "batch"):
@@ -135,7 +145,7 @@ class _Work:
         return report
 
     def _one(self, entry: Entry, total: int, results: Results) -> Progress:
-        output = self.folder / f"{entry.name}{self.suffix}"
+        output = _output(self.folder, entry, self.suffix)
         started = time.monotonic()
         try:
             job = self._job(entry)
@@ -144,10 +154,10 @@ class _Work:
             ):
                 return Progress(entry, total, "skipped")
             made = make_file(self.engine, job, output, embed=self.embed)
-        except OutputError:
+        except (OutputError, CheckpointError):
             raise  # the next entry would fare no better
         except InvalidInputError as error:
-            results.add_failed(entry, str(error))
+            results.add_failed(entry, output, str(error))
             return Progress(entry, total, "failed", time.monotonic() - started, str(error))
         results.add_done(entry, output, made.record, made.seconds)
         return Progress(entry, total, "done", time.monotonic() - started)
@@ -193,12 +203,19 @@ def _made_from(record: GenerationRecord, job: Job, weights: str) -> bool:
     )
 
 
+def _output(folder: Path, entry: Entry, suffix: str) -> Path:
+    return folder / f"{entry.name}{suffix}"
+
+
 def _check_folder(folder: Path, resume: bool) -> None:
-    if not folder.exists():
+    if not os.path.exists(folder):
         return
-    if not folder.is_dir():
+    if not os.path.isdir(folder):
         raise OutputError(f"{folder} is a file; a batch needs a folder.")
-    filled = any(not is_part(path) for path in folder.iterdir())
+    try:
+        filled = any(not is_part(path) for path in folder.iterdir())
+    except OSError as error:
+        raise OutputError(f"{folder} cannot be read: {error.strerror}.") from error
     if filled and not resume:
         raise OutputError(f"{folder} is not empty: add --resume to go on there, or name another folder.")
     if filled and not (folder / SHARED_NAME).is_file():
@@ -212,22 +229,26 @@ def _share(folder: Path, template: GenerationSettings, suffix: str, weights: str
     file = folder / SHARED_NAME
     settings = {k: v for k, v in json.loads(template.model_dump_json()).items() if k not in _NOT_SHARED}
     shared: dict[str, Any] = {"format": suffix, "weights": weights, **settings}
-    if not file.exists():
+    if not os.path.exists(file):
         seed = draw_seed() if template.seed is None else template.seed
         write_atomic(file, json.dumps({**shared, "seed": seed}, indent=1).encode())
         return seed
-    try:
-        before = json.loads(file.read_text(encoding="utf-8"))
-        seed = int(before["seed"])
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        raise OutputError(f"{file} cannot be read; name another folder.") from error
+    before = read_json(file, error=OutputError)
+    first = before.get("seed") if isinstance(before, dict) else None
+    if not isinstance(first, int) or isinstance(first, bool) or not 0 <= first <= MAX_SEED:
+        raise OutputError(f"{shown(file)} does not say what the batch was started with; name another folder.")
     if template.seed is not None:
         shared["seed"] = template.seed
     changed = [name for name, value in shared.items() if before.get(name) != value]
     if changed:
         name, words = changed[0], changed[0].replace("_", " ")
         raise InvalidInputError(
-            f"the batch in {folder} was started with {words} {before.get(name)!r}, not {shared[name]!r}: "
+            f"the batch in {folder} was started with {words} {_cut(before.get(name))}, not {_cut(shared[name])}: "
             "use the options it was started with, or another folder."
         )
-    return seed
+    return first
+
+
+def _cut(value: Any) -> str:
+    text = repr(value)
+    return text if len(text) <= 100 else f"{text[:99]}…"

@@ -7,7 +7,6 @@ Paths are relative to the file they stand in.
 
 from __future__ import annotations
 
-import json
 import os
 import re
 import unicodedata
@@ -15,8 +14,14 @@ from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import Any
 
-from stylecrafter.errors import InvalidInputError
+from stylecrafter.errors import InvalidInputError, unknown_name
+from stylecrafter.generation.paths import user_path
+from stylecrafter.generation.settings import MAX_STYLES
+from stylecrafter.media.documents import read_json, shown
 
+MAX_ENTRIES = 100_000
+"""More than anyone has the time for: at a second for each it is a day's work."""
+_KEYS = ("prompt", "style_path")
 _PROMPT_CHARACTERS, _STYLE_CHARACTERS = 40, 20
 
 
@@ -43,30 +48,42 @@ def read_entries(file: str | os.PathLike[str]) -> list[Entry]:
         InvalidInputError: Missing, not json, or not in the layout; the message names the entry.
     """
     path = Path(file)
-    try:
-        content = json.loads(path.read_text(encoding="utf-8-sig"))
-    except OSError as error:
-        raise InvalidInputError(f"{path} cannot be read: {error.strerror or error}.") from error
-    except ValueError as error:
-        raise InvalidInputError(f"{path} is not json: {error}.") from error
+    content = read_json(path)
     if not isinstance(content, list) or not content:
-        raise InvalidInputError(f'{path} must hold a list of {{"prompt": …, "style_path": …}}.')
+        raise InvalidInputError(f'{shown(path)} must hold a list of {{"prompt": …, "style_path": …}}.')
+    if len(content) > MAX_ENTRIES:
+        raise InvalidInputError(
+            f"{shown(path)} has {len(content):,} entries, but a batch takes up to {MAX_ENTRIES:,}."
+        )
     digits = max(4, len(str(len(content) - 1)))
     return [_read_entry(item, index, digits, path) for index, item in enumerate(content)]
 
 
 def _read_entry(item: Any, index: int, digits: int, file: Path) -> Entry:
-    prompt = item.get("prompt") if isinstance(item, dict) else None
-    styles = item.get("style_path") if isinstance(item, dict) else None
+    where = f"{shown(file)}: entry {index}"
+    if not isinstance(item, dict):
+        raise InvalidInputError(f'{where} is not {{"prompt": …, "style_path": …}}.')
+    for key in item:
+        if key not in _KEYS:
+            raise unknown_name("key", shown(key), _KEYS, f"It stands in {where}.")
+    prompt, styles = item.get("prompt"), item.get("style_path")
     if isinstance(styles, str):
         styles = [styles]
     if not isinstance(prompt, str):
-        raise InvalidInputError(f"{file}: entry {index} has no prompt.")
-    if not isinstance(styles, list) or not styles or not all(isinstance(s, str) and s for s in styles):
-        raise InvalidInputError(f"{file}: entry {index} needs a style_path: one path, or a list of them.")
-    resolved = tuple(os.path.normpath(file.parent / Path(s).expanduser()) for s in styles)
+        raise InvalidInputError(f"{where} has no prompt.")
+    if not isinstance(styles, list) or not styles or not all(_is_path(style) for style in styles):
+        raise InvalidInputError(f"{where} needs a style_path: one path, or a list of them.")
+    if len(styles) > MAX_STYLES:
+        raise InvalidInputError(
+            f"{where} has {len(styles):,} style pictures, but may have up to {MAX_STYLES}."
+        )
+    resolved = tuple(os.path.normpath(user_path(style, file.parent)) for style in styles)
     words = [_slug(prompt, _PROMPT_CHARACTERS), _slug(PurePosixPath(styles[0]).stem, _STYLE_CHARACTERS)]
     return Entry(index, "_".join([f"{index:0{digits}d}", *filter(None, words)]), prompt, resolved)
+
+
+def _is_path(value: Any) -> bool:
+    return isinstance(value, str) and value != "" and "\0" not in value
 
 
 def _slug(text: str, length: int) -> str:

@@ -10,12 +10,15 @@ from pathlib import Path
 
 import numpy as np
 
-from stylecrafter.errors import ImageReadError, InvalidInputError
-from stylecrafter.generation.paths import candidates
+from stylecrafter.errors import CheckpointError, ImageReadError, InvalidInputError
+from stylecrafter.generation.paths import candidates, user_path
+from stylecrafter.generation.places import recall
 from stylecrafter.generation.run import Made, generate_file, versions
-from stylecrafter.generation.settings import GenerationSettings, StyleInput
+from stylecrafter.generation.settings import GenerationSettings, StyleInput, check_style_count
+from stylecrafter.media.documents import is_file, is_folder, shown
 from stylecrafter.media.images import file_hash
 from stylecrafter.media.metadata import GenerationRecord, StyleReference, read_record
+from stylecrafter.media.overwriting import refuse_overwriting
 from stylecrafter.media.video import read_frames
 from stylecrafter.pipelines.schedulers import SCHEDULERS
 from stylecrafter.weights.locate import fetch_model, list_models, weights_hash
@@ -57,8 +60,11 @@ def replay(
 
     Raises:
         InvalidInputError: No settings, or pictures or weights that are missing or not the same any more.
+        OutputError: The output cannot be written, or is the source or one of the pictures.
     """
+    refuse_overwriting([output], [source])
     record = read_record(source)
+    check_style_count(len(record.styles))
     paths = _find_styles(record.styles, source, styles)
     name = model or _find_model(record, source)
     found = weights_hash(fetch_model(name))
@@ -116,30 +122,62 @@ def _find_styles(
             "give --style as often, in their order."
         )
     if given:
-        return [_check_style(style, [Path(path)]) for style, path in zip(recorded, given, strict=True)]
-    return [_check_style(style, list(candidates(style.path or style.name, source))) for style in recorded]
+        return [_check_style(style, [user_path(path)]) for style, path in zip(recorded, given, strict=True)]
+    return [
+        _check_style(style, _places(style.path or style.name, style.sha256, source)) for style in recorded
+    ]
+
+
+def _places(recorded: str, sha256: str | None, source: str | os.PathLike[str]) -> list[Path]:
+    """Where something may lie: where its record leads to, and where it lay when it was used on this machine."""
+    remembered = recall(sha256) if sha256 else None
+    return [*candidates(recorded, source), *([] if remembered is None else [remembered])]
 
 
 def _check_style(style: StyleReference, places: list[Path]) -> Path:
     """The first place that holds the very picture."""
-    present = [path for path in places if path.is_file()]
+    present = [path for path in places if is_file(path)]
     for path in present:
-        if file_hash(path) == style.sha256:
+        if _hash(path) == style.sha256:
             return path
     if present:
         raise ImageReadError(
-            f"{present[0]} is not the picture that was used any more (its contents changed): "
-            "give the original with --style."
+            f"{shown(present[0])} is not the picture that was used (its contents changed, or it is another of that "
+            "name): give the original with --style."
         )
-    raise ImageReadError(f"style picture {places[0]} is missing: say where it is now with --style.")
+    missing = places[0] if style.path else style.name
+    raise ImageReadError(f"style picture {shown(missing)} is missing: say where it is now with --style.")
+
+
+def _hash(path: Path) -> str | None:
+    try:
+        return file_hash(path)
+    except OSError:
+        return None  # not to be read, hence not what is looked for
 
 
 def _find_model(record: GenerationRecord, source: str | os.PathLike[str]) -> str:
-    name = record.model.name
-    if name in {model.name for model in list_models()}:
+    """The embedded model of that name, or the folder with its weights; the first of the name where none has them."""
+    name, sha256 = record.model.name, record.model.sha256
+    embedded = [model.folder for model in list_models() if model.name == name]
+    if embedded and sha256 in (None, weights_hash(embedded[0])):
         return name
-    folders = (path for path in candidates(name, source) if path.is_dir())
-    return str(next(folders, name))
+    folders = [path for path in _places(name, sha256, source) if is_folder(path)]
+    for folder in folders:
+        if sha256 is not None and _weights(folder) == sha256:
+            return str(folder)
+    if not folders and not embedded and ("/" not in name or name.startswith((".", "/"))):
+        raise CheckpointError(
+            f"the model {shown(name)} that made {shown(source)} is missing: say where it is now with --model."
+        )
+    return str(folders[0]) if folders and not embedded else name
+
+
+def _weights(folder: Path) -> str | None:
+    try:
+        return weights_hash(fetch_model(folder))
+    except CheckpointError:
+        return None  # a folder of that name, but no model
 
 
 def _warn_of_versions(record: GenerationRecord) -> None:

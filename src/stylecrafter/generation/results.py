@@ -6,8 +6,8 @@ so a process that is killed between the two leaves an output without a line; goi
 
 from __future__ import annotations
 
-import hashlib
 import json
+import logging
 import os
 from collections.abc import Callable
 from pathlib import Path
@@ -15,24 +15,36 @@ from typing import Any
 
 from stylecrafter.errors import InvalidInputError, OutputError
 from stylecrafter.generation.batch_file import Entry
+from stylecrafter.generation.paths import portable_path, readable, without_folders
+from stylecrafter.media.documents import decode_text, parse_json, read_bytes
 from stylecrafter.media.files import write_atomic
+from stylecrafter.media.images import file_hash
 from stylecrafter.media.metadata import GenerationRecord, read_metadata, read_record
 from stylecrafter.media.video import read_frames
 
+logger = logging.getLogger(__name__)
+
 RESULTS_NAME = "results.jsonl"
+MAX_BYTES = 2**30
 
 
 class Results:
-    """The lines, by the name of their entry; what cannot be read of an older file is dropped."""
+    """The lines, by the name of their entry; what cannot be read of an older file is dropped.
+
+    Raises:
+        OutputError: There is something of that name that is no file, or that is larger than `MAX_BYTES`.
+    """
 
     def __init__(self, file: Path) -> None:
         self._file = file
         self._lines: dict[str, dict[str, Any]] = {}
-        if file.exists():
-            for text in file.read_text(encoding="utf-8", errors="replace").splitlines():
-                line = _parse(text)
-                if line is not None:
-                    self._lines[line["name"]] = line
+        if os.path.exists(file):
+            lines = read_bytes(file, limit=MAX_BYTES, error=OutputError).split(b"\n")
+            found = [line for text in lines if (line := _parse(text)) is not None]
+            self._lines |= {line["name"]: line for line in found}
+            dropped = sum(1 for text in lines if text.strip()) - len(found)
+            if dropped:
+                logger.warning("%d lines of %s cannot be read and are left out", dropped, file)
             self.tidy()
 
     def is_finished(self, entry: Entry, output: Path, fits: Callable[[GenerationRecord], bool]) -> bool:
@@ -56,14 +68,16 @@ class Results:
             entry,
             status="done",
             file=output.name,
-            sha256=_hash(output),
+            sha256=file_hash(output),
             seconds=None if seconds is None else round(seconds, 3),
             record=record.model_dump(),
         )
 
-    def add_failed(self, entry: Entry, error: str) -> None:
-        """Add the line of an entry that could not be made."""
-        self._add(entry, status="failed", error=error, prompt=entry.prompt, styles=list(entry.styles))
+    def add_failed(self, entry: Entry, output: Path, error: str) -> None:
+        """Add the line of an entry that could not be made; like an output it names no folders of the machine."""
+        styles = [portable_path(path, output) or readable(os.path.basename(path)) for path in entry.styles]
+        error = without_folders(error, entry.styles)
+        self._add(entry, status="failed", error=error, prompt=entry.prompt, styles=styles)
 
     def tidy(self) -> None:
         """Write all lines in order, one per entry."""
@@ -75,7 +89,11 @@ class Results:
             return read_record(output)
         # Written without settings inside: the line has them, if it is about this very file.
         line = self._lines.get(entry.name, {})
-        if line.get("status") != "done" or line.get("sha256") != _hash(output):
+        try:
+            same = line.get("status") == "done" and line.get("sha256") == file_hash(output)
+        except OSError:
+            return None
+        if not same:
             return None
         return GenerationRecord.from_json(json.dumps(line.get("record")))
 
@@ -95,16 +113,12 @@ def _line(content: dict[str, Any]) -> bytes:
     return json.dumps(content).encode() + b"\n"
 
 
-def _parse(text: str) -> dict[str, Any] | None:
+def _parse(text: bytes) -> dict[str, Any] | None:
     try:
-        line = json.loads(text)
-    except ValueError:
-        return None  # the last line of a killed process
+        line = parse_json(decode_text(text, RESULTS_NAME), RESULTS_NAME)
+    except InvalidInputError:
+        return None  # such as the last line of a killed process
     known = (
         isinstance(line, dict) and isinstance(line.get("name"), str) and isinstance(line.get("index"), int)
     )
     return line if known else None
-
-
-def _hash(file: Path) -> str:
-    return hashlib.sha256(file.read_bytes()).hexdigest()

@@ -15,6 +15,7 @@ from PIL import Image
 
 from stylecrafter import __version__
 from stylecrafter.generation.paths import portable_path, readable
+from stylecrafter.generation.places import remember
 from stylecrafter.generation.settings import (
     GenerationSettings,
     Job,
@@ -22,8 +23,10 @@ from stylecrafter.generation.settings import (
     check_settings,
     prepare,
 )
+from stylecrafter.media.documents import expand_home, is_folder
 from stylecrafter.media.files import check_writable
 from stylecrafter.media.metadata import GenerationRecord, ModelReference, StyleReference
+from stylecrafter.media.overwriting import refuse_overwriting
 from stylecrafter.media.video import check_suffix, write_frames
 from stylecrafter.pipelines.schedulers import make_scheduler
 from stylecrafter.runtime.seeding import draw_seed
@@ -94,7 +97,7 @@ class Engine:
         Args:
             job: Checked settings.
             seed: Decides the noise.
-            output: Where the clip will lie: paths are recorded as seen from there.
+            output: Where the clip will lie: of paths below its folder is recorded how they are seen from there.
 
         Raises:
             InvalidInputError: The clip cannot fit into memory.
@@ -129,7 +132,14 @@ class Engine:
     def _check_memory(self, job: Job) -> None:
         from stylecrafter.runtime.memory import check_memory, estimate_memory
 
-        estimate = estimate_memory(self.model.folder, job.frames, job.width, job.height, self.dtype.itemsize)
+        estimate = estimate_memory(
+            self.model.folder,
+            job.frames,
+            job.width,
+            job.height,
+            self.dtype.itemsize,
+            references=len(job.pictures),
+        )
         if "pipe" in self.__dict__:
             estimate = replace(estimate, weights=0)  # they are in memory already
         check_memory(estimate, self.device)
@@ -195,12 +205,13 @@ def generate_file(
 
     Raises:
         InvalidInputError: Something asked for is not possible; found before loading wherever that can be.
-        OutputError: The file cannot be written.
+        OutputError: The file cannot be written, or is one of those that are read.
     """
     started = time.monotonic()
     check_settings(settings)
     suffix = check_suffix(output, settings.frames or 1)
     job = prepare(settings, suffix)
+    refuse_overwriting([output], [style.path for style in job.settings.styles], [job.model.folder])
     check_writable(output)
     _hint(job)
     engine = Engine(job.model, settings.device, settings.dtype)
@@ -234,18 +245,31 @@ def make_file(
     seed = draw_seed() if job.settings.seed is None else job.settings.seed
     frames, record = engine.run(job, seed, output)
     path = write_frames(frames, output, job.fps, record.model_dump() if embed else None)
+    if embed:
+        _remember_places(job, record)
     return Made(path, record, time.monotonic() - started)
 
 
 def recorded_model_name(model: ModelFacts, output: str | os.PathLike[str]) -> str:
-    """An embedded name or a hub id as it is; a folder as seen from the output, starting with a dot."""
-    if (
-        model.name in {embedded.name for embedded in list_models()}
-        or not Path(model.name).expanduser().is_dir()
-    ):
+    """An embedded name or a hub id as it is; a folder as seen from the output ("./…"), or its bare name."""
+    if not _is_own_folder(model):
         return model.name
     path = portable_path(model.folder, output)
-    return path if path.startswith(".") or Path(path).is_absolute() else f"./{path}"
+    return readable(model.folder.name) if path is None else f"./{path}"
+
+
+def _is_own_folder(model: ModelFacts) -> bool:
+    embedded = model.name in {embedded.name for embedded in list_models()}
+    return not embedded and is_folder(expand_home(model.name))
+
+
+def _remember_places(job: Job, record: GenerationRecord) -> None:
+    """Note on this machine what the file itself does not say, so that it can be replayed from here."""
+    for style, reference in zip(job.settings.styles, record.styles, strict=True):
+        if reference.path is None:
+            remember(reference.sha256, style.path)
+    if record.model.sha256 and _is_own_folder(job.model) and not record.model.name.startswith("./"):
+        remember(record.model.sha256, job.model.folder)
 
 
 def versions() -> dict[str, str]:

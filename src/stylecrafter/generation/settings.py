@@ -5,14 +5,16 @@ from __future__ import annotations
 import math
 import os
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from pydantic import BaseModel, ConfigDict
 
-from stylecrafter.errors import CheckpointError, InvalidInputError, unknown_name
-from stylecrafter.generation.paths import readable
+from stylecrafter.errors import CheckpointError, ImageReadError, InvalidInputError, unknown_name
+from stylecrafter.generation.paths import readable, user_path
+from stylecrafter.media.documents import shown
 from stylecrafter.media.images import Picture, read_picture
 from stylecrafter.media.video import check_suffix
 from stylecrafter.pipelines.schedulers import SCHEDULERS
@@ -26,6 +28,11 @@ from stylecrafter.weights.locate import INDEX_NAME, fetch_model
 MAX_STEPS = 999
 MAX_FRAMES = 10_000
 MAX_SIDE = 16_384
+# A tokenizer cuts a prompt after some 75 words; what is given is kept in the file all the same.
+MAX_PROMPT_CHARACTERS = 50_000
+# Adapters are trained on up to five pictures at once. All are held in memory, decoded.
+MAX_STYLES = 64
+MAX_STYLE_PIXELS = 500_000_000
 
 
 class StyleInput(BaseModel):
@@ -121,11 +128,24 @@ def parse_size(text: str) -> tuple[int, int]:
     Raises:
         InvalidInputError: Not two positive whole numbers with an x between them.
     """
-    match = re.fullmatch(r"\s*(\d+)\s*[xX×*]\s*(\d+)\s*", text)
+    # No more digits than sides can have: Python refuses to read numbers of thousands of them.
+    match = re.fullmatch(r"\s*0*(\d{1,9})\s*[xX×*]\s*0*(\d{1,9})\s*", text)
     width, height = (int(match.group(1)), int(match.group(2))) if match else (0, 0)
     if not (0 < width <= MAX_SIDE and 0 < height <= MAX_SIDE):
-        raise InvalidInputError(f"size {text!r} is not WIDTHxHEIGHT in pixels, such as 128x128.")
+        raise InvalidInputError(
+            f"size {shown(text)!r} is not WIDTHxHEIGHT in pixels, such as 128x128, with sides of up to {MAX_SIDE}."
+        )
     return width, height
+
+
+def check_style_count(count: int) -> None:
+    """Refuse more style pictures than a call takes.
+
+    Raises:
+        InvalidInputError: More than `MAX_STYLES`.
+    """
+    if count > MAX_STYLES:
+        raise InvalidInputError(f"a clip takes up to {MAX_STYLES} style pictures, not {count:,}.")
 
 
 def look_up_model(name: str | os.PathLike[str]) -> ModelFacts:
@@ -161,13 +181,21 @@ def check_settings(settings: GenerationSettings) -> None:
     if not s.prompt.strip():
         raise InvalidInputError("the prompt is empty: say in a few words what is to be seen.")
     for name, text in (("prompt", s.prompt), ("negative prompt", s.negative_prompt)):
+        if len(text) > MAX_PROMPT_CHARACTERS:
+            raise InvalidInputError(
+                f"the {name} may have up to {MAX_PROMPT_CHARACTERS:,} characters, not {len(text):,}."
+            )
         if text != readable(text):
-            raise InvalidInputError(f"the {name} holds bytes that are no text: {readable(text)}")
+            raise InvalidInputError(f"the {name} holds bytes that are no text: {shown(text)}")
     if s.seed is not None:
         check_seed(s.seed)
     for name, count, most in (("steps", s.steps, MAX_STEPS), ("frames", s.frames, MAX_FRAMES)):
         if count is not None and not 1 <= count <= most:
             raise InvalidInputError(f"{name} must lie between 1 and {most}, not {count}.")
+    if s.size is not None and not all(0 < side <= MAX_SIDE for side in s.size):
+        raise InvalidInputError(
+            f"sides must lie between 1 and {MAX_SIDE} pixels, not {s.size[0]}x{s.size[1]}."
+        )
     if s.fps is not None and not 0 < s.fps <= 240:
         raise InvalidInputError(f"fps must lie above 0 and at most at 240, not {s.fps}.")
     for name, value in (
@@ -182,10 +210,11 @@ def check_settings(settings: GenerationSettings) -> None:
         raise InvalidInputError(f"guidance stop must lie between 0 and 1, not {s.guidance_stop}.")
     if s.shared_noise is not None and not 0 <= s.shared_noise <= 1:
         raise InvalidInputError(f"shared noise must lie between 0 and 1, not {s.shared_noise}.")
+    check_style_count(len(s.styles))
     for style in s.styles:
         if not (math.isfinite(style.weight) and style.weight >= 0):
             raise InvalidInputError(
-                f"the weight of {style.path} must not be negative, but is {style.weight}."
+                f"the weight of {shown(style.path)} must not be negative, but is {style.weight}."
             )
     if s.scheduler is not None and s.scheduler not in SCHEDULERS:
         raise unknown_name("scheduler", s.scheduler, SCHEDULERS)
@@ -205,7 +234,10 @@ def prepare(settings: GenerationSettings, suffix: str, model: ModelFacts | None 
         InvalidInputError: Anything that is wrong, before anything expensive happens.
     """
     check_settings(settings)
-    pictures = tuple(read_picture(style.path) for style in settings.styles)
+    settings = settings.model_copy(
+        update={"styles": tuple(StyleInput(path=user_path(s.path), weight=s.weight) for s in settings.styles)}
+    )
+    pictures = _read_pictures(settings.styles)
     facts = model or look_up_model(settings.model)
     if pictures and not facts.reads_pictures:
         raise CheckpointError(
@@ -243,3 +275,17 @@ def prepare(settings: GenerationSettings, suffix: str, model: ModelFacts | None 
         shared_noise=newer(settings.shared_noise, "shared_noise", 0.0),
         style_corners=bool(newer(corners, "style_corners", False)),
     )
+
+
+def _read_pictures(styles: Sequence[StyleInput]) -> tuple[Picture, ...]:
+    pictures: list[Picture] = []
+    pixels = 0
+    for style in styles:
+        pictures.append(read_picture(style.path))
+        pixels += math.prod(pictures[-1].image.size)
+        if pixels > MAX_STYLE_PIXELS:
+            raise ImageReadError(
+                f"the style pictures have more than {MAX_STYLE_PIXELS:,} pixels together "
+                f"(the first {len(pictures)} have {pixels:,}): give fewer, or smaller ones."
+            )
+    return tuple(pictures)

@@ -35,7 +35,7 @@ def expand_home(path: str | os.PathLike[str]) -> Path:
         return Path(path)
     try:
         return Path(path).expanduser()
-    except RuntimeError:  # no such user, or no home
+    except (RuntimeError, ValueError):  # no such user, no home, or no name that a user could have
         return Path(path)
 
 

@@ -22,6 +22,8 @@ logger = logging.getLogger(__name__)
 # the decoder per pixel and base channel.
 _UNET_FACTOR = 260
 _DECODER_FACTOR = 10
+# By the image encoder per patch of a picture and channel: what a layer computes, and the tokens that are kept.
+_ENCODER_FACTOR = 24
 # How the pipeline works by default: two of its passes side by side, eight frames decoded at once.
 _PASSES, _DECODED_FRAMES = 2, 8
 # Python, torch and the libraries themselves.
@@ -43,7 +45,13 @@ class MemoryEstimate:
 
 
 def estimate_memory(
-    folder: str | os.PathLike[str], frames: int, width: int, height: int, itemsize: int = 4
+    folder: str | os.PathLike[str],
+    frames: int,
+    width: int,
+    height: int,
+    itemsize: int = 4,
+    *,
+    references: int = 0,
 ) -> MemoryEstimate:
     """Estimate the peak for one clip of the model in `folder`, from its configs and its weights' headers.
 
@@ -51,6 +59,7 @@ def estimate_memory(
         folder: A model folder.
         frames, width, height: The clip, in frames and pixels.
         itemsize: Bytes per number while running (4 for float32, 2 for half precision).
+        references: Style pictures, which the image encoder reads all at once.
 
     Raises:
         CheckpointError: Configs or weights that are missing or cannot be read.
@@ -66,7 +75,19 @@ def estimate_memory(
     decoder_bytes = decoded * vae_channels[0] * _DECODER_FACTOR * itemsize
     pixels = frames * width * height * 3 * 5  # the clip as float and as bytes
     weights = count_model_parameters(root) * itemsize
-    return MemoryEstimate(weights, max(unet_bytes, decoder_bytes) + pixels)
+    encoder_bytes = (
+        references * _encoder_numbers(read_config(root / "image_encoder" / "config.json")) * itemsize
+    )
+    return MemoryEstimate(weights, max(unet_bytes, decoder_bytes, encoder_bytes) + pixels)
+
+
+def _encoder_numbers(config: dict[str, Any]) -> int:
+    """Numbers that an image encoder holds at once for each picture; by default of ViT-H/14."""
+    side, patch, channels = (
+        value if isinstance(value := config.get(name), int) and value > 0 else usual
+        for name, usual in (("image_size", 224), ("patch_size", 14), ("hidden_size", 1280))
+    )
+    return (math.ceil(side / patch) ** 2 + 1) * channels * _ENCODER_FACTOR
 
 
 def available_memory(device: torch.device | None = None) -> int:

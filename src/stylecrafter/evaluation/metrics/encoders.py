@@ -20,6 +20,7 @@ from PIL import Image
 
 from stylecrafter.errors import CheckpointError, InvalidInputError, MissingDependencyError
 from stylecrafter.evaluation.metrics.digest import weights_digest
+from stylecrafter.generation.paths import shareable
 from stylecrafter.media.documents import is_file, is_folder, read_json, shown
 from stylecrafter.media.tensors import to_pictures
 from stylecrafter.weights.folders import INDEX_NAME, check_config, weight_files
@@ -58,11 +59,11 @@ class ClipEncoder:
                 f"{source!r} is a pipeline, whose encoders are towers without a space in common; name a whole CLIP "
                 "model (a training run from nothing leaves its own in clip_model)"
             )
-        self.name = source
         self.device = torch.device(device)
         # Not in the file's own format: processors are slow at half precision, and pictures come as float32.
         self._model = _pretrained(CLIPModel, source, "CLIP model")
         self.digest = weights_digest(self._model)
+        self.name = _name(source, self.digest)
         self._model.to(self.device)
         self._tokenizer = _loaded(
             lambda: AutoTokenizer.from_pretrained(source, trust_remote_code=False), source, "tokenizer"
@@ -109,11 +110,11 @@ class DinoEncoder:
     def __init__(self, source: str, device: str | torch.device = "cpu") -> None:
         from transformers import AutoModel
 
-        self.name = source
         self.device = torch.device(device)
         # Only the class token is asked for: what others pool, or do with it, may be missing or there.
         self._model = _pretrained(AutoModel, source, "vision model", spare=_SPARE, trust_remote_code=False)
         self.digest = weights_digest(self._model)
+        self.name = _name(source, self.digest)
         self._model.to(self.device)
         self._process = _processor(source)
 
@@ -149,7 +150,7 @@ class CsdEncoder:
         from stylecrafter.weights.official_clip import vision_config, vision_state
         from stylecrafter.weights.official_files import fill, shapes_of, with_prefix
 
-        self.name = str(checkpoint)
+        self.name = shareable(checkpoint)
         self.device = torch.device(device)
         tensors = _csd_tensors(Path(checkpoint))
         backbone = with_prefix(tensors, "backbone.")
@@ -312,6 +313,12 @@ def _check_folder(folder: Path, what: str) -> None:
         content = read_json(file, error=CheckpointError)
         if file.name == "config.json":
             check_config(content if isinstance(content, dict) else {}, file, tensors)
+
+
+def _name(source: str, digest: str) -> str:
+    """What reports call an encoder: without the folders it lies in, but told from others of its bare name."""
+    name = shareable(source)
+    return name if name == source else f"{name} ({digest[:8]})"
 
 
 def _loaded(load: Callable[[], Any], source: str, what: str) -> Any:
