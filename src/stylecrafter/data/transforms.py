@@ -16,6 +16,8 @@ from stylecrafter.errors import InvalidInputError
 
 STYLE_SHORT_SIDE = 800 / 512
 """Short side of the picture that a style crop is cut from, in sides of the crop."""
+LONGEST_STRIP = 64
+"""Long sides in short sides; of a longer picture the middle is used."""
 
 
 class References(StrEnum):
@@ -37,9 +39,22 @@ def cover(image: Image.Image, height: int, width: int) -> Image.Image:
     return image if size == image.size else image.resize(size, Image.Resampling.BICUBIC)
 
 
+def cut_strip(image: Image.Image) -> Image.Image:
+    """The middle of a picture that is more than `LONGEST_STRIP` times as long as wide; others as they are.
+
+    Bringing the short side of a strip to size would take gigabytes for the rest.
+    """
+    width, height = image.size
+    limit = LONGEST_STRIP * min(width, height)
+    if max(width, height) <= limit:
+        return image
+    left, top = max(0, (width - limit) // 2), max(0, (height - limit) // 2)
+    return image.crop((left, top, left + min(width, limit), top + min(height, limit)))
+
+
 def target_picture(image: Image.Image, height: int, width: int) -> Image.Image:
     """The middle of the picture, as much of it as has the shape height x width, at that size."""
-    resized = cover(image, height, width)
+    resized = cover(cut_strip(image), height, width)
     left, top = (resized.width - width) // 2, (resized.height - height) // 2
     return resized.crop((left, top, left + width, top + height))
 
@@ -80,7 +95,7 @@ def reference_picture(
 def _at_style_size(image: Image.Image, size: int) -> Image.Image:
     """The picture as style crops size x size are cut from it."""
     side = round(size * STYLE_SHORT_SIDE)
-    return cover(image, side, side)
+    return cover(cut_strip(image), side, side)
 
 
 def _check_sides(height: int, width: int) -> None:

@@ -24,6 +24,7 @@ _NEEDED = frozenset((b"IHDR", b"PLTE", b"tRNS", b"IDAT", b"CgBI"))
 _COLOUR = frozenset((b"iCCP", b"sRGB", b"gAMA", b"cHRM", b"cICP"))
 _TEXTS = frozenset((b"tEXt", b"zTXt", b"iTXt"))
 _XMP, _HEX_EXIF = b"XML:com.adobe.xmp", (b"Raw profile type exif", b"Raw profile type APP1")
+_HEADER_AT = 16
 _END = b"\0\0\0\0IEND\xaeB`\x82"
 
 
@@ -44,7 +45,9 @@ def bare_png(file: IO[bytes], size: int) -> Bare:
         end = at + 12 + length
         if kind == b"IEND":
             break
-        if kind in _NEEDED:
+        if kind == b"tRNS" and end <= size:
+            pieces.append(_transparent_colour(read_at(file, at, end - at), read_at(file, _HEADER_AT, 13)))
+        elif kind in _NEEDED:
             pieces.append((at, min(end, size)))
             kinds.add(kind)
         elif end <= size:
@@ -54,6 +57,24 @@ def bare_png(file: IO[bytes], size: int) -> Bare:
         raise Unsound
     orientation = exif_orientation(facts.get(b"eXIf")) or xmp_orientation(facts.get(_XMP)) or 1
     return Bare(from_pieces(file, [*pieces, _END]), _colour(facts), orientation)
+
+
+def _transparent_colour(chunk: bytes, header: bytes) -> bytes:
+    """The chunk that names a transparent grey or colour, in 8 bits as Pillow's pixels are.
+
+    Pillow compares it as it stands; of 16-bit colours it has the upper halves alone.
+    """
+    data, checksum = chunk[8:-4], chunk[-4:]
+    if len(header) < 13 or zlib.crc32(chunk[4:-4]).to_bytes(4, "big") != checksum:
+        return chunk
+    depth, kind = header[8], header[9]
+    if kind == 0 and depth in (1, 2, 4) and len(data) == 2:
+        data = bytes([0, (data[1] & (2**depth - 1)) * 255 // (2**depth - 1)])
+    elif kind == 2 and depth == 16 and len(data) == 6:
+        data = bytes([0, data[0], 0, data[2], 0, data[4]])
+    else:
+        return chunk
+    return chunk[:4] + b"tRNS" + data + zlib.crc32(b"tRNS" + data).to_bytes(4, "big")
 
 
 def _note(facts: dict[bytes, bytes], kind: bytes, file: IO[bytes], start: int, length: int) -> None:

@@ -11,6 +11,7 @@ from stylecrafter.media.bare import (
     MAX_METADATA_BYTES,
     MAX_PROFILE_BYTES,
     Bare,
+    Piece,
     TooMuch,
     Unsound,
     from_pieces,
@@ -27,7 +28,24 @@ _NEEDED = frozenset(
     + (512, 513, 514, 515, 517, 518, 519, 520, 521, 529, 530, 531, 532, 50674)
 )
 _ORIENTATION, _XMP, _ICC, _TILE_WIDTH, _TILE_LENGTH = 274, 700, 34675, 322, 323
-_SIZES = {1: 1, 2: 1, 3: 2, 4: 4, 5: 8, 6: 1, 7: 1, 8: 2, 9: 4, 10: 8, 11: 4, 12: 8, 13: 4, 16: 8, 17: 8, 18: 8}
+_SIZES = {
+    1: 1,
+    2: 1,
+    3: 2,
+    4: 4,
+    5: 8,
+    6: 1,
+    7: 1,
+    8: 2,
+    9: 4,
+    10: 8,
+    11: 4,
+    12: 8,
+    13: 4,
+    16: 8,
+    17: 8,
+    18: 8,
+}
 _MAX_VALUE_BYTES = 8 * 2**20
 _MAX_TILE = 65_536 * 1024
 
@@ -79,7 +97,7 @@ def bare_tiff(file: IO[bytes], size: int) -> Bare:
     stop = min(size, start + count_size + len(table) + (8 if big else 4))
     patched = directory.ljust(stop - start, b"\0")
     info, orientation = _facts(file, entries, order)
-    pieces = [(0, start), patched, (start + len(patched), max(size, start + len(patched)))]
+    pieces: list[Piece] = [(0, start), patched, (start + len(patched), max(size, start + len(patched)))]
     return Bare(from_pieces(file, pieces), info, orientation)
 
 

@@ -1,8 +1,9 @@
 """Pictures of any mode as RGB over white, in the colours that were meant: 8 bits of sRGB.
 
 A profile is judged by what it does, never by its name: one that changes no colour by more than one level is sRGB, and
-the pixels stay as they are. Others are applied as browsers apply them: perceptual intent, no black point compensation
-(for profiles without tables, which is nearly all of RGB, every intent is the same).
+the pixels stay as they are. Others are applied with the perceptual intent, as browsers do: it is the one that profiles
+with tables are made for, and without tables, as in nearly all of RGB, every intent is the same. The black of print
+becomes black, as print programs show it.
 
 Large pictures are converted in bands, so that beside the picture and its result little memory is needed.
 """
@@ -65,26 +66,33 @@ class _Profile:
         if not _fits(space, mode):
             raise ValueError(f"it is for {space or 'unknown'} colours, and the picture is {mode}")
         self._input = {"GRAY": "L", "CMYK": "CMYK"}.get(space, "RGB")
-        self._transform = ImageCms.buildTransform(
-            source,
-            ImageCms.createProfile("sRGB"),
-            self._input,
-            "RGB",
-            ImageCms.Intent.PERCEPTUAL,
-        )
+        # Curves of grey would be drawn through 33 points, which is far off in the dark.
+        flags = ImageCms.Flags.NOOPTIMIZE if space == "GRAY" else ImageCms.Flags.NONE
+        target = ImageCms.createProfile("sRGB")
+        intent = ImageCms.Intent.PERCEPTUAL
+        self._transform = ImageCms.buildTransform(source, target, self._input, "RGB", intent, flags)
+        self._levels = self._all_levels() if self._input == "L" else None
 
     def apply(self, image: Image.Image) -> Image.Image:
         """A picture without transparency as RGB in sRGB."""
         image = image if image.mode == self._input else image.convert(self._input)
+        if self._levels is None:
+            return self._transformed(image)
+        return Image.merge("RGB", [image.point(self._levels[:, part].tolist()) for part in range(3)])
+
+    def levels(self) -> NDArray[np.uint8]:
+        """What becomes of the 256 levels of grey: (256, 3)."""
+        return self._all_levels() if self._levels is None else self._levels
+
+    def _all_levels(self) -> NDArray[np.uint8]:
+        ramp = Image.fromarray(np.arange(256, dtype=np.uint8)[None])
+        return np.asarray(self._transformed(ramp.convert(self._input)))[0]
+
+    def _transformed(self, image: Image.Image) -> Image.Image:
         converted = ImageCms.applyTransform(image, self._transform)
         if converted is None:
             raise OSError("the colour transform gave nothing")
         return converted
-
-    def levels(self) -> NDArray[np.uint8]:
-        """What becomes of the 256 levels of grey: (256, 3)."""
-        ramp = Image.fromarray(np.arange(256, dtype=np.uint8)[None])
-        return np.asarray(self.apply(ramp))[0]
 
     def changes_nothing(self) -> bool:
         """Whether it is sRGB, by what becomes of colours all over the cube."""
@@ -145,6 +153,8 @@ def _is_deep_grey(image: Image.Image) -> bool:
 
 
 def _over_white(image: Image.Image, profile: _Profile | None) -> Image.Image:
+    if image.mode == "La":
+        image = image.convert("LA")
     rgba = image if image.mode == "RGBA" else image.convert("RGBA")
     if profile is not None:
         alpha = rgba.getchannel("A")

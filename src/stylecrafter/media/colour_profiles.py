@@ -63,12 +63,13 @@ def described_profile(info: Mapping[Any, Any]) -> bytes | None:
     if "srgb" in info or "icc_profile" in info:
         return None
     gamma, primaries = info.get("gamma"), info.get("chromaticity") or SRGB
-    usual = not isinstance(gamma, float) or gamma <= 0 or _USUAL_GAMMA[0] <= gamma <= _USUAL_GAMMA[1]
+    gamma = gamma if isinstance(gamma, float) and gamma > 0 else None
+    usual = gamma is None or _USUAL_GAMMA[0] <= gamma <= _USUAL_GAMMA[1]
     same = len(primaries) == 8 and np.abs(np.subtract(primaries, SRGB)).max() <= _SAME_PRIMARIES
     # Primaries alone say too little: what writes them without a gamma means sRGB's curve or none.
-    if usual and (same or not isinstance(gamma, float)):
+    if gamma is None or (usual and same):
         return None
-    curve = _SRGB_CURVE if usual else (1 / float(gamma), 1.0, 0.0, 0.0, 0.0)
+    curve = _SRGB_CURVE if usual else (1 / gamma, 1.0, 0.0, 0.0, 0.0)
     return make_profile(primaries, curve)
 
 

@@ -20,6 +20,7 @@ from stylecrafter.errors import ImageReadError
 from stylecrafter.media.bare import bare_file
 from stylecrafter.media.colour import BAND_PIXELS, bands, to_srgb
 from stylecrafter.media.documents import shown
+from stylecrafter.media.inner_pictures import ICONS, inner_sizes
 from stylecrafter.media.orientation import exif_orientation, loaded_orientation, upright
 from stylecrafter.media.recognise import HEAD_BYTES, recognise
 
@@ -126,9 +127,14 @@ def _decode(file: IO[bytes], name: str) -> Image.Image:
     file.seek(0)
     if not head:
         raise ImageReadError(f"{name} is empty (0 bytes).")
-    if head.startswith((b"%!PS", b"\xc5\xd0\xd3\xc6")):
-        # Pillow would hand it to an interpreter, if one is installed.
-        raise ImageReadError(f"{name} is a PostScript program; export it as PNG or JPEG first.")
+    if (recognise(head) or "").startswith(("a PostScript", "an MPEG")):
+        # Pillow knows these: it would hand the one to an interpreter, if one is installed, and cannot decode the other.
+        raise _no_picture(name, head)
+    if head.startswith(ICONS):
+        for width, height in inner_sizes(file):
+            if width and height:
+                _check_size(width, height, name)
+        file.seek(0)
     bare = bare_file(file, name)
     try:
         with warnings.catch_warnings():
@@ -141,16 +147,12 @@ def _decode(file: IO[bytes], name: str) -> Image.Image:
     except Exception as error:
         # Decoders answer damaged headers with nearly every exception there is.
         raise _no_picture(name, head) from error
-    if image.format in ("ICO", "ICNS"):
-        _check_inner_pictures(file, name)
     if image.format == "AVIF":
         # How it is turned stands in its properties alone, which Pillow gives as EXIF.
-        orientation = exif_orientation(image.info.get("exif")) or 1
-    else:
-        orientation = bare.orientation
+        bare.orientation = exif_orientation(image.info.get("exif")) or 1
     image.info.update(bare.info)
     with image:
-        return _to_rgb(image, name, orientation)
+        return _to_rgb(image, name, bare.orientation)
 
 
 def _no_picture(name: str, head: bytes) -> ImageReadError:
@@ -166,13 +168,6 @@ def _no_picture(name: str, head: bytes) -> ImageReadError:
     if found.endswith((" image", " GIF")):
         return ImageReadError(f"{name} starts as {found}, but its beginning is damaged.")
     return ImageReadError(f"{name} is {found}. A picture is needed: PNG, JPEG, WebP, GIF, TIFF, …")
-
-
-def _check_inner_pictures(file: IO[bytes], name: str) -> None:
-    """Refuse icons whose pictures are PNGs of another size than the icon says."""
-    file.seek(0)
-    for match in re.finditer(rb"\x89PNG\r\n\x1a\n.{8}(.{4})(.{4})", file.read(), re.DOTALL):
-        _check_size(*(int.from_bytes(side, "big") for side in match.groups()), name=name)
 
 
 def _check_bytes(size: int, name: str) -> None:
@@ -210,9 +205,7 @@ def _to_rgb(image: Image.Image, name: str, orientation: int | None = None) -> Im
     except ImageReadError:
         raise
     except MemoryError as error:
-        raise ImageReadError(
-            f"{name} ({image.width}x{image.height}) does not fit into memory."
-        ) from error
+        raise ImageReadError(f"{name} ({image.width}x{image.height}) does not fit into memory.") from error
     except Exception as error:
         reason = " ".join(str(error).split()) or type(error).__name__
         raise ImageReadError(f"{name} is damaged or cannot be decoded: {reason.rstrip('.')}.") from error

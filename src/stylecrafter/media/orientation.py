@@ -95,7 +95,7 @@ def loaded_orientation(image: Image.Image) -> int:
         # What Pillow cannot parse, it answers with nearly every exception there is.
         exif, xmp = image.info.get("exif"), image.info.get("xmp")
         value = exif_orientation(exif if isinstance(exif, bytes) else None) or xmp_orientation(xmp)
-    return value if value in range(1, 9) else 1
+    return value if isinstance(value, int) and value in range(1, 9) else 1
 
 
 def _number(data: bytes, form: str, at: int) -> int:

@@ -11,13 +11,13 @@ from PIL import Image
 from torch import Tensor
 from transformers.image_utils import OPENAI_CLIP_MEAN, OPENAI_CLIP_STD
 
-from stylecrafter.data.transforms import corner_crops
+from stylecrafter.data.transforms import corner_crops, cut_strip
 from stylecrafter.errors import InvalidInputError
 
 
 def crop_square(picture: Image.Image, size: int) -> Tensor:
     """Shorter side to `size` (bilinear), square from the centre: (3, size, size) in [-1, 1]."""
-    picture = _cut_strip(picture.convert("RGB"))
+    picture = cut_strip(picture).convert("RGB")
     width, height = picture.size
     if min(width, height) != size:
         # The longer side is cut to whole pixels, not rounded.
@@ -29,17 +29,6 @@ def crop_square(picture: Image.Image, size: int) -> Tensor:
     return torch.from_numpy(pixels / 255 * 2 - 1).permute(2, 0, 1)
 
 
-def _cut_strip(picture: Image.Image, longest: int = 64) -> Image.Image:
-    """The middle of a picture that is more than `longest` times as long as wide: only its centre will be seen, and
-    bringing the short side to size would take gigabytes for the rest."""
-    width, height = picture.size
-    limit = longest * min(width, height)
-    if max(width, height) <= limit:
-        return picture
-    left, top = max(0, (width - limit) // 2), max(0, (height - limit) // 2)
-    return picture.crop((left, top, left + min(width, limit), top + min(height, limit)))
-
-
 def with_corners(picture: Image.Image, reference_size: int) -> list[Image.Image]:
     """A style picture and its four corners, in which the encoder sees strokes and textures 800/512 times as large.
 
@@ -48,7 +37,7 @@ def with_corners(picture: Image.Image, reference_size: int) -> list[Image.Image]
     Returns:
         The picture as it is, then four pictures of `reference_size` pixels on either side.
     """
-    return [picture, *corner_crops(_cut_strip(picture), reference_size)]
+    return [picture, *corner_crops(picture, reference_size)]
 
 
 def normalise_for_clip(pictures: Tensor) -> Tensor:
