@@ -1,7 +1,9 @@
 from __future__ import annotations
 
 import hashlib
+import os
 import struct
+import tracemalloc
 import zlib
 from io import BytesIO
 from pathlib import Path
@@ -11,7 +13,8 @@ import pytest
 from PIL import Image, ImageCms
 
 from stylecrafter.errors import ImageReadError, InvalidInputError
-from stylecrafter.media.images import MAX_PIXELS, load_picture, read_picture
+from stylecrafter.media import images
+from stylecrafter.media.images import MAX_PIXELS, MAX_SIDE, load_picture, read_picture
 
 
 @pytest.fixture
@@ -168,20 +171,68 @@ def test_arrays() -> None:
     assert load_picture(np.zeros((5, 7, 4), np.uint8)).getpixel((0, 0)) == (255, 255, 255)
 
 
+def test_arrays_of_other_layouts() -> None:
+    eight = np.random.default_rng(0).integers(0, 256, (6, 8, 3), dtype=np.uint8)
+    for view in (eight[::-1, ::-1], eight[:, :, ::-1], eight[::2, 1::3], eight.transpose(1, 0, 2)):
+        assert np.array_equal(np.asarray(load_picture(view)), view)
+        assert np.array_equal(np.asarray(load_picture(view / np.float32(255))), view)
+    assert np.array_equal(np.asarray(load_picture((eight.astype(">u2") * 257).astype(">u2"))), eight)
+    assert np.abs(np.asarray(load_picture((eight / 255).astype(np.float16)), int) - eight).max() <= 1
+    assert np.array_equal(np.asarray(load_picture((eight / 255).astype(np.longdouble))), eight)
+    assert load_picture(np.array([[True, False]])).getpixel((0, 0)) == (255, 255, 255)
+
+
+def test_large_arrays_are_what_small_ones_are(monkeypatch: pytest.MonkeyPatch) -> None:
+    values = np.random.default_rng(0).random((50, 7, 4))
+    whole = np.asarray(load_picture(values))
+    monkeypatch.setattr(images, "BAND_PIXELS", 30)
+    assert np.array_equal(np.asarray(load_picture(values)), whole)
+
+
 @pytest.mark.parametrize(
-    "array",
+    ("array", "says"),
     [
-        np.zeros((2, 3, 4, 5)),
-        np.zeros((3, 0)),
-        np.zeros((4, 4, 2)),
-        np.full((4, 4), np.nan),
-        np.full((4, 4), 1.5),
-        np.zeros((4, 4), np.int64),
+        (np.zeros((2, 3, 4, 5)), "shape"),
+        (np.zeros((3, 0)), "shape"),
+        (np.zeros(()), "shape"),
+        (np.zeros((4, 4, 2)), "shape"),
+        (np.full((4, 4), np.nan), "no numbers"),
+        (np.array([[0.5, np.inf]]), "no numbers"),
+        (np.full((4, 4), 1.5), "from 1.5 to 1.5"),
+        (np.zeros((4, 4), np.int64), "int64"),
+        (np.zeros((4, 4), np.int8), "int8"),
+        (np.zeros((4, 4), np.uint32), "uint32"),
+        (np.zeros((4, 4), complex), "complex128"),
+        (np.zeros((4, 4), object), "object"),
+        (np.zeros((4, 4), "datetime64[s]"), "datetime64"),
+        (np.zeros((1, MAX_SIDE + 1), np.uint8), f"{MAX_SIDE:,} pixels a side"),
+        (np.broadcast_to(np.uint8(0), (20_000, 20_000)), f"{MAX_PIXELS:,} pixels"),
     ],
+    ids=str,
 )
-def test_wrong_arrays(array: np.ndarray) -> None:
-    with pytest.raises(ImageReadError):
+def test_wrong_arrays(array: np.ndarray, says: str) -> None:
+    with pytest.raises(ImageReadError, match=says):
         load_picture(array)
+
+
+def test_pil_pictures_that_cannot_be_decoded(tmp_path: Path, gradient: Image.Image) -> None:
+    gradient.save(tmp_path / "a.png")
+    closed = Image.open(tmp_path / "a.png")
+    closed.close()
+    Image.effect_noise((64, 64), 50).save(tmp_path / "b.png")
+    (tmp_path / "b.png").write_bytes((tmp_path / "b.png").read_bytes()[:2000])
+    with Image.open(tmp_path / "b.png") as cut:
+        for picture in (closed, cut, Image.new("RGB", (0, 4))):
+            with pytest.raises(ImageReadError, match="the picture"):
+                load_picture(picture)
+
+
+def test_pil_pictures_are_turned_as_their_owner_says(gradient: Image.Image) -> None:
+    gradient.getexif()[0x0112] = 6
+    assert np.array_equal(np.asarray(load_picture(gradient)), np.rot90(np.asarray(gradient), -1))
+    damaged = gradient.copy()
+    damaged.info["exif"] = b"II*\0" + b"\xff" * 40
+    assert load_picture(damaged).size == gradient.size
 
 
 def test_wrong_type() -> None:
@@ -253,6 +304,96 @@ def test_huge_picture_is_refused_before_decoding(tmp_path: Path, width: int, hei
     message = str(caught.value)
     assert f"{MAX_PIXELS:,}" in message
     assert f"{width * height:,}" in message or f"{width}x{height}" in message
+
+
+@pytest.mark.parametrize(("width", "height"), [(1, 1_000_000), (1_000_000, 1)])
+def test_strips_are_refused_before_decoding(tmp_path: Path, width: int, height: int) -> None:
+    path = huge_png(tmp_path / "strip.png", width, height)
+    with pytest.raises(
+        ImageReadError, match=rf"{width}x{height} pixels; the limit is {MAX_SIDE:,} pixels a side"
+    ):
+        load_picture(path)
+
+
+def test_panoramas_are_read(tmp_path: Path) -> None:
+    assert load_picture(huge_png(tmp_path / "wide.png", 30_000, 20)).size == (30_000, 20)
+
+
+@pytest.mark.parametrize("kind", ["png", "bitmap"])
+def test_an_icon_with_a_huge_picture_inside(
+    tmp_path: Path, kind: str, recwarn: pytest.WarningsRecorder
+) -> None:
+    inner = huge_png(tmp_path / "inner.png", 1, 100_000).read_bytes()
+    if kind == "bitmap":
+        inner = struct.pack("<IiiHHIIiiII", 40, 1, 200_000, 1, 32, 0, 0, 0, 0, 0, 0)
+    entry = struct.pack("<BBBBHHII", 16, 16, 0, 0, 1, 32, len(inner), 22)
+    (tmp_path / "a.ico").write_bytes(struct.pack("<HHH", 0, 1, 1) + entry + inner)
+    with pytest.raises(ImageReadError, match=r"1x100000 pixels; the limit is"):
+        load_picture(tmp_path / "a.ico")
+    assert not recwarn.list  # as Pillow leaves where it has decoded another size than the icon's
+
+
+def test_files_of_any_size_are_not_read(tmp_path: Path) -> None:
+    path = tmp_path / "sparse.png"
+    with open(path, "wb") as file:
+        file.truncate(2**40)
+    with pytest.raises(ImageReadError, match=r"1,099,511,627,776 bytes; the limit is 1,073,741,824 bytes"):
+        load_picture(path)
+
+
+def test_devices_and_pipes_are_not_read(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe.png")
+    for path in ("/dev/zero", tmp_path / "pipe.png"):
+        with pytest.raises(ImageReadError, match="not a plain file"):
+            load_picture(path)
+
+
+def test_much_metadata_around_one_pixel(tmp_path: Path) -> None:
+    data = huge_png(tmp_path / "a.png", 1, 1).read_bytes()
+    body = b"x" * 20_000_000
+    path = tmp_path / "b.png"
+    path.write_bytes(data[:33] + struct.pack(">I", len(body)) + b"tEXt" + body + b"\0\0\0\0" + data[33:])
+    load_picture(tmp_path / "a.png")
+    tracemalloc.start()
+    try:
+        assert load_picture(path).size == (1, 1)
+        assert tracemalloc.get_traced_memory()[1] < 2_000_000
+    finally:
+        tracemalloc.stop()
+
+
+FOREIGN = {
+    "heic": (b"\0\0\0\x18ftypheic\0\0\0\0mif1heic" + b"\0" * 40, "HEIC photo"),
+    "pointer": (b"version https://git-lfs.github.com/spec/v1\noid sha256:0\nsize 9\n", "Git LFS pointer"),
+    "page": (b"<!DOCTYPE html><html><svg></svg></html>", "web page"),
+    "page with a comment": (b"<!-- x -->\n<html><body>", "web page"),
+    "drawing": (b"<!-- made by hand -->\n<!DOCTYPE svg>\n<svg/>", "SVG drawing"),
+    "document": (b"%PDF-1.7\n", "PDF document"),
+    "clip": (b"\0\0\0\x20ftypisom\0\0\0\0" + b"\0" * 60, "MP4 or MOV clip"),
+    "matroska": (b"\x1aE\xdf\xa3" + b"\0" * 60, "Matroska"),
+    "mpeg": (b"\0\0\x01\xb3\x10\x00\x10\x13" + b"\0" * 60, "MPEG clip"),
+    "program": (b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 9 9\n%%EndComments\n", "PostScript program"),
+    "photoshop": (b"8BPS\0\1" + b"\xff" * 60, "Photoshop document"),
+    "jpeg xl": (b"\xff\x0a" + b"\x12" * 60, "JPEG XL"),
+    "archive": (b"PK\3\4" + b"\0" * 60, "zip archive"),
+    "damaged": (b"\x89PNG\r\n\x1a\n" + b"\0" * 60, "starts as a PNG image, but its beginning is damaged"),
+}
+
+
+@pytest.mark.parametrize("what", FOREIGN)
+def test_other_files_are_told_for_what_they_are(tmp_path: Path, what: str) -> None:
+    data, says = FOREIGN[what]
+    path = tmp_path / "a.png"
+    path.write_bytes(data)
+    with pytest.raises(ImageReadError, match=says) as caught:
+        load_picture(path)
+    assert str(caught.value).startswith(str(path)) and "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("suffix", ["jpg", "txt", "mp4"])
+def test_the_ending_of_a_name_says_nothing(tmp_path: Path, gradient: Image.Image, suffix: str) -> None:
+    gradient.save(tmp_path / f"a.{suffix}", "PNG")
+    assert np.array_equal(np.asarray(load_picture(tmp_path / f"a.{suffix}")), np.asarray(gradient))
 
 
 def test_large_picture_below_the_limit_is_read_without_a_warning(

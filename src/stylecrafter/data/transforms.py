@@ -13,7 +13,7 @@ import torch
 from PIL import Image
 
 from stylecrafter.errors import InvalidInputError
-from stylecrafter.references.crops import cover, style_crop
+from stylecrafter.references.crops import cover, middle_of_strip, style_crop
 
 
 class References(StrEnum):
@@ -29,7 +29,7 @@ class References(StrEnum):
 
 def target_picture(image: Image.Image, height: int, width: int) -> Image.Image:
     """The middle of the picture, as much of it as has the shape height x width, at that size."""
-    resized = cover(image, height, width)
+    resized = cover(middle_of_strip(image), height, width)
     left, top = (resized.width - width) // 2, (resized.height - height) // 2
     return resized.crop((left, top, left + width, top + height))
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import hashlib
 import os
 import re
@@ -15,12 +14,23 @@ from typing import IO
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image, ImageCms, ImageOps
+from PIL import Image, features
 
 from stylecrafter.errors import ImageReadError
+from stylecrafter.media.bare import bare_file
+from stylecrafter.media.colour import BAND_PIXELS, bands, to_srgb
+from stylecrafter.media.documents import shown
+from stylecrafter.media.inner_pictures import ICONS, inner_sizes
+from stylecrafter.media.orientation import exif_orientation, loaded_orientation, upright
+from stylecrafter.media.recognise import HEAD_BYTES, recognise
 
 MAX_PIXELS = 100_000_000
-"""Pictures with more pixels are refused before they are decoded: style needs a few hundred pixels a side."""
+"""Pictures with more pixels are refused before they are decoded: style needs a few hundred pixels a side. One with as
+many takes up to 2 GB while it is read."""
+MAX_SIDE = 65_535
+"""Of pixels in a row or column, as many as a JPEG can have: every row costs memory of its own."""
+MAX_FILE_BYTES = 2**30
+"""Files with more bytes are refused before they are read; uncompressed, `MAX_PIXELS` have half of it."""
 
 PictureLike = str | os.PathLike[str] | Image.Image | NDArray[np.generic]
 
@@ -45,15 +55,16 @@ class Picture:
 def load_picture(source: PictureLike) -> Image.Image:
     """Read a picture as RGB.
 
-    EXIF rotation is applied, transparency is laid over white, of an animation the first frame is taken, CMYK
-    and wide-gamut pictures are brought to sRGB by their colour profile, 16 bits are scaled (not cut) to 8.
+    EXIF rotation is applied, transparency is laid over white, of an animation the first frame is taken, CMYK and
+    wide-gamut pictures are brought to sRGB by their colour profile (see `colour`), 16 bits are scaled (not cut) to 8.
+    Metadata that is damaged or huge is no reason to refuse a picture (see `bare`).
 
     Args:
         source: A path, a PIL picture, or an array (h, w), (h, w, 1), (h, w, 3) or (h, w, 4) that is uint8,
             uint16, bool, or float in [0, 1].
 
     Raises:
-        ImageReadError: Missing, not a picture, damaged, or more than `MAX_PIXELS` pixels.
+        ImageReadError: Missing, not a picture, damaged, or larger than `MAX_PIXELS`, `MAX_SIDE` or `MAX_FILE_BYTES`.
     """
     return read_picture(source).image
 
@@ -75,8 +86,9 @@ def decode_picture(data: bytes, name: str) -> Image.Image:
     """As `load_picture`, of a file's bytes; `name` is what errors call it.
 
     Raises:
-        ImageReadError: Not a picture, damaged, or more than `MAX_PIXELS` pixels.
+        ImageReadError: As there.
     """
+    _check_bytes(len(data), name)
     return _decode(BytesIO(data), name)
 
 
@@ -87,100 +99,120 @@ def file_hash(path: str | os.PathLike[str]) -> str:
 
 
 def _read_file(path: Path) -> Picture:
+    name = shown(path)
     try:
         # Before opening: a pipe would wait for ever, a device may never end.
-        mode = path.stat().st_mode
-        if stat.S_ISDIR(mode):
-            raise ImageReadError(f"{path} is a folder, not a picture.")
-        if not stat.S_ISREG(mode):
-            raise ImageReadError(f"{path} is not a plain file.")
+        status = path.stat()
+        if stat.S_ISDIR(status.st_mode):
+            raise ImageReadError(f"{name} is a folder, not a picture.")
+        if not stat.S_ISREG(status.st_mode):
+            raise ImageReadError(f"{name} is not a plain file.")
+        _check_bytes(status.st_size, name)
         with open(path, "rb") as file:
             sha256 = hashlib.file_digest(file, "sha256").hexdigest()
             file.seek(0)
-            return Picture(_decode(file, path), sha256, path.name, path)
+            return Picture(_decode(file, name), sha256, path.name, path)
     except FileNotFoundError as error:
-        raise ImageReadError(f"{path}: no such picture.") from error
+        raise ImageReadError(f"{name}: no such picture.") from error
     except (OSError, ValueError) as error:
         if isinstance(error, ImageReadError):
             raise
         raise ImageReadError(
-            f"{path} cannot be read: {getattr(error, 'strerror', None) or error}."
+            f"{name} cannot be read: {getattr(error, 'strerror', None) or error}."
         ) from error
 
 
-def _decode(file: IO[bytes], path: Path | str) -> Image.Image:
-    head = file.read(1024)
+def _decode(file: IO[bytes], name: str) -> Image.Image:
+    head = file.read(HEAD_BYTES)
     file.seek(0)
     if not head:
-        raise ImageReadError(f"{path} is empty (0 bytes).")
+        raise ImageReadError(f"{name} is empty (0 bytes).")
+    if (recognise(head) or "").startswith(("a PostScript", "an MPEG")):
+        # Pillow knows these: it would hand the one to an interpreter, if one is installed, and cannot decode the other.
+        raise _no_picture(name, head)
+    if head.startswith(ICONS):
+        for width, height in inner_sizes(file):
+            if width and height:
+                _check_size(width, height, name)
+        file.seek(0)
+    bare = bare_file(file, name)
     try:
         with warnings.catch_warnings():
             # Pillow warns below this module's limit and raises above it: the limit here is what counts.
             warnings.simplefilter("ignore", Image.DecompressionBombWarning)
-            image = Image.open(file)
+            image = Image.open(bare.file)
     except Image.DecompressionBombError as error:
         count = re.search(r"\d+", str(error))
-        raise _too_large(
-            str(path), f"{int(count.group()):,} pixels" if count else "too many pixels"
-        ) from error
+        raise _too_large(name, f"{int(count.group()):,} pixels" if count else "too many pixels") from error
     except Exception as error:
         # Decoders answer damaged headers with nearly every exception there is.
-        if b"<svg" in head.lower():
-            raise ImageReadError(f"{path} is an SVG drawing; export it as PNG or JPEG first.") from error
-        raise ImageReadError(
-            f"{path} is not a picture in a known format (PNG, JPEG, WebP, GIF, TIFF, …), "
+        raise _no_picture(name, head) from error
+    if image.format == "AVIF":
+        # How it is turned stands in its properties alone, which Pillow gives as EXIF.
+        bare.orientation = exif_orientation(image.info.get("exif")) or 1
+    image.info.update(bare.info)
+    with image:
+        return _to_rgb(image, name, bare.orientation)
+
+
+def _no_picture(name: str, head: bytes) -> ImageReadError:
+    """The error for a file that no decoder takes: what it is instead, or that it is damaged."""
+    found = recognise(head)
+    if found is None:
+        return ImageReadError(
+            f"{name} is not a picture in a known format (PNG, JPEG, WebP, GIF, TIFF, …), "
             "or its beginning is damaged."
-        ) from error
-    return _to_rgb(image, str(path))
+        )
+    if found == "an AVIF image" and not features.check("avif"):
+        return ImageReadError(f"{name} is {found}, which this version of Pillow cannot read; update Pillow.")
+    if found.endswith((" image", " GIF")):
+        return ImageReadError(f"{name} starts as {found}, but its beginning is damaged.")
+    return ImageReadError(f"{name} is {found}. A picture is needed: PNG, JPEG, WebP, GIF, TIFF, …")
 
 
-def _to_rgb(image: Image.Image, name: str) -> Image.Image:
-    width, height = image.size
+def _check_bytes(size: int, name: str) -> None:
+    if size > MAX_FILE_BYTES:
+        raise ImageReadError(
+            f"{name} is too large: {size:,} bytes; the limit is {MAX_FILE_BYTES:,} bytes. "
+            "Make a smaller copy and use that."
+        )
+
+
+def _check_size(width: int, height: int, name: str) -> None:
     if width < 1 or height < 1:
         raise ImageReadError(f"{name} has no pixels ({width}x{height}).")
     if width * height > MAX_PIXELS:
         raise _too_large(name, f"{width}x{height} pixels")
+    if max(width, height) > MAX_SIDE:
+        raise ImageReadError(
+            f"{name} is too long: {width}x{height} pixels; the limit is {MAX_SIDE:,} pixels a side. "
+            "Cut out the part that shows the style and use that."
+        )
+
+
+def _to_rgb(image: Image.Image, name: str, orientation: int | None = None) -> Image.Image:
+    """A picture as RGB and upright; where no orientation is given, as its own metadata says."""
+    _check_size(*image.size, name=name)
     try:
-        image = ImageOps.exif_transpose(image)  # a copy in any case: a caller's picture stays as it is
-        image = _to_eight_bits(image)
-        if image.has_transparency_data:
-            rgba = image.convert("RGBA")
-            return Image.alpha_composite(Image.new("RGBA", rgba.size, "white"), rgba).convert("RGB")
-        return _to_srgb(image).convert("RGB")
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", Image.DecompressionBombWarning)
+            image.load()
+        if orientation is None:
+            orientation = loaded_orientation(image)
+        # Formats that hold several sizes may choose one when they load.
+        _check_size(*image.size, name=name)
+        converted = upright(to_srgb(image, name), orientation)
+    except ImageReadError:
+        raise
     except MemoryError as error:
-        raise ImageReadError(f"{name} ({width}x{height}) does not fit into memory.") from error
+        raise ImageReadError(f"{name} ({image.width}x{image.height}) does not fit into memory.") from error
     except Exception as error:
         reason = " ".join(str(error).split()) or type(error).__name__
         raise ImageReadError(f"{name} is damaged or cannot be decoded: {reason.rstrip('.')}.") from error
-
-
-def _to_eight_bits(image: Image.Image) -> Image.Image:
-    """Bring 16-bit, 32-bit and float grey to 8 bits; Pillow's own conversion would cut off at 255."""
-    if not (image.mode.startswith("I") or image.mode == "F"):
-        return image
-    values = np.asarray(image, dtype=np.float64)
-    if not np.isfinite(values).all():
-        raise ValueError("it holds values that are not numbers")
-    peak = float(values.max())
-    if image.mode == "F":
-        full = next((limit for limit in (1.0, 255.0, 65535.0) if peak <= limit), peak)
-    else:
-        full = 65535.0 if peak <= 65535.0 else peak
-    return Image.fromarray(np.rint(np.clip(values / full, 0.0, 1.0) * 255.0).astype(np.uint8))
-
-
-def _to_srgb(image: Image.Image) -> Image.Image:
-    profile = image.info.get("icc_profile")
-    if not profile or image.mode not in ("RGB", "CMYK"):
-        return image
-    # A profile that cannot be used is no reason to refuse the picture: the plain conversion follows.
-    with contextlib.suppress(ImageCms.PyCMSError, OSError, ValueError):
-        source = ImageCms.ImageCmsProfile(BytesIO(profile))
-        if "srgb" in ImageCms.getProfileDescription(source).lower():
-            return image
-        converted = ImageCms.profileToProfile(image, source, ImageCms.createProfile("sRGB"), outputMode="RGB")
-        return converted or image
-    return image
+    # A picture of its own, not the decoder's or the caller's.
+    plain = Image.Image.copy(converted) if converted is image else converted
+    plain.info.clear()
+    return plain
 
 
 def _from_array(array: NDArray[np.generic]) -> Image.Image:
@@ -189,23 +221,33 @@ def _from_array(array: NDArray[np.generic]) -> Image.Image:
         raise ImageReadError(
             f"an array of shape {array.shape} is not a picture: (h, w), (h, w, 3) or (h, w, 4)."
         )
-    if values.dtype == np.uint8:
+    _check_size(values.shape[1], values.shape[0], "the array")
+    kind, bytes_each = values.dtype.kind, values.dtype.itemsize
+    if (kind, bytes_each) == ("u", 1):
         return Image.fromarray(np.ascontiguousarray(values))
-    if values.dtype == np.uint16:
-        scaled = values.astype(np.float64) / 65535.0
-    elif values.dtype == np.bool_ or np.issubdtype(values.dtype, np.floating):
-        scaled = values.astype(np.float64)
-    else:
+    if kind not in "bf" and (kind, bytes_each) != ("u", 2):
         raise ImageReadError(
             f"an array of {array.dtype} is not a picture: uint8, uint16, bool, or float in [0, 1]."
         )
-    if not np.isfinite(scaled).all() or scaled.min() < 0.0 or scaled.max() > 1.0:
-        raise ImageReadError("a float array must lie in [0, 1].")
-    return Image.fromarray(np.rint(scaled * 255.0).astype(np.uint8))
+    full = 65535.0 if kind == "u" else 1.0
+    pixels = np.empty(values.shape, np.uint8)
+    rows = max(1, BAND_PIXELS // values.shape[1])
+    for top in range(0, len(values), rows):
+        # A band at a time: as float64, a large picture needs eight times its memory.
+        scaled = np.asarray(values[top : top + rows], np.float64) / full
+        low, high = float(scaled.min()), float(scaled.max())
+        if not (low >= 0.0 and high <= 1.0):
+            found = f"from {low:g} to {high:g}" if np.isfinite([low, high]).all() else "that are no numbers"
+            raise ImageReadError(f"a float array must lie in [0, 1]; this one holds values {found}.")
+        pixels[top : top + rows] = np.rint(scaled * 255.0)
+    return Image.fromarray(pixels)
 
 
 def _pixel_hash(image: Image.Image) -> str:
-    return hashlib.sha256(f"{image.width}x{image.height}:".encode() + image.tobytes()).hexdigest()
+    sha256 = hashlib.sha256(f"{image.width}x{image.height}:".encode())
+    for box in bands(image.size):
+        sha256.update(image.crop(box).tobytes())
+    return sha256.hexdigest()
 
 
 def _too_large(name: str, size: str) -> ImageReadError:

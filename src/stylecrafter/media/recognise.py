@@ -20,6 +20,12 @@ _MAGIC: tuple[tuple[bytes, str], ...] = (
     (b"\x28\xb5\x2f\xfd", "a zstd archive"),
     (b"\x1aE\xdf\xa3", "a Matroska or WebM clip"),
     (b"%PDF-", "a PDF document"),
+    (b"%!PS", "a PostScript program (export it as PNG or JPEG first)"),
+    (b"\xc5\xd0\xd3\xc6", "a PostScript program (export it as PNG or JPEG first)"),
+    (b"\xff\x0a", "a JPEG XL image (export it as JPEG or PNG first)"),
+    (b"\0\0\0\x0cJXL ", "a JPEG XL image (export it as JPEG or PNG first)"),
+    (b"\0\0\x01\xba", "an MPEG clip"),
+    (b"\0\0\x01\xb3", "an MPEG clip"),
     (b"8BPS", "a Photoshop document"),
     (b"GGUF", "a GGUF checkpoint"),
     (b"\x7fELF", "a program"),
@@ -38,9 +44,11 @@ def recognise(head: bytes) -> str | None:
     text = head.lstrip(b"\xef\xbb\xbf \t\r\n").lower()
     if text.startswith(b"version https://git-lfs"):
         return "a Git LFS pointer, not the file itself (run `git lfs pull` where it came from)"
-    if text.startswith((b"<!doctype html", b"<html")):
+    if text.startswith((b"<!doctype html", b"<html", b"<head", b"<body")) or (
+        text.startswith((b"<!--", b"<?xml")) and b"<html" in text
+    ):
         return "a web page (HTML), not the file itself (its download went wrong, or needs a login)"
-    if text.startswith(b"<svg") or (text.startswith(b"<?xml") and b"<svg" in text):
+    if text.startswith(b"<") and b"<svg" in text:
         return "an SVG drawing (export it as PNG or JPEG first)"
     for magic, words in _MAGIC:
         if head.startswith(magic):

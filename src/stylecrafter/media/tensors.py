@@ -13,7 +13,7 @@ from stylecrafter.errors import InvalidInputError
 
 def to_tensor(image: Image.Image) -> torch.Tensor:
     """An RGB picture as (3, h, w) float32 in [0, 1]."""
-    return torch.from_numpy(np.array(image, dtype=np.uint8)).permute(2, 0, 1).contiguous().float() / 255.0
+    return torch.from_numpy(np.array(image, dtype=np.uint8)).permute(2, 0, 1).contiguous().float().div_(255.0)
 
 
 def clip_to_tensor(frames: Sequence[Image.Image]) -> torch.Tensor:

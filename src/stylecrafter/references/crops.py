@@ -13,6 +13,8 @@ from stylecrafter.errors import InvalidInputError
 
 STYLE_SHORT_SIDE = 800 / 512
 """Short side of the picture that a style crop is cut from, in sides of the crop."""
+LONGEST_STRIP = 64
+"""Long sides in short sides; of a longer picture the middle is used."""
 
 
 def cover(image: Image.Image, height: int, width: int) -> Image.Image:
@@ -52,14 +54,16 @@ def with_corners(image: Image.Image, size: int) -> list[Image.Image]:
     Returns:
         The picture as it is, then four pictures of `size` pixels on either side.
     """
-    return [image, *corner_crops(middle_of_strip(image), size)]
+    return [image, *corner_crops(image, size)]
 
 
-def middle_of_strip(image: Image.Image, longest: int = 64) -> Image.Image:
-    """The middle of a picture that is more than `longest` times as long as wide: only its centre will be seen, and
-    bringing the short side to size would take gigabytes for the rest."""
+def middle_of_strip(image: Image.Image) -> Image.Image:
+    """The middle of a picture that is more than `LONGEST_STRIP` times as long as wide; others as they are.
+
+    Bringing the short side of a strip to size would take gigabytes for the rest.
+    """
     width, height = image.size
-    limit = longest * min(width, height)
+    limit = LONGEST_STRIP * min(width, height)
     if max(width, height) <= limit:
         return image
     left, top = max(0, (width - limit) // 2), max(0, (height - limit) // 2)
@@ -69,4 +73,4 @@ def middle_of_strip(image: Image.Image, longest: int = 64) -> Image.Image:
 def _at_style_size(image: Image.Image, size: int) -> Image.Image:
     """The picture as style crops size x size are cut from it."""
     side = round(size * STYLE_SHORT_SIDE)
-    return cover(image, side, side)
+    return cover(middle_of_strip(image), side, side)

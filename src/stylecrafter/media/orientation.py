@@ -1,0 +1,105 @@
+"""How a picture must be turned to stand upright: the one thing that is read from its metadata.
+
+Everything else in it may be damaged, as it is in many photos that went through several programs. So nothing is parsed
+but the one field, and nothing is written again.
+"""
+
+from __future__ import annotations
+
+import re
+import struct
+
+from PIL import Image
+
+_TAG = 0x0112
+_TRANSPOSE = {
+    2: Image.Transpose.FLIP_LEFT_RIGHT,
+    3: Image.Transpose.ROTATE_180,
+    4: Image.Transpose.FLIP_TOP_BOTTOM,
+    5: Image.Transpose.TRANSPOSE,
+    6: Image.Transpose.ROTATE_270,
+    7: Image.Transpose.TRANSVERSE,
+    8: Image.Transpose.ROTATE_90,
+}
+#: Types of whole numbers in a TIFF directory.
+_WHOLE = {1: "B", 3: "H", 4: "I", 6: "b", 8: "h", 9: "i", 13: "I", 16: "Q", 17: "q"}
+#: How many bytes of XMP are searched; a packet has a few thousand.
+_XMP_BYTES = 2**20
+
+
+def upright(image: Image.Image, orientation: int) -> Image.Image:
+    """The picture turned as EXIF numbers it (1 to 8); itself where there is nothing to turn."""
+    method = _TRANSPOSE.get(orientation)
+    return image if method is None else image.transpose(method)
+
+
+def exif_orientation(exif: bytes | None) -> int | None:
+    """The orientation in a block of EXIF, with or without its "Exif" mark.
+
+    Returns:
+        1 to 8; None where there is none that can be read.
+    """
+    if not exif:
+        return None
+    while exif.startswith(b"Exif\0\0"):
+        exif = exif[6:]
+    order = {b"II": "<", b"MM": ">"}.get(exif[:2])
+    if order is None:
+        return None
+    found = None
+    if exif[2:4] in (b"+\0", b"\0+"):
+        start = _number(exif, f"{order}Q", 8)
+        count = _number(exif, f"{order}Q", start)
+        first, size, value_at = start + 8, 20, 12
+    else:
+        start = _number(exif, f"{order}I", 4)
+        count = _number(exif, f"{order}H", start)
+        first, size, value_at = start + 2, 12, 8
+    # Directories are often cut or claim more entries than there are.
+    for at in range(first, min(first + count * size, len(exif) - size + 1), size):
+        tag, kind = struct.unpack_from(f"{order}HH", exif, at)
+        values = _number(exif, f"{order}{'Q' if size == 20 else 'I'}", at + 4)
+        if tag == _TAG and values == 1 and kind in _WHOLE:
+            found = _number(exif, order + _WHOLE[kind], at + value_at)
+    return found if found in range(1, 9) else None
+
+
+def xmp_orientation(xmp: bytes | str | None) -> int | None:
+    """The orientation in an XMP packet.
+
+    Returns:
+        1 to 8; None where there is none.
+    """
+    if not xmp:
+        return None
+    if isinstance(xmp, str):
+        xmp = xmp.encode("utf-8", "replace")
+    match = re.search(rb'tiff:Orientation(?:=["\']|>)([1-8])', xmp[:_XMP_BYTES])
+    return int(match[1]) if match else None
+
+
+def hex_exif(text: bytes) -> bytes:
+    """The EXIF in what ImageMagick keeps as text in a PNG: a name, a length, and lines of hexadecimal digits."""
+    digits = b"".join(text.split(b"\n")[3:])
+    try:
+        return bytes.fromhex(digits.decode("ascii"))
+    except ValueError:
+        return b""
+
+
+def loaded_orientation(image: Image.Image) -> int:
+    """The orientation of a picture in memory, whose metadata the caller may have changed; 1 where it has none."""
+    try:
+        value = image.getexif().get(_TAG)
+    except Exception:
+        # What Pillow cannot parse, it answers with nearly every exception there is.
+        exif, xmp = image.info.get("exif"), image.info.get("xmp")
+        value = exif_orientation(exif if isinstance(exif, bytes) else None) or xmp_orientation(xmp)
+    return value if isinstance(value, int) and value in range(1, 9) else 1
+
+
+def _number(data: bytes, form: str, at: int) -> int:
+    """A whole number at a place of `data`, 0 where that is behind its end."""
+    size = struct.calcsize(form)
+    piece = data[at : at + size]
+    return int(struct.unpack(form, piece)[0]) if len(piece) == size else 0
