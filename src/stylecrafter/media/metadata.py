@@ -12,13 +12,18 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Literal
 
-from PIL import Image
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, FiniteFloat, ValidationError
 
 from stylecrafter.errors import ImageReadError, InvalidInputError
+from stylecrafter.media.animations import opened_animation, pillow_errors
+from stylecrafter.media.documents import MAX_BYTES, parse_json, shown
+from stylecrafter.media.recognise import HEAD_BYTES, recognise
+from stylecrafter.media.streams import MISSING, NO_CLIP, is_animation, opened_container, opened_file
 
 METADATA_KEY = "stylecrafter"
 EXIF_DESCRIPTION = 0x010E
+#: Pictures that nothing of ours is ever written to.
+_OTHER_PICTURES = ("a TIFF image", "a BMP image", "a JPEG 2000 image")
 
 
 class StyleReference(BaseModel):
@@ -26,7 +31,7 @@ class StyleReference(BaseModel):
 
     name: str
     sha256: str
-    weight: float = 1.0
+    weight: FiniteFloat = Field(default=1.0, ge=0)
     path: str | None = Field(default=None, description="as seen from the folder of the output where possible")
 
 
@@ -38,7 +43,10 @@ class ModelReference(BaseModel):
 
 
 class GenerationRecord(BaseModel):
-    """Everything that decides what a clip looks like. Holds no date, so that equal work gives equal files."""
+    """Everything that decides what a clip looks like. Holds no date, so that equal work gives equal files.
+
+    What no version could have written (no frames, sides without end, numbers that are none) is refused.
+    """
 
     # A record of a later version may know more than this one; what it does not know it passes on.
     model_config = ConfigDict(extra="allow", protected_namespaces=())
@@ -48,21 +56,21 @@ class GenerationRecord(BaseModel):
     prompt: str
     negative_prompt: str = ""
     styles: list[StyleReference] = []
-    seed: int
-    frames: int
-    width: int
-    height: int
-    fps: float
-    steps: int
+    seed: int = Field(ge=0, lt=2**64)
+    frames: int = Field(ge=1, le=1_000_000)
+    width: int = Field(ge=1, le=65_536)
+    height: int = Field(ge=1, le=65_536)
+    fps: FiniteFloat = Field(gt=0, le=1000)
+    steps: int = Field(ge=1, le=100_000)
     scheduler: str
-    eta: float
-    text_guidance: float
-    style_guidance: float
+    eta: FiniteFloat
+    text_guidance: FiniteFloat
+    style_guidance: FiniteFloat
     published_guidance: bool
-    guidance_stop: float = 1.0
-    shared_noise: float = 0.0
+    guidance_stop: FiniteFloat = 1.0
+    shared_noise: FiniteFloat = 0.0
     style_corners: bool = False
-    style_scale: float
+    style_scale: FiniteFloat
     device: str
     dtype: str
     model: ModelReference
@@ -79,8 +87,17 @@ class GenerationRecord(BaseModel):
         Raises:
             InvalidInputError: Not a record.
         """
+        return cls.from_values(parse_json(text, "the settings"))
+
+    @classmethod
+    def from_values(cls, values: Any) -> GenerationRecord:
+        """From what json holds.
+
+        Raises:
+            InvalidInputError: Not a record, or numbers that no clip could have been made with.
+        """
         try:
-            return cls.model_validate_json(text)
+            return cls.model_validate(values)
         except ValidationError as error:
             raise InvalidInputError(
                 f"these are no StyleCrafter settings: {_first_problem(error)}."
@@ -96,20 +113,23 @@ def read_metadata(path: str | os.PathLike[str]) -> dict[str, Any] | None:
     """What `write_frames` put into the file, None where there is nothing of ours.
 
     Raises:
-        ImageReadError: The file is missing or is neither picture nor clip.
+        ImageReadError: The file is missing, is neither picture nor clip, or what is ours in it is damaged.
     """
-    file = Path(path)
-    if not file.is_file():
-        raise ImageReadError(f"{file}: no such file.")
+    name = shown(path)
     try:
-        text = _read_text(file)
-    except Exception as error:
-        # Demuxers and decoders answer damaged files with many exceptions.
-        raise ImageReadError(f"{file} is neither a picture nor a clip that can be read.") from error
-    try:
-        content = json.loads(text)
-    except ValueError:
-        return None
+        text = _read_text(Path(path))
+    except MemoryError as error:
+        raise ImageReadError(f"{name} does not fit into memory.") from error
+    except ImageReadError as error:
+        if str(error) == MISSING:
+            raise ImageReadError(f"{name}: {error}.") from error
+        reason = str(error).removeprefix(NO_CLIP)
+        raise ImageReadError(f"{name} is neither a picture nor a clip that can be read: {reason}.") from error
+    if f'"{METADATA_KEY}"' not in text:
+        return None  # a remark of another program
+    if len(text) > MAX_BYTES:
+        raise ImageReadError(f"the settings in {name} are too large: more than {MAX_BYTES:,} characters.")
+    content = parse_json(text, f"the remark in {name}", error=ImageReadError)
     found = content.get(METADATA_KEY) if isinstance(content, dict) else None
     return found if isinstance(found, dict) else None
 
@@ -119,30 +139,34 @@ def read_record(path: str | os.PathLike[str]) -> GenerationRecord:
 
     Raises:
         ImageReadError: The file cannot be read.
-        InvalidInputError: It holds no settings.
+        InvalidInputError: It holds no settings, or some that cannot be.
     """
     found = read_metadata(path)
     if found is None:
         raise InvalidInputError(
-            f"{os.fspath(path)} holds no StyleCrafter settings: "
+            f"{shown(path)} holds no StyleCrafter settings: "
             "it was written without them, or by another program."
         )
-    return GenerationRecord.from_json(json.dumps(found))
+    return GenerationRecord.from_values(found)
 
 
-def _read_text(file: Path) -> str:
-    if file.suffix.lower() not in (".gif", ".webp", ".png"):
-        import av
-
-        with av.open(str(file)) as container:
-            return container.metadata.get("comment", "")
-    with Image.open(file) as image:
-        if image.format == "PNG":
-            image.load()  # text may stand behind the pixels
-            return str(image.info.get(METADATA_KEY, ""))
-        if image.format == "GIF":
-            return bytes(image.info.get("comment", b"")).decode("utf-8", "replace")
-        return str(image.getexif().get(EXIF_DESCRIPTION, ""))
+def _read_text(path: Path) -> str:
+    with opened_file(path) as file:
+        found = recognise(file.read(HEAD_BYTES)) or ""
+        file.seek(0)
+        if found in _OTHER_PICTURES:
+            return ""
+        if not is_animation(file):
+            with opened_container(file) as container:
+                return str(container.metadata.get("comment", ""))
+        with opened_animation(file) as animation, pillow_errors():
+            image = animation.image
+            if image.format == "PNG":
+                image.load()  # text may stand behind the pixels
+                return str(image.info.get(METADATA_KEY, ""))
+            if image.format == "GIF":
+                return bytes(image.info.get("comment", b"")).decode("utf-8", "replace")
+            return str(image.getexif().get(EXIF_DESCRIPTION, ""))
 
 
 def _first_problem(error: ValidationError) -> str:

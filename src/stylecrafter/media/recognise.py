@@ -10,6 +10,9 @@ HEAD_BYTES = 1024
 _MAGIC: tuple[tuple[bytes, str], ...] = (
     (b"\x89PNG\r\n\x1a\n", "a PNG image"),
     (b"\xff\xd8\xff", "a JPEG image"),
+    (b"II*\x00", "a TIFF image"),
+    (b"MM\x00*", "a TIFF image"),
+    (b"\x00\x00\x00\x0cjP  \r\n\x87\n", "a JPEG 2000 image"),
     (b"GIF87a", "a GIF"),
     (b"GIF89a", "a GIF"),
     (b"\x1f\x8b", "a gzip archive"),
@@ -19,6 +22,8 @@ _MAGIC: tuple[tuple[bytes, str], ...] = (
     (b"Rar!\x1a\x07", "a RAR archive"),
     (b"\x28\xb5\x2f\xfd", "a zstd archive"),
     (b"\x1aE\xdf\xa3", "a Matroska or WebM clip"),
+    (b"fLaC", "a FLAC sound file"),
+    (b"ID3", "an MP3 sound file"),
     (b"%PDF-", "a PDF document"),
     (b"%!PS", "a PostScript program (export it as PNG or JPEG first)"),
     (b"\xc5\xd0\xd3\xc6", "a PostScript program (export it as PNG or JPEG first)"),
@@ -32,7 +37,9 @@ _MAGIC: tuple[tuple[bytes, str], ...] = (
     (b"MZ", "a program"),
     (b"SQLite format 3\x00", "an SQLite database"),
 )
-_HEIF_BRANDS = (b"heic", b"heix", b"hevc", b"heim", b"heis", b"mif1", b"msf1")
+_HEIF_BRANDS = (b"heic", b"heix", b"heim", b"heis", b"mif1")
+_HEIF_SEQUENCES = (b"hevc", b"hevx", b"hevm", b"hevs", b"msf1")
+_PLAYLISTS = (b"#extm3u", b"ffconcat version", b"<mpd", b"v=0\r\no=", b"v=0\no=")
 
 
 def recognise(head: bytes) -> str | None:
@@ -50,17 +57,21 @@ def recognise(head: bytes) -> str | None:
         return "a web page (HTML), not the file itself (its download went wrong, or needs a login)"
     if text.startswith(b"<") and b"<svg" in text:
         return "an SVG drawing (export it as PNG or JPEG first)"
+    if text.startswith(_PLAYLISTS) or (text.startswith(b"<?xml") and b"<mpd" in text):
+        return "a playlist that only names other files (fetch the clip itself)"
     for magic, words in _MAGIC:
         if head.startswith(magic):
             return words
+    if head.startswith(b"BM") and head[6:10] == bytes(4):
+        return "a BMP image"
     if head.startswith(b"RIFF") and head[8:12] == b"WEBP":
         return "a WebP image"
     if head.startswith(b"RIFF") and head[8:12] == b"AVI ":
         return "an AVI clip"
+    if head.startswith(b"RIFF") and head[8:12] == b"WAVE":
+        return "a WAV sound file"
     if head[4:8] == b"ftyp":
-        if head[8:12] in _HEIF_BRANDS:
-            return "a HEIC photo (export it as JPEG or PNG first)"
-        return "an AVIF image" if head[8:12] in (b"avif", b"avis") else "an MP4 or MOV clip"
+        return _of_brands(head[8:12], head[16 : max(16, min(int.from_bytes(head[:4], "big"), 256))])
     if _is_safetensors(head):
         return "a safetensors checkpoint"
     if head.startswith(b"PK\x03\x04"):
@@ -71,6 +82,18 @@ def recognise(head: bytes) -> str | None:
     if head[:1] == b"\x80" and head[1:2] in b"\x02\x03\x04\x05":
         return "a Python pickle"
     return None
+
+
+def _of_brands(brand: bytes, compatible: bytes) -> str:
+    """Of a file whose first box names what it can be read as: `brand` first, then the `compatible` ones."""
+    # "mif1" and "msf1" stand for pictures and sequences of any codec.
+    if brand in (b"avif", b"avis") or (brand in (b"mif1", b"msf1") and b"avi" in compatible):
+        return "an AVIF image"
+    if brand in _HEIF_BRANDS:
+        return "a HEIC photo (export it as JPEG or PNG first)"
+    if brand in _HEIF_SEQUENCES:
+        return "a HEIC sequence (export it as MP4 first)"
+    return "an M4A sound file" if brand in (b"M4A ", b"M4B ") else "an MP4 or MOV clip"
 
 
 def recognise_file(path: str | os.PathLike[str]) -> str | None:

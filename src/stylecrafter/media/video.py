@@ -6,30 +6,52 @@ with the first by its hash.
 
 from __future__ import annotations
 
+import contextlib
+import itertools
 import os
-from collections.abc import Callable, Mapping, Sequence
-from fractions import Fraction
-from io import BytesIO
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image, PngImagePlugin
+from PIL import Image
 
 from stylecrafter.errors import ImageReadError, InvalidInputError, unknown_name
+from stylecrafter.media.animations import Animation, opened_animation
+from stylecrafter.media.documents import shown
+from stylecrafter.media.encoders import ENCODERS, GIF_LONGEST_TICKS
 from stylecrafter.media.files import write_atomic
-from stylecrafter.media.metadata import EXIF_DESCRIPTION, METADATA_KEY, metadata_text
+from stylecrafter.media.indexing import index_clip
+from stylecrafter.media.metadata import metadata_text
+from stylecrafter.media.streams import (
+    MAX_DECODED_PIXELS,
+    MAX_FRAMES,
+    MISSING,
+    NO_CLIP,
+    decoded,
+    is_animation,
+    opened_file,
+    opened_stream,
+)
+from stylecrafter.media.upright import upright
 
 SUFFIXES = (".mp4", ".gif", ".webp", ".png")
 
 Frames = Sequence[Image.Image] | NDArray[np.generic]
 
-# Centiseconds and milliseconds are what the two formats count in; browsers play a gif delay below 2 as 10.
-_GIF_TICKS, _WEBP_TICKS, _GIF_MAX_FPS = 100, 1000, 50
-_PALETTE_PIXELS = 1_000_000
-_BT709 = 1
-_TV_RANGE = 1
+MAX_HELD_FRAMES = 10_000
+"""Of a clip that is read into memory as a whole; as many as can be generated."""
+MAX_HELD_PIXELS = 1_000_000_000
+"""In all frames together of a clip that is read into memory as a whole: 3 GB."""
+
+# Frames per second: browsers play a gif delay below 2 hundredths as 10, mp4 keeps a rate as a fraction of small numbers.
+_GIF_FPS = (100 / GIF_LONGEST_TICKS, 50.0)
+_MP4_FPS = (0.001, 1000.0)
+# A frame of a webp counts milliseconds in 24 bits, the writer the whole clip in 31.
+_WEBP_FPS = (1000 / (2**24 - 1), 1000.0)
+_WEBP_MILLISECONDS = 2**31 - 1
+_LONGEST_SIDE = {".mp4": 16_384, ".gif": 65_535, ".webp": 16_383, ".png": 2**31 - 1}
 
 
 def check_suffix(path: str | os.PathLike[str], num_frames: int = 1) -> str:
@@ -51,6 +73,43 @@ def check_suffix(path: str | os.PathLike[str], num_frames: int = 1) -> str:
     return suffix
 
 
+def check_format(suffix: str, frames: int, width: int, height: int, fps: float) -> None:
+    """Whether a format can hold a clip; to be asked before the clip is made.
+
+    Args:
+        suffix: One of `SUFFIXES`.
+        fps: Frames per second; of no meaning for one frame.
+
+    Raises:
+        InvalidInputError: It cannot; the message has the limit and the formats that can.
+    """
+    problem = _beyond(suffix, frames, width, height, fps)
+    if problem is None:
+        return
+    others = [other for other in SUFFIXES if _beyond(other, frames, width, height, fps) is None]
+    advice = f"use {' or '.join(others)}" if others else "no other format can"
+    raise InvalidInputError(f"{problem}; {advice}.")
+
+
+def _beyond(suffix: str, frames: int, width: int, height: int, fps: float) -> str | None:
+    """What a format cannot hold of a clip; None where it can all of it."""
+    longest = _LONGEST_SIDE[suffix]
+    if max(width, height) > longest:
+        return f"a {suffix} has at most {longest:,} pixels a side, not {width}x{height}"
+    if frames == 1 and suffix != ".mp4":
+        return None  # its rate is not written
+    if suffix == ".png":
+        return f"a .png holds one picture, not {frames} frames"
+    least, most = {".mp4": _MP4_FPS, ".gif": _GIF_FPS, ".webp": _WEBP_FPS}[suffix]
+    if fps < least:
+        return f"a {suffix} shows at least {least:.3g} frames per second (one every {1 / least:,.2f} s), not {fps:g}"
+    if fps > most:
+        return f"a {suffix} shows at most {most:g} frames per second, not {fps:g}"
+    if suffix == ".webp" and frames * 1000 / fps > _WEBP_MILLISECONDS:
+        return f"a .webp lasts at most {_WEBP_MILLISECONDS / 1000:,.0f} s, not the {frames / fps:,.0f} s of {frames} frames"
+    return None
+
+
 #: Of a still picture in a format that has to name a rate.
 STILL_FPS = 8.0
 
@@ -68,14 +127,14 @@ def write_frames(
     Args:
         frames: Pictures of one size, or an array (f, h, w, 3) that is uint8 or float in [0, 1].
         path: Where to; one of `SUFFIXES`.
-        fps: Frames per second, at most 50 for a gif; one frame may have 0, as `read_frames` says of a still picture.
+        fps: Frames per second; one frame may have 0, as `read_frames` says of a still picture.
         metadata: Anything json can hold; read back by `read_metadata`.
 
     Returns:
         The path as given.
 
     Raises:
-        InvalidInputError: No frames, several sizes, a wrong fps, or a suffix that does not fit.
+        InvalidInputError: No frames, several sizes, a wrong fps, or more than the format can hold: see `check_format`.
         OutputError: The disk or the folder does not take the file.
     """
     arrays = to_arrays(frames)
@@ -84,8 +143,10 @@ def write_frames(
         fps = STILL_FPS
     if not 0 < fps <= 1000:
         raise InvalidInputError(f"fps must lie above 0 and at most at 1000, not {fps}.")
+    height, width = arrays[0].shape[:2]
+    check_format(suffix, len(arrays), width, height, fps)
     comment = None if metadata is None else metadata_text(metadata)
-    return write_atomic(path, _ENCODERS[suffix](arrays, fps, comment))
+    return write_atomic(path, ENCODERS[suffix](arrays, fps, comment))
 
 
 def read_frames(path: str | os.PathLike[str]) -> tuple[list[Image.Image], float]:
@@ -95,21 +156,84 @@ def read_frames(path: str | os.PathLike[str]) -> tuple[list[Image.Image], float]
     whole clip was one run: then there is no shorter frame to measure it by, and it comes back as one.
 
     Raises:
+        ImageReadError: Missing, not a clip, damaged, or more than is held in memory: `MAX_HELD_FRAMES` frames, or
+            `MAX_HELD_PIXELS` pixels in all of them together.
+    """
+    with _named(path), opened_file(Path(path)) as file:
+        if is_animation(file):
+            with opened_animation(file) as animation:
+                return _read_animation(animation)
+        index = index_clip(Path(path), shown(path))
+        _check_held(len(index.times), index.width, index.height)
+        with opened_stream(file) as (_, stream):
+            rate = float(stream.average_rate or 0)
+        frames = list(_video_frames(path, MAX_HELD_PIXELS))
+        sizes = {frame.size for frame in frames}
+        if len(sizes) != 1:
+            raise ImageReadError(f"its frames have several sizes: {sorted(sizes)}" if sizes else "it holds no frames")
+        return frames, rate if rate > 0 else index.fps
+
+
+def iterate_frames(path: str | os.PathLike[str]) -> Iterator[Image.Image]:
+    """As the frames of `read_frames`, one after the other: no more than one is held at a time.
+
+    Raises:
+        ImageReadError: Missing, not a clip, damaged, or more than `MAX_DECODED_PIXELS` pixels in all frames together.
+    """
+    with _named(path), opened_file(Path(path)) as file:
+        if not is_animation(file):
+            index_clip(Path(path), shown(path))  # told where it is cut short
+            yield from _video_frames(path, MAX_DECODED_PIXELS)
+            return
+        with opened_animation(file) as animation:
+            for number, repeats in enumerate(_runs(list(animation.durations()), MAX_FRAMES)):
+                animation.seek(number)
+                yield from itertools.repeat(animation.picture, repeats)
+
+
+def check_frames(path: str | os.PathLike[str], most: int | None = None) -> int:
+    """Decode all frames of a clip and keep none; returns how many there are.
+
+    Args:
+        most: Where known, how many there may be; decoding ends at the next.
+
+    Raises:
+        ImageReadError: As `iterate_frames`, and where there are more than `most`.
+    """
+    count = 0
+    for count, _ in enumerate(iterate_frames(path), start=1):
+        if most is not None and count > most:
+            raise ImageReadError(f"{shown(path)} holds more than the {most} frames that it should.")
+    return count
+
+
+def first_frame(path: str | os.PathLike[str]) -> Image.Image:
+    """The first frame of a clip; nothing behind it is decoded.
+
+    Raises:
         ImageReadError: Missing, not a clip, or damaged.
     """
-    file = Path(path)
-    if not file.is_file():
-        raise ImageReadError(f"{file}: no such file.")
-    try:
-        if file.suffix.lower() in (".gif", ".webp", ".png"):
-            return _read_animation(file)
-        return _read_video(file)
-    except MemoryError as error:
-        raise ImageReadError(f"{file} does not fit into memory.") from error
-    except Exception as error:
-        # Demuxers and decoders answer damaged files with many exceptions.
-        reason = " ".join(str(error).split()) or type(error).__name__
-        raise ImageReadError(f"{file} is not a clip that can be read: {reason.rstrip('.')}.") from error
+    with _named(path), opened_file(Path(path)) as file:
+        if is_animation(file):
+            with opened_animation(file) as animation:
+                animation.seek(0)
+                return animation.picture
+        frame = next(_video_frames(path, MAX_DECODED_PIXELS), None)
+        if frame is None:
+            raise ImageReadError("it holds no frames")
+        return frame
+
+
+def same_frames(first: str | os.PathLike[str], second: str | os.PathLike[str]) -> bool:
+    """Whether two clips show the same pixels; only one frame of each is held at a time.
+
+    Raises:
+        ImageReadError: One cannot be read, see `iterate_frames`.
+    """
+    pairs = itertools.zip_longest(iterate_frames(first), iterate_frames(second))
+    return all(
+        a is not None and b is not None and a.size == b.size and a.tobytes() == b.tobytes() for a, b in pairs
+    )
 
 
 def to_arrays(frames: Frames) -> list[NDArray[np.uint8]]:
@@ -140,155 +264,66 @@ def _to_bytes(frames: NDArray[np.generic]) -> NDArray[np.uint8]:
     return scaled
 
 
-def _encode_mp4(arrays: list[NDArray[np.uint8]], fps: float, comment: str | None) -> bytes:
-    import av
-    from av.video.reformatter import ColorRange, Colorspace
-
-    height, width = arrays[0].shape[:2]
-    pixel_format = "yuv420p" if height % 2 == 0 and width % 2 == 0 else "yuv444p"
-    buffer = BytesIO()
-    # faststart (playing while loading) moves the index to the front in a second pass that reads it all again.
-    options = {"movflags": "+faststart", "fflags": "+bitexact"}
-    with av.open(
-        buffer, "w", format="mp4", options=options, io_open=lambda *_: _SecondReader(buffer)
-    ) as container:
-        if comment is not None:
-            container.metadata["comment"] = comment
-        stream = container.add_stream("libx264", rate=Fraction(fps).limit_denominator(1001))
-        stream.width, stream.height, stream.pix_fmt = width, height, pixel_format
-        # x264's vector code gives other bytes about once in a hundred clips, its plain code always the same.
-        stream.options = {"crf": "15", "preset": "slow", "x264-params": "asm=0"}
-        codec = stream.codec_context
-        codec.thread_count = 1  # x264's result depends on its number of threads
-        codec.color_primaries = codec.color_trc = codec.colorspace = _BT709
-        codec.color_range = _TV_RANGE
-        for array in arrays:
-            frame = av.VideoFrame.from_ndarray(array, format="rgb24").reformat(
-                format=pixel_format, dst_colorspace=Colorspace.ITU709, dst_color_range=ColorRange.MPEG
-            )
-            container.mux(stream.encode(frame))
-        container.mux(stream.encode(None))
-    return buffer.getvalue()
+def _video_frames(path: str | os.PathLike[str], most: int) -> Iterator[Image.Image]:
+    pixels = 0
+    with opened_file(Path(path)) as file, opened_stream(file) as (container, stream):
+        for number, frame in enumerate(decoded(container, stream), start=1):
+            if frame.is_corrupt:  # decoders paint over damage and leave no more than a mark
+                raise ImageReadError(f"frame {number} is damaged")
+            pixels += frame.width * frame.height
+            if pixels > most:
+                raise ImageReadError(_too_large(number, frame.width, frame.height, most))
+            yield upright(frame, stream)
 
 
-class _SecondReader:
-    """Reads a buffer that is being written, with a position of its own."""
-
-    def __init__(self, buffer: BytesIO) -> None:
-        self._buffer, self._position = buffer, 0
-
-    def read(self, size: int) -> bytes:
-        with self._buffer.getbuffer() as view:
-            data = bytes(view[self._position : self._position + size])
-        self._position += len(data)
-        return data
-
-    def seek(self, offset: int, whence: int = os.SEEK_SET) -> int:
-        with self._buffer.getbuffer() as view:
-            start = {os.SEEK_SET: 0, os.SEEK_CUR: self._position, os.SEEK_END: len(view)}[whence]
-        self._position = start + offset
-        return self._position
-
-    def tell(self) -> int:
-        return self._position
-
-
-def _encode_gif(arrays: list[NDArray[np.uint8]], fps: float, comment: str | None) -> bytes:
-    if fps > _GIF_MAX_FPS:
-        raise InvalidInputError(
-            f"a .gif shows at most {_GIF_MAX_FPS} frames per second, not {fps:g}; use .mp4."
-        )
-    palette = _shared_palette(arrays)
-    images = [
-        Image.fromarray(a).quantize(palette=palette, dither=Image.Dither.FLOYDSTEINBERG) for a in arrays
-    ]
-    extra: dict[str, Any] = {} if comment is None else {"comment": comment.encode("ascii")}
-    durations = [10 * ticks for ticks in _delays(len(arrays), fps, _GIF_TICKS)]
-    return _save(images, "GIF", durations, loop=0, optimize=False, **extra)
-
-
-def _shared_palette(arrays: list[NDArray[np.uint8]]) -> Image.Image:
-    """One palette for the whole clip (a palette per frame flickers), from an even sample of its pixels."""
-    pixels = np.concatenate([a.reshape(-1, 3) for a in arrays])
-    pixels = pixels[:: -(-len(pixels) // _PALETTE_PIXELS)]
-    return Image.fromarray(pixels[None]).quantize(256, method=Image.Quantize.MEDIANCUT)
-
-
-def _encode_webp(arrays: list[NDArray[np.uint8]], fps: float, comment: str | None) -> bytes:
-    extra: dict[str, Any] = {}
-    if comment is not None:
-        exif = Image.Exif()
-        exif[EXIF_DESCRIPTION] = comment
-        extra["exif"] = exif
-    durations = _delays(len(arrays), fps, _WEBP_TICKS)
-    images = [Image.fromarray(a) for a in arrays]
-    return _save(images, "WEBP", durations, loop=0, quality=90, method=4, **extra)
-
-
-def _encode_png(arrays: list[NDArray[np.uint8]], fps: float, comment: str | None) -> bytes:
-    text = PngImagePlugin.PngInfo()
-    if comment is not None:
-        text.add_itxt(METADATA_KEY, comment)
-    buffer = BytesIO()
-    Image.fromarray(arrays[0]).save(buffer, "PNG", pnginfo=text)
-    return buffer.getvalue()
-
-
-def _save(images: list[Image.Image], kind: str, durations: list[int], **options: Any) -> bytes:
-    if len(images) > 1:
-        options |= {"save_all": True, "append_images": images[1:], "duration": durations}
-    buffer = BytesIO()
-    images[0].save(buffer, kind, **options)
-    return buffer.getvalue()
-
-
-def _delays(count: int, fps: float, ticks: int) -> list[int]:
-    """Whole ticks per frame whose running sum stays with the clock: 8 fps in a gif is 12, 13, 12, 13, …"""
-    ends = [round(Fraction(ticks * (i + 1)) / Fraction(fps)) for i in range(count)]
-    return [max(1, end - start) for start, end in zip([0, *ends], ends, strict=False)]
-
-
-def _read_animation(file: Path) -> tuple[list[Image.Image], float]:
+def _read_animation(animation: Animation) -> tuple[list[Image.Image], float]:
     frames: list[Image.Image] = []
     durations: list[float] = []
-    with Image.open(file) as image:
-        for index in range(getattr(image, "n_frames", 1)):
-            image.seek(index)
-            image.load()
-            frames.append(image.convert("RGB"))
-            durations.append(float(image.info.get("duration", 0)))
+    for duration in animation.durations():
+        _check_held(len(frames) + 1, animation.width, animation.height)
+        frames.append(animation.picture)
+        durations.append(duration)
     if len(frames) == 1 and durations[0] == 0:
         return frames, 0.0
-    shortest = max(1.0, min(durations))
-    repeats = [max(1, round(d / shortest)) for d in durations]
-    # Rounding to ticks moves a delay by one tick at most; durations of another kind are not runs of frames.
-    if any(abs(d - n * shortest) > 10.0 * n for n, d in zip(repeats, durations, strict=True)):
-        repeats = [1] * len(frames)
+    repeats = _runs(durations, MAX_HELD_FRAMES)
+    _check_held(sum(repeats), animation.width, animation.height)
     run = [frame for frame, n in zip(frames, repeats, strict=True) for _ in range(n)]
     return run, 1000.0 * len(run) / max(1.0, sum(durations))
 
 
-def _read_video(file: Path) -> tuple[list[Image.Image], float]:
-    import av
-
-    frames: list[Image.Image] = []
-    with av.open(str(file)) as container:
-        if not container.streams.video:
-            raise ImageReadError("it holds no video")
-        stream = container.streams.video[0]
-        for frame in container.decode(stream):
-            if frame.is_corrupt:  # decoders paint over damage and leave no more than a mark
-                raise ImageReadError(f"frame {len(frames) + 1} is damaged")
-            frames.append(Image.fromarray(frame.to_ndarray(format="rgb24")))
-        rate = stream.average_rate
-    if not frames:
-        raise ImageReadError("it holds no frames")
-    return frames, float(rate or 0)
+def _runs(durations: Sequence[float], most: int) -> list[int]:
+    """How many equal frames each stands for, by the shortest duration in milliseconds."""
+    shortest = max(1.0, min(durations))
+    repeats = [max(1, round(d / shortest)) for d in durations]
+    # Rounding to ticks moves a delay by one tick at most; durations of another kind are not runs of frames.
+    if any(abs(d - n * shortest) > 10.0 * n for n, d in zip(repeats, durations, strict=True)):
+        return [1] * len(durations)
+    if sum(repeats) > most:
+        raise ImageReadError(f"its delays stand for {sum(repeats):,} frames; the limit is {most:,}")
+    return repeats
 
 
-_ENCODERS: dict[str, Callable[[list[NDArray[np.uint8]], float, str | None], bytes]] = {
-    ".mp4": _encode_mp4,
-    ".gif": _encode_gif,
-    ".webp": _encode_webp,
-    ".png": _encode_png,
-}
+def _check_held(count: int, width: int, height: int) -> None:
+    if count > MAX_HELD_FRAMES:
+        raise ImageReadError(f"too long: {count:,} frames; the limit is {MAX_HELD_FRAMES:,}")
+    if count * width * height > MAX_HELD_PIXELS:
+        raise ImageReadError(_too_large(count, width, height, MAX_HELD_PIXELS))
+
+
+def _too_large(count: int, width: int, height: int, most: int) -> str:
+    return f"too large: {count:,} frames of {width}x{height} pixels; the limit is {most:,} pixels in all of them together"
+
+
+@contextlib.contextmanager
+def _named(path: str | os.PathLike[str]) -> Iterator[None]:
+    """Reasons as sentences that name the file."""
+    name = shown(path)
+    try:
+        yield
+    except MemoryError as error:
+        raise ImageReadError(f"{name} does not fit into memory.") from error
+    except ImageReadError as error:
+        if str(error) == MISSING:
+            raise ImageReadError(f"{name}: {error}.") from error
+        reason = str(error).removeprefix(NO_CLIP)
+        raise ImageReadError(f"{name} is {NO_CLIP}{reason}.") from error

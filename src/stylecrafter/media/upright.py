@@ -1,0 +1,86 @@
+"""A decoded frame as it is shown: its own colours, over white, of square pixels, turned and mirrored as it was held."""
+
+from __future__ import annotations
+
+import functools
+import logging
+import struct
+from typing import TYPE_CHECKING
+
+from PIL import Image
+
+from stylecrafter.errors import ImageReadError
+from stylecrafter.media.images import load_picture
+from stylecrafter.media.streams import check_pixels
+
+if TYPE_CHECKING:
+    from av.video.frame import VideoFrame
+    from av.video.stream import VideoStream
+
+logger = logging.getLogger(__name__)
+
+#: Curves of high dynamic range, by their numbers in ITU-T H.273.
+_HDR_CURVES = {16: "PQ", 18: "HLG"}
+#: Of a display matrix, relative to its largest entry: less is rounding, not a turn by another angle.
+_SLIGHT = 0.01
+
+
+def upright(frame: VideoFrame, stream: VideoStream) -> Image.Image:
+    """The RGB picture that a frame of this stream shows.
+
+    Raises:
+        ImageReadError: Too many pixels, or pixels that cannot be brought to RGB.
+    """
+    check_pixels(frame.width, frame.height)
+    _say_what_is_lost(stream.codec_context.color_trc)
+    picture = _to_rgb(frame)
+    aspect = float(stream.sample_aspect_ratio or 1)
+    if aspect > 0 and abs(aspect - 1) > 1e-3:
+        width = max(1, round(picture.width * aspect))
+        check_pixels(width, picture.height)
+        picture = picture.resize((width, picture.height), Image.Resampling.BICUBIC)
+    return _turned(picture, frame)
+
+
+def _to_rgb(frame: VideoFrame) -> Image.Image:
+    import av
+
+    # A palette holds transparency too, without saying so.
+    transparent = frame.format.name == "pal8" or any(part.is_alpha for part in frame.format.components)
+    try:
+        array = frame.to_ndarray(format="rgba" if transparent else "rgb24")
+    except (av.error.FFmpegError, ValueError) as error:
+        raise ImageReadError(f"its pixels ({frame.format.name}) cannot be brought to RGB") from error
+    picture = Image.fromarray(array)
+    # Style pictures are laid over white by the same function.
+    return load_picture(picture) if transparent else picture
+
+
+@functools.cache
+def _say_what_is_lost(curve: int) -> None:
+    if curve in _HDR_CURVES:
+        logger.warning(
+            "clips of high dynamic range (%s) are read without tone mapping and look flat: convert them to BT.709.",
+            _HDR_CURVES[curve],
+        )
+
+
+def _turned(picture: Image.Image, frame: VideoFrame) -> Image.Image:
+    data = frame.side_data.get("DISPLAYMATRIX")
+    if data is None:
+        return picture
+    # A point (x, y) is shown at (a x + c y, b x + d y).
+    a, b, _, c, d, *_ = struct.unpack("=9i", bytes(data)[:36])
+    size = max(map(abs, (a, b, c, d)))
+    if size == 0:
+        return picture
+    if max(abs(b), abs(c)) < _SLIGHT * size:
+        across, down = a < 0, d < 0
+    elif max(abs(a), abs(d)) < _SLIGHT * size:
+        picture = picture.transpose(Image.Transpose.TRANSPOSE)
+        across, down = c < 0, b < 0
+    else:
+        return picture.rotate(frame.rotation, expand=True)
+    if across:
+        picture = picture.transpose(Image.Transpose.FLIP_LEFT_RIGHT)
+    return picture.transpose(Image.Transpose.FLIP_TOP_BOTTOM) if down else picture
