@@ -6,23 +6,22 @@ place has a bound whatever the text.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from functools import cache, cached_property
 
-from stylecrafter.data.caption_text import tokenize
+from stylecrafter.data.caption_text import SEPARATORS, tokenize
 from stylecrafter.data.style_words import style_words
 
 
 class Words(list[str]):
-    """Words of a part or a sentence as they are looked up, and an empty one behind the last. Separators are empty, but
-    for the comma."""
+    """Tokens as they are looked up, and an empty one behind the last."""
 
-    def __init__(self, norms: list[str]) -> None:
+    def __init__(self, norms: Iterable[str]) -> None:
         super().__init__([*norms, ""])
 
     def is_end(self, i: int) -> bool:
         """Whether a part ends before place `i`."""
-        return self[i] in ("", ",")
+        return self[i] == "" or self[i] in SEPARATORS
 
     @cached_property
     def style_from_here(self) -> list[bool]:

@@ -7,10 +7,10 @@ on canvas", "in the style of …", "an anime girl") and leaves alone what only l
 fence"). It reads sentence by sentence and part by part; content may go on behind a painter or a style ("a dog in the
 style of Picasso running on the beach").
 
-What counts as style there: the medium and technique of the whole picture, painters, movements and periods, colour
-treatment, lens and light as marks of the making, renderers, sites and praise ("trending on artstation", "8k"). What does
-not: framing ("a close-up of", "an aerial view of": where the camera stands is content), and pictures that are things in
-the scene ("a painting above the bed").
+What counts as style: the medium and technique of the whole picture, painters, movements and periods, colour treatment,
+lens and light as marks of the making, renderers, sites and praise ("trending on artstation", "8k"). What does not:
+framing ("a close-up of", "an aerial view of": where the camera stands is content), and pictures that are things in the
+scene ("a painting above the bed").
 """
 
 from __future__ import annotations
@@ -95,7 +95,7 @@ def _published(caption: str) -> str:
 def _without_in_a_picture(run: str) -> str:
     """A run of words without what stands from its first "in" to its last kind of picture."""
     begins = _IN.search(run)
-    last = None
-    for last in _KIND_OF_PICTURE.finditer(run, begins.end() if begins else len(run)):
-        pass
-    return run[: begins.start()] + run[last.end() :] if begins and last else run
+    if begins is None:
+        return run
+    kinds = list(_KIND_OF_PICTURE.finditer(run, begins.end()))
+    return run[: begins.start()] + run[kinds[-1].end() :] if kinds else run
