@@ -131,7 +131,7 @@ def test_published_patterns_as_they_are(caption: str, wanted: str) -> None:
     assert clean_caption(caption, CaptionCleaning.PUBLISHED) == wanted
 
 
-WORDS = "1girl solo long_hair outdoors rain fox hat red Paris in on with of and by is near a the 16 9 犬 雪山 kůň".split()
+WORDS = "1girl solo long_hair outdoors rain fox hat red Paris in on with of and by is near a the 16 犬 雪山 kůň".split()
 SIGNS = [
     *",;|:.!?-–—()[]{}<>\"'“”’*&+/~_=#@%",
     ", ",

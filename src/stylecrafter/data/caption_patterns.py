@@ -45,6 +45,12 @@ def _index(lists: tuple[str, ...]) -> dict[str, list[list[str]]]:
     return index
 
 
+@cache
+def first_words(*lists: str) -> frozenset[str]:
+    """What the phrases of some lists begin with."""
+    return frozenset(_index(lists))
+
+
 def listed(*lists: str) -> Pattern:
     """A phrase of one of the lists of `style_words.txt`."""
 
@@ -57,13 +63,14 @@ def listed(*lists: str) -> Pattern:
 
 def phrase(text: str) -> Pattern:
     """One of a few phrases: "in the|a|an style" is any of three, each word a choice; "?" marks what may be missing."""
-    choices = [word.removesuffix("?").split("|") for word in text.split()]
-    optional = [word.endswith("?") for word in text.split()]
+    steps = [(word.removesuffix("?").split("|"), word.endswith("?")) for word in text.split()]
 
     def match(words: Words, i: int) -> set[int]:
         ends = {i}
-        for choice, may_miss in zip(choices, optional, strict=True):
-            ends = {end + 1 for end in ends if words[end] in choice} | (ends if may_miss else set())
+        for choices, may_miss in steps:
+            ends = {end + 1 for end in ends if words[end] in choices} | (ends if may_miss else set())
+            if not ends:
+                break
         return ends
 
     return match
@@ -99,7 +106,7 @@ def seq(*patterns: Pattern) -> Pattern:
     def match(words: Words, i: int) -> set[int]:
         ends = {i}
         for pattern in patterns:
-            ends = set().union(*(pattern(words, end) for end in ends))
+            ends = set().union(*[pattern(words, end) for end in ends])
             if not ends:
                 break
         return ends
@@ -109,7 +116,7 @@ def seq(*patterns: Pattern) -> Pattern:
 
 def either(*patterns: Pattern) -> Pattern:
     """Any of them."""
-    return lambda words, i: set().union(*(pattern(words, i) for pattern in patterns))
+    return lambda words, i: set().union(*[pattern(words, i) for pattern in patterns])
 
 
 def maybe(pattern: Pattern) -> Pattern:

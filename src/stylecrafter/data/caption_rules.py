@@ -6,6 +6,7 @@ Names in capitals are patterns. A rule is a pattern with an example, in which ba
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable
 
 from stylecrafter.data.caption_patterns import (
     STYLE_LISTS,
@@ -16,6 +17,7 @@ from stylecrafter.data.caption_patterns import (
     check,
     either,
     end,
+    first_words,
     followed_by,
     listed,
     maybe,
@@ -173,6 +175,12 @@ WHOLE_PARTS: tuple[Rule, ...] = (
     _rule("a fox|, inspired by medieval art|", _AFTER, up_to(5, a_word), STRONG, rest),
     _rule("a fox|, Bruegel the Elder and others|", ARTIST, _THE_ELDER, either(end, seq(phrase("and"), rest))),
 )
+
+
+def may_tell_style(norms: Iterable[str]) -> bool:
+    """Whether there is a word without which no rule removes anything."""
+    telling = first_words(*STYLE_LISTS, "weak media", "attributes")
+    return any(norm in telling or norm in ("by", "style", "manner", "view") for norm in norms)
 
 
 def found_at(words: Words, i: int, rules: tuple[Rule, ...]) -> int | None:

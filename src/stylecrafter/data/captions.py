@@ -48,25 +48,32 @@ def clean_caption(caption: str, cleaning: CaptionCleaning = CaptionCleaning.DECO
     return _published(caption) if cleaning is CaptionCleaning.PUBLISHED else decoupled(caption)
 
 
+#: What the cleanings were called before in `data check` and `FileSource`. Checkpoints still record these names.
+NAMES_BEFORE = {"keep": "none", "published": "published", "decouple": "full"}
+#: And in recipes, where "full" stood for the full caption, not for a full cleaning.
+RECIPE_NAMES_BEFORE = {"keep": "full", "decouple": "content"}
+
+
 def find_cleaning(name: CaptionCleaning | str) -> CaptionCleaning:
     """The cleaning of that name, or of the name it had in `data check` and `FileSource` before.
 
     Raises:
         UnknownNameError: There is none.
     """
-    return choose("cleaning of captions", CaptionCleaning, _today(name, {"full": "decouple", "none": "keep"}))
+    return choose("cleaning of captions", CaptionCleaning, _today(name, NAMES_BEFORE))
 
 
 def read_recipe_captions(value: object) -> object:
-    """What a recipe says of captions, as it is said today; what cannot be read is left to the recipe's own check."""
-    before = {"content": "decouple", "full": "keep"}
-    return _today(value, before) if isinstance(value, str) else value
+    """What a recipe says of captions, by today's name; what is no name is left to the recipe's own check."""
+    return _today(value, RECIPE_NAMES_BEFORE) if isinstance(value, str) else value
 
 
-def _today(name: str, renamed: dict[str, str]) -> str:
-    if name in renamed:
-        _say_once(name, renamed[name])
-    return renamed.get(name, name)
+def _today(name: str, names_before: dict[str, str]) -> str:
+    for now, before in names_before.items():
+        if name == before != now:
+            _say_once(before, now)
+            return now
+    return name
 
 
 @cache

@@ -28,6 +28,8 @@ def decoupled(caption: str) -> str:
 
 def _cleaned_once(text: str) -> str:
     edit = Edit(text)
+    if not rules.may_tell_style(token.norm for token in edit.tokens):
+        return text
     anything_left = False
     for sentence in sentences(edit.tokens):
         _clean_sentence(edit, sentence, names_gone=sentence.start > 0 and not anything_left)

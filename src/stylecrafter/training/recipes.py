@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal, TypeVar
 import torch
 from pydantic import (
     BaseModel,
+    BeforeValidator,
     ConfigDict,
     Field,
     TypeAdapter,
@@ -29,6 +30,7 @@ from pydantic import (
 
 from stylecrafter.adapter.choices import check_options
 from stylecrafter.adapter.style_adapter import StyleAdapter
+from stylecrafter.data.captions import read_recipe_captions
 from stylecrafter.errors import InvalidInputError, unknown_name
 from stylecrafter.presets import load_preset, preset_names
 from stylecrafter.runtime.seeding import MAX_SEED
@@ -99,7 +101,7 @@ class WorldSpec(_Strict):
     """Part of the motion that is shown; pictures at [1, 1] show where it ends, and their captions name it."""
     motions: tuple[str, ...] = ()
     """Motions to draw in place of all of the vocabulary's; one that is named twice comes twice as often."""
-    captions: Literal["content", "full"] = "content"
+    captions: Annotated[Literal["decouple", "keep"], BeforeValidator(read_recipe_captions)] = "decouple"
     unnamed_style_ratio: float = Field(0.0, ge=0, le=1)
     references: Literal["none", "crop", "whole"] = "none"
     cross_reference_ratio: float = Field(0.0, ge=0, le=1)
@@ -126,7 +128,9 @@ class FilesSpec(_Strict):
     height: int | None = None
     width: int | None = None
     """Other sides than `size`."""
-    captions: Literal["content", "published", "full"] = "content"
+    captions: Annotated[Literal["decouple", "published", "keep"], BeforeValidator(read_recipe_captions)] = (
+        "decouple"
+    )
     """Without their style words, by our cleaning or by the three patterns of the published code; or as they are."""
     references: Literal["none", "crop", "whole"] = "none"
     cross_reference_ratio: float = Field(0.0, ge=0, le=1)

@@ -12,7 +12,6 @@ from typing import Any
 import torch
 
 from stylecrafter.data.batch import BatchSource, TrainingBatch
-from stylecrafter.data.captions import CaptionCleaning
 from stylecrafter.data.loaders import FileSource
 from stylecrafter.data.mixing import MixedSource
 from stylecrafter.data.prefetch import StepLoader
@@ -171,11 +170,6 @@ def _for_workers(member: BatchSource) -> BatchSource:
 
 def _file_source(spec: FilesSpec, folder: Path, *, size: tuple[int, int], seed: int) -> BatchSource:
     height, width = spec.height or spec.size or size[0], spec.width or spec.size or size[1]
-    cleaning = {
-        "content": CaptionCleaning.FULL,
-        "published": CaptionCleaning.PUBLISHED,
-        "full": CaptionCleaning.NONE,
-    }
     source = FileSource(
         os.path.join(folder, spec.path),
         size=(height, width),
@@ -183,7 +177,7 @@ def _file_source(spec: FilesSpec, folder: Path, *, size: tuple[int, int], seed: 
         num_frames=spec.num_frames,
         stride=spec.stride,
         fps=spec.fps,
-        cleaning=cleaning[spec.captions],
+        cleaning=spec.captions,
         missing_captions=spec.missing_captions,
         references=spec.references,
         cross_reference_ratio=spec.cross_reference_ratio,
