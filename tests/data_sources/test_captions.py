@@ -122,7 +122,7 @@ def test_content_is_never_touched_in_captions_without_style() -> None:
         ("a very old oil painting of a photo of a boat", "a boat"),
         ("a photo of a hill in a watercolor", "a hill"),
         ("digital art - a boat", "a boat"),
-        # The published patterns take this for style, which is why there is a full mode.
+        # The published patterns take this for style, which is why there is another mode.
         ("a man holding a painting of a dog", "a dog"),
         ("a boat, oil on canvas", "a boat, oil on canvas"),
     ],
@@ -131,75 +131,31 @@ def test_published_patterns_as_they_are(caption: str, wanted: str) -> None:
     assert clean_caption(caption, CaptionCleaning.PUBLISHED) == wanted
 
 
-WORDS = "1girl solo long_hair outdoors rain fox hat red Paris in on with of and by is near a the 16 犬 雪山 kůň".split()
-SIGNS = [
-    *",;|:.!?-–—()[]{}<>\"'“”’*&+/~_=#@%",
-    ", ",
-    " - ",
-    ": ",
-    "...",
-    ", ,",
-    "\n",
-    "\t",
-    "  ",
-    "\u00a0",
-    "\u3000",
-]
-PROMPTS = [
-    "(rain:1.2)",
-    "((fox))",
-    "<lora:x:1>",
-    "[snow|rain]",
-    "--ar 16:9",
-    "🦊",
-    "👩‍🚀",
-    "St.",
-    "J.",
-    "{hat}",
-    "\\(hat\\)",
-]
-CONTENT = st.lists(st.sampled_from([*WORDS, *SIGNS, *PROMPTS]), max_size=25).map(" ".join) | st.lists(
-    st.sampled_from([*WORDS, *SIGNS, *PROMPTS]), max_size=25
-).map("".join)
-STYLE = [
-    *(
-        "a painting of",
-        "an anime",
-        "in the style of",
-        "Claude Monet",
-        "by Anna Lund",
-        "oil on canvas",
-        "in cartoon style",
-    ),
-    *(
-        "art by",
-        "and",
-        "the",
-        "photo",
-        "drawn",
-        "with thick outlines",
-        "it shows",
-        "depicting",
-        "1890",
-        "close-up",
-        "is",
-    ),
-]
+WORDS = "1girl solo long_hair outdoors rain fox hat red Paris in on with of and is near a the 16 犬 雪山 kůň".split()
+SIGNS = [*",;|:.!?-–—()[]{}<>\"'“”’*&+/~_=#@%\n\t\u00a0\u3000", ", ", " - ", ": ", "...", ", ,", "  "]
+PROMPTS = """by night/by the sea/(rain:1.2)/((fox))/<lora:x:1>/[snow|rain]/--ar 16:9/🦊/👩‍🚀/St./J./{hat}
+\\(hat\\)""".replace("\n", "/").split("/")
+PLAIN = st.lists(st.sampled_from([*WORDS, *SIGNS, *PROMPTS]), max_size=25)
+CONTENT = PLAIN.map(" ".join) | PLAIN.map("".join)
+STYLE = """a painting of/an anime/in the style of/Claude Monet/by Anna Lund/oil on canvas/in cartoon style/art by/photo
+drawn/with thick outlines/it shows/depicting/1890/close-up""".replace("\n", "/").split("/")
 ANY = st.lists(st.sampled_from([*STYLE, *WORDS, *SIGNS, *PROMPTS]), max_size=16).map(" ".join)
+#: The same texts in every run.
+TRIED = settings(deadline=None, derandomize=True, max_examples=400)
 
 
 @given(CONTENT)
 @example("1girl, solo (outdoors), rain")
 @example(" a fox ,  a hat .\n")
 @example(", of a fox (")
-@settings(deadline=None, max_examples=300)
+@TRIED
 @pytest.mark.parametrize("cleaning", CaptionCleaning)
 def test_what_has_no_style_comes_out_as_it_went_in(cleaning: CaptionCleaning, text: str) -> None:
     assert clean_caption(text, cleaning) == text
 
 
 @given(st.text(max_size=60))
-@settings(deadline=None, max_examples=300)
+@TRIED
 def test_any_text_is_taken(text: str) -> None:
     said = {word for phrases in style_words().values() for phrase in phrases for word in phrase.split()}
     assume(not said & set(re.findall(r"[\w&-]+", text.lower())))
@@ -207,7 +163,7 @@ def test_any_text_is_taken(text: str) -> None:
 
 
 @given(ANY)
-@settings(deadline=None, max_examples=500)
+@TRIED
 def test_cleaning_any_text_twice_changes_nothing(text: str) -> None:
     once = clean_caption(text)
     assert clean_caption(once) == once
@@ -215,7 +171,7 @@ def test_cleaning_any_text_twice_changes_nothing(text: str) -> None:
 
 
 @given(CONTENT, CONTENT)
-@settings(deadline=None, max_examples=200)
+@TRIED
 def test_only_what_touches_the_style_changes(before: str, behind: str) -> None:
     """Two captions as neighbours of a sentence that is style alone."""
     before, behind = f"A fox {before.strip()} sleeps.", f"A hat {behind.strip()} lies"
@@ -223,8 +179,7 @@ def test_only_what_touches_the_style_changes(before: str, behind: str) -> None:
 
 
 @pytest.mark.parametrize("text", REPEATED)
-@pytest.mark.parametrize("cleaning", [CaptionCleaning.DECOUPLE, CaptionCleaning.PUBLISHED])
-def test_time_is_linear(text: str, cleaning: CaptionCleaning, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_time_is_linear(text: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """Counted in looks at a word, which depends on nothing but the text."""
     looks = Counter[str]()
 
@@ -237,14 +192,22 @@ def test_time_is_linear(text: str, cleaning: CaptionCleaning, monkeypatch: pytes
 
     def cost(repeats: int) -> float:
         looks.clear()
-        begun = time.process_time()
-        cleaned = clean_caption(text * repeats, cleaning)
-        assert len(cleaned) <= len(text) * repeats
-        assert time.process_time() - begun < 5
+        assert len(clean_caption(text * repeats)) <= len(text) * repeats
         return looks.total() + len(text) * repeats
 
     repeats = -(-600 // len(text))
     assert cost(repeats * 10) <= 12 * cost(repeats)
+
+
+@pytest.mark.parametrize("text", [*REPEATED, "in ", "in a ", "photo of ", "in painting "])
+@pytest.mark.parametrize(
+    ("cleaning", "length"), [(CaptionCleaning.PUBLISHED, 100_000), (CaptionCleaning.DECOUPLE, 2_000)]
+)
+def test_long_texts_take_no_time(text: str, cleaning: CaptionCleaning, length: int) -> None:
+    """Bounds far above what they take, and far below what reading on from every word takes."""
+    begun = time.process_time()
+    clean_caption(text * (length // len(text)), cleaning)
+    assert time.process_time() - begun < 5
 
 
 def test_nothing_is_read_before_it_is_needed() -> None:
@@ -268,7 +231,7 @@ def test_every_rule_does_what_its_example_says(example: str, pattern: Pattern) -
 
 
 @given(st.lists(st.sampled_from(IN_PUBLISHED), max_size=14).map("".join))
-@settings(deadline=None, max_examples=500)
+@TRIED
 def test_the_published_patterns_are_the_published_ones(text: str) -> None:
     """Against the regular expressions themselves, which are slow on long captions."""
     kinds = "painting|drawing|mural|artwork|view|portrait|photo|photograph|watercolor|illustration|picture|digital art"
@@ -301,6 +264,8 @@ def test_the_published_patterns_are_the_published_ones(text: str) -> None:
         ("a fox, 1890", "a fox, 1890"),
         ("a fox, oil on canvas, 1890", "a fox"),
         ("a song signed by John Smith", "a song signed by John Smith"),
+        ("a hut by St. Moritz", "a hut by St. Moritz"),
+        ("a fox, by dark water", "a fox, by dark water"),
         ("a fox followed by John Smith", "a fox followed by John Smith"),
         ("a fox, in old street", "a fox, in old street"),
     ],

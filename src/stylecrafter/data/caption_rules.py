@@ -116,8 +116,8 @@ A_TOOL = seq(phrase("a|an"), listed("tools"))
 COUNT = phrase("a|an|the|two|three|four|some|my|one|and")
 ATTRIBUTES = seq(listed("attributes"), up_to(4, listed("attributes")))
 SHOWN_THING = seq(unless(either(listed("things"), MEDIUM)), check(lambda word: word[:1].isalpha()))
-DATE = seq(phrase("c|ca|circa?"), check(lambda word: re.fullmatch(_YEARS, word) is not None), end)
-_YEARS = r"(?:1[3-9]|20)\d\d(?:[-–]\d{2,4}|s)?"
+_YEARS = re.compile(r"(?:1[3-9]|20)\d\d(?:[-–]\d{2,4}|s)?")
+DATE = seq(phrase("c|ca|circa?"), check(lambda word: _YEARS.fullmatch(word) is not None), end)
 
 _AFTER = either(phrase("inspired by"), phrase("reminiscent of"), phrase("after"), phrase("à|a la"))
 _MATTER_NEXT = followed_by(seq(up_to(3, a_word), MATTER))
