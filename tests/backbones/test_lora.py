@@ -66,7 +66,9 @@ def test_saved_and_loaded(unet: VideoCrafterUNet, inputs: tuple[Any, ...], tmp_p
     torch.testing.assert_close(other(*inputs).sample, changed)
 
 
-def test_a_style_adapter_acts_beside_them(unet: VideoCrafterUNet, inputs: tuple[Any, ...], draw: Draw) -> None:
+def test_a_style_adapter_acts_beside_them(
+    unet: VideoCrafterUNet, inputs: tuple[Any, ...], draw: Draw
+) -> None:
     adapter = StyleAdapter.for_model(unet, 12, num_style_tokens=2, extractor_heads=2, scale_heads=2)
     tokens = draw(1, 2, 24)
     adapter.attach(unet)

@@ -102,7 +102,7 @@ def test_nothing_usable_is_exit_code_2_and_still_a_report(tmp_path: Path) -> Non
     [
         (("nowhere",), "no such folder"),
         ((".", "--kind", "clips"), "Did you mean 'clip'"),
-        ((".", "--captions", "ful"), "Did you mean 'full'"),
+        ((".", "--captions", "kep"), "Did you mean 'keep'"),
         ((".", "--frames", "0"), "at least 1"),
         ((".", "--frames", "4", "--fps", "8", "--stride", "2"), "not both"),
     ],

@@ -173,7 +173,7 @@ def test_captions(tmp_path: Path) -> None:
     write_picture(tmp_path / "a.png", 1, "a painting of a boat, oil on canvas")
     assert source(tmp_path).batch(0, slice(0, 1)).captions == ["a boat"]
     assert source(tmp_path, cleaning="published").batch(0, slice(0, 1)).captions == ["a boat, oil on canvas"]
-    assert source(tmp_path, cleaning="none").batch(0, slice(0, 1)).captions[0].startswith("a painting of")
+    assert source(tmp_path, cleaning="keep").batch(0, slice(0, 1)).captions[0].startswith("a painting of")
     (tmp_path / "a.txt").unlink()
     with pytest.raises(InvalidInputError, match="no caption"):
         source(tmp_path)

@@ -44,7 +44,7 @@ def test_styled_rows_come_first_and_captions_tell_them_apart() -> None:
     assert others is not None and len(others) == 4
     assert torch.equal(others.style, things.style[:4]) and torch.equal(others.palette, things.palette[:4])
     assert not torch.equal(others.thing, things.thing[:4])
-    full = dataclasses.replace(PICTURES, captions="full")
+    full = dataclasses.replace(PICTURES, captions="keep")
     named = full.batch(0, ALL).captions
     assert all(", in " in caption for caption in named[:6])
     unnamed = dataclasses.replace(full, unnamed_style_ratio=1.0).batch(0, ALL).captions
@@ -64,7 +64,7 @@ def test_groups_share_their_content_and_differ_in_style() -> None:
 
 def test_groups_share_everything_but_their_motion() -> None:
     clips = WorldSource(
-        vocabulary=splits.FULL, size=24, batch_size=64, num_frames=2, motions_per_content=4, captions="full"
+        vocabulary=splits.FULL, size=24, batch_size=64, num_frames=2, motions_per_content=4, captions="keep"
     )
     things, _, _ = clips.things(0)
     for field in dataclasses.fields(things):

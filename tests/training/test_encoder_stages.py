@@ -29,7 +29,7 @@ from stylecrafter.training.trainer import Trainer
 from tests.training.tiny_parts import tiny_parts
 from tests.training.tiny_sources import tiny_pictures
 
-CAPTIONED = {"captions": "full", "styled_ratio": 0.75, "cross_reference_ratio": 0.75, "styles_per_content": 3}
+CAPTIONED = {"captions": "keep", "styled_ratio": 0.75, "cross_reference_ratio": 0.75, "styles_per_content": 3}
 
 
 def tiny_clip_stage(style_weight: float = 1.0, **changes) -> ClipStage:
@@ -211,7 +211,7 @@ def test_matching_pairs_have_the_least_loss() -> None:
 
 def test_equal_captions_share_the_match() -> None:
     stage = tiny_clip_stage(0.0)
-    stage.pictures = tiny_pictures(4, captions="content", references="none", cross_reference_ratio=0.0)
+    stage.pictures = tiny_pictures(4, captions="decouple", references="none", cross_reference_ratio=0.0)
     batch = stage.pictures.batch(0, slice(0, 4))
     stage.pictures = type(
         "Same",

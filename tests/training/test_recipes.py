@@ -193,7 +193,7 @@ def test_strategies_reach_the_members_of_mixes(path: Path) -> None:
     path.write_text(MIXED)
     changed = load_recipe(path).with_strategy(find_strategy("no_augmentation"))
     for name in ("styled", "more"):
-        assert (changed.data[name].captions, changed.data[name].references) == ("full", "whole")
+        assert (changed.data[name].captions, changed.data[name].references) == ("keep", "whole")
     assert load_recipe(path).members_of("mixed") == {"styled", "more"}
 
 

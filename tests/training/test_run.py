@@ -271,7 +271,7 @@ def test_a_base_in_two_stages_after_the_words(
 ) -> None:
     """Text first, then few frames, then, with time stretched, what those left; each in its own folder."""
     train = {"steps": 1, "learning_rate": 1e-3, "ema_decay": 0.0, "log_every": 1}
-    world = {"kind": "styleworld", "captions": "full", "batch_size": 2}
+    world = {"kind": "styleworld", "captions": "keep", "batch_size": 2}
     recipe = Recipe.model_validate(
         {
             "name": "moves",

@@ -61,10 +61,35 @@ def test_reading_ahead_changes_no_batch_and_keeps_the_report(folder: Path) -> No
 
 
 def test_captions_are_decoupled_or_as_they_are(folder: Path) -> None:
-    wanted = {"content": "thing", "published": "thing", "full": "a watercolor painting of thing"}
+    wanted = {"decouple": "thing", "published": "thing", "keep": "a watercolor painting of thing"}
     for captions, expected in wanted.items():
         source = make(FilesSpec(kind="files", path=".", batch_size=2, captions=captions), folder)
         assert all(text.startswith(expected) for text in source.batch(0, slice(0, 2)).captions)
+
+
+@pytest.mark.parametrize(("before", "now"), [("content", "decouple"), ("full", "keep")])
+def test_captions_by_their_names_before_are_the_same_data(folder: Path, before: str, now: str) -> None:
+    """A run that was begun with a recipe of then is resumed: the names, and what its checkpoints record."""
+    for kind in (
+        {"kind": "files", "path": ".", "batch_size": 2},
+        {"kind": "styleworld", "vocabulary": "small", "batch_size": 2, "size": 16},
+    ):
+        spec = (FilesSpec if kind["kind"] == "files" else WorldSpec)(**kind, captions=before)
+        assert spec.captions == now
+        recorded = make(spec, folder).fingerprint()
+        assert recorded == make(spec.model_copy(update={"captions": now}), folder).fingerprint()
+        in_files = {"content": "full", "full": "none"}[before]
+        assert (recorded["cleaning"] if "cleaning" in recorded else recorded["captions"]) in (
+            in_files,
+            before,
+        )
+
+
+def test_captions_by_no_name_are_refused() -> None:
+    with pytest.raises(ValidationError, match="'decouple', 'published' or 'keep'"):
+        FilesSpec(kind="files", path=".", batch_size=2, captions="all")
+    with pytest.raises(UnknownNameError, match="decouple"):
+        WorldSource(vocabulary=splits.SMALL, size=16, batch_size=2, captions="decoupled")
 
 
 def test_sizes_come_from_the_model_or_the_recipe(folder: Path) -> None:
@@ -99,7 +124,7 @@ def test_a_mix_of_files_that_workers_read_is_the_same_and_starts_them_once(folde
         given = {"kind": "files", "path": ".", "batch_size": 4, "references": "crop", "workers": workers}
         sources = {
             "mine": make(FilesSpec(**given), folder),
-            "yours": make(FilesSpec(**given | {"captions": "full"}), folder),
+            "yours": make(FilesSpec(**given | {"captions": "keep"}), folder),
             "world": make(WorldSpec(kind="styleworld", batch_size=4, references="crop")),
         }
         spec = MixSpec(kind="mix", of={"mine": 1, "yours": 2, "world": 2}, batch_size=4)

@@ -39,8 +39,8 @@ def check(
         float | None, typer.Option("--fps", help="Frames per second, instead of a stride.")
     ] = None,
     captions: Annotated[
-        str, typer.Option("--captions", help="Cleaning of captions: full, published or none.")
-    ] = "full",
+        str, typer.Option("--captions", help="Cleaning of captions: decouple, published or keep.")
+    ] = "decouple",
     missing_captions: Annotated[
         str,
         typer.Option(

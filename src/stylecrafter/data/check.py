@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from statistics import median
 from typing import Any
 
-from stylecrafter.data.captions import CaptionCleaning, clean_caption
+from stylecrafter.data.captions import CaptionCleaning, clean_caption, find_cleaning
 from stylecrafter.data.choices import choose
 from stylecrafter.data.loaders import MissingCaptions
 from stylecrafter.data.manifest import find_records
@@ -87,7 +87,7 @@ def check_data(
     num_frames: int = 1,
     stride: int = 1,
     fps: float | None = None,
-    cleaning: CaptionCleaning | str = CaptionCleaning.FULL,
+    cleaning: CaptionCleaning | str = CaptionCleaning.DECOUPLE,
     missing_captions: MissingCaptions | str = MissingCaptions.SKIP,
     limit: int | None = None,
     progress: Callable[[int, int], None] | None = None,
@@ -111,7 +111,7 @@ def check_data(
     """
     check_sampling(num_frames, stride, fps)
     only = None if kind is None else choose("kind", Kind, kind)
-    how = choose("cleaning of captions", CaptionCleaning, cleaning)
+    how = find_cleaning(cleaning)
     empty_ones = choose("choice for missing captions", MissingCaptions, missing_captions)
     found = data if isinstance(data, Found) else find_records(data)
     wanted = [record for record in found.records if only is None or record.kind is only]

@@ -10,7 +10,7 @@ from enum import StrEnum
 import torch
 
 from stylecrafter.data.batch import TrainingBatch
-from stylecrafter.data.captions import CaptionCleaning, clean_caption
+from stylecrafter.data.captions import NAMES_BEFORE, CaptionCleaning, clean_caption, find_cleaning
 from stylecrafter.data.choices import choose
 from stylecrafter.data.manifest import find_records
 from stylecrafter.data.records import Found, Kind, Problem, Record, Report, fingerprint_records
@@ -70,7 +70,7 @@ class FileSource:
         num_frames: int = 1,
         stride: int = 1,
         fps: float | None = None,
-        cleaning: CaptionCleaning | str = CaptionCleaning.FULL,
+        cleaning: CaptionCleaning | str = CaptionCleaning.DECOUPLE,
         missing_captions: MissingCaptions | str = MissingCaptions.SKIP,
         references: References | str = References.NONE,
         reference_size: int | None = None,
@@ -121,7 +121,7 @@ class FileSource:
         if cross_reference_ratio and self._settings.references is References.NONE:
             raise InvalidInputError('cross_reference_ratio needs references "crop" or "whole".')
         self._batch_size, self._seed, self._crossed = batch_size, seed, cross_reference_ratio
-        self._cleaning = choose("cleaning of captions", CaptionCleaning, cleaning)
+        self._cleaning = find_cleaning(cleaning)
         self._missing = choose("choice for missing captions", MissingCaptions, missing_captions)
         found = data if isinstance(data, Found) else find_records(data)
         self._grouping = choose("choice of style groups", StyleGroups, style_groups)
@@ -183,7 +183,7 @@ class FileSource:
             "records": f"{len(self.records)} with hash {fingerprint_records(self.records)[:32]}",
             **{name: str(value) if isinstance(value, StrEnum) else value for name, value in values.items()},
             "batch_size": self._batch_size,
-            "cleaning": self._cleaning.value,
+            "cleaning": NAMES_BEFORE[self._cleaning],
             "missing_captions": self._missing.value,
             "cross_reference_ratio": self._crossed,
             "style_groups": self._grouping.value,
@@ -254,7 +254,7 @@ class FileSource:
 
     def _load(self, epoch: int, number: int, record: Record) -> tuple[torch.Tensor, str, torch.Tensor | None]:
         caption = clean_caption(record.caption or "", self._cleaning)
-        if not caption and self._missing is MissingCaptions.SKIP:
+        if not caption.strip() and self._missing is MissingCaptions.SKIP:
             raise ImageReadError(f"nothing but style in the caption {record.caption!r}")
         generator = self._generator("record", epoch, number)
         frames, reference = load_sample(record, self._settings, generator)

@@ -12,13 +12,14 @@ import torch
 import torch.nn.functional as F
 
 from stylecrafter.data.batch import TrainingBatch
+from stylecrafter.data.captions import RECIPE_NAMES_BEFORE, read_recipe_captions
 from stylecrafter.data.reporting import Fingerprint
-from stylecrafter.errors import InvalidInputError
+from stylecrafter.errors import InvalidInputError, unknown_name
 from stylecrafter.runtime.seeding import step_generator
 from stylecrafter.styleworld import splits, world
 
 #: Which part of a styled picture a caption tells: the content alone (decoupled), or the style as well.
-Captions = Literal["content", "full"]
+Captions = Literal["decouple", "keep"]
 #: The style reference: none, a large crop of the picture itself (the paper's augmentation), or all of it.
 References = Literal["none", "crop", "whole"]
 
@@ -49,9 +50,9 @@ class WorldSource:
     """Part of the motion that is shown, as times in [0, 1]. With another than the whole one, captions of pictures name
     the motion too: a picture at (1, 1) shows where it ends, which is how words like "left" are learned at all (a clip
     that passes the middle looks, on average over its frames, the same for every direction)."""
-    captions: Captions = "content"
+    captions: Captions = "decouple"
     unnamed_style_ratio: float = 0.0
-    """With full captions: part of them that name the content only."""
+    """With captions that are kept whole: part of them that name the content only."""
     references: References = "none"
     cross_reference_ratio: float = 0.0
     """Part of the references that show other content in the same style."""
@@ -61,6 +62,9 @@ class WorldSource:
 
     def __post_init__(self) -> None:
         world.check_span(self.span)
+        object.__setattr__(self, "captions", read_recipe_captions(self.captions))
+        if self.captions not in RECIPE_NAMES_BEFORE:
+            raise unknown_name("choice of captions", str(self.captions), RECIPE_NAMES_BEFORE)
         for name in ("batch_size", "styles_per_content", "motions_per_content"):
             if getattr(self, name) < 1:
                 raise InvalidInputError(f"{name} must be at least 1, got {getattr(self, name)}")
@@ -100,7 +104,7 @@ class WorldSource:
             f.name: getattr(self, f.name) for f in fields(self) if f.name not in ("vocabulary", "device")
         }
         words = hashlib.blake2b(repr(self.vocabulary).encode(), digest_size=16).hexdigest()
-        return {**values, "vocabulary": words}
+        return {**values, "captions": RECIPE_NAMES_BEFORE[self.captions], "vocabulary": words}
 
     def things(self, step: int) -> Things:
         """What the batch of a step shows; the generator after drawing it; and the contents of cross references."""
@@ -142,7 +146,7 @@ class WorldSource:
         rng = random.Random(self.seed * 1_000_003 + step)
         moving = self.num_frames > 1 or self.span != world.WHOLE_MOTION
         content = chosen.content_captions(rng, moving)
-        if self.captions == "content":
+        if self.captions == "decouple":
             return content
         full = chosen.full_captions(rng, moving)
         return [

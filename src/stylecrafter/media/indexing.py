@@ -152,9 +152,7 @@ def _packets(container: InputContainer, stream: VideoStream, *, generate: bool) 
     return found
 
 
-def _check_complete(
-    file: IO[bytes], container: InputContainer, stream: VideoStream, found: _Packets
-) -> None:
+def _check_complete(file: IO[bytes], container: InputContainer, stream: VideoStream, found: _Packets) -> None:
     """Refuse a clip that holds fewer frames than it declares, unless its format can say that without being cut."""
     if stream.frames <= found.count:
         return

@@ -240,7 +240,9 @@ def check_pixels(width: int, height: int) -> None:
         ImageReadError: More than `MAX_PIXELS` pixels.
     """
     if width * height > MAX_PIXELS:
-        raise ImageReadError(f"too large: frames of {width}x{height} pixels; the limit is {MAX_PIXELS:,} pixels")
+        raise ImageReadError(
+            f"too large: frames of {width}x{height} pixels; the limit is {MAX_PIXELS:,} pixels"
+        )
 
 
 class _Nameless:

@@ -170,7 +170,9 @@ def read_frames(path: str | os.PathLike[str]) -> tuple[list[Image.Image], float]
         frames = list(_video_frames(path, MAX_HELD_PIXELS))
         sizes = {frame.size for frame in frames}
         if len(sizes) != 1:
-            raise ImageReadError(f"its frames have several sizes: {sorted(sizes)}" if sizes else "it holds no frames")
+            raise ImageReadError(
+                f"its frames have several sizes: {sorted(sizes)}" if sizes else "it holds no frames"
+            )
         return frames, rate if rate > 0 else index.fps
 
 

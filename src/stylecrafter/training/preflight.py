@@ -15,7 +15,7 @@ import torch
 
 from stylecrafter.adapter.choices import AdapterOptions
 from stylecrafter.adapter.style_adapter import StyleAdapter
-from stylecrafter.data.captions import clean_caption
+from stylecrafter.data.captions import CaptionCleaning, clean_caption
 from stylecrafter.data.manifest import find_records
 from stylecrafter.data.records import Kind, Record
 from stylecrafter.data.samples import clip_index, load_whole
@@ -35,7 +35,7 @@ from stylecrafter.training.recipe_checks import (
 )
 from stylecrafter.training.recipes import Recipe
 from stylecrafter.training.source_specs import FilesSpec, placed
-from stylecrafter.training.sources import cleaning_of, file_source
+from stylecrafter.training.sources import file_source
 from stylecrafter.training.stage_specs import StageSpec
 from stylecrafter.weights.card import read_defaults, size_multiple
 from stylecrafter.weights.locate import INDEX_NAME, resolve_model
@@ -127,7 +127,7 @@ def _data_faults(name: str, spec: FilesSpec, recipe: Recipe) -> Iterator[str]:
 
 
 def _is_told(record: Record, spec: FilesSpec) -> bool:
-    return bool(clean_caption(record.caption or "", cleaning_of(spec)))
+    return bool(clean_caption(record.caption or "", CaptionCleaning(spec.captions)))
 
 
 def _open(record: Record, spec: FilesSpec) -> None:

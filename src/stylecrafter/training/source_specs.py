@@ -6,8 +6,9 @@ import os
 from pathlib import Path
 from typing import Annotated, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, field_validator, model_validator
 
+from stylecrafter.data.captions import read_recipe_captions
 from stylecrafter.data.mixing import whole_shares
 from stylecrafter.errors import unknown_name
 from stylecrafter.media.documents import expand_home
@@ -42,7 +43,7 @@ class WorldSpec(Strict):
     """Part of the motion that is shown; pictures at [1, 1] show where it ends, and their captions name it."""
     motions: tuple[str, ...] = ()
     """Motions to draw in place of all of the vocabulary's; one that is named twice comes twice as often."""
-    captions: Literal["content", "full"] = "content"
+    captions: Annotated[Literal["decouple", "keep"], BeforeValidator(read_recipe_captions)] = "decouple"
     unnamed_style_ratio: Ratio = 0.0
     references: Literal["none", "crop", "whole"] = "none"
     cross_reference_ratio: Ratio = 0.0
@@ -80,7 +81,9 @@ class FilesSpec(Strict):
     height: Side | None = None
     width: Side | None = None
     """Other sides than `size`."""
-    captions: Literal["content", "published", "full"] = "content"
+    captions: Annotated[Literal["decouple", "published", "keep"], BeforeValidator(read_recipe_captions)] = (
+        "decouple"
+    )
     """Without their style words, by our cleaning or by the three patterns of the published code; or as they are."""
     references: Literal["none", "crop", "whole"] = "none"
     cross_reference_ratio: Ratio = 0.0

@@ -11,7 +11,6 @@ from typing import Any
 import torch
 
 from stylecrafter.data.batch import BatchSource, TrainingBatch
-from stylecrafter.data.captions import CaptionCleaning
 from stylecrafter.data.loaders import FileSource
 from stylecrafter.data.mixing import MixedSource
 from stylecrafter.data.prefetch import StepLoader
@@ -171,15 +170,6 @@ def _for_workers(member: BatchSource) -> BatchSource:
     return dataclasses.replace(member, device="cpu") if isinstance(member, WorldSource) else member
 
 
-def cleaning_of(spec: FilesSpec) -> CaptionCleaning:
-    """How the captions of a recipe's files are cleaned."""
-    return {
-        "content": CaptionCleaning.FULL,
-        "published": CaptionCleaning.PUBLISHED,
-        "full": CaptionCleaning.NONE,
-    }[spec.captions]
-
-
 def file_source(spec: FilesSpec, data: str | Found, *, size: tuple[int, int], seed: int) -> FileSource:
     """The files of a recipe as one source, without processes that read ahead.
 
@@ -199,7 +189,7 @@ def file_source(spec: FilesSpec, data: str | Found, *, size: tuple[int, int], se
         num_frames=spec.num_frames,
         stride=spec.stride,
         fps=spec.fps,
-        cleaning=cleaning_of(spec),
+        cleaning=spec.captions,
         missing_captions=spec.missing_captions,
         references=spec.references,
         cross_reference_ratio=spec.cross_reference_ratio,

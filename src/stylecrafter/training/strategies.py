@@ -24,7 +24,7 @@ class Strategy:
     """Stages after the base, in order."""
     adapter: Mapping[str, str] = field(default_factory=lambda: MappingProxyType({}))
     """Fields of the style adapter that differ from the default."""
-    captions: Literal["content", "full"] = "content"
+    captions: Literal["decouple", "keep"] = "decouple"
     """Decoupled captions, or the original ones with their style words."""
     references: Literal["crop", "whole"] = "crop"
     """A large crop of the target picture, or the target picture itself."""
@@ -45,13 +45,13 @@ STRATEGIES: dict[str, Strategy] = {
         Strategy(
             name="no_augmentation",
             summary="original captions and uncropped references (table 4)",
-            captions="full",
+            captions="keep",
             references="whole",
         ),
         Strategy(
             name="full_captions",
             summary="original captions, cropped references: decoupling without its caption half",
-            captions="full",
+            captions="keep",
         ),
         Strategy(
             name="whole_references",
