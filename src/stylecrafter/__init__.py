@@ -5,6 +5,8 @@ from __future__ import annotations
 import importlib
 from typing import TYPE_CHECKING, Any
 
+from stylecrafter.runtime.environment import decline_telemetry
+
 __version__ = "0.1.0"
 
 __all__ = [
@@ -34,6 +36,9 @@ _LAZY = {
     # so it has to be found here for `from_pretrained` to work.
     "ModelMixin": "diffusers",
 }
+
+# Here and not where the libraries are imported: every way to them leads through this file.
+decline_telemetry()
 
 
 def __getattr__(name: str) -> Any:

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from stylecrafter.runtime.environment import let_threads_sleep
+
 
 def main() -> None:
+    let_threads_sleep()  # before anything can load torch
     try:
         from stylecrafter.cli.main import main as run_command_line
     except KeyboardInterrupt:  # while the modules are read, before anyone listens
