@@ -97,7 +97,8 @@ def test_what_is_out_of_range_is_refused_when_the_recipe_is_read(path: Path, cha
 
 @pytest.mark.parametrize(
     "change",
-    ["stages.adapter.train.gradient_clip=.inf", "stages.adapter.train.warmup_steps=5", "data.films.size=48", "data.mixed.unit=steps",
+    ["stages.adapter.train.gradient_clip=.inf", "stages.adapter.train.warmup_steps=5", "data.films.size=48",
+     "data.mixed.unit=steps",
      "stages.adapter.train.final_lr_ratio=1", "stages.adapter.train.checkpoint_minutes=0",
      "stages.adapter.train.rounded_weights=yes", "stages.adapter.train.accumulation=4", "stages.adapter.name=adapter",
      "stages.adapter.train.betas=[0, 0]", "data.styled.span=[1, 1]", "stages.autoencoder.pictures=films"],

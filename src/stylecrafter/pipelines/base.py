@@ -258,8 +258,8 @@ class StylizedPipelineBase(DiffusionPipeline):
                 all pictures of its list together. One picture is a list of one.
             weights: How much each picture of a list of lists counts, >= 0; 2 is the picture given twice.
             corners: True reads a style of one picture by its four corners too, as if they were given with it
-                (`references.crops.with_corners`); several pictures, those of weight 0 not counted, are read whole, as all
-                are with False and as published. None: the pipeline's default.
+                (`references.crops.with_corners`); several pictures, those of weight 0 not counted, are read whole, as
+                all are with False and as published. None: the pipeline's default.
 
         Raises:
             InvalidInputError: No adapter or image encoder, an empty list, weights that do not fit.

@@ -35,7 +35,7 @@ from stylecrafter.weights.loading import load_pipeline
 from stylecrafter.weights.locate import fetch_model
 from stylecrafter.weights.saving import save_whole
 from stylecrafter.weights.strict import finite
-from stylecrafter.weights.tensor_files import read_file, tensors_only, unwrapped
+from stylecrafter.weights.tensor_files import listing, read_file, tensors_only, unwrapped
 
 logger = logging.getLogger(__name__)
 
