@@ -9,7 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from stylecrafter.cli.console import show, show_json, visible
+from stylecrafter.cli.console import show, show_json
+from stylecrafter.cli.streams import visible
 from tests.cli.support import command, environment, invoke
 
 STOPPED_WHILE_FINALISING = """

@@ -126,6 +126,9 @@ def test_style_words_go_into_the_prompt_and_nowhere_else(
     ]
     assert {record.style_scale for record in records} == {0.0}
     assert [record.seed for record in records] == [4, 5]
+    assert not list(
+        (tmp_path / "out").glob("*.json")
+    )  # the list with the words, which names the pictures' folders
 
 
 def test_other_braces_in_style_words_are_words(testset: TestSet, model: Path, tmp_path: Path) -> None:

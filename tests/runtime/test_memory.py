@@ -46,6 +46,21 @@ def test_estimate_grows_with_the_clip(folder: Path) -> None:
     assert estimate_memory(folder, 16, 128, 128, itemsize=2).weights == small.weights // 2
 
 
+def test_estimate_knows_the_style_pictures(folder: Path) -> None:
+    def working(references: int) -> int:
+        return estimate_memory(folder, 1, 64, 64, references=references).working
+
+    assert working(1) == working(0)  # less than the UNet needs
+    many = [working(count) for count in (10_000, 20_000)]
+    assert many[1] - many[0] == pytest.approx(
+        10_000 * 257 * 1280 * 24 * 4
+    )  # of ViT-H/14, where nothing is said
+    (folder / "image_encoder").mkdir()
+    config = {"image_size": 64, "patch_size": 8, "hidden_size": 192}
+    (folder / "image_encoder" / "config.json").write_text(json.dumps(config))
+    assert working(20_000) - working(10_000) == pytest.approx(10_000 * 65 * 192 * 24 * 4)
+
+
 def test_check_warns_then_refuses(caplog: pytest.LogCaptureFixture) -> None:
     free = available_memory()
     assert free > 2**20

@@ -9,7 +9,6 @@ import json
 import logging
 import math
 import os
-import re
 import signal
 import sys
 import threading
@@ -17,23 +16,19 @@ import time
 import warnings
 from collections.abc import Sequence
 from types import FrameType
-from typing import Any, NoReturn, TextIO
+from typing import Any, NoReturn
 
 import typer
 from typer.core import TyperGroup
 from typer.exceptions import TyperException
 
+from stylecrafter.cli.streams import ResultStream, occupy_standard_streams, visible, write_line
 from stylecrafter.errors import InvalidInputError, OutputError, StyleCrafterError
 
 EXIT_OK, EXIT_FAILED, EXIT_BAD_INPUT, EXIT_INTERRUPTED = 0, 1, 2, 130
 DEBUG = "STYLECRAFTER_DEBUG"
 _LONGEST = 4000
 
-# What moves the cursor, colours or reorders a terminal's text, breaks lines, or stands for bytes that are no text:
-# control characters, marks and overrides of direction, separators of lines, lone surrogates.
-_UNSEEN = re.compile(
-    "[\x00-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028\u2029\u202a-\u202e\u2066-\u2069\ud800-\udfff]"
-)
 
 _inside_the_hook = threading.Lock()
 
@@ -106,18 +101,13 @@ def _is_out_of_memory(error: BaseException) -> bool:
     return isinstance(error, MemoryError) or any(word in str(error).lower() for word in words)
 
 
-def visible(text: str) -> str:
-    """`text` with escapes such as \\x1b for what a terminal would obey instead of showing it."""
-    return _UNSEEN.sub(lambda found: found[0].encode("unicode_escape", "surrogatepass").decode(), text)
-
-
 def say(message: str) -> None:
     """One line on stderr, whatever the message; where nobody can hear it, it is lost."""
     line = visible(" ".join(message.split()))
     if len(line) > _LONGEST:
         line = f"{line[: _LONGEST // 2]} … {line[-_LONGEST // 2 :]}"
     with contextlib.suppress(OSError):
-        _write(sys.stderr, line)
+        write_line(sys.stderr, line)
 
 
 def show(text: str = "") -> None:
@@ -150,13 +140,7 @@ def _finite(content: Any) -> Any:
 def _write_result(text: str) -> None:
     if sys.stdout is None:
         raise OutputError("the result cannot be shown: standard output is closed.")
-    _write(sys.stdout, text)
-
-
-def _write(stream: TextIO, text: str) -> None:
-    encoding = getattr(stream, "encoding", None) or "utf-8"
-    stream.write(text.encode(encoding, "backslashreplace").decode(encoding) + "\n")
-    stream.flush()
+    write_line(sys.stdout, text)
 
 
 def quiet_libraries() -> None:
@@ -181,38 +165,6 @@ class _Sayer(logging.Handler):
         say(f"{record.levelname.lower()}: {record.getMessage()}")
 
 
-class _ResultStream(io.TextIOWrapper):
-    """Stdout that ends a command in one line where it takes no more: a full disk, or a reader who has gone."""
-
-    def __init__(self, stream: io.TextIOWrapper) -> None:
-        super().__init__(
-            stream.buffer,
-            encoding=stream.encoding,
-            errors=stream.errors,
-            line_buffering=stream.line_buffering,
-            write_through=stream.write_through,
-        )
-
-    def write(self, text: str, /) -> int:
-        try:
-            return super().write(text)
-        except OSError as error:
-            raise self._give_up(error) from error
-
-    def flush(self) -> None:
-        try:
-            super().flush()
-        except OSError as error:
-            raise self._give_up(error) from error
-
-    def _give_up(self, error: OSError) -> OutputError:
-        # What waits in the buffer would fail once more at the very end.
-        nowhere = os.open(os.devnull, os.O_WRONLY)
-        os.dup2(nowhere, self.fileno())
-        os.close(nowhere)
-        return OutputError(f"the result cannot be shown on standard output: {error.strerror or error}.")
-
-
 def check_working_folder() -> None:
     """Every relative path starts there, and libraries ask for it.
 
@@ -227,26 +179,14 @@ def check_working_folder() -> None:
         ) from error
 
 
-def _occupy_standard_streams() -> None:
-    """Give a closed stdin, stdout or stderr a place that takes everything: the next file to be opened would get its
-    number, and what a library writes to stderr would end up in it."""
-    for number in (0, 1, 2):
-        try:
-            os.fstat(number)
-        except OSError:
-            os.open(os.devnull, os.O_RDWR)
-    if sys.stderr is None:
-        sys.stderr = open(os.devnull, "w")
-
-
 def prepare_process() -> None:
     """Let a terminated process clean up as an interrupted one does, and let any text be shown."""
-    _occupy_standard_streams()
+    occupy_standard_streams()
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="backslashreplace")  # a name may hold what the terminal cannot show
     if isinstance(sys.stdout, io.TextIOWrapper):
-        sys.stdout = _ResultStream(sys.stdout)
+        sys.stdout = ResultStream(sys.stdout)
 
     def stop(number: int, frame: FrameType | None) -> NoReturn:
         raise SystemExit(128 + number)
