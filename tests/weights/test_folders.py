@@ -144,6 +144,7 @@ def test_tokenizers(model: Path) -> None:
     for text, says in (
         (with_vocab(far), "the text encoder reads 0 to"),
         (with_vocab([]), "the tokenizer in .* cannot be loaded"),
+        (json.dumps({**content, "model": {**content["model"], "merges": []}}), "the merges .* are not"),
         ('{"version": 9, "model": 3}', "the tokenizer in .* cannot be loaded"),
     ):
         (model / "tokenizer" / "tokenizer.json").write_text(text)

@@ -12,7 +12,8 @@ from stylecrafter.errors import InvalidInputError
 
 _HALF = "float16 holds nothing above 65,504, and this model computes more: use float32 or bfloat16."
 _OTHERWISE = (
-    "Something given to the call is beyond what the model computes with: guidance, scales, or a callback."
+    "Something in the model's configs or given to the call (guidance, scales, a callback) is beyond what the model "
+    "computes with."
 )
 
 

@@ -149,6 +149,11 @@ def check_tokenizer_files(folder: Path) -> None:
         content = read_config(file, required=True)
         if "auto_map" in content:
             raise CheckpointError(f"{file}: auto_map names code, which is never run.")
+        model = content.get("model") if file == whole else None
+        if isinstance(model, dict) and model.get("vocab") and not model.get("merges"):
+            raise CheckpointError(
+                f"{file}: its vocabulary is there, the merges that make words of letters are not."
+            )
     if is_file(pieces[1]):
         read_text(pieces[1], error=CheckpointError)
 
