@@ -8,15 +8,13 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-import numpy as np
-
 from stylecrafter.errors import ImageReadError, InvalidInputError
 from stylecrafter.generation.paths import candidates
 from stylecrafter.generation.run import Made, generate_file, versions
 from stylecrafter.generation.settings import GenerationSettings, StyleInput
 from stylecrafter.media.images import file_hash
 from stylecrafter.media.metadata import GenerationRecord, StyleReference, read_record
-from stylecrafter.media.video import read_frames
+from stylecrafter.media.video import check_frames, same_frames
 from stylecrafter.pipelines.schedulers import SCHEDULERS
 from stylecrafter.weights.locate import fetch_model, list_models, weights_hash
 
@@ -94,15 +92,11 @@ def replay(
         device=device or record.device,
         dtype=record.dtype,
     )
-    before, _ = read_frames(source)
+    check_frames(source)  # before the long work
     made = generate_file(settings, output)
     if Path(source).suffix.lower() != Path(output).suffix.lower():
         return Replayed(made, None)
-    after, _ = read_frames(output)
-    same = len(before) == len(after) and all(
-        np.array_equal(np.asarray(a), np.asarray(b)) for a, b in zip(before, after, strict=True)
-    )
-    return Replayed(made, same)
+    return Replayed(made, same_frames(source, output))
 
 
 def _find_styles(

@@ -17,7 +17,7 @@ from stylecrafter.errors import InvalidInputError, OutputError
 from stylecrafter.generation.batch_file import Entry
 from stylecrafter.media.files import write_atomic
 from stylecrafter.media.metadata import GenerationRecord, read_metadata, read_record
-from stylecrafter.media.video import read_frames
+from stylecrafter.media.video import check_frames
 
 RESULTS_NAME = "results.jsonl"
 
@@ -43,7 +43,7 @@ class Results:
             record = self._record_of(entry, output)
             if record is None or not fits(record):
                 return False
-            read_frames(output)
+            check_frames(output, record.frames)
         except InvalidInputError:
             return False
         if self._lines.get(entry.name, {}).get("status") != "done":

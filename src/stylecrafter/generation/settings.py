@@ -14,7 +14,7 @@ from pydantic import BaseModel, ConfigDict
 from stylecrafter.errors import CheckpointError, InvalidInputError, unknown_name
 from stylecrafter.generation.paths import readable
 from stylecrafter.media.images import Picture, read_picture
-from stylecrafter.media.video import check_suffix
+from stylecrafter.media.video import check_format, check_suffix
 from stylecrafter.pipelines.schedulers import SCHEDULERS
 from stylecrafter.runtime.devices import check_device_name, check_dtype_name
 from stylecrafter.runtime.memory import read_config
@@ -216,6 +216,8 @@ def prepare(settings: GenerationSettings, suffix: str, model: ModelFacts | None 
     check_suffix(f"output{suffix}", frames)
     width, height = settings.size or (int(facts.default("width")), int(facts.default("height")))
     check_size(width, height, facts.size_multiple)
+    fps = float(facts.default("fps")) if settings.fps is None else settings.fps
+    check_format(suffix, frames, width, height, fps)
 
     def number(asked: float | None, name: str) -> float:
         return float(facts.default(name)) if asked is None else asked
@@ -232,7 +234,7 @@ def prepare(settings: GenerationSettings, suffix: str, model: ModelFacts | None 
         frames,
         width,
         height,
-        fps=number(settings.fps, "fps"),
+        fps=fps,
         steps=settings.steps or int(facts.default("steps")),
         scheduler=settings.scheduler or facts.scheduler,
         eta=number(settings.eta, "eta"),
