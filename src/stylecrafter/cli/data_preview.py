@@ -44,12 +44,13 @@ def preview(
     from stylecrafter.errors import InvalidInputError, unknown_name
     from stylecrafter.media.files import check_writable
     from stylecrafter.media.overwriting import refuse_overwriting
-    from stylecrafter.media.video import check_suffix, write_frames
+    from stylecrafter.media.video import check_format, check_suffix, write_frames
 
     if split not in ("train", "held-out"):
         raise unknown_name("split", split, ("train", "held-out"))
     still = output.suffix.lower() == ".png"
-    check_suffix(output, 1 if still else frames)
+    moving = 1 if still or folder is not None else frames
+    check_format(check_suffix(output, moving), moving, size, size, fps)
     refuse_overwriting([output], [], [] if folder is None else [folder])
     check_writable(output)
     if folder is not None:
@@ -102,7 +103,7 @@ def _folder_sheet(folder: Path, count: int, columns: int, size: int) -> tuple[li
     """A sheet of up to `count` readable files (of a clip its first frame), and what could not be read."""
     from stylecrafter.errors import InvalidInputError
     from stylecrafter.media.images import load_picture
-    from stylecrafter.media.video import read_frames
+    from stylecrafter.media.video import first_frame
     from stylecrafter.styleworld.sheets import contact_sheet
 
     if not folder.is_dir():
@@ -115,7 +116,7 @@ def _folder_sheet(folder: Path, count: int, columns: int, size: int) -> tuple[li
         if suffix not in (*_PICTURES, *_CLIPS) or len(pictures) == count:
             continue
         try:
-            picture = load_picture(file) if suffix in _PICTURES else read_frames(file)[0][0]
+            picture = load_picture(file) if suffix in _PICTURES else first_frame(file)
         except InvalidInputError as error:
             problems.append(str(error))
             continue

@@ -37,7 +37,7 @@ from stylecrafter.media.files import write_atomic
 from stylecrafter.media.images import file_hash, load_picture
 from stylecrafter.media.metadata import read_metadata
 from stylecrafter.media.tensors import to_pictures
-from stylecrafter.media.video import read_frames, write_frames
+from stylecrafter.media.video import check_frames, read_frames, write_frames
 from stylecrafter.pipelines.stylized_image import StyleCrafterImagePipeline
 from stylecrafter.runtime.seeding import MAX_SEED, make_generator
 
@@ -136,7 +136,7 @@ def _holds(path: Path, facts: dict[str, Any]) -> bool:
     try:
         if not path.is_file() or read_metadata(path) != facts:
             return False
-        read_frames(path)
+        check_frames(path)
     except ImageReadError:
         return False  # damaged: it is made again
     return True

@@ -35,6 +35,7 @@ from stylecrafter.runtime.locks import only_one
 from stylecrafter.runtime.seeding import MAX_SEED, draw_seed
 
 SHARED_NAME = "batch.json"
+_MODEL_SETTINGS = "model_settings"
 
 # What an entry says itself, and where things lie and run, may differ between the runs of one batch.
 _NOT_SHARED = {"prompt", "styles", "seed", "device", "model"}
@@ -117,7 +118,7 @@ def run_batch(
     with only_one(target, "batch"):
         _check_folder(target, resume)
         remove_parts(target)
-        seed = _share(target, template, suffix, engine.weights)
+        seed = _share(target, template, suffix, engine)
         work = _Work(target, suffix, template, seed, engine, embed)
         return work.do(entries[:limit], on_progress)
 
@@ -149,9 +150,7 @@ class _Work:
         started = time.monotonic()
         try:
             job = self._job(entry)
-            if results.is_finished(
-                entry, output, lambda record: _made_from(record, job, self.engine.weights)
-            ):
+            if results.is_finished(entry, output, lambda record: _made_from(record, job, self.engine)):
                 return Progress(entry, total, "skipped")
             made = make_file(self.engine, job, output, embed=self.embed)
         except (OutputError, CheckpointError):
@@ -173,7 +172,7 @@ class _Work:
         return prepare(settings, self.suffix, self.engine.model)
 
 
-def _made_from(record: GenerationRecord, job: Job, weights: str) -> bool:
+def _made_from(record: GenerationRecord, job: Job, engine: Engine) -> bool:
     """Whether a record is what this job would write, wherever it ran."""
     s = job.settings
     wanted = {
@@ -199,7 +198,9 @@ def _made_from(record: GenerationRecord, job: Job, weights: str) -> bool:
     return (
         all(getattr(record, name) == value for name, value in wanted.items())
         and pictures == [(p.sha256, style.weight) for p, style in zip(job.pictures, s.styles, strict=True)]
-        and record.model.sha256 == weights
+        and record.model.sha256 == engine.weights
+        # Earlier versions did not record it.
+        and record.model.settings_sha256 in (None, engine.settings)
     )
 
 
@@ -224,11 +225,12 @@ def _check_folder(folder: Path, resume: bool) -> None:
         )
 
 
-def _share(folder: Path, template: GenerationSettings, suffix: str, weights: str) -> int:
+def _share(folder: Path, template: GenerationSettings, suffix: str, engine: Engine) -> int:
     """Write down what all entries share, or compare it with what was written; returns the first seed."""
     file = folder / SHARED_NAME
     settings = {k: v for k, v in json.loads(template.model_dump_json()).items() if k not in _NOT_SHARED}
-    shared: dict[str, Any] = {"format": suffix, "weights": weights, **settings}
+    shared: dict[str, Any] = {"format": suffix, "weights": engine.weights, **settings}
+    shared[_MODEL_SETTINGS] = engine.settings
     if not os.path.exists(file):
         seed = draw_seed() if template.seed is None else template.seed
         write_atomic(file, json.dumps({**shared, "seed": seed}, indent=1).encode())
@@ -239,6 +241,8 @@ def _share(folder: Path, template: GenerationSettings, suffix: str, weights: str
         raise OutputError(f"{shown(file)} does not say what the batch was started with; name another folder.")
     if template.seed is not None:
         shared["seed"] = template.seed
+    if _MODEL_SETTINGS not in before:
+        del shared[_MODEL_SETTINGS]  # begun by an earlier version
     changed = [name for name, value in shared.items() if before.get(name) != value]
     if changed:
         name, words = changed[0], changed[0].replace("_", " ")

@@ -8,8 +8,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-import numpy as np
-
 from stylecrafter.errors import CheckpointError, ImageReadError, InvalidInputError
 from stylecrafter.generation.paths import candidates, user_path
 from stylecrafter.generation.places import recall
@@ -19,9 +17,9 @@ from stylecrafter.media.documents import is_file, is_folder, shown
 from stylecrafter.media.images import file_hash
 from stylecrafter.media.metadata import GenerationRecord, StyleReference, read_record
 from stylecrafter.media.overwriting import refuse_overwriting
-from stylecrafter.media.video import read_frames
+from stylecrafter.media.video import check_frames, same_frames
 from stylecrafter.pipelines.schedulers import SCHEDULERS
-from stylecrafter.weights.locate import fetch_model, list_models, weights_hash
+from stylecrafter.weights.locate import fetch_model, list_models, same_weights, settings_hash, weights_hash
 
 logger = logging.getLogger(__name__)
 
@@ -67,11 +65,16 @@ def replay(
     check_style_count(len(record.styles))
     paths = _find_styles(record.styles, source, styles)
     name = model or _find_model(record, source)
-    found = weights_hash(fetch_model(name))
-    if record.model.sha256 and found != record.model.sha256:
+    folder = fetch_model(name)
+    if not same_weights(folder, record.model.sha256):
         raise InvalidInputError(
-            f"model {name!r} holds other weights ({found[:12]}…) than those that made {os.fspath(source)} "
-            f"({record.model.sha256[:12]}…); name the folder of the same weights with --model."
+            f"model {name!r} holds other weights ({weights_hash(folder)[:12]}…) than those that made "
+            f"{os.fspath(source)} ({str(record.model.sha256)[:12]}…); name the folder of the same weights with --model."
+        )
+    if record.model.settings_sha256 not in (None, settings_hash(folder)):
+        raise InvalidInputError(
+            f"model {name!r} has the weights that made {os.fspath(source)}, but other settings (configs, scheduler or "
+            "tokenizer); name the folder as it was with --model."
         )
     _warn_of_versions(record)
     settings = GenerationSettings(
@@ -100,15 +103,11 @@ def replay(
         device=device or record.device,
         dtype=record.dtype,
     )
-    before, _ = read_frames(source)
+    check_frames(source)  # before the long work
     made = generate_file(settings, output)
     if Path(source).suffix.lower() != Path(output).suffix.lower():
         return Replayed(made, None)
-    after, _ = read_frames(output)
-    same = len(before) == len(after) and all(
-        np.array_equal(np.asarray(a), np.asarray(b)) for a, b in zip(before, after, strict=True)
-    )
-    return Replayed(made, same)
+    return Replayed(made, same_frames(source, output))
 
 
 def _find_styles(
@@ -160,11 +159,11 @@ def _find_model(record: GenerationRecord, source: str | os.PathLike[str]) -> str
     """The embedded model of that name, or the folder with its weights; the first of the name where none has them."""
     name, sha256 = record.model.name, record.model.sha256
     embedded = [model.folder for model in list_models() if model.name == name]
-    if embedded and sha256 in (None, weights_hash(embedded[0])):
+    if embedded and same_weights(embedded[0], sha256):
         return name
     folders = [path for path in _places(name, sha256, source) if is_folder(path)]
     for folder in folders:
-        if sha256 is not None and _weights(folder) == sha256:
+        if sha256 is not None and _holds(folder, sha256):
             return str(folder)
     if not folders and not embedded and ("/" not in name or name.startswith((".", "/"))):
         raise CheckpointError(
@@ -173,11 +172,11 @@ def _find_model(record: GenerationRecord, source: str | os.PathLike[str]) -> str
     return str(folders[0]) if folders and not embedded else name
 
 
-def _weights(folder: Path) -> str | None:
+def _holds(folder: Path, sha256: str) -> bool:
     try:
-        return weights_hash(fetch_model(folder))
+        return same_weights(fetch_model(folder), sha256)
     except CheckpointError:
-        return None  # a folder of that name, but no model
+        return False  # a folder of that name, but no model
 
 
 def _warn_of_versions(record: GenerationRecord) -> None:

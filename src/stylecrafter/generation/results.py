@@ -20,7 +20,7 @@ from stylecrafter.media.documents import decode_text, parse_json, read_bytes
 from stylecrafter.media.files import write_atomic
 from stylecrafter.media.images import file_hash
 from stylecrafter.media.metadata import GenerationRecord, read_metadata, read_record
-from stylecrafter.media.video import read_frames
+from stylecrafter.media.video import check_frames
 
 logger = logging.getLogger(__name__)
 
@@ -55,7 +55,7 @@ class Results:
             record = self._record_of(entry, output)
             if record is None or not fits(record):
                 return False
-            read_frames(output)
+            check_frames(output, record.frames)
         except InvalidInputError:
             return False
         if self._lines.get(entry.name, {}).get("status") != "done":

@@ -31,7 +31,7 @@ from stylecrafter.media.video import check_suffix, write_frames
 from stylecrafter.pipelines.schedulers import make_scheduler
 from stylecrafter.runtime.seeding import draw_seed
 from stylecrafter.weights.loading import load_pipeline
-from stylecrafter.weights.locate import list_models, weights_hash
+from stylecrafter.weights.locate import list_models, settings_hash, weights_hash
 
 if TYPE_CHECKING:
     from stylecrafter.pipelines.stylized_video import StyleCrafterPipeline
@@ -81,6 +81,11 @@ class Engine:
     def weights(self) -> str:
         """Hash of the model's weights."""
         return weights_hash(self.model.folder)
+
+    @cached_property
+    def settings(self) -> str:
+        """Hash of all else that decides what the model draws."""
+        return settings_hash(self.model.folder)
 
     @cached_property
     def pipe(self) -> StyleCrafterPipeline:
@@ -188,7 +193,11 @@ class Engine:
             style_scale=s.style_scale,
             device=str(self.device),
             dtype=dtype_name(self.dtype),
-            model=ModelReference(name=recorded_model_name(self.model, output), sha256=self.weights),
+            model=ModelReference(
+                name=recorded_model_name(self.model, output),
+                sha256=self.weights,
+                settings_sha256=self.settings,
+            ),
             versions=versions(),
         )
 

@@ -16,7 +16,7 @@ from stylecrafter.errors import CheckpointError, ImageReadError, InvalidInputErr
 from stylecrafter.generation.paths import readable, user_path
 from stylecrafter.media.documents import shown
 from stylecrafter.media.images import Picture, read_picture
-from stylecrafter.media.video import check_suffix
+from stylecrafter.media.video import check_format, check_suffix
 from stylecrafter.pipelines.schedulers import SCHEDULERS
 from stylecrafter.runtime.devices import check_device_name, check_dtype_name
 from stylecrafter.runtime.memory import read_config
@@ -248,6 +248,8 @@ def prepare(settings: GenerationSettings, suffix: str, model: ModelFacts | None 
     check_suffix(f"output{suffix}", frames)
     width, height = settings.size or (int(facts.default("width")), int(facts.default("height")))
     check_size(width, height, facts.size_multiple)
+    fps = float(facts.default("fps")) if settings.fps is None else settings.fps
+    check_format(suffix, frames, width, height, fps)
 
     def number(asked: float | None, name: str) -> float:
         return float(facts.default(name)) if asked is None else asked
@@ -264,7 +266,7 @@ def prepare(settings: GenerationSettings, suffix: str, model: ModelFacts | None 
         frames,
         width,
         height,
-        fps=number(settings.fps, "fps"),
+        fps=fps,
         steps=settings.steps or int(facts.default("steps")),
         scheduler=settings.scheduler or facts.scheduler,
         eta=number(settings.eta, "eta"),

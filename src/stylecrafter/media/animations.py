@@ -12,7 +12,10 @@ from PIL import Image
 
 from stylecrafter.errors import ImageReadError
 from stylecrafter.media.images import MAX_PIXELS, load_picture
-from stylecrafter.media.streams import MAX_DECODED_PIXELS, MAX_FRAMES, check_pixels
+from stylecrafter.media.streams import MAX_FRAMES, check_pixels
+
+MAX_ANIMATED_PIXELS = 2_000_000_000
+"""In all frames together: an animation can only be read from its beginning on, and a frame of 20 bytes may fill any."""
 
 _FORMATS = ("GIF", "WEBP", "PNG", "AVIF", "JPEG")
 
@@ -39,10 +42,10 @@ class Animation:
         """
         if number >= MAX_FRAMES:
             raise ImageReadError(f"too long: more than {MAX_FRAMES:,} frames")
-        if (number + 1) * self.width * self.height > MAX_DECODED_PIXELS:
+        if (number + 1) * self.width * self.height > MAX_ANIMATED_PIXELS:
             raise ImageReadError(
                 f"too large: more than {number} frames of {self.width}x{self.height}; the limit is "
-                f"{MAX_DECODED_PIXELS:,} pixels in all frames together"
+                f"{MAX_ANIMATED_PIXELS:,} pixels in all frames together"
             )
         # Frames of a gif are found one by one; the others declare how many there are, and must have them.
         gif = self.image.format == "GIF"

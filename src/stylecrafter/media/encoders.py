@@ -100,7 +100,7 @@ def _within_runs(images: list[Image.Image], ticks: list[int]) -> list[int]:
         total = (total if equal else 0) + cut[number]
     if cut != ticks:
         logger.warning(
-            "frames that are equal for more than %.2f s, the longest that a .gif can show one, are shown for that long.",
+            "a .gif shows one frame for at most %.2f s: frames that are equal for longer are shown for that long.",
             GIF_LONGEST_TICKS / _GIF_TICKS,
         )
     return cut

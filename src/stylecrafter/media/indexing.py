@@ -28,6 +28,8 @@ _ANIMATION_SECONDS = 0.1
 #: Frames that are decoded to see whether packets of doubtful times tell the truth.
 _TRIED = 48
 _USUAL_FPS = 25.0
+#: FFmpeg's AVFMT_FLAG_GENPTS, which PyAV sets.
+_GENERATE_TIMES = 1
 
 
 @dataclass(frozen=True)
@@ -110,6 +112,7 @@ def _index_animation(file: IO[bytes]) -> ClipIndex:
 
 def _index_video(file: IO[bytes]) -> ClipIndex:
     with opened_stream(file) as (container, stream):
+        _check_count(stream.frames)
         found = _packets(container, stream, generate=False)
         _check_complete(file, container, stream, found)
         width, height = stream.codec_context.width, stream.codec_context.height
@@ -135,21 +138,23 @@ def _index_video(file: IO[bytes]) -> ClipIndex:
 
 def _packets(container: InputContainer, stream: VideoStream, *, generate: bool) -> _Packets:
     """All packets; with `generate` FFmpeg makes up times that are missing, which it gets wrong for some formats."""
-    from av.container import Flags
-
     if not generate:
-        container.flags &= ~Flags.gen_pts.value
+        container.flags &= ~_GENERATE_TIMES
     found = _Packets()
     for packet in packets(container, stream):
         if packet.is_corrupt:
             raise ImageReadError(f"cut short or damaged after {len(found.ticks)} frames")
         found.count += 1
-        if found.count > MAX_FRAMES:
-            raise ImageReadError(f"too long: more than {MAX_FRAMES:,} frames")
+        _check_count(found.count)
         if not packet.is_discard:
             found.ticks.append(packet.pts)
             found.decoding.append(packet.dts)
     return found
+
+
+def _check_count(count: int) -> None:
+    if count > MAX_FRAMES:
+        raise ImageReadError(f"too long: {count:,} frames or more; the limit is {MAX_FRAMES:,}")
 
 
 def _check_complete(file: IO[bytes], container: InputContainer, stream: VideoStream, found: _Packets) -> None:

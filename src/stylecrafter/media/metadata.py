@@ -40,6 +40,7 @@ class ModelReference(BaseModel):
 
     name: str
     sha256: str | None = None
+    settings_sha256: str | None = Field(default=None, description="of its configs, scheduler and tokenizer")
 
 
 class GenerationRecord(BaseModel):

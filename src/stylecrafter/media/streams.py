@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import IO, TYPE_CHECKING
 
 from stylecrafter.errors import ImageReadError
+from stylecrafter.media.boxes import check_sample_sizes
 from stylecrafter.media.images import MAX_PIXELS
 from stylecrafter.media.recognise import HEAD_BYTES, recognise
 
@@ -28,10 +29,12 @@ if TYPE_CHECKING:
 
 ClipSource = Path | bytes
 
+MAX_SIDE = 1_000_000
+"""Of a frame, in pixels: a picture of a hundred million rows takes gigabytes, however narrow it is."""
 MAX_FRAMES = 1_000_000
 """Of one clip: 9 hours at 30 frames per second."""
 MAX_DECODED_PIXELS = 20_000_000_000
-"""In all frames together of a clip that has to be decoded from end to end: 2,400 frames of 4K, 9,600 of 1080p."""
+"""In all frames together of a video that is decoded from end to end: 2,400 frames of 4K, 9,600 of 1080p."""
 
 MISSING = "no such file"
 """Why a file cannot be read that is not there: this alone needs no other words around it."""
@@ -44,6 +47,8 @@ _FORMATS = (
     "swf,yuv4mpegpipe,mjpeg,mp3,wav,flac,aac,aiff,ac3,amr,caf,w64"
 )
 _CLIPS = (None, "an MP4 or MOV clip", "a Matroska or WebM clip", "an AVI clip")
+#: The first box of an mp4 or mov.
+_MOV_BEGINNINGS = (b"ftyp", b"moov", b"mdat", b"free", b"skip", b"wide", b"pnot")
 #: Formats that Pillow reads frame by frame.
 _ANIMATIONS = ("a GIF", "a PNG image", "a WebP image", "an AVIF image", "a JPEG image")
 #: Codecs of pictures: a stream of them beside another is a cover or a thumbnail, whether or not it says so.
@@ -109,6 +114,9 @@ def opened_container(file: IO[bytes], *, ignore_edits: bool = False) -> Iterator
     options = {"format_whitelist": _FORMATS, "protocol_whitelist": "none", "max_pixels": str(2 * MAX_PIXELS)}
     if ignore_edits:
         options["ignore_editlist"] = "1"
+    file.seek(4)
+    if file.read(4) in _MOV_BEGINNINGS:
+        check_sample_sizes(file)
     file.seek(0)
     try:
         container = av.open(_Nameless(file), "r", options=options, metadata_errors="replace")
@@ -237,8 +245,12 @@ def check_pixels(width: int, height: int) -> None:
     """Refuse frames that are too large to be decoded.
 
     Raises:
-        ImageReadError: More than `MAX_PIXELS` pixels.
+        ImageReadError: More than `MAX_PIXELS` pixels, or a side longer than `MAX_SIDE`.
     """
+    if max(width, height) > MAX_SIDE:
+        raise ImageReadError(
+            f"too large: frames of {width}x{height} pixels; the limit is {MAX_SIDE:,} pixels a side"
+        )
     if width * height > MAX_PIXELS:
         raise ImageReadError(
             f"too large: frames of {width}x{height} pixels; the limit is {MAX_PIXELS:,} pixels"

@@ -5,7 +5,7 @@ from __future__ import annotations
 import functools
 import logging
 import struct
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from PIL import Image
 
@@ -66,7 +66,7 @@ def _say_what_is_lost(curve: int) -> None:
 
 
 def _turned(picture: Image.Image, frame: VideoFrame) -> Image.Image:
-    data = frame.side_data.get("DISPLAYMATRIX")
+    data: Any = frame.side_data.get("DISPLAYMATRIX")
     if data is None:
         return picture
     # A point (x, y) is shown at (a x + c y, b x + d y).

@@ -11,7 +11,7 @@ import itertools
 import os
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -42,10 +42,11 @@ Frames = Sequence[Image.Image] | NDArray[np.generic]
 
 MAX_HELD_FRAMES = 10_000
 """Of a clip that is read into memory as a whole; as many as can be generated."""
-MAX_HELD_PIXELS = 1_000_000_000
-"""In all frames together of a clip that is read into memory as a whole: 3 GB."""
+MAX_HELD_PIXELS = 300_000_000
+"""In all frames together of a clip that is read into memory as a whole: 1.2 GB as pictures."""
 
-# Frames per second: browsers play a gif delay below 2 hundredths as 10, mp4 keeps a rate as a fraction of small numbers.
+# Least and most frames per second: browsers play a gif delay below 2 hundredths as 10, mp4 keeps a rate as a fraction
+# of small numbers.
 _GIF_FPS = (100 / GIF_LONGEST_TICKS, 50.0)
 _MP4_FPS = (0.001, 1000.0)
 # A frame of a webp counts milliseconds in 24 bits, the writer the whole clip in 31.
@@ -106,7 +107,7 @@ def _beyond(suffix: str, frames: int, width: int, height: int, fps: float) -> st
     if fps > most:
         return f"a {suffix} shows at most {most:g} frames per second, not {fps:g}"
     if suffix == ".webp" and frames * 1000 / fps > _WEBP_MILLISECONDS:
-        return f"a .webp lasts at most {_WEBP_MILLISECONDS / 1000:,.0f} s, not the {frames / fps:,.0f} s of {frames} frames"
+        return f"a .webp lasts at most {_WEBP_MILLISECONDS / 1000:,.0f} s, not {frames / fps:,.0f} s ({frames} frames)"
     return None
 
 
@@ -194,7 +195,7 @@ def iterate_frames(path: str | os.PathLike[str]) -> Iterator[Image.Image]:
 
 
 def check_frames(path: str | os.PathLike[str], most: int | None = None) -> int:
-    """Decode all frames of a clip and keep none; returns how many there are.
+    """Decode all frames of a clip and keep none; returns how many are stored, a run of equal frames as one.
 
     Args:
         most: Where known, how many there may be; decoding ends at the next.
@@ -203,9 +204,12 @@ def check_frames(path: str | os.PathLike[str], most: int | None = None) -> int:
         ImageReadError: As `iterate_frames`, and where there are more than `most`.
     """
     count = 0
-    for count, _ in enumerate(iterate_frames(path), start=1):
-        if most is not None and count > most:
-            raise ImageReadError(f"{shown(path)} holds more than the {most} frames that it should.")
+    with _named(path), opened_file(Path(path)) as file:
+        for count, _ in enumerate(_stored(path, file), start=1):
+            if most is not None and count > most:
+                raise ImageReadError(f"it holds more than the {most:,} frames that it should")
+        if count == 0:
+            raise ImageReadError("it holds no frames")
     return count
 
 
@@ -266,6 +270,16 @@ def _to_bytes(frames: NDArray[np.generic]) -> NDArray[np.uint8]:
     return scaled
 
 
+def _stored(path: str | os.PathLike[str], file: IO[bytes]) -> Iterator[object]:
+    """Something for every frame, once it is decoded."""
+    if not is_animation(file):
+        index_clip(Path(path), shown(path))  # told where it is cut short
+        yield from _video_frames(path, MAX_DECODED_PIXELS)
+        return
+    with opened_animation(file) as animation:
+        yield from animation.durations()
+
+
 def _video_frames(path: str | os.PathLike[str], most: int) -> Iterator[Image.Image]:
     pixels = 0
     with opened_file(Path(path)) as file, opened_stream(file) as (container, stream):
@@ -313,7 +327,7 @@ def _check_held(count: int, width: int, height: int) -> None:
 
 
 def _too_large(count: int, width: int, height: int, most: int) -> str:
-    return f"too large: {count:,} frames of {width}x{height} pixels; the limit is {most:,} pixels in all of them together"
+    return f"too large: {count:,} frames of {width}x{height} pixels; the limit is {most:,} pixels in all frames together"
 
 
 @contextlib.contextmanager
