@@ -65,13 +65,13 @@ def path(tmp_path: Path) -> Path:
            "betas=0.9", "gradient_clip=0", "gradient_clip=.nan", "ema_decay=1", "ema_decay=-0.1", "ema_decay=.nan",
            "blend=0", "blend=1.5", "mixed_precision=fp8", "rounded_weights=2", "accumulation=0", "accumulation=3",
            "sharding=half", "checkpoint_minutes=-1", "checkpoint_minutes=.nan", "checkpoint_minutes=.inf",
-           "keep_checkpoints=0", "log_every=0", "sample_every=-1", "seed=-1", "seed=true")),
+           "keep_checkpoints=0", "log_every=0", "sample_every=-1", "seed=1.5", "seed=true")),
         *(f"stages.temporal.options.{change}" for change in
           ("clip_ratio=1.5", "clip_ratio=.nan", "clip_ratio=0", "clip_ratio=1", "text_dropout=2", "middle_timesteps=-1",
            "timestep_shift=0", "timestep_shift=.inf", "clip_timestep_shift=-1", "shared_noise=1.1", "picture_reuse=0",
-           "clip_reuse=1.5", "scale_penalty=-1", "scale_penalty=.nan", "seed=-1")),
+           "clip_reuse=1.5", "scale_penalty=-1", "scale_penalty=.nan", "seed=x")),
         *(f"stages.autoencoder.{change}" for change in
-          ("options.kl_weight=-1", "options.texture_weight=.inf", "options.seed=-1", "clips=films", "pictures=null",
+          ("options.kl_weight=-1", "options.texture_weight=.inf", "options.seed=true", "clips=films", "pictures=null",
            "train.rounded_weights=true", "stretch_time=2", "stage=decoders")),
         *(f"stages.temporal.{change}" for change in
           ("stretch_time=0.5", "stretch_time=.nan", "stretch_time=.inf", "pictures=null", "clips=null", "clips=styled",
@@ -98,7 +98,7 @@ def test_what_is_out_of_range_is_refused_when_the_recipe_is_read(path: Path, cha
 @pytest.mark.parametrize(
     "change",
     ["stages.adapter.train.gradient_clip=.inf", "stages.adapter.train.warmup_steps=5", "data.films.size=48",
-     "data.mixed.unit=steps",
+     "data.mixed.unit=steps", "stages.adapter.train.seed=-5",
      "stages.adapter.train.final_lr_ratio=1", "stages.adapter.train.checkpoint_minutes=0",
      "stages.adapter.train.rounded_weights=yes", "stages.adapter.train.accumulation=4", "stages.adapter.name=adapter",
      "stages.adapter.train.betas=[0, 0]", "data.styled.span=[1, 1]", "stages.autoencoder.pictures=films"],

@@ -173,7 +173,7 @@ def test_a_stop_that_comes_at_the_very_end_is_not_forgotten(
 def test_a_stop_that_another_process_is_asked_for_counts_here_too(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    run = trainer(tmp_path, dataclasses.replace(CONFIG, steps=1))
+    run = trainer(tmp_path, dataclasses.replace(CONFIG, steps=1, warmup_steps=0))
     monkeypatch.setattr(run, "_agree", lambda stop, *others: (True, *others))
     assert run.run() is True and run.stopped_by is signal.SIGTERM
 
@@ -462,7 +462,7 @@ def test_another_world_than_before_is_refused(tmp_path: Path) -> None:
 
 
 def test_a_run_in_another_thread_needs_no_signals(tmp_path: Path) -> None:
-    run, done = trainer(tmp_path, dataclasses.replace(CONFIG, steps=1)), []
+    run, done = trainer(tmp_path, dataclasses.replace(CONFIG, steps=1, warmup_steps=0)), []
     thread = threading.Thread(target=lambda: done.append(run.run()))
     thread.start()
     thread.join()

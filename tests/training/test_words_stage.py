@@ -117,8 +117,8 @@ def test_all_that_is_said_of_motions_is_told_apart_but_standing_still() -> None:
 @pytest.mark.parametrize(
     ("config", "message"),
     [
-        ({"groups": {}}, "at least one phrase"),
-        ({"groups": {"left": ()}}, "at least one phrase"),
+        ({"groups": {}}, "must not be empty"),
+        ({"groups": {"left": ()}}, "must not be empty"),
         ({"strength": 0.0}, "strength"),
     ],
 )

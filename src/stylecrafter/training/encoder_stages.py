@@ -18,7 +18,7 @@ from stylecrafter.references.preprocessing import normalise_for_clip
 from stylecrafter.runtime.devices import to_device
 from stylecrafter.runtime.seeding import step_generator
 from stylecrafter.training.parts import freeze_all_but, prefixed
-from stylecrafter.training.ranges import Seed, Weight, check_fields
+from stylecrafter.training.ranges import AnySeed, Weight, check_fields
 from stylecrafter.training.shards import WHOLE, Shard, gather_rows
 from stylecrafter.training.texture import texture_loss
 
@@ -35,7 +35,7 @@ class AutoencoderConfig:
     """Weight of the KL divergence per latent value."""
     texture_weight: Weight = 0.0
     """Weight of `texture.texture_loss`; without it fine textures come out as flat means."""
-    seed: Seed = 0
+    seed: AnySeed = 0
     """Of the noise on the latents."""
 
     def __post_init__(self) -> None:
@@ -50,7 +50,7 @@ class DecoderConfig:
     """The most noise on the latents, as a deviation; those have unit variance as the UNet sees them."""
     texture_weight: Weight = 0.0
     """Weight of `texture.texture_loss`."""
-    seed: Seed = 0
+    seed: AnySeed = 0
     """Of the noise on the latents."""
 
     def __post_init__(self) -> None:

@@ -46,6 +46,8 @@ Limit = Annotated[_Real, Field(gt=0)]
 Decay = Annotated[_Real, Field(ge=0, lt=1, allow_inf_nan=False)]
 #: A seed of random numbers.
 Seed = Annotated[_Whole, Field(ge=0, le=MAX_SEED)]
+#: A seed that is mixed with the number of a step, which takes any whole number.
+AnySeed = _Whole
 
 
 def check_fields(config: Any) -> None:

@@ -37,7 +37,7 @@ from stylecrafter.training.diffusion import (
 from stylecrafter.training.graphs import StageInputs
 from stylecrafter.training.parts import Parts, freeze_all_but, prefixed
 from stylecrafter.training.pool import EncodedBatch, Pool
-from stylecrafter.training.ranges import Count, Positive, Ratio, Seed, Weight, check_fields
+from stylecrafter.training.ranges import AnySeed, Count, Positive, Ratio, Weight, check_fields
 from stylecrafter.training.shards import WHOLE, Shard
 
 
@@ -122,7 +122,7 @@ class DiffusionConfig:
     scale_penalty: Weight = 0.0
     """Weight of `diffusion.scale_logits_penalty` beside the denoising loss (ours; the paper names none). Without it the
     predicted factors of a small model all end at 2, for every picture and prompt."""
-    seed: Seed = 0
+    seed: AnySeed = 0
 
     def __post_init__(self) -> None:
         check_fields(self)

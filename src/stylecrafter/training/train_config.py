@@ -10,12 +10,12 @@ from pydantic import BeforeValidator, Field
 
 from stylecrafter.training.faults import Fault, FaultsError
 from stylecrafter.training.ranges import (
+    AnySeed,
     Count,
     Decay,
     Limit,
     Positive,
     Ratio,
-    Seed,
     Steps,
     StepsOrNone,
     Weight,
@@ -70,7 +70,7 @@ class TrainConfig:
     log_every: Steps = 20
     sample_every: StepsOrNone = 0
     """Steps between sample sheets; 0 draws none."""
-    seed: Seed = 0
+    seed: AnySeed = 0
 
     def __post_init__(self) -> None:
         check_fields(self)

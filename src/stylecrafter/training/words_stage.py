@@ -22,7 +22,7 @@ from stylecrafter.runtime.devices import to_device
 from stylecrafter.runtime.seeding import step_generator
 from stylecrafter.styleworld.lexicon import GROUP_MOTIONS, MOTION_PHRASES
 from stylecrafter.training.parts import Parts, freeze_all_but, prefixed
-from stylecrafter.training.ranges import Positive, Seed, check_fields
+from stylecrafter.training.ranges import AnySeed, Positive, check_fields
 from stylecrafter.training.shards import WHOLE, Shard
 
 
@@ -51,7 +51,7 @@ class WordsConfig:
     """Name -> phrases that mean the same; default: the motions of StyleWorld."""
     strength: Positive = 8.0
     """Length of a group's direction; the states of `mini` are 10 to 11 long."""
-    seed: Seed = 0
+    seed: AnySeed = 0
     """Of the directions."""
 
     def __post_init__(self) -> None:
