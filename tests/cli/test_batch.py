@@ -146,6 +146,18 @@ def test_what_a_models_former_defaults_made_is_made_again(
     assert outputs(folder) != before
 
 
+def test_what_another_scheduler_of_the_model_made_is_made_again(entries: Path, tmp_path: Path) -> None:
+    folder, own = tmp_path / "out", tmp_path / "own"
+    tiny_pipeline().save_pretrained(own)
+    assert batch(own, entries, folder, "--limit", 1, "--seed", 1).exit_code == 0
+    before = outputs(folder)
+    config = own / "scheduler" / "scheduler_config.json"
+    write(config, {**json.loads(config.read_text()), "beta_end": 0.02})
+    again = batch(own, entries, folder, "--limit", 1, "--resume")
+    assert again.stdout.splitlines()[-1] == "1 made, 0 finished before, 0 failed"
+    assert outputs(folder) != before
+
+
 def test_what_is_not_as_asked_is_made_again(model: Path, entries: Path, tmp_path: Path) -> None:
     folder = tmp_path / "out"
     assert batch(model, entries, folder, "--seed", 1).exit_code == 0

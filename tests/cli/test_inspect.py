@@ -86,6 +86,11 @@ def test_another_or_missing_model(clip: Path, model: Path, tmp_path: Path) -> No
     )
     shutil.copytree(model, tmp_path / "same")
     assert invoke("inspect", clip, "--replay", again, "--model", tmp_path / "same").exit_code == 0
+    config = tmp_path / "same" / "scheduler" / "scheduler_config.json"
+    config.write_text(json.dumps({**json.loads(config.read_text()), "beta_end": 0.02}))
+    assert_one_line_error(
+        invoke("inspect", clip, "--replay", again, "--model", tmp_path / "same"), "other settings"
+    )
 
 
 def test_files_without_settings(clip: Path, tmp_path: Path) -> None:

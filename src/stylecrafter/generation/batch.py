@@ -35,7 +35,6 @@ from stylecrafter.runtime.locks import only_one
 from stylecrafter.runtime.seeding import MAX_SEED, draw_seed
 
 SHARED_NAME = "batch.json"
-_MODEL_SETTINGS = "model_settings"
 
 # What an entry says itself, and where things lie and run, may differ between the runs of one batch.
 _NOT_SHARED = {"prompt", "styles", "seed", "device", "model"}
@@ -118,7 +117,7 @@ def run_batch(
     with only_one(target, "batch"):
         _check_folder(target, resume)
         remove_parts(target)
-        seed = _share(target, template, suffix, engine)
+        seed = _share(target, template, suffix, engine.weights)
         work = _Work(target, suffix, template, seed, engine, embed)
         return work.do(entries[:limit], on_progress)
 
@@ -225,12 +224,11 @@ def _check_folder(folder: Path, resume: bool) -> None:
         )
 
 
-def _share(folder: Path, template: GenerationSettings, suffix: str, engine: Engine) -> int:
+def _share(folder: Path, template: GenerationSettings, suffix: str, weights: str) -> int:
     """Write down what all entries share, or compare it with what was written; returns the first seed."""
     file = folder / SHARED_NAME
     settings = {k: v for k, v in json.loads(template.model_dump_json()).items() if k not in _NOT_SHARED}
-    shared: dict[str, Any] = {"format": suffix, "weights": engine.weights, **settings}
-    shared[_MODEL_SETTINGS] = engine.settings
+    shared: dict[str, Any] = {"format": suffix, "weights": weights, **settings}
     if not os.path.exists(file):
         seed = draw_seed() if template.seed is None else template.seed
         write_atomic(file, json.dumps({**shared, "seed": seed}, indent=1).encode())
@@ -241,8 +239,6 @@ def _share(folder: Path, template: GenerationSettings, suffix: str, engine: Engi
         raise OutputError(f"{shown(file)} does not say what the batch was started with; name another folder.")
     if template.seed is not None:
         shared["seed"] = template.seed
-    if _MODEL_SETTINGS not in before:
-        del shared[_MODEL_SETTINGS]  # begun by an earlier version
     changed = [name for name, value in shared.items() if before.get(name) != value]
     if changed:
         name, words = changed[0], changed[0].replace("_", " ")

@@ -40,6 +40,7 @@ _VOLATILE = (
     "_commit_hash",
     "dtype",
     "torch_dtype",
+    "default_",
 )
 
 
@@ -131,7 +132,8 @@ def weights_hash(folder: str | os.PathLike[str]) -> str:
 def settings_hash(folder: str | os.PathLike[str]) -> str:
     """sha256 over all else that decides what a model draws: its configs, scheduler and tokenizer.
 
-    Versions of libraries and where a model was loaded from, which saving writes anew, do not count.
+    Versions of libraries and where a model was loaded from, which saving writes anew, do not count; nor do the defaults
+    of its index, since a record holds what was used.
 
     Raises:
         CheckpointError: A file that cannot be read.
@@ -141,7 +143,7 @@ def settings_hash(folder: str | os.PathLike[str]) -> str:
     for file in sorted(_settings(root), key=lambda p: p.relative_to(root).as_posix()):
         name = file.relative_to(root).as_posix()
         if file.suffix == ".json":
-            values = {k: v for k, v in read_config(file, required=True).items() if k not in _VOLATILE}
+            values = {k: v for k, v in read_config(file, required=True).items() if not k.startswith(_VOLATILE)}
             content = json.dumps(values, sort_keys=True).encode()
         else:
             content = read_bytes(file, error=CheckpointError)
