@@ -19,7 +19,6 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors import safe_open
 
 from stylecrafter.errors import InvalidInputError
 from stylecrafter.evaluation.choices import Method
@@ -54,6 +53,7 @@ from stylecrafter.generation.batch import Progress
 from stylecrafter.generation.paths import shareable
 from stylecrafter.generation.places import remember
 from stylecrafter.generation.settings import GenerationSettings, look_up_model
+from stylecrafter.media.documents import is_folder
 from stylecrafter.media.files import write_atomic
 from stylecrafter.media.metadata import read_metadata
 from stylecrafter.media.overwriting import refuse_overwriting
@@ -61,6 +61,8 @@ from stylecrafter.media.video import SUFFIXES
 from stylecrafter.runtime.devices import resolve_device
 from stylecrafter.styleworld.splits import VOCABULARIES
 from stylecrafter.weights.card import read_world
+from stylecrafter.weights.folders import weight_files
+from stylecrafter.weights.tensor_files import read_file
 
 logger = logging.getLogger(__name__)
 
@@ -315,15 +317,16 @@ def _temporal(raft: Path | None, device: torch.device) -> TemporalMeasurer:
 
 def _reads_references(model: str, encoder: ClipEncoder) -> bool:
     """Whether the model's image encoder is the image tower of this CLIP."""
-    file = look_up_model(model).folder / "image_encoder" / "model.safetensors"
-    if not file.is_file():
+    folder = look_up_model(model).folder / "image_encoder"
+    if not is_folder(folder):
         return False
-    with safe_open(file, "pt") as tensors:
-        name = next((key for key in tensors.keys() if key.endswith("patch_embedding.weight")), None)  # noqa: SIM118
-        own = None if name is None else tensors.get_tensor(name).float()
     theirs = encoder.first_layer
-    # Models are often kept in half precision.
-    return own is not None and own.shape == theirs.shape and torch.allclose(own, theirs, rtol=1e-2, atol=1e-4)
+    for file in weight_files(folder, of_diffusers=False):
+        for name, own in read_file(file, "image encoder").items():
+            if name.endswith("patch_embedding.weight"):
+                # Models are often kept in half precision.
+                return own.shape == theirs.shape and torch.allclose(own.float(), theirs, rtol=1e-2, atol=1e-4)
+    return False
 
 
 def _title(request: EvaluationRequest, name: str) -> str:

@@ -197,9 +197,7 @@ def _made_from(record: GenerationRecord, job: Job, engine: Engine) -> bool:
     return (
         all(getattr(record, name) == value for name, value in wanted.items())
         and pictures == [(p.sha256, style.weight) for p, style in zip(job.pictures, s.styles, strict=True)]
-        and record.model.sha256 == engine.weights
-        # Earlier versions did not record it.
-        and record.model.settings_sha256 in (None, engine.settings)
+        and engine.made(record.model)
     )
 
 

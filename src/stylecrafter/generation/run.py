@@ -31,7 +31,7 @@ from stylecrafter.media.video import check_suffix, write_frames
 from stylecrafter.pipelines.schedulers import make_scheduler
 from stylecrafter.runtime.seeding import draw_seed
 from stylecrafter.weights.loading import load_pipeline
-from stylecrafter.weights.locate import list_models, settings_hash, weights_hash
+from stylecrafter.weights.locate import list_models, same_weights, settings_hash, weights_hash
 
 if TYPE_CHECKING:
     from stylecrafter.pipelines.stylized_video import StyleCrafterPipeline
@@ -86,6 +86,15 @@ class Engine:
     def settings(self) -> str:
         """Hash of all else that decides what the model draws."""
         return settings_hash(self.model.folder)
+
+    def made(self, reference: ModelReference) -> bool:
+        """Whether this is the model of a record; one without a hash says nothing."""
+        return (
+            reference.sha256 is not None
+            and (reference.sha256 == self.weights or same_weights(self.model.folder, reference.sha256))
+            # Earlier versions did not record it.
+            and reference.settings_sha256 in (None, self.settings)
+        )
 
     @cached_property
     def pipe(self) -> StyleCrafterPipeline:

@@ -327,7 +327,7 @@ def _check_held(count: int, width: int, height: int) -> None:
 
 
 def _too_large(count: int, width: int, height: int, most: int) -> str:
-    return f"too large: {count:,} frames of {width}x{height} pixels; the limit is {most:,} pixels in all frames together"
+    return f"too large: {count:,} frames of {width}x{height} pixels; the limit is {most:,} in all frames together"
 
 
 @contextlib.contextmanager

@@ -14,6 +14,7 @@ import torch
 from stylecrafter.errors import CheckpointError, InvalidInputError, OutputError
 from stylecrafter.media.documents import is_folder
 from stylecrafter.media.files import atomic_file
+from stylecrafter.weights.tensor_files import read_file
 
 logger = logging.getLogger(__name__)
 
@@ -61,12 +62,7 @@ def load_checkpoint(path: Path) -> dict[str, Any]:
     """
     if not path.is_file():
         raise CheckpointError(f"no checkpoint at {path}")
-    try:
-        state: Any = torch.load(path, map_location="cpu", weights_only=True)
-    except MemoryError:
-        raise  # says nothing of the file
-    except Exception as error:
-        raise CheckpointError(f"{path} is not a readable checkpoint: {error}") from error
+    state = read_file(path, "not a readable checkpoint")
     if not isinstance(state, dict):
         raise CheckpointError(f"{path} is not a checkpoint: it holds a {type(state).__name__}")
     return state

@@ -143,7 +143,9 @@ def settings_hash(folder: str | os.PathLike[str]) -> str:
     for file in sorted(_settings(root), key=lambda p: p.relative_to(root).as_posix()):
         name = file.relative_to(root).as_posix()
         if file.suffix == ".json":
-            values = {k: v for k, v in read_config(file, required=True).items() if not k.startswith(_VOLATILE)}
+            values = {
+                k: v for k, v in read_config(file, required=True).items() if not k.startswith(_VOLATILE)
+            }
             content = json.dumps(values, sort_keys=True).encode()
         else:
             content = read_bytes(file, error=CheckpointError)

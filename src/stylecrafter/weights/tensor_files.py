@@ -54,6 +54,8 @@ def read_file(path: str | os.PathLike[str], what: str) -> Any:
         return _read_torch(path, size, head)
     except CheckpointError as error:
         raise CheckpointError(f"{what}: {error}") from error
+    except MemoryError:
+        raise  # says nothing of the file
     except pickle.UnpicklingError as error:
         raise CheckpointError(
             f"{what}: {shown(path)} is no torch checkpoint of tensors alone ({_NO_CODE})"
