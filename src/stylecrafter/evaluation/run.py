@@ -44,6 +44,7 @@ from stylecrafter.evaluation.metrics.similarity import (
     dino_style,
     style_vector,
 )
+from stylecrafter.evaluation.named_weights import check_encoder, check_files
 from stylecrafter.evaluation.report import PROBE_ACCURACY, RUNS, read_evaluations, to_json, to_markdown
 from stylecrafter.evaluation.report_page import PageOptions, to_html
 from stylecrafter.evaluation.runner import Evaluation, measure_folder
@@ -150,6 +151,7 @@ def evaluate(
     target = Path(output)
     if request.settings.seed is None:
         request = replace(request, settings=request.settings.model_copy(update={"seed": 0}))
+    _check_weights(request)
     earlier = [run for path in request.compare_with for run in read_evaluations(path)]
     if request.clips is not None and (request.make_only or request.methods):
         superfluous = "make_only" if request.make_only else f"method {request.methods[0].value!r}"
@@ -180,6 +182,15 @@ def evaluate(
     write_atomic(target / "report.md", to_markdown(runs).encode())
     write_atomic(target / "report.html", to_html(runs, request.page).encode())
     return evaluations
+
+
+def _check_weights(request: EvaluationRequest) -> None:
+    """Refuse what can be no metric's weights at once: clips may take hours, and a hub is asked many times."""
+    if request.clip is not None:
+        check_encoder(request.clip, "--clip", "CLIP", "clip")
+    if request.dino is not None:
+        check_encoder(request.dino, "--dino", "DINO")
+    check_files({"--csd": request.csd, "--raft": request.raft})
 
 
 def _testset(request: EvaluationRequest, target: Path) -> TestSet:
