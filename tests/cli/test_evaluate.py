@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import json
 import re
+import socket
 from pathlib import Path
 from typing import Any
 
@@ -256,6 +257,7 @@ def test_the_style_vector(model: Path, entries: Path, tmp_path: Path) -> None:
         (["--clip", "/no/such/clip"], "CLIP"),
         (["--clip", "src/stylecrafter/weights/mini"], "is a pipeline"),
         (["--csd", "/no/such/csd.pth"], "csd.pth"),
+        (["--raft", "."], "is a folder, not a file"),
         (["--format", "avi"], "Known: .gif"),
     ],
 )
@@ -264,6 +266,28 @@ def test_bad_input(model: Path, entries: Path, tmp_path: Path, more: list[object
     assert result.exit_code == 2, (result.stdout, result.stderr)
     assert result.stdout == "" and "Traceback" not in result.stderr
     assert result.stderr.splitlines()[-1].startswith("error: ") and says in result.stderr
+
+
+@pytest.mark.parametrize("given", ["--clip mini", "--clip nowhere", "--dino mini", "--dino ./none/such"])
+@pytest.mark.parametrize("more", [(), ("--make-only",), ("--clips", ".")])
+def test_what_is_no_encoder_is_refused_before_anything_is_made_or_asked_for(
+    model: Path,
+    entries: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    given: str,
+    more: tuple[str, ...],
+) -> None:
+    asked = []
+    monkeypatch.setattr(socket, "getaddrinfo", lambda *address, **_: asked.append(address))
+    result = evaluate(entries, tmp_path / "out", model, *given.split(), *more)
+    assert_one_line_error(result, f"error: {given}", "name the folder or hub id of a whole")
+    assert not asked and not (tmp_path / "out").exists()
+
+
+def test_the_help_says_one_thing_of_the_seed() -> None:
+    text = " ".join(invoke("evaluate", "--help").stdout.replace("│", " ").split())
+    assert "entry i takes seed + i" in text and "drawn and shown" not in text
 
 
 def test_a_wrong_test_set(model: Path, tmp_path: Path) -> None:

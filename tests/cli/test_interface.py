@@ -154,7 +154,8 @@ def test_models_of_an_unknown_name() -> None:
     assert_one_line_error(invoke("models", "nowhere"), "unknown model 'nowhere'", "stylecrafter models")
 
 
-def test_doctor_says_what_is_there() -> None:
+def test_doctor_says_what_is_there(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HF_HUB_OFFLINE", "1")
     result = invoke("doctor")
     assert result.exit_code in (0, 1)
     for subject in ("python", "torch", "devices", "cpu", "memory", "libx264", "models"):

@@ -247,6 +247,8 @@ def test_the_gpu_of_a_process_is_the_current_one_before_models_are_built(
         (["smoke", "-o", "run", "--strategy", "two"], "two_stage"),
         (["smoke", "-o", "run", "--device", "cudaa"], "cudaa"),
         (["-o", "run"], "finetune"),
+        (["finetune", "-o", "run"], "add --set data.mine.path=FOLDER"),
+        (["finetune", "-o", "run", "--until", "nowhere"], "unknown stage to stop after 'nowhere'"),
         (["-o", "run", "--resume"], "no run was begun in run"),
         (["-o", "run", "--resume", "--strategy", "joint"], "name a recipe"),
         (["smoke", "-o", "run", "--until", "bass"], "'base'"),

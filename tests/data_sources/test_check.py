@@ -81,7 +81,9 @@ def test_command_as_json(tmp_path: Path) -> None:
     assert content["usable"] == {"pictures": 0, "clips": 1}
     assert content["seconds"]["median"] == pytest.approx(1.0)
     assert content["captions"]["examples"] == [{"before": "a dog, anime style", "after": "a dog"}]
-    assert content["broken"] == [] and content["notes"] == ["1 of another kind are left aside"]
+    assert content["broken"] == [] and content["notes"] == [
+        "1 picture is left aside: only clips were asked for"
+    ]
 
 
 def test_limit_opens_some_and_says_so(tmp_path: Path) -> None:
@@ -95,6 +97,17 @@ def test_nothing_usable_is_exit_code_2_and_still_a_report(tmp_path: Path) -> Non
     result = run("check", tmp_path)
     assert result.exit_code == 2
     assert "a.png" in result.stdout and "nothing in" in result.stderr
+    assert result.stderr.endswith("can be used for training: 1 broken.\n")
+
+
+def test_nothing_usable_says_what_there_is_instead(tmp_path: Path) -> None:
+    assert "no pictures or clips were found" in run("check", tmp_path).stderr
+    write_picture(tmp_path / "a.png", 1)
+    write_picture(tmp_path / "b.png", 1, "a painting")
+    assert "1 without a caption, 1 with a caption of style alone." in run("check", tmp_path).stderr
+    result = run("check", tmp_path, "--kind", "clip")
+    assert "all 2 are of another kind than was asked for" in result.stderr
+    assert "2 pictures are left aside: only clips were asked for" in result.stdout
 
 
 @pytest.mark.parametrize(

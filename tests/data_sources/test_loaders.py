@@ -165,8 +165,17 @@ def test_all_broken_is_a_clear_error(tmp_path: Path) -> None:
     with pytest.raises(InvalidInputError, match=r"3 of 3 pictures in a row cannot be used.*not a picture"):
         source(tmp_path).batch(0, ALL)
     (tmp_path / "empty").mkdir()
-    with pytest.raises(InvalidInputError, match="no usable picture"):
+    with pytest.raises(InvalidInputError, match="no usable picture in the data: neither pictures nor clips"):
         source(tmp_path / "empty")
+
+
+def test_what_there_is_instead_is_said(tmp_path: Path) -> None:
+    picture_folder(tmp_path, 3)
+    with pytest.raises(InvalidInputError) as caught:
+        source(tmp_path, num_frames=4)
+    assert str(caught.value) == (
+        "there is no usable clip in the data: it holds 3 pictures and no clip; num_frames 1 trains on pictures."
+    )
 
 
 def test_captions(tmp_path: Path) -> None:
@@ -175,7 +184,9 @@ def test_captions(tmp_path: Path) -> None:
     assert source(tmp_path, cleaning="published").batch(0, slice(0, 1)).captions == ["a boat, oil on canvas"]
     assert source(tmp_path, cleaning="keep").batch(0, slice(0, 1)).captions[0].startswith("a painting of")
     (tmp_path / "a.txt").unlink()
-    with pytest.raises(InvalidInputError, match="no caption"):
+    with pytest.raises(
+        InvalidInputError, match=r"1 picture was found, none with a caption.*First of all: .*a\.png"
+    ):
         source(tmp_path)
     assert source(tmp_path, missing_captions="empty").batch(0, slice(0, 1)).captions == [""]
 

@@ -8,7 +8,7 @@ from PIL import Image
 from stylecrafter.data.transforms import References, reference_picture, target_picture
 from stylecrafter.errors import InvalidInputError
 from stylecrafter.media.tensors import to_tensor
-from stylecrafter.references.crops import corner_crops, style_crop
+from stylecrafter.references.crops import corner_crops, middle_of_strip, style_crop
 
 
 def ramp(width: int, height: int) -> Image.Image:
@@ -87,3 +87,31 @@ def test_whole_reference_shows_the_target() -> None:
     assert whole.tobytes() == target_picture(picture, 32, 32).tobytes()
     with pytest.raises(InvalidInputError):
         reference_picture(picture, 32, References.NONE, generator)
+
+
+@pytest.mark.parametrize("size", [(1, 60_000), (60_000, 1), (2, 3_000)])
+def test_strips_are_cut_before_they_are_enlarged(
+    size: tuple[int, int], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made: list[int] = []
+    resize = Image.Image.resize
+
+    def recorded(image: Image.Image, target: tuple[int, int], *more: object) -> Image.Image:
+        made.append(target[0] * target[1])
+        return resize(image, target, *more)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(Image.Image, "resize", recorded)
+    strip = Image.new("RGB", size, "red")
+    for picture in (
+        target_picture(strip, 32, 48),
+        style_crop(strip, 32, torch.Generator().manual_seed(0)),
+        *corner_crops(strip, 32),
+    ):
+        assert picture.getpixel((16, 16)) == (255, 0, 0)
+    assert max(made) <= 64 * 50**2
+
+
+def test_panoramas_are_not_cut() -> None:
+    wide = Image.new("RGB", (640, 10))
+    assert middle_of_strip(wide) is wide
+    assert middle_of_strip(Image.new("RGB", (650, 10))).size == (640, 10)

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from PIL import Image, ImageCms
+from PIL import Image, ImageCms, features
 
 from stylecrafter.media import colour
 from stylecrafter.media.images import decode_picture, load_picture
@@ -246,6 +246,23 @@ def test_wide_primaries_of_a_png(chunks: tuple[bytes, ...]) -> None:
     # sRGB's red in Display P3 is (234, 51, 35).
     loaded = decode_picture(with_chunks(Image.new("RGB", (4, 4), (234, 51, 35)), *chunks), "x")
     assert loaded.getpixel((0, 0)) == pytest.approx((255, 0, 0), abs=6)
+
+
+@pytest.mark.skipif(not features.check("avif"), reason="this Pillow has no AVIF")
+def test_wide_primaries_of_an_avif(caplog: pytest.LogCaptureFixture) -> None:
+    buffer = BytesIO()
+    Image.new("RGB", (16, 16), (234, 51, 35)).save(buffer, "avif", quality=100, subsampling="4:4:4")
+    data = buffer.getvalue()
+    at = data.index(b"colrnclx") + 8
+    assert decode_picture(data, "x").getpixel((8, 8)) == pytest.approx((234, 51, 35), abs=3)
+    wide = data[:at] + struct.pack(">HH", 12, 13) + data[at + 4 :]
+    assert decode_picture(wide, "x").getpixel((8, 8)) == pytest.approx((255, 0, 0), abs=8)
+    video = data[:at] + struct.pack(">HH", 1, 1) + data[at + 4 :]
+    assert decode_picture(video, "x").getpixel((8, 8)) == pytest.approx((234, 51, 35), abs=3)
+    assert not caplog.records
+    hdr = data[:at] + struct.pack(">HH", 9, 16) + data[at + 4 :]
+    assert decode_picture(hdr, "hdr").getpixel((8, 8)) == pytest.approx((234, 51, 35), abs=3)
+    assert "hdr: its colour profile cannot be used" in caplog.text
 
 
 def test_impossible_primaries_are_left_aside() -> None:

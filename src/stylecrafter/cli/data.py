@@ -71,7 +71,7 @@ def check(
     else:
         _show(path, checked, missing_captions)
     if not checked.usable:
-        say(f"error: nothing in {path} can be used for training.")
+        say(f"error: nothing in {path} can be used for training: {checked.why_nothing()}.")
         raise typer.Exit(EXIT_BAD_INPUT)
 
 

@@ -54,7 +54,7 @@ def evaluate(
         typer.Option("--style-texts", help='For style-words: json {"picture.png": "words, {prompt}"}.'),
     ] = None,
     clip: Annotated[
-        str | None, typer.Option("--clip", help="Folder or hub id of a CLIP.", rich_help_panel=METRICS)
+        str | None, typer.Option("--clip", help="Folder or hub id of a whole CLIP.", rich_help_panel=METRICS)
     ] = None,
     dino: Annotated[
         str | None, typer.Option("--dino", help="Folder or hub id of a DINO.", rich_help_panel=METRICS)
@@ -93,7 +93,9 @@ def evaluate(
         ),
     ] = 0,
     model: options.Model = "mini",
-    seed: options.Seed = None,
+    seed: Annotated[
+        int | None, typer.Option("--seed", help="Seed of the noise: entry i takes seed + i. Default: 0.")
+    ] = None,
     steps: options.Steps = None,
     frames: options.Frames = None,
     size: options.Size = None,
@@ -112,9 +114,8 @@ def evaluate(
 ) -> None:
     """Measure how well clips follow the prompts and styles of TESTSET.
 
-    Clips that are missing are made first, entry i with seed + i (0 if no seed is given) by every method. The folder
-    then holds report.md, report.html and a json of all figures for each run. Stopped at any time, the same command
-    goes on.
+    Clips that are missing are made first, by every method from the same noise. The folder then holds report.md,
+    report.html and a json of all figures for each run. Stopped at any time, the same command goes on.
     """
     from stylecrafter.evaluation.methods import read_style_texts
     from stylecrafter.evaluation.run import CLIPS, WORLD, EvaluationRequest

@@ -50,6 +50,7 @@ def train(
     from stylecrafter.cli.progress import training_progress
     from stylecrafter.runtime.devices import resolve_device
     from stylecrafter.runtime.ranks import is_main_process
+    from stylecrafter.training.own_files import refuse_unnamed_files
     from stylecrafter.training.processes import leave_group
     from stylecrafter.training.recipe_files import load_recipe, recipe_names
     from stylecrafter.training.run import RecipeRun
@@ -63,6 +64,7 @@ def train(
     loaded = load_recipe(_recorded(output) if recipe is None else recipe, changes)
     if strategy is not None:
         loaded = loaded.with_strategy(find_strategy(strategy))
+    refuse_unnamed_files(loaded, until)
     chosen = resolve_device(device)
     if chosen.type == "cuda":
         # Before anything is built: what names no device of its own, as graphs and exchanges do, takes the current one.

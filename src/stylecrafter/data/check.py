@@ -28,6 +28,7 @@ class Checked:
     Attributes:
         pictures, clips: How many can be used.
         opened: How many files were opened; fewer than there are where a limit was given.
+        found: How many pictures and clips there are, of whatever kind.
         sizes: (width, height) -> how many of the usable ones.
         seconds: Duration of every usable clip.
         rates: Frames per second of every usable clip.
@@ -43,6 +44,7 @@ class Checked:
     pictures: int = 0
     clips: int = 0
     opened: int = 0
+    found: int = 0
     sizes: Counter[tuple[int, int]] = field(default_factory=Counter)
     seconds: list[float] = field(default_factory=list)
     rates: list[float] = field(default_factory=list)
@@ -58,6 +60,20 @@ class Checked:
     def usable(self) -> int:
         """Pictures and clips that can be used."""
         return self.pictures + self.clips
+
+    def why_nothing(self) -> str:
+        """What was found where nothing can be used."""
+        reasons = {
+            "broken": len(self.problems),
+            "without a caption": len(self.missing_captions),
+            "with a caption of style alone": len(self.emptied_captions),
+        }
+        parts = [f"{count} {reason}" for reason, count in reasons.items() if count]
+        if parts:
+            return ", ".join(parts)
+        if self.found:
+            return f"all {self.found} are of another kind than was asked for"
+        return "no pictures or clips were found, by the endings of their names"
 
     def as_dict(self) -> dict[str, Any]:
         """For json."""
@@ -138,8 +154,11 @@ def check_data(
         if record.style_group is not None:
             groups[record.style_group] += 1
     others = len(found.records) - len(wanted)
-    if others:
-        checked.notes.append(f"{others} of another kind are left aside")
+    if others and only is not None:
+        other = "clip" if only is Kind.PICTURE else "picture"
+        many = "s are" if others > 1 else " is"
+        checked.notes.append(f"{others} {other}{many} left aside: only {only.value}s were asked for")
+    checked.found = len(found.records)
     if every > 1:
         checked.notes.append(f"only {checked.opened} of {len(wanted)} files were opened")
     checked.groups = sum(count > 1 for count in groups.values())

@@ -202,11 +202,7 @@ class FileSource:
             else:
                 records.append(record)
         if not records:
-            others = sum(record.kind is not self._kind for record in found.records)
-            raise InvalidInputError(
-                f"there is no usable {self._kind.value} in the data ({others} of another kind). "
-                + _first(self._at_start)
-            )
+            raise InvalidInputError(f"{_why_none(found, self._kind)}{_first(self._at_start)}")
         return records
 
     def _groups(self) -> dict[str, list[int]]:
@@ -249,7 +245,7 @@ class FileSource:
             except ImageReadError as error:
                 self._met.add(record.label, _reason(error, record))
         raise InvalidInputError(
-            f"{tried} of {len(order)} {self._kind.value}s in a row cannot be used. {_first(self._met)}"
+            f"{tried} of {len(order)} {self._kind.value}s in a row cannot be used.{_first(self._met)}"
         )
 
     def _load(self, epoch: int, number: int, record: Record) -> tuple[torch.Tensor, str, torch.Tensor | None]:
@@ -286,4 +282,25 @@ def _reason(error: ImageReadError, record: Record) -> str:
 
 def _first(report: Report) -> str:
     lines = list(report)[1:4]
-    return "First of all: " + "; ".join(lines) + "." if lines else "Nothing was found at all."
+    return " First of all: " + "; ".join(lines) + "." if lines else ""
+
+
+def _why_none(found: Found, kind: Kind) -> str:
+    """What was found, and why none of it is a record of this kind that can be used."""
+    own = sum(record.kind is kind for record in found.records)
+    others = len(found.records) - own
+    if own:
+        reason = (
+            f"{own} {kind.value}{'s were' if own > 1 else ' was'} found, none with a caption; write what each "
+            "shows into a .txt beside it, or set missing_captions: empty"
+        )
+    elif others:
+        other = Kind.CLIP if kind is Kind.PICTURE else Kind.PICTURE
+        frames = "above 1" if other is Kind.CLIP else "1"
+        reason = (
+            f"it holds {others} {other.value}{'s' if others > 1 else ''} and no {kind.value}; num_frames {frames} "
+            f"trains on {other.value}s"
+        )
+    else:
+        reason = "neither pictures nor clips were found, by the endings of their names"
+    return f"there is no usable {kind.value} in the data: {reason}."

@@ -43,6 +43,7 @@ from stylecrafter.evaluation.metrics.similarity import (
     dino_style,
     style_vector,
 )
+from stylecrafter.evaluation.named_weights import check_encoder, check_files
 from stylecrafter.evaluation.report import PROBE_ACCURACY, RUNS, read_evaluations, to_json, to_markdown
 from stylecrafter.evaluation.report_page import PageOptions, to_html
 from stylecrafter.evaluation.runner import Evaluation, measure_folder
@@ -155,6 +156,7 @@ def evaluate(
     target = Path(output)
     if request.settings.seed is None:
         request = replace(request, settings=request.settings.model_copy(update={"seed": 0}))
+    _check_weights(request)
     earlier = [run for path in request.compare_with for run in read_evaluations(path)]
     refuse_overwriting(_reports(request, target), _given_files(request))
     if request.clips is not None and (request.make_only or request.methods):
@@ -223,6 +225,15 @@ def _with_pictures(run: Evaluation, testset: TestSet) -> Evaluation:
             places |= dict(zip(clip.styles, styles, strict=True))
     clips = (replace(c, styles=tuple(places.get(style, style) for style in c.styles)) for c in run.clips)
     return replace(run, clips=tuple(clips))
+
+
+def _check_weights(request: EvaluationRequest) -> None:
+    """Refuse what can be no metric's weights at once: clips may take hours, and a hub is asked many times."""
+    if request.clip is not None:
+        check_encoder(request.clip, "--clip", "CLIP", "clip")
+    if request.dino is not None:
+        check_encoder(request.dino, "--dino", "DINO")
+    check_files({"--csd": request.csd, "--raft": request.raft})
 
 
 def _testset(request: EvaluationRequest, target: Path) -> TestSet:

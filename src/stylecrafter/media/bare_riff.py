@@ -19,6 +19,9 @@ from stylecrafter.media.orientation import exif_orientation, xmp_orientation
 
 #: Flags of a WebP header that announce profile, EXIF and XMP.
 _ANNOUNCED = 0x20 | 0x08 | 0x04
+#: Colours of the pixels by numbers (primaries, curve), or by a profile.
+_NUMBERED, _PROFILED = re.compile(rb"colrnclx(..)(..)", re.DOTALL), (b"colrprof", b"colrrICC")
+_WIDE, _HDR, _SRGB_CURVE = (9, 11, 12), (16, 18), 13
 _META_BYTES = 16 * 2**20
 #: An entry of the list of parts: its version, flags, number and protection, then what it is.
 _EXIF_ITEM = re.compile(rb"(infe(?:\x02.{7}|\x03.{9}))Exif", re.DOTALL)
@@ -81,8 +84,22 @@ def bare_avif(file: IO[bytes], size: int) -> Bare:
                 break
             # The same length, so that every place that the list names stays where it is.
             meta = _EXIF_ITEM.sub(rb"\1none", read_at(file, at, length))
-            return Bare(from_pieces(file, [(0, at), meta, (at + len(meta), size)]))
+            return Bare(from_pieces(file, [(0, at), meta, (at + len(meta), size)]), _wide_colours(meta))
         if length < 8:
             break
         at += length
     raise Unsound
+
+
+def _wide_colours(meta: bytes) -> dict[str, Any]:
+    """Primaries other than sRGB's that an AVIF names by number, of which Pillow says nothing.
+
+    The curves of video stand for sRGB's here, as in browsers.
+    """
+    match = _NUMBERED.search(meta)
+    if match is None or any(mark in meta for mark in _PROFILED):
+        return {}
+    primaries, curve = (int.from_bytes(number, "big") for number in match.groups())
+    if primaries not in _WIDE:
+        return {}
+    return {"cicp": (primaries, curve if curve in _HDR else _SRGB_CURVE, 0, 1)}

@@ -57,7 +57,7 @@ def described_profile(info: Mapping[Any, Any]) -> bytes | None:
         primaries, curve, matrix, full = info["cicp"]
         if primaries not in _PRIMARIES or curve not in _CURVES or matrix != 0 or full != 1:
             raise ValueError(
-                f"cICP {primaries}/{curve}/{matrix}/{full} (high dynamic range, or no colours of a picture)"
+                f"colours {primaries}/{curve}/{matrix}/{full} of H.273 (high dynamic range, or not of pictures)"
             )
         return make_profile(_PRIMARIES[primaries], _CURVES[curve])
     if "srgb" in info or "icc_profile" in info:

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import http.client
 import os
 import platform
 import shutil
 import sys
+import threading
+import urllib.error
+import urllib.request
 from collections.abc import Iterator
 from dataclasses import dataclass
 from importlib import metadata
@@ -16,6 +20,12 @@ from stylecrafter.runtime.memory import available_memory, format_bytes
 PACKAGES = ("torch", "diffusers", "transformers", "safetensors", "av", "pillow", "numpy", "pydantic", "typer")
 ENCODERS = {"libx264": ".mp4 files", "h264": "reading .mp4 files"}
 _LITTLE_MEMORY, _LITTLE_DISK = 3 * 2**30, 2**30
+
+
+HUB = "https://huggingface.co"
+_HUB_SECONDS = 4.0
+#: Switches of the libraries that fetch models, and what they take for "on".
+_OFFLINE, _ON = ("HF_HUB_OFFLINE", "TRANSFORMERS_OFFLINE"), ("1", "ON", "YES", "TRUE")
 
 
 @dataclass(frozen=True)
@@ -37,7 +47,7 @@ def diagnose(models: list[str]) -> list[Finding]:
         _disk(),
         *_encoders(),
         _models(models),
-        Finding("hub", "offline (HF_HUB_OFFLINE)" if os.environ.get("HF_HUB_OFFLINE") else "online"),
+        _hub(),
     ]
 
 
@@ -75,7 +85,12 @@ def _memory() -> Finding:
 
 
 def _disk() -> Finding:
-    free = shutil.disk_usage(Path.cwd()).free
+    try:
+        free = shutil.disk_usage(Path.cwd()).free
+    except OSError as error:
+        return Finding(
+            "disk", f"this folder cannot be looked at ({error.strerror})", "go to one that is there"
+        )
     advice = None if free >= _LITTLE_DISK else "make room: results and models are written here"
     return Finding("disk", f"{format_bytes(free)} free in this folder", advice)
 
@@ -104,3 +119,40 @@ def _models(names: list[str]) -> Finding:
     return Finding(
         "models", "none embedded", f"install stylecrafter again into {sys.prefix}, or use --model FOLDER"
     )
+
+
+def _hub() -> Finding:
+    """Whether models can be fetched. No advice where not: what comes along and what lies in folders works without."""
+    switch = next((name for name in _OFFLINE if os.environ.get(name, "").upper() in _ON), None)
+    if switch is not None:
+        return Finding("hub", f"offline ({switch})")
+    address = os.environ.get("HF_ENDPOINT") or HUB
+    reason = _unreachable(address, _HUB_SECONDS)
+    if reason is None:
+        return Finding("hub", f"online ({address})")
+    return Finding("hub", f"offline: {address} {reason}; embedded models and folders work all the same")
+
+
+def _unreachable(address: str, seconds: float) -> str | None:
+    """Why nothing answers at an address within so many seconds; None where something does."""
+    answers: list[str | None] = []
+
+    def ask() -> None:
+        try:
+            if not address.startswith(("https://", "http://")):
+                raise ValueError("is no web address")
+            with urllib.request.urlopen(urllib.request.Request(address, method="HEAD"), timeout=seconds):
+                answers.append(None)
+        except urllib.error.HTTPError as error:
+            # The hub itself may dislike the question; a proxy or its own gateway speaks for nobody.
+            answers.append(f"answers {error.code}" if error.code == 407 or error.code >= 500 else None)
+        except (OSError, ValueError, http.client.HTTPException) as error:
+            cause = getattr(error, "reason", error)
+            reason = " ".join(str(getattr(cause, "strerror", None) or cause).split())
+            answers.append(f"cannot be reached ({reason or type(error).__name__})")
+
+    # Looking a name up knows no time limit: the thread is left behind then, and dies with the command.
+    asking = threading.Thread(target=ask, daemon=True)
+    asking.start()
+    asking.join(seconds)
+    return answers[0] if answers else f"does not answer within {seconds:g} s"
