@@ -35,6 +35,7 @@ from collections import Counter
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Any
 
 from PIL import Image
 
@@ -51,12 +52,12 @@ data:
 stages:
   - stage: autoencoder
     pictures: pictures
-    train: {steps: 7, learning_rate: 1.0e-3, ema_decay: 0.9, log_every: 3, checkpoint_minutes: 0}
-  - {stage: clip, pictures: pictures, train: {steps: 7, learning_rate: 1.0e-3, ema_decay: 0.9, log_every: 3}}
+    train: {steps: 5, learning_rate: 1.0e-3, ema_decay: 0.9, log_every: 3, checkpoint_minutes: 0}
+  - {stage: clip, pictures: pictures, train: {steps: 5, learning_rate: 1.0e-3, ema_decay: 0.9, log_every: 3}}
   - stage: base
     pictures: pictures
     options: {clip_ratio: 0.0}
-    train: {steps: 7, learning_rate: 1.0e-3, log_every: 3, sample_every: 3, checkpoint_minutes: 0.005}
+    train: {steps: 4, learning_rate: 1.0e-3, log_every: 3, sample_every: 3, checkpoint_minutes: 0.005}
 samples: {prompts: [a dog in a meadow], num_frames: 1, steps: 1}
 """
 
@@ -339,7 +340,20 @@ def _content(path: Path) -> object:
         return [{key: value for key, value in line.items() if key != "seconds"} for line in lines]
     if path.name == "losses.csv":
         return [row[:-1] for row in csv.reader(path.read_text().splitlines())]
+    if path.suffix == ".pt":
+        import torch
+
+        # Equal contents are pickled in more than one way: texts that were read stand for themselves once each.
+        return _plain(torch.load(path, weights_only=True))
     return path.read_bytes()
+
+
+def _plain(value: Any) -> object:
+    if isinstance(value, dict):
+        return {key: _plain(inner) for key, inner in value.items()}
+    return (
+        (str(value.dtype), tuple(value.shape), value.numpy().tobytes()) if hasattr(value, "dtype") else value
+    )
 
 
 def one_kill(

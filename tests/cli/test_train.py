@@ -5,6 +5,8 @@ from __future__ import annotations
 import io
 import logging
 import os
+import pty
+import select
 import shlex
 import signal
 import subprocess
@@ -17,8 +19,9 @@ import torch
 from PIL import Image
 
 from stylecrafter.cli.progress import training_progress
+from stylecrafter.runtime.locks import only_one
 from stylecrafter.training.checkpoint import list_checkpoints
-from tests.cli.support import invoke
+from tests.cli.support import assert_one_line_error, invoke
 
 COMMAND = [sys.executable, "-m", "stylecrafter.cli", "train"]
 QUICK = [
@@ -188,29 +191,43 @@ def test_a_loss_that_is_no_number_is_one_line_that_says_what_to_do(tmp_path: Pat
     assert last.startswith("error: autoencoder: the loss is nan") and "--set stages.autoencoder.train" in last
 
 
-@pytest.mark.skipif(sys.platform == "win32", reason="signals work differently there")
-def test_terminated_with_the_processes_that_read_ahead_it_saves(pictures: Path, tmp_path: Path) -> None:
-    """As launchers end what they started: the signal goes to the whole group."""
+@pytest.mark.skipif(sys.platform == "win32", reason="there are no such terminals there")
+def test_it_saves_when_its_terminal_is_closed(pictures: Path, tmp_path: Path) -> None:
+    """A dropped connection: every process of the group gets SIGHUP, and nothing can be shown any more."""
     folder = tmp_path / "run"
     changes = [a for a in command(pictures, folder, 4000) if "checkpoint_minutes" not in a]
     arguments = [a for i, a in enumerate(changes) if a != "--set" or changes[i + 1 : i + 2] != ["--set"]]
-    process = subprocess.Popen(
-        [*arguments, "--set", "data.mine.workers=2"],
-        stderr=subprocess.PIPE,
-        text=True,
-        start_new_session=True,
-    )
+    pid, terminal = pty.fork()
+    if pid == 0:
+        os.execv(arguments[0], [*arguments, "--set", "data.mine.workers=2"])
     deadline = time.monotonic() + 200
     while not (folder / "extractor" / "losses.csv").is_file() and time.monotonic() < deadline:
-        time.sleep(0.02)
-    os.killpg(process.pid, signal.SIGTERM)
-    _, errors = process.communicate(timeout=100)
-    assert process.returncode == 143, errors
+        if select.select([terminal], [], [], 0.02)[0]:
+            os.read(terminal, 65536)
+    os.close(terminal)
+    assert os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) == 128 + signal.SIGHUP
     done = int(list_checkpoints(folder / "extractor")[-1].stem.split("-")[1])
     steps = f"stages.extractor.train.steps={done + 1}"
     again = run(*COMMAND, "-o", str(folder), "--resume", "--set", steps)
     assert again.returncode == 0, again.stderr
     assert f"going on at step {done}" in again.stderr
+
+
+@pytest.mark.parametrize("content", ["", "[1, 2", "- a", None])
+def test_a_damaged_record_says_how_to_go_on(tmp_path: Path, content: str | None) -> None:
+    folder = tmp_path / "my run"
+    folder.mkdir()
+    if content is None:
+        (folder / "recipe.yaml").mkdir()
+    else:
+        (folder / "recipe.yaml").write_text(content)
+    says = "no run was begun" if content is None else f"train RECIPE -o '{folder}' --resume"
+    assert_one_line_error(invoke("train", "-o", folder, "--resume"), "recipe.yaml", says)
+
+
+def test_a_second_process_is_told_that_one_is_at_work(tmp_path: Path) -> None:
+    with only_one(tmp_path / "run", "run"):
+        assert_one_line_error(invoke("train", "smoke", "-o", tmp_path / "run"), "another run is at work in")
 
 
 def test_the_gpu_of_a_process_is_the_current_one_before_models_are_built(

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import signal
+import sys
 from collections import Counter
 from itertools import islice
 from pathlib import Path
@@ -7,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from stylecrafter.data.loaders import FileSource
-from stylecrafter.data.prefetch import StepLoader, split_rows
+from stylecrafter.data.prefetch import StepLoader, _leave_stopping_to_the_reader, split_rows
 from stylecrafter.errors import InvalidInputError
 from tests.data_sources.support import picture_folder, write_picture
 from tests.data_sources.test_loaders import number_of, same
@@ -112,3 +114,15 @@ def test_what_workers_meet_is_counted_once(tmp_path: Path, workers: int) -> None
 def test_wrong_numbers_are_refused(tmp_path: Path, numbers: dict[str, int]) -> None:
     with pytest.raises(InvalidInputError):
         StepLoader(source(picture_folder(tmp_path, 2)), **numbers)
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="signals work differently there")
+def test_workers_leave_every_signal_that_saves_to_the_reader() -> None:
+    numbers = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
+    before = {number: signal.getsignal(number) for number in numbers}
+    try:
+        _leave_stopping_to_the_reader(0)
+        assert {signal.getsignal(number) for number in numbers} == {signal.SIG_IGN}
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)

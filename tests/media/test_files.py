@@ -8,7 +8,8 @@ from pathlib import Path
 import pytest
 
 from stylecrafter.errors import OutputError
-from stylecrafter.media.files import check_writable, remove_parts, write_atomic
+from stylecrafter.media import files
+from stylecrafter.media.files import atomic_file, atomic_folder, check_writable, remove_parts, write_atomic
 
 
 def names(folder: Path) -> list[str]:
@@ -102,9 +103,99 @@ def test_no_room_leaves_the_old_file(tmp_path: Path, call: str) -> None:
     assert names(tmp_path) == ["a.bin"]
 
 
+LEFT = ".a.mp4.0123abcd.part"
+
+
+def leave_litter(folder: Path) -> None:
+    (folder / LEFT).write_bytes(b"half")
+    (folder / ".model.89abcdef.part").mkdir()
+    (folder / ".model.89abcdef.part" / "weights").write_bytes(b"half")
+
+
 def test_leftovers_are_removed(tmp_path: Path) -> None:
-    (tmp_path / ".a.mp4.0123abcd.part").write_bytes(b"half")
-    (tmp_path / ".hidden").write_bytes(b"")
-    (tmp_path / "mine.part").write_bytes(b"")
-    assert remove_parts(tmp_path) == 1
-    assert names(tmp_path) == [".hidden", "mine.part"]
+    leave_litter(tmp_path)
+    # What anyone else may have called so.
+    others = [".hidden", "mine.part", ".mine.part", ".a.mp4.0123abc.part", ".a.mp4.0123abcd.part.txt"]
+    for name in others:
+        (tmp_path / name).write_bytes(b"")
+    (tmp_path / ".link.01234567.part").symlink_to(tmp_path / ".hidden")
+    assert remove_parts(tmp_path) == 2
+    assert names(tmp_path) == sorted([*others, ".link.01234567.part"])
+    assert remove_parts(tmp_path / "nowhere") == 0
+
+
+@pytest.mark.parametrize("action", [check_writable, lambda path: write_atomic(path, b"x")])
+def test_who_writes_into_a_folder_removes_what_was_left_there(tmp_path: Path, action) -> None:  # type: ignore[no-untyped-def]
+    leave_litter(tmp_path)
+    action(tmp_path / "b.mp4")
+    assert set(names(tmp_path)) <= {"b.mp4"}
+
+
+def test_what_is_being_written_stays(tmp_path: Path) -> None:
+    with atomic_file(tmp_path / "a.bin") as file, atomic_folder(tmp_path / "model") as folder:
+        file.write(b"first")
+        (folder / "weights").write_bytes(b"second")
+        assert remove_parts(tmp_path) == 0
+        write_atomic(tmp_path / "a.bin", b"other")
+        check_writable(tmp_path / "a.bin")
+    assert names(tmp_path) == ["a.bin", "model"]
+    assert (tmp_path / "a.bin").read_bytes() == b"first"
+    assert (tmp_path / "model" / "weights").read_bytes() == b"second"
+
+
+def test_one_that_was_taken_for_left_behind_is_made_anew(tmp_path: Path) -> None:
+    made: list[Path] = []
+
+    def make(part: Path) -> None:
+        part.touch()
+        made.append(part)
+        if len(made) == 1:  # another process, before it could be locked
+            assert remove_parts(tmp_path) == 1
+
+    with files._held_part(tmp_path / "a.bin", make) as part:
+        assert part == made[1] and part.exists()
+    assert not names(tmp_path)
+
+
+def test_a_killed_process_leaves_what_the_next_one_removes(tmp_path: Path) -> None:
+    code = (
+        "import os, sys; from pathlib import Path\n"
+        "from stylecrafter.media.files import atomic_file, atomic_folder\n"
+        "path = Path(sys.argv[1])\n"
+        "with atomic_folder(path / 'model') as folder, atomic_file(path / 'a.bin') as file:\n"
+        "    (folder / 'half').write_text('x'); file.write(bytes(100_000)); os.kill(os.getpid(), 9)\n"
+    )
+    subprocess.run([sys.executable, "-c", code, str(tmp_path)], check=False)
+    assert len(names(tmp_path)) == 2
+    check_writable(tmp_path / "b.bin")
+    assert not names(tmp_path)
+
+
+def test_without_locks_only_what_is_old_counts_as_left(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(*_: object) -> None:
+        raise OSError(95, "Operation not supported")
+
+    monkeypatch.setattr("fcntl.flock", refuse)
+    leave_litter(tmp_path)
+    os.utime(tmp_path / LEFT, (0, 0))
+    write_atomic(tmp_path / "b.bin", b"x")
+    assert names(tmp_path) == [".model.89abcdef.part", "b.bin"]
+
+
+def test_names_as_long_as_a_system_takes(tmp_path: Path) -> None:
+    for name in ("x" * 251 + ".mp4", "\N{SNOWMAN}" * 83 + ".mp4"):
+        assert write_atomic(tmp_path / name, b"x").read_bytes() == b"x"
+
+
+def test_a_folder_appears_whole_or_not_at_all(tmp_path: Path) -> None:
+    with pytest.raises(KeyboardInterrupt), atomic_folder(tmp_path / "model") as part:
+        (part / "weights").write_bytes(b"half")
+        raise KeyboardInterrupt
+    assert not names(tmp_path)
+    (tmp_path / "model").mkdir()
+    with atomic_folder(tmp_path / "model") as part:
+        (part / "weights").write_bytes(b"all")
+        assert not names(tmp_path / "model")
+    assert names(tmp_path) == ["model"] and names(tmp_path / "model") == ["weights"]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +16,7 @@ from safetensors.torch import save_file
 
 from stylecrafter import StyleCrafterPipeline
 from stylecrafter.adapter.choices import AdapterOptions
-from stylecrafter.errors import CheckpointError, InvalidInputError
+from stylecrafter.errors import CheckpointError, InvalidInputError, OutputError
 from stylecrafter.evaluation.metrics.encoders import ClipEncoder
 from stylecrafter.references.preprocessing import normalise_for_clip
 from stylecrafter.training.encoder_stages import latent_scale
@@ -84,6 +85,49 @@ def test_the_export_holds_what_the_stages_trained(trained: RecipeRun) -> None:
             assert torch.allclose(value, expected[key].half().float()), f"{name}.{key}"
     assert pipe.vae.config.scaling_factor == pytest.approx(parts.vae.config.scaling_factor)
     assert pipe.vae.config.scaling_factor != 0.18215
+
+
+def _files(folder: Path) -> dict[str, bytes]:
+    return {str(path.relative_to(folder)): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+
+
+@pytest.mark.parametrize("moment", ["clip_model", "rename"])
+def test_killed_while_it_exports_a_run_is_finished_by_going_on(
+    trained: RecipeRun, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, moment: str
+) -> None:
+    class Killed(BaseException):
+        pass
+
+    def kill(*_: object, **__: object) -> None:
+        raise Killed
+
+    folder = tmp_path / "run"
+    shutil.copytree(trained.folder, folder, ignore=lambda *_: {"model", "clip_model"})
+    place = {
+        "clip_model": "stylecrafter.training.from_scratch.build_clip_processor",
+        "rename": "stylecrafter.media.files._sync_tree",
+    }[moment]
+    with monkeypatch.context() as patched, pytest.raises(Killed):
+        patched.setattr(place, kill)
+        # What `finally` would remove, a process that is killed leaves.
+        patched.setattr("stylecrafter.media.files._remove", lambda part: None)
+        RecipeRun(trained.recipe, folder).run(resume=True)
+    assert not (folder / "model").exists() and list(folder.glob(".*model.*.part"))
+    assert RecipeRun(trained.recipe, folder).run(resume=True)
+    assert _files(folder) == _files(trained.folder)
+    with pytest.raises(OutputError, match="is finished: its model is"):
+        RecipeRun(trained.recipe, folder).run(resume=True)
+
+
+def test_what_an_export_of_an_earlier_version_lacks_is_added(trained: RecipeRun, tmp_path: Path) -> None:
+    folder = tmp_path / "run"
+    shutil.copytree(trained.folder, folder)
+    (folder / "model" / "world.json").unlink()
+    shutil.rmtree(folder / "clip_model")
+    unet = (folder / "model" / "unet" / "config.json").stat()
+    assert RecipeRun(trained.recipe, folder).run(resume=True)
+    assert _files(folder) == _files(trained.folder)
+    assert (folder / "model" / "unet" / "config.json").stat().st_mtime_ns == unet.st_mtime_ns
 
 
 def test_a_new_adapter_starts_from_the_trained_base(trained: RecipeRun) -> None:
