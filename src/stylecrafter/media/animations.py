@@ -1,83 +1,154 @@
-"""gif, webp, png and avif, read frame by frame with Pillow; shown over white, as style pictures are."""
+"""gif, webp, png and avif, read frame by frame; shown over white, as style pictures are."""
 
 from __future__ import annotations
 
 import re
 import warnings
+from abc import ABC, abstractmethod
 from collections.abc import Iterator
 from contextlib import contextmanager
+from io import BytesIO
 from typing import IO
 
-from PIL import Image
+from PIL import Image, UnidentifiedImageError
 
 from stylecrafter.errors import ImageReadError
 from stylecrafter.media.images import MAX_PIXELS, load_picture
+from stylecrafter.media.parts import Dispose, Part, Parts, find_parts
 from stylecrafter.media.streams import MAX_FRAMES, check_pixels
 
 MAX_ANIMATED_PIXELS = 2_000_000_000
 """In all frames together: an animation can only be read from its beginning on, and a frame of 20 bytes may fill any."""
 
 _FORMATS = ("GIF", "WEBP", "PNG", "AVIF", "JPEG")
+#: A JPEG may hold other pictures than the one it shows, which are no frames.
+_MOVING = _FORMATS[:4]
 
 
-class Animation:
+class Animation(ABC):
     """An opened animation; frames are reached by number, quickest in ascending order.
 
     Attributes:
-        image: What Pillow opened, at the frame that was decoded last.
+        image: The file as Pillow opened it, for what stands beside its frames.
         width, height: Pixels of a frame.
     """
 
-    def __init__(self, image: Image.Image) -> None:
-        self.image = image
-        # The picture that programs without animation show may be none of its frames.
-        self._first = 1 if image.info.get("default_image") and getattr(image, "n_frames", 1) > 1 else 0
-        self.width, self.height = image.size
+    def __init__(self, image: Image.Image, width: int, height: int) -> None:
+        self.image, self.width, self.height = image, width, height
 
     def seek(self, number: int) -> bool:
-        """Decode frame `number`; False where the file says that it has no more.
+        """Decode frame `number`; False where there are no more.
 
         Raises:
             ImageReadError: It is damaged, or there is more in the file than can be read.
         """
+        if number >= self.count:
+            return False
         if number >= MAX_FRAMES:
             raise ImageReadError(f"too long: more than {MAX_FRAMES:,} frames")
         if (number + 1) * self.width * self.height > MAX_ANIMATED_PIXELS:
             raise ImageReadError(
-                f"too large: more than {number} frames of {self.width}x{self.height}; the limit is "
+                f"too large: more than {number} frames of {self.width}x{self.height} pixels; the limit is "
                 f"{MAX_ANIMATED_PIXELS:,} pixels in all frames together"
             )
-        # Frames of a gif are found one by one; the others declare how many there are, and must have them.
-        gif = self.image.format == "GIF"
-        if not gif and self._first + number >= _declared(self.image):
-            return False
         with pillow_errors():
-            try:
-                self.image.seek(self._first + number)
-            except EOFError:
-                if gif and number > 0:
-                    return False
-                raise
-            check_pixels(*self.image.size)
-            self.image.load()
+            self._decode(number)
         return True
 
-    @property
-    def picture(self) -> Image.Image:
-        """The decoded frame as RGB."""
-        return load_picture(self.image)
-
-    @property
-    def milliseconds(self) -> float:
-        """How long the decoded frame is shown; 0 where the file does not say."""
-        return float(self.image.info.get("duration", 0))
-
     def durations(self) -> Iterator[float]:
-        """Decode all frames from the first on, and give how long each is shown."""
+        """Decode all frames from the first on, and give how many milliseconds each is shown."""
         number = 0
         while self.seek(number):
             yield self.milliseconds
             number += 1
+
+    @property
+    @abstractmethod
+    def count(self) -> int:
+        """Frames that there are, or that the file declares."""
+
+    @property
+    @abstractmethod
+    def picture(self) -> Image.Image:
+        """The decoded frame as RGB."""
+
+    @property
+    @abstractmethod
+    def milliseconds(self) -> float:
+        """How long the decoded frame is shown; 0 where the file does not say."""
+
+    @abstractmethod
+    def _decode(self, number: int) -> None: ...
+
+
+class _Whole(Animation):
+    """Frames that Pillow gives as a whole."""
+
+    @property
+    def count(self) -> int:
+        return int(getattr(self.image, "n_frames", 1)) if self.image.format in _MOVING else 1
+
+    @property
+    def picture(self) -> Image.Image:
+        return load_picture(self.image)
+
+    @property
+    def milliseconds(self) -> float:
+        return float(self.image.info.get("duration", 0))
+
+    def _decode(self, number: int) -> None:
+        self.image.seek(number)
+        check_pixels(*self.image.size)
+        self.image.load()
+
+
+class _Composed(Animation):
+    """Frames that are drawn rectangle by rectangle, as browsers do."""
+
+    def __init__(self, image: Image.Image, file: IO[bytes], parts: Parts) -> None:
+        super().__init__(image, parts.width, parts.height)
+        self._file, self._parts = file, parts.frames
+        self._number = -1
+        self._canvas = self._before = Image.new("RGBA", (self.width, self.height))
+
+    @property
+    def count(self) -> int:
+        return len(self._parts)
+
+    @property
+    def picture(self) -> Image.Image:
+        shown = self._canvas.copy()
+        shown.info = {name: self.image.info[name] for name in ("icc_profile", "exif") if name in self.image.info}
+        return load_picture(shown)
+
+    @property
+    def milliseconds(self) -> float:
+        return self._parts[self._number].milliseconds
+
+    def _decode(self, number: int) -> None:
+        if number < self._number:
+            self._number = -1
+            self._canvas = Image.new("RGBA", (self.width, self.height))
+        while self._number < number:
+            if self._number >= 0:
+                self._clean_up(self._parts[self._number])
+            self._number += 1
+            self._draw(self._parts[self._number])
+
+    def _draw(self, part: Part) -> None:
+        rectangle = _decoded(part.picture(self._file))
+        if part.dispose is Dispose.RESTORE:
+            self._before = self._canvas.copy()
+        self._box = (part.left, part.top, part.left + rectangle.width, part.top + rectangle.height)
+        if part.over:
+            rectangle = Image.alpha_composite(self._canvas.crop(self._box), rectangle)
+        self._canvas.paste(rectangle, self._box)
+
+    def _clean_up(self, part: Part) -> None:
+        if part.dispose is Dispose.CLEAR:
+            self._canvas.paste((0, 0, 0, 0), self._box)
+        elif part.dispose is Dispose.RESTORE:
+            self._canvas = self._before
 
 
 @contextmanager
@@ -87,35 +158,49 @@ def opened_animation(file: IO[bytes]) -> Iterator[Animation]:
     Raises:
         ImageReadError: Its beginning is damaged, or its frames have more than `MAX_PIXELS` pixels.
     """
+    image = _open(file)
+    with image:
+        check_pixels(*image.size)
+        position = file.tell()
+        parts = find_parts(file)
+        file.seek(position)  # Pillow goes on reading there
+        yield _Whole(image, *image.size) if parts is None else _Composed(image, file, parts)
+
+
+def _decoded(data: bytes) -> Image.Image:
+    """A rectangle as RGBA."""
+    image = _open(BytesIO(data))
+    check_pixels(*image.size)
+    if image.mode.startswith("I"):  # 16 bits of grey, which Pillow would cut
+        return load_picture(image).convert("RGBA")
+    return image.convert("RGBA")
+
+
+def _open(file: IO[bytes]) -> Image.Image:
     file.seek(0)
     with pillow_errors(), warnings.catch_warnings():
         # Pillow warns below this package's limit and raises above it: the limit here is what counts.
         warnings.simplefilter("ignore", Image.DecompressionBombWarning)
-        image = Image.open(file, formats=_FORMATS)
-    with image:
-        check_pixels(*image.size)
-        yield Animation(image)
-
-
-def _declared(image: Image.Image) -> int:
-    # A JPEG may hold other pictures than the one it shows, which are no frames.
-    return 1 if image.format not in _FORMATS[:4] else int(getattr(image, "n_frames", 1))
+        return Image.open(file, formats=_FORMATS)
 
 
 @contextmanager
 def pillow_errors() -> Iterator[None]:
-    """Pillow's decoders answer damaged files with nearly every exception there is."""
+    """Pillow's decoders answer damaged files with nearly every exception there is.
+
+    Raises:
+        ImageReadError: Instead of any of them.
+    """
     try:
         yield
     except (ImageReadError, MemoryError):
         raise
     except Image.DecompressionBombError as error:
         count = re.search(r"\d+", str(error))
-        raise ImageReadError(
-            f"too large: {int(count.group()):,} pixels; the limit is {MAX_PIXELS:,} pixels"
-            if count
-            else f"too large: the limit is {MAX_PIXELS:,} pixels"
-        ) from error
+        found = f"{int(count.group()):,} pixels" if count else "too many pixels"
+        raise ImageReadError(f"too large: {found}; the limit is {MAX_PIXELS:,} pixels") from error
+    except UnidentifiedImageError as error:
+        raise ImageReadError("damaged at its beginning") from error
     except Exception as error:
         reason = " ".join(str(error).split()) or type(error).__name__
         raise ImageReadError(f"damaged: {reason.rstrip('.')}") from error

@@ -124,7 +124,7 @@ def read_metadata(path: str | os.PathLike[str]) -> dict[str, Any] | None:
     except ImageReadError as error:
         if str(error) == MISSING:
             raise ImageReadError(f"{name}: {error}.") from error
-        reason = str(error).removeprefix(NO_CLIP)
+        reason = str(error).removeprefix(NO_CLIP).rstrip(".")
         raise ImageReadError(f"{name} is neither a picture nor a clip that can be read: {reason}.") from error
     if f'"{METADATA_KEY}"' not in text:
         return None  # a remark of another program

@@ -327,7 +327,7 @@ def _check_held(count: int, width: int, height: int) -> None:
 
 
 def _too_large(count: int, width: int, height: int, most: int) -> str:
-    return f"too large: {count:,} frames of {width}x{height} pixels; the limit is {most:,} in all frames together"
+    return f"too large: {count:,} frames of {width}x{height} pixels; the limit is {most:,} pixels in all together"
 
 
 @contextlib.contextmanager
@@ -341,5 +341,5 @@ def _named(path: str | os.PathLike[str]) -> Iterator[None]:
     except ImageReadError as error:
         if str(error) == MISSING:
             raise ImageReadError(f"{name}: {error}.") from error
-        reason = str(error).removeprefix(NO_CLIP)
+        reason = str(error).removeprefix(NO_CLIP).rstrip(".")
         raise ImageReadError(f"{name} is {NO_CLIP}{reason}.") from error
