@@ -6,7 +6,8 @@ import os
 
 from stylecrafter.errors import InvalidInputError
 from stylecrafter.training.recipe_files import recipe_folder
-from stylecrafter.training.recipes import FilesSpec, Recipe
+from stylecrafter.training.recipes import Recipe
+from stylecrafter.training.source_specs import FilesSpec
 
 
 def refuse_unnamed_files(recipe: Recipe, until: str | None = None) -> None:
