@@ -48,7 +48,7 @@ RECIPE = """
 name: killed
 model: {preset: mini}
 data:
-  pictures: {kind: styleworld, batch_size: 2, captions: full, references: crop}
+  pictures: {kind: styleworld, batch_size: 2, captions: keep, references: crop}
 stages:
   - stage: autoencoder
     pictures: pictures
