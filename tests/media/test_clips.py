@@ -18,6 +18,7 @@ from tests.data_sources.support import (
     write_empty_clip,
     write_timed_clip,
 )
+from tests.media.clip_files import cut_by_edit_list, only_decoding_times, without_content, write_coded
 
 
 def index(*times: float) -> ClipIndex:
@@ -151,3 +152,99 @@ def test_turned_clip_stands_upright(tmp_path: Path) -> None:
     upper, lower = np.asarray(frame)[: WIDTH // 2].mean(), np.asarray(frame)[WIDTH // 2 :].mean()
     # Turned counter-clockwise by 90 degrees, the left half comes to lie below; by -90, above.
     assert (lower > upper) == (rotation % 360 == 90)
+
+
+B_FRAMES = {"x264-params": "scenecut=0:bframes=2:keyint=12"}
+
+
+@pytest.mark.parametrize(
+    ("name", "codec", "options"),
+    [
+        ("h264.avi", "libx264", B_FRAMES),
+        ("packed.avi", "mpeg4", {"bf": "2", "b": "8M", "qmax": "2"}),
+        ("h264.ts", "libx264", B_FRAMES),
+        ("open.ts", "libx264", {"x264-params": "open-gop=1:bframes=3:scenecut=0:keyint=8"}),
+        ("raw.h264", "libx264", B_FRAMES),
+        ("raw.hevc", "libx265", {"x265-params": "log-level=none:bframes=3"}),
+        ("fields.ts", "libx264", {"x264-params": "interlaced=1"}),
+        ("program.mpg", "mpeg2video", {"bf": "2", "b": "8M", "qmax": "2"}),
+        ("raw.m2v", "mpeg2video", {"bf": "2", "b": "8M", "qmax": "2"}),
+        ("h264.flv", "libx264", B_FRAMES),
+        ("hidden.webm", "libvpx", {"auto-alt-ref": "1", "lag-in-frames": "16", "arnr-maxframes": "7"}),
+        ("super.webm", "libvpx-vp9", {"auto-alt-ref": "1", "lag-in-frames": "16", "cpu-used": "5"}),
+        ("super.ivf", "libvpx-vp9", {"auto-alt-ref": "1", "lag-in-frames": "16", "cpu-used": "5"}),
+    ],
+)
+def test_frames_come_in_the_order_they_are_shown_in(
+    tmp_path: Path, name: str, codec: str, options: dict[str, str]
+) -> None:
+    kind = {"raw.hevc": "hevc", "raw.m2v": "mpeg2video", "raw.h264": "h264"}.get(name)
+    path = write_coded(tmp_path / name, codec, 20, options=options, kind=kind)
+    found = index_clip(path, name)
+    assert len(found.times) == 20 and found.fps == pytest.approx(24, rel=0.06)
+    assert all(step == pytest.approx(1 / found.fps, rel=0.05) for step in np.diff(found.times))
+    assert shown(path, list(range(20))) == list(range(20))
+    assert shown(path, [3, 11, 17]) == [3, 11, 17]
+    assert [frame_number(float(np.asarray(f).mean()) / 255) for f in read_frames(path)[0]] == list(range(20))
+
+
+@pytest.mark.parametrize("name", ["a.mkv", "a.mp4"])
+def test_only_decoding_times(tmp_path: Path, name: str) -> None:
+    ticks = range(2, 22)  # so that no frame lies before the beginning
+    path = write_coded(tmp_path / name, "libx264", 20, options=B_FRAMES, ticks=ticks, change=only_decoding_times)
+    found = index_clip(path, name)
+    assert found.ticks == () and found.fps == pytest.approx(24, rel=0.01)
+    assert shown(path, list(range(20))) == list(range(20))
+
+
+def test_times_before_zero(tmp_path: Path) -> None:
+    path = write_coded(tmp_path / "a.mkv", "libx264", 20, options=B_FRAMES, ticks=range(-5, 15))
+    assert shown(path, list(range(20))) == list(range(20))
+
+
+@pytest.mark.parametrize(("first", "last"), [(0, 11), (6, 11), (9, 19), (6, 19)])
+def test_an_edit_list_cuts_without_damage(tmp_path: Path, first: int, last: int) -> None:
+    path = write_coded(tmp_path / "a.mp4", "libx264", 20, options=B_FRAMES)
+    start = 1024 + 512 * first
+    path.write_bytes(cut_by_edit_list(path.read_bytes(), start, (last - first + 1) / 24))
+    found = index_clip(path, "a.mp4")
+    # An mp4 counts its edits in milliseconds: the last frame may be cut or not.
+    assert abs(len(found.times) - (last - first + 1)) <= 1
+    assert shown(path, list(range(len(found.times)))) == list(range(first, first + len(found.times)))
+    path.write_bytes(path.read_bytes()[: len(path.read_bytes()) // 2])
+    with pytest.raises(ImageReadError):
+        index_clip(path, "a.mp4")
+
+
+def test_an_avi_may_show_a_frame_for_longer(tmp_path: Path) -> None:
+    path = write_coded(tmp_path / "a.avi", "mpeg4", 20)
+    path.write_bytes(without_content(path.read_bytes(), [5, 6, 19]))
+    found = index_clip(path, "a.avi")
+    assert [round(time * 24) for time in found.times] == [k for k in range(20) if k not in (5, 6, 19)]
+    assert shown(path, [4, 5]) == [4, 7]
+    path.write_bytes(path.read_bytes()[:-900])
+    with pytest.raises(ImageReadError, match="cut short"):
+        index_clip(path, "a.avi")
+
+
+def test_own_errors_of_the_caller_are_not_hidden(tmp_path: Path) -> None:
+    def convert(position: int, picture: Image.Image) -> None:
+        raise KeyError("a fault in the caller")
+
+    for name in ("a.mp4", "a.gif"):
+        path = write_clip(tmp_path / name, 3)
+        with pytest.raises(KeyError):
+            read_clip(path, name, index_clip(path, name), [0], convert)
+
+
+FAULTS = Path(__file__).parents[2] / ".." / "shared" / "faults" / "clips"
+
+
+@pytest.mark.skipif(not FAULTS.is_dir(), reason="the folder of faulty files lies beside the repository")
+@pytest.mark.parametrize("name", ["cover_first.mp4", "h264_b.avi"])
+def test_known_faults(name: str) -> None:
+    found = index_clip(FAULTS / name, name)
+    frames = read_clip(FAULTS / name, name, found, range(24), lambda _, frame: np.asarray(frame).astype(int))
+    assert len(found.times) == 24
+    steps = [np.abs(a - b).mean() for a, b in zip(frames, frames[1:], strict=False)]
+    assert max(steps) < 3 * np.median(steps)  # a frame out of order jumps

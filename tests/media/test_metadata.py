@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import numpy as np
@@ -16,6 +17,7 @@ from stylecrafter.media.metadata import (
 )
 from stylecrafter.media.video import SUFFIXES, write_frames
 
+MORE_DEEP = "[" * 500 + "]" * 500
 FRAMES = np.zeros((1, 16, 16, 3), np.uint8)
 
 
@@ -91,3 +93,80 @@ def test_json() -> None:
         GenerationRecord.from_json("{}")
     later = wanted.to_json()[:-1] + ', "motion": 3}'
     assert '"motion": 3' in GenerationRecord.from_json(later).to_json()
+
+
+def write_remark(path: Path, text: str) -> Path:
+    Image.new("RGB", (4, 4)).save(path, comment=text.encode())
+    return path
+
+
+@pytest.mark.parametrize(
+    ("values", "says"),
+    [
+        ({"frames": 0}, "frames"),
+        ({"frames": -16}, "frames"),
+        ({"frames": 10**400}, "frames"),
+        ({"frames": 1.5}, "frames"),
+        ({"width": 0}, "width"),
+        ({"height": 10**9}, "height"),
+        ({"fps": 0}, "fps"),
+        ({"fps": float("nan")}, "fps"),
+        ({"fps": float("inf")}, "fps"),
+        ({"fps": 10**400}, "fps"),
+        ({"steps": 0}, "steps"),
+        ({"seed": -1}, "seed"),
+        ({"seed": 2**64}, "seed"),
+        ({"text_guidance": float("nan")}, "text_guidance"),
+        ({"style_scale": float("-inf")}, "style_scale"),
+        ({"eta": "much"}, "eta"),
+        ({"kind": "opera"}, "kind"),
+        ({"prompt": None}, "prompt"),
+        ({"styles": [{"name": "a", "sha256": "0", "weight": float("nan")}]}, "styles.0.weight"),
+        ({"styles": {}}, "styles"),
+        ({"model": []}, "model"),
+    ],
+)
+def test_settings_that_cannot_be(tmp_path: Path, values: dict[str, object], says: str) -> None:
+    text = json.dumps({"stylecrafter": {**record().model_dump(), **values}})
+    with pytest.raises(InvalidInputError, match=f"no StyleCrafter settings: {says}") as caught:
+        read_record(write_remark(tmp_path / "a.gif", text))
+    assert "\n" not in str(caught.value) and len(str(caught.value)) < 300
+
+
+@pytest.mark.parametrize(
+    ("text", "says"),
+    [
+        ('{"stylecrafter": ' + MORE_DEEP + "}", "nested too deeply"),
+        ('{"stylecrafter": ' + "[" * 200_000, "nested too deeply"),
+        ('{"stylecrafter": {"seed": ' + "9" * 5000 + "}}", "not JSON"),
+        ('{"stylecrafter": {"prompt": "a fox', "not JSON"),
+    ],
+)
+def test_absurd_remarks_are_told(tmp_path: Path, text: str, says: str) -> None:
+    path = write_remark(tmp_path / "a.gif", text)
+    for read in (read_metadata, read_record):
+        with pytest.raises(ImageReadError, match=says) as caught:
+            read(path)
+        assert len(str(caught.value)) < 500
+
+
+def test_too_long_settings(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = write_frames(FRAMES, tmp_path / "a.png", metadata={"prompt": "x" * 2000})
+    monkeypatch.setattr("stylecrafter.media.metadata.MAX_BYTES", 1000)
+    with pytest.raises(ImageReadError, match="more than 1,000 characters"):
+        read_metadata(path)
+
+
+@pytest.mark.parametrize("kind", ["BMP", "TIFF", "JPEG"])
+def test_pictures_of_other_kinds_hold_no_settings(tmp_path: Path, kind: str) -> None:
+    Image.new("RGB", (4, 4)).save(tmp_path / "a.mp4", kind)
+    assert read_metadata(tmp_path / "a.mp4") is None
+
+
+def test_what_earlier_versions_wrote_is_read(tmp_path: Path) -> None:
+    values = record().model_dump()
+    for later in ("guidance_stop", "shared_noise", "style_corners", "versions", "format"):
+        del values[later]
+    for extreme in ({}, {"seed": 0, "frames": 10_000, "width": 16_384, "fps": 240.0, "eta": -1000.0, "steps": 999}):
+        text = json.dumps({"stylecrafter": values | extreme})
+        assert read_record(write_remark(tmp_path / "a.gif", text)).frames == (values | extreme)["frames"]

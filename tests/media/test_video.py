@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import hashlib
+import weakref
 from pathlib import Path
 
 import av
@@ -9,7 +10,20 @@ import pytest
 from PIL import Image
 
 from stylecrafter.errors import ImageReadError, InvalidInputError, OutputError, UnknownNameError
-from stylecrafter.media.video import SUFFIXES, check_suffix, read_frames, write_frames
+from stylecrafter.media import video
+from stylecrafter.media.clips import index_clip
+from stylecrafter.media.metadata import read_metadata
+from stylecrafter.media.video import (
+    SUFFIXES,
+    check_format,
+    check_frames,
+    check_suffix,
+    first_frame,
+    iterate_frames,
+    read_frames,
+    same_frames,
+    write_frames,
+)
 
 
 def clip(count: int = 8, height: int = 48, width: int = 64) -> np.ndarray:
@@ -182,3 +196,134 @@ def test_damage_inside_a_video_is_not_painted_over(tmp_path: Path) -> None:
 def test_a_still_picture_needs_no_rate(tmp_path: Path, suffix: str) -> None:
     back, _ = read_frames(write_frames(clip(1), tmp_path / f"a{suffix}", fps=0))
     assert len(back) == 1
+
+@pytest.mark.parametrize(
+    ("suffix", "frames", "size", "fps", "says"),
+    [
+        (".png", 2, (16, 16), 8, r"one picture, not 2 frames; use \.mp4 or \.gif or \.webp"),
+        (".gif", 2, (16, 16), 60, r"at most 50 frames per second, not 60; use \.mp4 or \.webp"),
+        (".gif", 2, (16, 16), 0.001, r"at least 0\.00153 .*one every 655\.35 s.*; use \.mp4 or \.webp"),
+        (".gif", 2, (65_536, 16), 8, r"65,535 pixels a side, not 65536x16; no other format can"),
+        (".webp", 2, (16, 16_384), 8, r"16,383 pixels a side, not 16x16384; use \.mp4 or \.gif"),
+        (".webp", 1, (16, 16_384), 8, r"16,383 pixels a side, .*; use \.mp4 or \.gif or \.png"),
+        (".webp", 2, (16, 16), 5e-5, r"one every 16,777\.2. s.*; no other format can"),
+        (".webp", 10_000, (16, 16), 0.002, r"2,147,484 s, not 5,000,000 s \(10000 frames\); use \.mp4 or \.gif"),
+        (".mp4", 2, (16, 16_386), 8, r"16,384 pixels a side, not 16x16386; use \.gif"),
+        (".mp4", 2, (16, 16), 0.0005, r"at least 0\.001 .*; use \.webp"),
+        (".mp4", 2, (16, 16), 1001, "at most 1000 frames per second, not 1001; no other format can"),
+    ],
+)
+def test_what_a_format_cannot_hold(
+    tmp_path: Path, suffix: str, frames: int, size: tuple[int, int], fps: float, says: str
+) -> None:
+    with pytest.raises(InvalidInputError, match=says):
+        check_format(suffix, frames, *size, fps)
+    if frames <= 2 and fps <= 1000:
+        with pytest.raises(InvalidInputError):
+            write_frames(np.zeros((frames, size[1], size[0], 3), np.uint8), tmp_path / f"a{suffix}", fps)
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize(
+    ("suffix", "frames", "size", "fps"),
+    [
+        (".gif", 3, (16, 16), 100 / 65_535),
+        (".gif", 3, (16, 16), 50),
+        (".gif", 2, (65_535, 1), 8),
+        (".webp", 3, (16, 16), 1000 / (2**24 - 1)),
+        (".webp", 3, (16, 16), 1000),
+        (".webp", 2, (16_383, 1), 8),
+        (".mp4", 3, (16, 16), 0.001),
+        (".mp4", 3, (16, 16), 1000),
+        (".mp4", 2, (16_384, 2), 8),
+        (".mp4", 2, (1, 1), 8),
+        (".png", 1, (70_000, 1), 8),
+        (".gif", 1, (16, 16), 1e-9),
+    ],
+)
+def test_the_utmost_that_a_format_holds(
+    tmp_path: Path, suffix: str, frames: int, size: tuple[int, int], fps: float
+) -> None:
+    check_format(suffix, frames, *size, fps)
+    array = np.zeros((frames, size[1], size[0], 3), np.uint8)
+    array[:, 0, 0] = 80 * np.arange(frames)[:, None]
+    back, found = read_frames(write_frames(array, tmp_path / f"a{suffix}", fps))
+    assert (len(back), back[0].size) == (frames, size)
+    assert frames == 1 or found == pytest.approx(fps, rel=0.02)
+
+
+def test_frames_that_stand_for_longer_than_a_gif_can_show_one(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    path = write_frames(clip(2)[[0, 0, 0, 1]], tmp_path / "a.gif", fps=1 / 300)
+    assert "655.35 s" in caplog.text
+    with Image.open(path) as image:
+        assert image.info["duration"] == 655_350
+        image.seek(1)
+        assert image.info["duration"] == 300_000
+
+
+@pytest.mark.parametrize("suffix", SUFFIXES)
+def test_one_frame_at_a_time_is_the_same(tmp_path: Path, suffix: str) -> None:
+    frames = clip(1 if suffix == ".png" else 6)[[0] if suffix == ".png" else [0, 0, 1, 2, 2, 5]]
+    path = write_frames(frames, tmp_path / f"a{suffix}", fps=8)
+    whole, _ = read_frames(path)
+    assert all(
+        np.array_equal(np.asarray(a), np.asarray(b)) for a, b in zip(whole, iterate_frames(path), strict=True)
+    )
+    assert np.array_equal(np.asarray(first_frame(path)), np.asarray(whole[0]))
+    stored = {".png": 1, ".mp4": 6}.get(suffix, 4)
+    assert check_frames(path) == check_frames(path, stored) == stored
+    again = write_frames(frames, tmp_path / f"b{suffix}", fps=8)
+    other = write_frames(255 - frames, tmp_path / f"c{suffix}", fps=8)
+    assert same_frames(path, again) and not same_frames(path, other)
+    if suffix != ".png":
+        with pytest.raises(ImageReadError, match="more than the 3 frames"):
+            check_frames(path, 3)
+        assert not same_frames(path, write_frames(frames[:5], tmp_path / f"d{suffix}", fps=8))
+
+
+def test_large_clips_are_not_read_at_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = write_frames(clip(6), tmp_path / "a.mp4")
+    monkeypatch.setattr(video, "MAX_HELD_PIXELS", 5 * 64 * 48)
+    with pytest.raises(ImageReadError, match="6 frames of 64x48 pixels; the limit is 15,360 pixels"):
+        read_frames(path)
+    assert check_frames(path) == 6 and same_frames(path, path)
+    monkeypatch.setattr(video, "MAX_DECODED_PIXELS", 5 * 64 * 48)
+    for read in (check_frames, lambda path: same_frames(path, path)):
+        with pytest.raises(ImageReadError, match="the limit is 15,360 pixels"):
+            read(path)
+    monkeypatch.setattr(video, "MAX_HELD_FRAMES", 5)
+    with pytest.raises(ImageReadError, match="6 frames; the limit is 5"):
+        read_frames(path)
+
+
+def test_no_more_than_one_frame_is_held(tmp_path: Path) -> None:
+    path = write_frames(np.zeros((120, 256, 256, 3), np.uint8), tmp_path / "a.mp4")
+    seen: list[weakref.ref[Image.Image]] = []
+    for frame in iterate_frames(path):
+        seen.append(weakref.ref(frame))
+        assert sum(other() is not None for other in seen) <= 2
+    assert len(seen) == 120
+
+
+@pytest.mark.parametrize("suffix", [".mp4", ".gif", ".webp"])
+@pytest.mark.parametrize("called", [".mp4", ".gif", ".png", ".mkv"])
+def test_what_a_file_is_counts_not_what_it_is_called(tmp_path: Path, suffix: str, called: str) -> None:
+    path = write_frames(clip(4), tmp_path / f"a{suffix}", metadata={"a": 1})
+    wanted, fps = read_frames(path)
+    path = path.rename(tmp_path / f"b{called}")
+    found, rate = read_frames(path)
+    assert rate == fps and all(
+        np.array_equal(np.asarray(a), np.asarray(b)) for a, b in zip(found, wanted, strict=True)
+    )
+    assert read_metadata(path) == {"a": 1}
+    assert len(index_clip(path, path.name).times) == 4
+
+
+def test_a_cut_clip_is_not_whole(tmp_path: Path) -> None:
+    path = write_frames(clip(24), tmp_path / "a.mp4")
+    path.write_bytes(path.read_bytes()[:-400])
+    for read in (read_frames, check_frames):
+        with pytest.raises(ImageReadError, match="cut short"):
+            read(path)
