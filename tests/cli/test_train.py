@@ -31,6 +31,7 @@ QUICK = [
         "train.checkpoint_minutes=0",
         "train.log_every=1",
         "train.ema_decay=0.5",
+        "train.warmup_steps=4",
     )
     for argument in ("--set", f"stages.extractor.{change}")
 ]

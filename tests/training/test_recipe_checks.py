@@ -148,13 +148,19 @@ def test_everything_that_is_wrong_is_told_at_once(path: Path) -> None:
 @pytest.mark.parametrize(
     ("old", "new"),
     [("path: pictures", "path: 2024_01_15"), ("path: pictures", "path: on"), ("path: pictures", "path: 2024-01-15"),
-     ("path: pictures", "path: 12:30"), ("path: pictures", "path: 007"), ("path: pictures", "path: null"),
+       ("path: pictures", "path: null"),
      ("[a dog]", "[a: dog]"), ("[a dog]", "[1e3, 1.5]"), ("name: test", "name: 1.5")],
 )  # fmt: skip
 def test_text_that_yaml_reads_as_something_else_is_to_be_quoted(path: Path, old: str, new: str) -> None:
     path.write_text(TEXT.replace(old, new, 1))
     with pytest.raises(InvalidInputError, match="quotes"):
         load_recipe(path)
+
+
+@pytest.mark.parametrize("text", ["12:30", "007", "1:30.5"])
+def test_what_yaml_alone_takes_for_a_number_is_text(path: Path, text: str) -> None:
+    path.write_text(TEXT.replace("path: pictures", f"path: {text}", 1))
+    assert load_recipe(path).data["mine"].path == text
 
 
 def test_keys_that_come_twice_are_refused(path: Path) -> None:
@@ -192,7 +198,7 @@ def test_configurations_keep_to_their_ranges_however_they_are_made() -> None:
     ("content", "said"),
     [(b"version https://git-lfs.github.com/spec/v1\noid sha256:12\nsize 3\n", "Git LFS pointer"),
      (b"<!DOCTYPE html><html></html>", "web page"), (b"\x89PNG\r\n\x1a\n", "PNG"), (b"- 1\n", "mapping"),
-     (b"a: &a [*a]", "nested too deeply"), (b"[" * 5000, "nested too deeply|not YAML"), (b"", "mapping"),
+     (b"a: &a [*a]", "nested too deeply"), (b"[" * 1000, "nested too deeply|not YAML"), (b"", "mapping"),
      (b"a: b\n? [c]\n: d\n", "not YAML|unknown key|faults"), ("a: b".encode("utf-16"), "UTF-16"),
      (b"1: 2\n", "1|faults"), (b"#" * 2**20 + b"##", "too large")],
 )  # fmt: skip

@@ -85,8 +85,7 @@ def test_a_leading_tilde_is_the_home_folder(tmp_path: Path) -> None:
         ("data.mine.path.x=1", "unknown key 'x'|holds no keys"),
         ("data.mine.path=", "data.mine.path must not be empty"),
         ("samples.prompts=", "must not be empty"),
-        ("stages.0.train.steps=12:30", "YAML takes 12:30 for the number 750"),
-        ("stages.0.train.steps=010", "YAML takes 010 for the number 8"),
+        ("stages.0.train.steps=12:30", "must be a whole number, got '12:30'"),
         ("stages.0.train.steps=1e3", "whole number, got '1e3'"),
         ("stages.0.train.steps=[", "not YAML"),
         ("data.mine={kind: files, path: 2024_01_15, batch_size: 8}", "data.mine.path must be text, got 20240115"),
@@ -130,13 +129,18 @@ def test_a_warmup_follows_steps_that_are_lowered_alone() -> None:
         return load_recipe("finetune", list(changes)).stages[0].train_config.warmup
 
     assert warmup() == warmup("stages.0.train.steps=20") == 20
-    assert warmup("stages.extractor.train.steps=3") == 3
+    assert warmup("stages.extractor.train.steps=3") == warmup("stages.0.train.steps=0003") == 3
     for changes in (
         ("stages.0.train.steps=3", "stages.0.train.warmup_steps=4"),
         ("stages.0.train.warmup_steps=101",),
     ):
         with pytest.raises(InvalidInputError, match="warmup_steps must be at most"):
             warmup(*changes)
+
+
+def test_numbers_with_zeros_in_front_are_decimal() -> None:
+    """Those of checkpoints have them; YAML would read 192."""
+    assert load_recipe("finetune", ["stages.0.train.steps=00000300"]).stages[0].train_config.steps == 300
 
 
 def test_other_settings_are_read_by_their_types() -> None:

@@ -203,12 +203,19 @@ def _shorten_warmups(raw: dict[str, Any], changes: Sequence[str]) -> None:
             or (number, "warmup_steps") in changed
         ):
             continue
-        steps, warmup = train.get("steps"), train.get("warmup_steps")
-        if type(steps) is int and type(warmup) is int and 0 < steps < warmup:
+        steps, warmup = _whole(train.get("steps")), _whole(train.get("warmup_steps"))
+        if steps is not None and warmup is not None and 0 < steps < warmup:
             logger.info(
                 "stages.%s.train.warmup_steps: %d, as many as the steps", names_in(stages)[number], steps
             )
             train["warmup_steps"] = steps
+
+
+def _whole(value: Any) -> int | None:
+    """A whole number as it is read later, None for what is none."""
+    if isinstance(value, str) and value.isdecimal() and len(value) < 20:
+        return int(value)
+    return value if type(value) is int else None
 
 
 def _all_faults(raw: dict[str, Any], error: ValidationError) -> list[Fault]:

@@ -25,7 +25,7 @@ Kind = Any
 
 
 class RecipeLoader(yaml.SafeLoader):
-    """YAML in which no key comes twice, and no number is written in a way that only YAML takes for that number."""
+    """YAML in which no key comes twice, and what it alone takes for a number (12:30 for 750, 0300 for 192) is text."""
 
     def compose_mapping_node(self, anchor: Any) -> Any:
         node = super().compose_mapping_node(anchor)
@@ -39,17 +39,11 @@ class RecipeLoader(yaml.SafeLoader):
         return node
 
     def _plain_number(self, node: Any) -> Any:
-        read = self.construct_yaml_int if node.tag.endswith(":int") else self.construct_yaml_float
         digits = str(node.value).lstrip("+-")
         octal = node.tag.endswith(":int") and len(digits) > 1 and digits[0] == "0" and digits[1] not in "bx"
         if ":" in digits or octal:
-            raise yaml.constructor.ConstructorError(
-                None,
-                None,
-                f"YAML takes {node.value} for the number {read(node)}; put quotes around a text, or write the number",
-                node.start_mark,
-            )
-        return read(node)
+            return node.value
+        return self.construct_yaml_int(node) if node.tag.endswith(":int") else self.construct_yaml_float(node)
 
 
 for _tag in ("int", "float"):

@@ -36,3 +36,15 @@ def test_bad_changes_are_refused(change: str, said: str) -> None:
 def test_an_unknown_setting_names_the_nearest() -> None:
     with pytest.raises(UnknownNameError, match="'prompts'"):
         changed(pairs.PairsSpec(), ["promts=3"])
+
+
+def test_text_is_taken_as_it_is_typed() -> None:
+    made = changed(
+        own_pictures.QUICK, ["ways=[on, 1e3]", "kinds=2024_01_15", "train_steps=null", "pictures=5"]
+    )
+    assert (made.ways, made.kinds, made.train_steps, made.pictures) == (
+        ("on", "1e3"),
+        ("2024_01_15",),
+        None,
+        5,
+    )
