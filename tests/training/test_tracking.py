@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import csv
 import sys
+import types
 from pathlib import Path
 
 import pytest
 from PIL import Image
 
-from stylecrafter.errors import MissingDependencyError, UnknownNameError
-from stylecrafter.training.tracking import CsvTracker, make_trackers
+from stylecrafter.errors import MissingDependencyError, OutputError, UnknownNameError
+from stylecrafter.training.tracking import CsvTracker, TensorBoardTracker, make_trackers
 
 
 def rows(folder: Path) -> list[dict[str, str]]:
@@ -47,6 +48,54 @@ def test_a_file_without_a_line_is_no_obstacle(text: str, tmp_path: Path) -> None
     tracker.resume(3)
     tracker.log(4, {"loss": 9.0})
     assert [row["step"] for row in rows(tmp_path)] == ["4"]
+
+
+def test_a_run_that_begins_again_begins_with_nothing(tmp_path: Path) -> None:
+    tracker = CsvTracker(tmp_path)
+    tracker.log(1, {"loss": 0.5})
+    tracker.picture(1, "samples", Image.new("RGB", (4, 4)))
+    events = tmp_path / "tensorboard" / "events.out.tfevents.1"
+    events.parent.mkdir()
+    events.write_bytes(b"")
+    mine = tmp_path / "samples" / "mine.png"
+    mine.write_bytes(b"precious")
+    tracker.resume(0)
+    TensorBoardTracker.forget(tmp_path)
+    assert [path for path in tmp_path.rglob("*") if path.is_file()] == [mine]
+    mine.unlink()
+    tracker.resume(0)
+    assert not list(tmp_path.iterdir())
+
+
+def test_pictures_after_the_step_are_forgotten(tmp_path: Path) -> None:
+    tracker = CsvTracker(tmp_path)
+    for step in (2, 4):
+        tracker.picture(step, "samples", Image.new("RGB", (4, 4)))
+    tracker.resume(3)
+    assert [path.name for path in (tmp_path / "samples").iterdir()] == ["samples-00000002.png"]
+
+
+def test_losses_of_anyone_else_are_left_alone(tmp_path: Path) -> None:
+    (tmp_path / "losses.csv").write_text("epoch,mse\n1,0.5\n")
+    with pytest.raises(OutputError, match="is no file of losses.*'epoch,mse'"):
+        CsvTracker(tmp_path).resume(0)
+    assert (tmp_path / "losses.csv").read_text() == "epoch,mse\n1,0.5\n"
+
+
+def test_weights_and_biases_hears_of_a_run_when_there_is_something_to_say(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    begun: list[str] = []
+    fake = types.SimpleNamespace(
+        init=lambda **options: begun.append(options["id"]) or types.SimpleNamespace(log=lambda *_, **__: None)
+    )
+    monkeypatch.setitem(sys.modules, "wandb", fake)
+    tracker = make_trackers(["wandb"], tmp_path / "run" / "base")
+    tracker.resume(0)
+    tracker.close()
+    assert not begun
+    tracker.log(1, {"loss": 0.5})
+    assert begun == ["run-base"]
 
 
 def test_tensorboard_gets_numbers_and_pictures(tmp_path: Path) -> None:
