@@ -1,6 +1,8 @@
 # make demo   sets up .venv, then turns a prompt and a picture into out/demo.mp4
 # make test   sets up .venv, then runs every test
 #
+# make check-bounds   tries the lowest versions that pyproject.toml allows, in an environment of their own
+#
 #     make demo STYLE=my.jpg PROMPT="a red fox in the snow"
 
 PYTHON ?= python3
@@ -12,7 +14,7 @@ STYLE ?= examples/style.jpg
 PROMPT ?= a sailboat moving to the right at sunset
 OUT ?= out/demo.mp4
 
-.PHONY: demo test test-slow check setup clean
+.PHONY: demo test test-slow check check-bounds setup clean
 
 setup: $(READY)
 
@@ -38,6 +40,9 @@ check: $(READY)
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
+
+check-bounds: $(READY)
+	$(BIN)/python scripts/check_bounds.py
 
 clean:
 	rm -rf $(VENV) out

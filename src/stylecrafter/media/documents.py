@@ -60,11 +60,13 @@ def read_bytes(
     name = shown(path)
     try:
         # Before opening: a pipe would wait for ever.
-        mode = os.stat(path).st_mode
-        if stat.S_ISDIR(mode):
+        status = os.stat(path)
+        if stat.S_ISDIR(status.st_mode):
             raise error(f"{name} is a folder, not a file.")
-        if not stat.S_ISREG(mode):
+        if not stat.S_ISREG(status.st_mode):
             raise error(f"{name} is not a plain file.")
+        if status.st_size > limit:
+            raise error(f"{name} is too large: {status.st_size:,} bytes, and at most {limit:,} are read.")
         with open(path, "rb") as file:
             data = file.read(limit + 1)
     except FileNotFoundError as cause:
@@ -73,7 +75,7 @@ def read_bytes(
         if isinstance(cause, InvalidInputError):
             raise
         raise error(f"{name} cannot be read: {getattr(cause, 'strerror', None) or cause}.") from cause
-    if len(data) > limit:
+    if len(data) > limit:  # it grew, or is one of those that the kernel writes and gives no size
         raise error(f"{name} is too large: more than {limit:,} bytes.")
     return data
 
@@ -96,7 +98,7 @@ def decode_text(data: bytes, name: str, *, error: Refusal = InvalidInputError) -
         InvalidInputError: Or the `error` that was asked for: they are not.
     """
     if data[:2] in (b"\xff\xfe", b"\xfe\xff"):
-        raise error(f"{name} is UTF-16; save it as UTF-8.")
+        raise error(f"{name} is {'UTF-32' if data[2:4] == bytes(2) else 'UTF-16'}; save it as UTF-8.")
     try:
         return data.decode("utf-8-sig")
     except UnicodeDecodeError as cause:
@@ -120,10 +122,14 @@ def parse_json(text: str | bytes, name: str, *, error: Refusal = InvalidInputErr
     """What JSON holds; `name` is what errors call it.
 
     Raises:
-        InvalidInputError: Or the `error` that was asked for: not JSON, or nested deeper than `MAX_DEPTH`.
+        InvalidInputError: Or the `error` that was asked for: not JSON, nested deeper than `MAX_DEPTH`, or more than
+            `MAX_VALUES`.
     """
     if isinstance(text, bytes):
         text = decode_text(text, name, error=error)
+    if text.count("[") + text.count("{") > MAX_VALUES:
+        # Before any is made: an empty list has two characters, and takes some sixty bytes.
+        raise error(f"{name} holds too much: more than {MAX_VALUES:,} lists and objects.")
     try:
         content = json.loads(text)
     except RecursionError as cause:
@@ -158,8 +164,12 @@ def parse_yaml(
     """
     import yaml
 
+    from stylecrafter.media import yaml_nodes
+
     try:
-        content = yaml.load(text, Loader=loader or yaml.SafeLoader)
+        content = yaml_nodes.load(text, MAX_VALUES, loader or yaml.SafeLoader)
+    except yaml_nodes.TooManyValuesError as cause:
+        raise error(f"{name} holds too much: more than {MAX_VALUES:,} values.") from cause
     except RecursionError as cause:
         raise error(f"{name} is nested too deeply: more than {MAX_DEPTH} levels.") from cause
     except (yaml.YAMLError, ValueError, TypeError, OverflowError, LookupError, AttributeError) as cause:

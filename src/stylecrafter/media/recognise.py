@@ -34,7 +34,7 @@ _MAGIC: tuple[tuple[bytes, str], ...] = (
     (b"8BPS", "a Photoshop document"),
     (b"GGUF", "a GGUF checkpoint"),
     (b"\x7fELF", "a program"),
-    (b"MZ", "a program"),
+    (b"MZ\x90\x00", "a program"),
     (b"SQLite format 3\x00", "an SQLite database"),
 )
 _HEIF_BRANDS = (b"heic", b"heix", b"heim", b"heis", b"mif1")
@@ -79,7 +79,7 @@ def recognise(head: bytes) -> str | None:
         return "a torch checkpoint" if b"/data.pkl" in head[:256] else "a zip archive"
     if head[257:262] == b"ustar":
         return "a tar archive"
-    if head[:1] == b"\x80" and head[1:2] in b"\x02\x03\x04\x05":
+    if head[:2] in (b"\x80\x02", b"\x80\x03", b"\x80\x04", b"\x80\x05"):
         return "a Python pickle"
     return None
 
