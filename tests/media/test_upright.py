@@ -18,7 +18,9 @@ from stylecrafter.media.video import first_frame, read_frames
 from tests.media.clip_files import write_coded
 
 
-def write_picture(path: Path, codec: str, pixels: str, array: np.ndarray, *, setup: Any = lambda thing: None) -> Path:
+def write_picture(
+    path: Path, codec: str, pixels: str, array: np.ndarray, *, setup: Any = lambda thing: None
+) -> Path:
     """A clip of three equal frames; `setup` sees the stream and the frames."""
     if codec not in av.codecs_available:
         pytest.skip(f"PyAV has no {codec} here")
@@ -40,7 +42,9 @@ def write_picture(path: Path, codec: str, pixels: str, array: np.ndarray, *, set
 
 def only_frame(path: Path) -> np.ndarray:
     """The second frame, which every way of reading must show alike."""
-    found = read_clip(path, path.name, index_clip(path, path.name), [1], lambda _, frame: np.asarray(frame))[0]
+    found = read_clip(path, path.name, index_clip(path, path.name), [1], lambda _, frame: np.asarray(frame))[
+        0
+    ]
     assert np.array_equal(found, np.asarray(read_frames(path)[0][1]))
     return found
 
@@ -50,8 +54,14 @@ CORNERS[:16, :24], CORNERS[:16, 24:] = (200, 40, 40), (40, 180, 40)
 CORNERS[16:, :24], CORNERS[16:, 24:] = (40, 60, 200), (220, 220, 220)
 
 
-@pytest.mark.parametrize("matrix", [m for m in itertools.product((-1, 0, 1), repeat=4) if abs(m[0] * m[3] - m[1] * m[2]) == 1
-                                    and sum(map(abs, m)) == 2])
+@pytest.mark.parametrize(
+    "matrix",
+    [
+        m
+        for m in itertools.product((-1, 0, 1), repeat=4)
+        if abs(m[0] * m[3] - m[1] * m[2]) == 1 and sum(map(abs, m)) == 2
+    ],
+)
 def test_all_eight_display_matrices(tmp_path: Path, matrix: tuple[int, int, int, int]) -> None:
     path = write_picture(tmp_path / "a.mp4", "libx264", "yuv444p", CORNERS)
     data = bytearray(path.read_bytes())
