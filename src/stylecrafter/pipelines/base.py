@@ -145,6 +145,9 @@ class StylizedPipelineBase(DiffusionPipeline):
         if style_adapter is not None and not style_adapter.is_attached_to(unet):
             style_adapter.attach(unet)
         self._interrupt = False
+        self._num_timesteps = 0
+        self._current_timestep: Any = None
+        self._guidance_scale = 1.0
 
     @classmethod
     def from_pretrained(cls, pretrained_model_name_or_path: str | os.PathLike[str], **kwargs: Any) -> Self:
@@ -203,6 +206,26 @@ class StylizedPipelineBase(DiffusionPipeline):
     @interrupt.setter
     def interrupt(self, value: bool) -> None:
         self._interrupt = value
+
+    @property
+    def num_timesteps(self) -> int:
+        """Steps of the call that is running, or of the last one."""
+        return self._num_timesteps
+
+    @property
+    def current_timestep(self) -> Any:
+        """The timestep that a call is at; None outside of one."""
+        return self._current_timestep
+
+    @property
+    def guidance_scale(self) -> float:
+        """Scale of the prompt in equation 2, of the call that is running or the last one."""
+        return self._guidance_scale
+
+    @property
+    def do_classifier_free_guidance(self) -> bool:
+        """Whether that call is guided by more than its conditional prediction, as diffusers asks it."""
+        return self._guidance_scale > 1
 
     @torch.no_grad()
     def encode_text(self, prompts: str | Sequence[str]) -> Tensor:

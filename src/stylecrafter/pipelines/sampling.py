@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import inspect
 import math
 import operator
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import Any, SupportsIndex
+from typing import Any, SupportsIndex, cast
 
 import torch
 from torch import Tensor
@@ -14,6 +15,7 @@ from torch import Tensor
 from stylecrafter.errors import InvalidInputError
 from stylecrafter.guidance import guide, needed_passes, published_scales, rescale
 from stylecrafter.pipelines.base import StylizedPipelineBase
+from stylecrafter.pipelines.callbacks import Callback, StepCallback
 from stylecrafter.pipelines.finite import StepWatch, check_computed, check_given
 from stylecrafter.pipelines.noise import (
     Generators,
@@ -25,8 +27,6 @@ from stylecrafter.pipelines.noise import (
 from stylecrafter.references.groups import StyleImages, StyleWeights, group_per_sample, weights_per_sample
 from stylecrafter.schedules import Schedule, weights
 from stylecrafter.weights.card import check_size
-
-Callback = Callable[[Any, int, Any, dict[str, Any]], dict[str, Any] | None]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -41,6 +41,8 @@ class Request:
     height: int | None = None
     width: int | None = None
     num_inference_steps: int | None = None
+    timesteps: Sequence[int] | None = None
+    sigmas: Sequence[float] | None = None
     text_guidance_scale: float | None = None
     style_guidance_scale: float | None = None
     published_guidance: bool | None = None
@@ -80,6 +82,15 @@ class _Guidance:
         """What holds at a step: behind `stop` the conditional prediction as it is, which takes a single pass."""
         return self if step < self.stop * steps else replace(self, text_scale=1.0, style_scale=1.0)
 
+    def steered(self, scale: float) -> _Guidance:
+        """What holds once a callback has set the pipeline's `_guidance_scale`, as those of diffusers do to end
+        guidance: up to 1, the conditional prediction as it is."""
+        if scale == self.text_scale:
+            return self
+        return (
+            replace(self, text_scale=1.0, style_scale=1.0) if scale <= 1 else replace(self, text_scale=scale)
+        )
+
 
 class SamplingPipeline(StylizedPipelineBase):
     """Adds sampling to the shared components."""
@@ -93,10 +104,14 @@ class SamplingPipeline(StylizedPipelineBase):
         """
         # 1. Check what can be checked, and fill in the defaults
         self._interrupt = False
-        self._check_callback(request)
+        callback = StepCallback(
+            request.callback_on_step_end,
+            request.callback_on_step_end_tensor_inputs,
+            self._callback_tensor_inputs,
+        )
         guidance = self._guidance(request)
+        self._guidance_scale = guidance.text_scale
         frames, height, width = self._sizes(request)
-        steps = self._steps(request)
         eta = _fraction("eta", _or(request.eta, self.config.default_eta))
         style_scale = _finite("style_scale", request.style_scale)
         copies = _at_least_one("the number of samples per prompt", request.samples_per_prompt)
@@ -116,8 +131,8 @@ class SamplingPipeline(StylizedPipelineBase):
 
         # 4. Timesteps
         device = self._execution_device
-        self.scheduler.set_timesteps(steps, device=device)
-        timesteps = self.scheduler.timesteps
+        timesteps = self._timesteps(request, device)
+        self._num_timesteps = len(timesteps)
         step_weights = weights(request.step_style_scales, len(timesteps), "step")
 
         # 5. Noise
@@ -146,21 +161,19 @@ class SamplingPipeline(StylizedPipelineBase):
                 factors = _style_factors(
                     tensors["style_scales"], style_scale * step_weights[i], frame_weights
                 )
-                now = guidance.at(i, len(timesteps))
+                self._current_timestep = t
+                now = guidance.steered(self._guidance_scale).at(i, len(timesteps))
                 noise = self._guided_noise(model_input, t, tensors, factors, now)
                 step = self.scheduler.step(noise, t, tensors["latents"], **extra, return_dict=False)
                 tensors["latents"] = step[0]
                 watch.see("latents", i, noise, step[0])
-                if request.callback_on_step_end is not None:
-                    names = request.callback_on_step_end_tensor_inputs
-                    changed = request.callback_on_step_end(
-                        self, i, t, {name: tensors[name] for name in names}
-                    )
-                    tensors.update(self._check_changes(changed))
+                if callback:
+                    callback(self, i, t, tensors)
                     # Also what it changed in place.
                     watch.see("what the callback left", i, *(v for v in tensors.values() if v is not None))
                 bar.update()
         watch.finish()
+        self._current_timestep = None
         return tensors["latents"]
 
     def _guided_noise(
@@ -272,14 +285,29 @@ class SamplingPipeline(StylizedPipelineBase):
         check_size(width, height, self.size_multiple)
         return frames, height, width
 
-    def _steps(self, request: Request) -> int:
-        steps = _at_least_one(
-            "num_inference_steps", _or(request.num_inference_steps, self.config.default_steps)
-        )
-        most = self.scheduler.config.num_train_timesteps
-        if steps > most:
-            raise InvalidInputError(f"num_inference_steps must be at most {most}, got {steps}")
-        return steps
+    def _timesteps(self, request: Request, device: torch.device) -> Tensor:
+        """The scheduler's timesteps for this call: as many as were asked for, or the very ones that were given."""
+        given = {"timesteps": request.timesteps, "sigmas": request.sigmas}
+        named = [name for name, value in given.items() if value is not None]
+        if not named:
+            steps = _at_least_one(
+                "num_inference_steps", _or(request.num_inference_steps, self.config.default_steps)
+            )
+            most = self.scheduler.config.num_train_timesteps
+            if steps > most:
+                raise InvalidInputError(f"num_inference_steps must be at most {most}, got {steps}")
+            self.scheduler.set_timesteps(steps, device=device)
+            return self.scheduler.timesteps
+        if len(named) + (request.num_inference_steps is not None) > 1:
+            raise InvalidInputError("give one of num_inference_steps, timesteps and sigmas")
+        (name,) = named
+        if name not in inspect.signature(self.scheduler.set_timesteps).parameters:
+            raise InvalidInputError(f"{type(self.scheduler).__name__} takes no {name} of one's own")
+        values = list(cast("Sequence[float]", given[name]))
+        if not values or not all(math.isfinite(value) for value in values):
+            raise InvalidInputError(f"{name} must be finite numbers, at least one, got {values}")
+        self.scheduler.set_timesteps(**{name: values}, device=device)
+        return self.scheduler.timesteps
 
     def _initial_latents(
         self, request: Request, shape: tuple[int, ...], generators: list[torch.Generator]
@@ -294,29 +322,6 @@ class SamplingPipeline(StylizedPipelineBase):
         if tuple(latents.shape) != shape:
             raise InvalidInputError(f"latents must be {shape}, got {tuple(latents.shape)}")
         return check_given("latents", latents.float())
-
-    def _check_changes(self, changed: Any) -> dict[str, Any]:
-        """What a callback returned: nothing, or tensors by the names that there are."""
-        if not changed:
-            return {}
-        known = ", ".join(self._callback_tensor_inputs)
-        if not isinstance(changed, dict):
-            raise InvalidInputError(
-                f"a callback returns None or a dict of {known}; got {type(changed).__name__}"
-            )
-        odd = [name for name in changed if name not in self._callback_tensor_inputs]
-        odd += [name for name, value in changed.items() if not isinstance(value, Tensor | None)]
-        if odd:
-            raise InvalidInputError(f"a callback returned {odd[0]!r}, which is no tensor of {known}")
-        return changed
-
-    def _check_callback(self, request: Request) -> None:
-        unknown = set(request.callback_on_step_end_tensor_inputs) - set(self._callback_tensor_inputs)
-        if unknown:
-            raise InvalidInputError(
-                f"callback_on_step_end_tensor_inputs {sorted(unknown)} do not exist; "
-                f"there are {', '.join(self._callback_tensor_inputs)}"
-            )
 
 
 def _style_factors(
@@ -345,6 +350,17 @@ def _per_sample(what: str, tensor: Tensor, samples: int) -> Tensor:
     if tensor.shape[0] not in (1, samples):
         raise InvalidInputError(f"got {tensor.shape[0]} {what} for {samples} prompts; give one or {samples}")
     return tensor.expand(samples, *tensor.shape[1:])
+
+
+def same_argument(name: str, value: Any, alias: str, other: Any) -> Any:
+    """The value of an argument that has two names.
+
+    Raises:
+        InvalidInputError: Both were given.
+    """
+    if value is not None and other is not None:
+        raise InvalidInputError(f"{alias} is another name for {name}; give one of them")
+    return _or(value, other)
 
 
 def _three_axes(name: str, tensor: Tensor) -> Tensor:

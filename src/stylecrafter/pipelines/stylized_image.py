@@ -9,13 +9,14 @@ import torch
 from torch import Tensor
 
 from stylecrafter.errors import InvalidInputError
+from stylecrafter.pipelines.callbacks import Callback
 from stylecrafter.pipelines.noise import Generators
 from stylecrafter.pipelines.output import (
     StyleCrafterImagePipelineOutput,
     check_output_type,
     convert_frames,
 )
-from stylecrafter.pipelines.sampling import Callback, Request, SamplingPipeline
+from stylecrafter.pipelines.sampling import Request, SamplingPipeline, same_argument
 from stylecrafter.references.groups import StyleImages, StyleWeights
 from stylecrafter.schedules import Schedule
 
@@ -38,6 +39,8 @@ class StyleCrafterImagePipeline(SamplingPipeline):
         height: int | None = None,
         width: int | None = None,
         num_inference_steps: int | None = None,
+        timesteps: Sequence[int] | None = None,
+        sigmas: Sequence[float] | None = None,
         text_guidance_scale: float | None = None,
         style_guidance_scale: float | None = None,
         published_guidance: bool | None = None,
@@ -54,6 +57,8 @@ class StyleCrafterImagePipeline(SamplingPipeline):
         style_scales: Tensor | None = None,
         text_embeds: Tensor | None = None,
         negative_text_embeds: Tensor | None = None,
+        prompt_embeds: Tensor | None = None,
+        negative_prompt_embeds: Tensor | None = None,
         sequential_guidance: bool = False,
         output_type: str = "pil",
         return_dict: bool = True,
@@ -89,6 +94,8 @@ class StyleCrafterImagePipeline(SamplingPipeline):
             height=height,
             width=width,
             num_inference_steps=num_inference_steps,
+            timesteps=timesteps,
+            sigmas=sigmas,
             text_guidance_scale=text_guidance_scale,
             style_guidance_scale=style_guidance_scale,
             published_guidance=published_guidance,
@@ -103,8 +110,10 @@ class StyleCrafterImagePipeline(SamplingPipeline):
             latents=latents,
             style_tokens=style_tokens,
             style_scales=style_scales,
-            text_embeds=text_embeds,
-            negative_text_embeds=negative_text_embeds,
+            text_embeds=same_argument("text_embeds", text_embeds, "prompt_embeds", prompt_embeds),
+            negative_text_embeds=same_argument(
+                "negative_text_embeds", negative_text_embeds, "negative_prompt_embeds", negative_prompt_embeds
+            ),
             sequential_guidance=sequential_guidance,
             decode_chunk_size=decode_chunk_size,
             callback_on_step_end=callback_on_step_end,

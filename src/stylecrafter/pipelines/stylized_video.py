@@ -7,13 +7,14 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
+from stylecrafter.pipelines.callbacks import Callback
 from stylecrafter.pipelines.noise import Generators
 from stylecrafter.pipelines.output import (
     StyleCrafterPipelineOutput,
     check_output_type,
     convert_frames,
 )
-from stylecrafter.pipelines.sampling import Callback, Request, SamplingPipeline
+from stylecrafter.pipelines.sampling import Request, SamplingPipeline, same_argument
 from stylecrafter.references.groups import StyleImages, StyleWeights
 from stylecrafter.schedules import Schedule
 
@@ -34,6 +35,8 @@ class StyleCrafterPipeline(SamplingPipeline):
         height: int | None = None,
         width: int | None = None,
         num_inference_steps: int | None = None,
+        timesteps: Sequence[int] | None = None,
+        sigmas: Sequence[float] | None = None,
         text_guidance_scale: float | None = None,
         style_guidance_scale: float | None = None,
         published_guidance: bool | None = None,
@@ -52,6 +55,8 @@ class StyleCrafterPipeline(SamplingPipeline):
         style_scales: Tensor | None = None,
         text_embeds: Tensor | None = None,
         negative_text_embeds: Tensor | None = None,
+        prompt_embeds: Tensor | None = None,
+        negative_prompt_embeds: Tensor | None = None,
         sequential_guidance: bool = False,
         output_type: str = "pil",
         return_dict: bool = True,
@@ -74,6 +79,8 @@ class StyleCrafterPipeline(SamplingPipeline):
             height: In pixels, a multiple of `size_multiple`.
             width: In pixels, likewise.
             num_inference_steps: Steps of the scheduler.
+            timesteps: The very timesteps to take, for schedulers that take them; instead of a number of steps.
+            sigmas: Likewise, noise levels.
             text_guidance_scale: Scale of the prompt in equation 2 (see `guidance.guide`).
             style_guidance_scale: Scale of the style in equation 2.
             published_guidance: True reads both scales as the published video sampler does; it equals adding 1 to
@@ -97,12 +104,13 @@ class StyleCrafterPipeline(SamplingPipeline):
                 `predict_scales`); `style_scale` and the schedules multiply them all the same.
             text_embeds: From `encode_text`, (prompts, l, d), instead of prompts.
             negative_text_embeds: Likewise, (1 or prompts, l, d).
+            prompt_embeds, negative_prompt_embeds: What diffusers calls the two.
             sequential_guidance: Run every pass on its own; slower, with less memory.
             output_type: "pil", "np", "pt" or "latent", see `StyleCrafterPipelineOutput`.
             return_dict: False returns a tuple.
             decode_chunk_size: Frames decoded at once; None: all.
             callback_on_step_end: Called as (pipe, step, timestep, tensors) after every step; may return changed
-                tensors, and may set `pipe.interrupt = True`.
+                tensors, and may set `pipe.interrupt = True`. A `PipelineCallback` of diffusers does, too.
             callback_on_step_end_tensor_inputs: Which tensors it gets: latents, text_embeds,
                 negative_text_embeds, style_tokens, style_scales.
 
@@ -121,6 +129,8 @@ class StyleCrafterPipeline(SamplingPipeline):
             height=height,
             width=width,
             num_inference_steps=num_inference_steps,
+            timesteps=timesteps,
+            sigmas=sigmas,
             text_guidance_scale=text_guidance_scale,
             style_guidance_scale=style_guidance_scale,
             published_guidance=published_guidance,
@@ -137,8 +147,10 @@ class StyleCrafterPipeline(SamplingPipeline):
             latents=latents,
             style_tokens=style_tokens,
             style_scales=style_scales,
-            text_embeds=text_embeds,
-            negative_text_embeds=negative_text_embeds,
+            text_embeds=same_argument("text_embeds", text_embeds, "prompt_embeds", prompt_embeds),
+            negative_text_embeds=same_argument(
+                "negative_text_embeds", negative_text_embeds, "negative_prompt_embeds", negative_prompt_embeds
+            ),
             sequential_guidance=sequential_guidance,
             decode_chunk_size=decode_chunk_size,
             callback_on_step_end=callback_on_step_end,
