@@ -54,7 +54,9 @@ def shown_over_white(parts: list[Part], width: int, height: int) -> list[Array]:
     return frames
 
 
-def gif_bytes(parts: list[Part], width: int, height: int, delays: list[int], *, transparent: bool = True) -> bytes:
+def gif_bytes(
+    parts: list[Part], width: int, height: int, delays: list[int], *, transparent: bool = True
+) -> bytes:
     """A gif; delays in hundredths of a second."""
     data = b"GIF89a" + struct.pack("<HHBBB", width, height, 0b11110001, 0, 0) + PALETTE.tobytes()
     for part, delay in zip(parts, delays, strict=True):
@@ -79,7 +81,15 @@ def _lzw(indices: bytes) -> bytes:
     return b"\x02" + b"".join(bytes([len(block)]) + block for block in blocks) + b"\x00"
 
 
-def apng_bytes(parts: list[Part], width: int, height: int, delay: int, *, hidden_first: Array | None = None, more: int = 0) -> bytes:
+def apng_bytes(
+    parts: list[Part],
+    width: int,
+    height: int,
+    delay: int,
+    *,
+    hidden_first: Array | None = None,
+    more: int = 0,
+) -> bytes:
     """An animated png of RGBA; delays in hundredths of a second.
 
     `hidden_first` is shown by other programs only; it declares `more` frames than it has.
@@ -97,7 +107,10 @@ def apng_bytes(parts: list[Part], width: int, height: int, delay: int, *, hidden
         if number == 0 and hidden_first is None:
             data += _chunk(b"IDAT", _scanlines(part.pixels))
         else:
-            data, order = data + _chunk(b"fdAT", struct.pack(">I", order) + _scanlines(part.pixels)), order + 1
+            data, order = (
+                data + _chunk(b"fdAT", struct.pack(">I", order) + _scanlines(part.pixels)),
+                order + 1,
+            )
     return data + _chunk(b"IEND", b"")
 
 

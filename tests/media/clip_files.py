@@ -32,7 +32,9 @@ def write_coded(
     """Frame k is grey of shade(k), shown at ticks[k] / 24; `change` sees every packet before it is written."""
     if codec not in av.codecs_available:
         pytest.skip(f"PyAV has no {codec} here")
-    times = 2 if codec == "libx265" else 1  # x265 writes past its memory where a frame is smaller than 64 pixels
+    times = (
+        2 if codec == "libx265" else 1
+    )  # x265 writes past its memory where a frame is smaller than 64 pixels
     with av.open(str(path), "w", format=kind) as container:
         stream: Any = container.add_stream(codec, rate=PER_SECOND)
         stream.width, stream.height, stream.pix_fmt = WIDTH * times, HEIGHT * times, pixels

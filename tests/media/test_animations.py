@@ -32,7 +32,12 @@ def places(random: np.random.Generator, full: bool) -> tuple[int, int, int, int]
     if full:
         return WIDTH, HEIGHT, 0, 0
     width, height = (int(n) for n in random.integers(2, 8, 2))
-    return width, height, int(random.integers(0, WIDTH - width + 1)), int(random.integers(0, HEIGHT - height + 1))
+    return (
+        width,
+        height,
+        int(random.integers(0, WIDTH - width + 1)),
+        int(random.integers(0, HEIGHT - height + 1)),
+    )
 
 
 @pytest.mark.parametrize("transparent", [True, False])
@@ -63,7 +68,9 @@ def test_png_is_drawn_as_browsers_do() -> None:
 
 
 def test_picture_for_other_programs_is_no_frame() -> None:
-    red, blue = (np.full((HEIGHT, WIDTH, 4), (*colour, 255), np.uint8) for colour in ((255, 0, 0), (0, 0, 255)))
+    red, blue = (
+        np.full((HEIGHT, WIDTH, 4), (*colour, 255), np.uint8) for colour in ((255, 0, 0), (0, 0, 255))
+    )
     data = apng_bytes([Part(blue), Part(blue)], WIDTH, HEIGHT, 10, hidden_first=red)
     assert [tuple(frame[0, 0]) for frame in frames_of(data)] == [(0, 0, 255)] * 2
 
@@ -76,11 +83,18 @@ def disc(x: int) -> Image.Image:
     return Image.fromarray(pixels)
 
 
+EXACT = {
+    "GIF": {"disposal": 2},
+    "WEBP": {"lossless": True, "exact": True},
+    "AVIF": {"quality": 100, "subsampling": "4:4:4"},
+}
+
+
 @pytest.mark.parametrize("kind", ["GIF", "WEBP", "PNG", "AVIF"])
 def test_transparency_is_over_white_as_in_a_style_picture(tmp_path: Path, kind: str) -> None:
     discs = [disc(8), disc(16), disc(24)]
     buffer = io.BytesIO()
-    exact = {"WEBP": {"lossless": True, "exact": True}, "AVIF": {"quality": 100, "subsampling": "4:4:4"}, "GIF": {"disposal": 2}}.get(kind, {})
+    exact = EXACT.get(kind, {})
     discs[0].save(buffer, kind, save_all=True, append_images=discs[1:], duration=100, **exact)
     found = frames_of(buffer.getvalue())
     for frame, picture in zip(found, discs, strict=True):
@@ -109,7 +123,10 @@ def test_delays_do_not_stand_for_frames_without_end(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(
     ("canvas", "count", "says"),
-    [((65535, 65535), 2, r"4,294,836,225 pixels; the limit is 100,000,000"), ((9000, 9000), 300, "2,000,000,000")],
+    [
+        ((65535, 65535), 2, r"4,294,836,225 pixels; the limit is 100,000,000"),
+        ((9000, 9000), 300, "2,000,000,000"),
+    ],
 )
 def test_small_file_of_many_pixels(
     monkeypatch: pytest.MonkeyPatch, canvas: tuple[int, int], count: int, says: str

@@ -191,7 +191,9 @@ def test_frames_come_in_the_order_they_are_shown_in(
 @pytest.mark.parametrize("name", ["a.mkv", "a.mp4"])
 def test_only_decoding_times(tmp_path: Path, name: str) -> None:
     ticks = range(2, 22)  # so that no frame lies before the beginning
-    path = write_coded(tmp_path / name, "libx264", 20, options=B_FRAMES, ticks=ticks, change=only_decoding_times)
+    path = write_coded(
+        tmp_path / name, "libx264", 20, options=B_FRAMES, ticks=ticks, change=only_decoding_times
+    )
     found = index_clip(path, name)
     assert found.ticks == () and found.fps == pytest.approx(24, rel=0.01)
     assert shown(path, list(range(20))) == list(range(20))

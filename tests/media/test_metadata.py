@@ -167,6 +167,9 @@ def test_what_earlier_versions_wrote_is_read(tmp_path: Path) -> None:
     values = record().model_dump()
     for later in ("guidance_stop", "shared_noise", "style_corners", "versions", "format"):
         del values[later]
-    for extreme in ({}, {"seed": 0, "frames": 10_000, "width": 16_384, "fps": 240.0, "eta": -1000.0, "steps": 999}):
+    for extreme in (
+        {},
+        {"seed": 0, "frames": 10_000, "width": 16_384, "fps": 240.0, "eta": -1000.0, "steps": 999},
+    ):
         text = json.dumps({"stylecrafter": values | extreme})
         assert read_record(write_remark(tmp_path / "a.gif", text)).frames == (values | extreme)["frames"]

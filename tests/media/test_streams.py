@@ -146,7 +146,9 @@ def write_sound(path: Path, cover: bool) -> Path:
     return path
 
 
-@pytest.mark.parametrize(("cover", "says"), [(False, "sound and no video"), (True, "sound and a still picture and no")])
+@pytest.mark.parametrize(
+    ("cover", "says"), [(False, "sound and no video"), (True, "sound and a still picture and no")]
+)
 def test_sound_is_no_clip(tmp_path: Path, cover: bool, says: str) -> None:
     path = write_sound(tmp_path / "a.mp4", cover)
     with pytest.raises(ImageReadError, match=says):
@@ -157,7 +159,15 @@ def test_sound_is_no_clip(tmp_path: Path, cover: bool, says: str) -> None:
 
 def wav_bytes() -> bytes:
     form = struct.pack("<IHHIIHH", 16, 1, 1, 8000, 8000, 1, 8)
-    return b"RIFF" + struct.pack("<I", 436) + b"WAVEfmt " + form + b"data" + struct.pack("<I", 400) + b"\x80" * 400
+    return (
+        b"RIFF"
+        + struct.pack("<I", 436)
+        + b"WAVEfmt "
+        + form
+        + b"data"
+        + struct.pack("<I", 400)
+        + b"\x80" * 400
+    )
 
 
 @pytest.mark.parametrize(
@@ -183,7 +193,9 @@ def test_what_is_no_clip_is_told_for_what_it_is(tmp_path: Path, data: bytes, say
 @pytest.mark.parametrize("suffix", [".mp4", ".mkv"])
 def test_unknown_codec(tmp_path: Path, suffix: str) -> None:
     path = write_coded(tmp_path / f"a{suffix}", "libx264", 3)
-    old, new = (b"avc1\x00\x00", b"zzzz\x00\x00") if suffix == ".mp4" else (b"V_MPEG4/ISO/AVC", b"V_MPEG9/ISO/ZZZ")
+    old, new = (
+        (b"avc1\x00\x00", b"zzzz\x00\x00") if suffix == ".mp4" else (b"V_MPEG4/ISO/AVC", b"V_MPEG9/ISO/ZZZ")
+    )
     path.write_bytes(path.read_bytes().replace(old, new))
     with pytest.raises(ImageReadError, match="codec is not known here"):
         index_clip(path, path.name)
@@ -199,7 +211,10 @@ def test_tags_of_other_encodings_do_not_matter(tmp_path: Path) -> None:
 def test_declared_frames_cost_nothing(tmp_path: Path, count: int) -> None:
     data = bytearray(write_clip(tmp_path / "a.mp4", 4).read_bytes())
     struct.pack_into(">II", data, box_content(data, b"stsz"), 1, count)
-    for read in (lambda data: index_clip(data, "a.mp4"), lambda data: opened_container(io.BytesIO(data)).__enter__()):
+    for read in (
+        lambda data: index_clip(data, "a.mp4"),
+        lambda data: opened_container(io.BytesIO(data)).__enter__(),
+    ):
         with pytest.raises(ImageReadError, match=f"declares {count:,} samples of 1 bytes"):
             read(bytes(data))
 

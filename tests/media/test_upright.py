@@ -1,6 +1,5 @@
 from __future__ import annotations
 
-import itertools
 import logging
 import struct
 from fractions import Fraction
@@ -18,7 +17,9 @@ from stylecrafter.media.video import first_frame, read_frames
 from tests.media.clip_files import write_coded
 
 
-def write_picture(path: Path, codec: str, pixels: str, array: np.ndarray, *, setup: Any = lambda thing: None) -> Path:
+def write_picture(
+    path: Path, codec: str, pixels: str, array: np.ndarray, *, setup: Any = lambda thing: None
+) -> Path:
     """A clip of three equal frames; `setup` sees the stream and the frames."""
     if codec not in av.codecs_available:
         pytest.skip(f"PyAV has no {codec} here")
@@ -40,7 +41,9 @@ def write_picture(path: Path, codec: str, pixels: str, array: np.ndarray, *, set
 
 def only_frame(path: Path) -> np.ndarray:
     """The second frame, which every way of reading must show alike."""
-    found = read_clip(path, path.name, index_clip(path, path.name), [1], lambda _, frame: np.asarray(frame))[0]
+    found = read_clip(path, path.name, index_clip(path, path.name), [1], lambda _, frame: np.asarray(frame))[
+        0
+    ]
     assert np.array_equal(found, np.asarray(read_frames(path)[0][1]))
     return found
 
@@ -50,8 +53,13 @@ CORNERS[:16, :24], CORNERS[:16, 24:] = (200, 40, 40), (40, 180, 40)
 CORNERS[16:, :24], CORNERS[16:, 24:] = (40, 60, 200), (220, 220, 220)
 
 
-@pytest.mark.parametrize("matrix", [m for m in itertools.product((-1, 0, 1), repeat=4) if abs(m[0] * m[3] - m[1] * m[2]) == 1
-                                    and sum(map(abs, m)) == 2])
+MATRICES_OF_DISPLAY = [
+    *((across, 0, 0, down) for across in (1, -1) for down in (1, -1)),
+    *((0, b, c, 0) for b in (1, -1) for c in (1, -1)),
+]
+
+
+@pytest.mark.parametrize("matrix", MATRICES_OF_DISPLAY)
 def test_all_eight_display_matrices(tmp_path: Path, matrix: tuple[int, int, int, int]) -> None:
     path = write_picture(tmp_path / "a.mp4", "libx264", "yuv444p", CORNERS)
     data = bytearray(path.read_bytes())
@@ -116,16 +124,22 @@ def test_transparent_video_is_over_white(tmp_path: Path, codec: str) -> None:
         assert np.abs(found[16, x] - wanted).max() <= 6, x
 
 
-def test_high_dynamic_range_is_said(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+@pytest.mark.parametrize(
+    ("curve", "primaries", "says"), [(16, 9, "PQ"), (18, 9, "HLG"), (1, 9, "BT.2020"), (1, 1, "")]
+)
+def test_colours_beyond_a_screen_are_said(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, curve: int, primaries: int, says: str
+) -> None:
     def setup(thing: Any) -> None:
-        thing.color_trc, thing.colorspace = 16, 9
+        if not isinstance(thing, av.VideoFrame) or hasattr(thing, "color_trc"):
+            thing.color_trc, thing.color_primaries, thing.colorspace = curve, primaries, 9
 
     upright._say_what_is_lost.cache_clear()
     path = write_picture(tmp_path / "a.mkv", "ffv1", "yuv420p", CORNERS, setup=setup)
     with caplog.at_level(logging.WARNING):
         first_frame(path)
         first_frame(path)
-    assert len(caplog.records) == 1 and "PQ" in caplog.text
+    assert len(caplog.records) == bool(says) and says in caplog.text
 
 
 def test_pixels_that_are_no_squares(tmp_path: Path) -> None:

@@ -197,6 +197,7 @@ def test_a_still_picture_needs_no_rate(tmp_path: Path, suffix: str) -> None:
     back, _ = read_frames(write_frames(clip(1), tmp_path / f"a{suffix}", fps=0))
     assert len(back) == 1
 
+
 @pytest.mark.parametrize(
     ("suffix", "frames", "size", "fps", "says"),
     [
@@ -207,7 +208,13 @@ def test_a_still_picture_needs_no_rate(tmp_path: Path, suffix: str) -> None:
         (".webp", 2, (16, 16_384), 8, r"16,383 pixels a side, not 16x16384; use \.mp4 or \.gif"),
         (".webp", 1, (16, 16_384), 8, r"16,383 pixels a side, .*; use \.mp4 or \.gif or \.png"),
         (".webp", 2, (16, 16), 5e-5, r"one every 16,777\.2. s.*; no other format can"),
-        (".webp", 10_000, (16, 16), 0.002, r"2,147,484 s, not 5,000,000 s \(10000 frames\); use \.mp4 or \.gif"),
+        (
+            ".webp",
+            10_000,
+            (16, 16),
+            0.002,
+            r"2,147,484 s, not 5,000,000 s \(10000 frames\); use \.mp4 or \.gif",
+        ),
         (".mp4", 2, (16, 16_386), 8, r"16,384 pixels a side, not 16x16386; use \.gif"),
         (".mp4", 2, (16, 16), 0.0005, r"at least 0\.001 .*; use \.webp"),
         (".mp4", 2, (16, 16), 1001, "at most 1000 frames per second, not 1001; no other format can"),

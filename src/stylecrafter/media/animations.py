@@ -118,7 +118,9 @@ class _Composed(Animation):
     @property
     def picture(self) -> Image.Image:
         shown = self._canvas.copy()
-        shown.info = {name: self.image.info[name] for name in ("icc_profile", "exif") if name in self.image.info}
+        shown.info = {
+            name: self.image.info[name] for name in ("icc_profile", "exif") if name in self.image.info
+        }
         return load_picture(shown)
 
     @property
