@@ -141,3 +141,21 @@ def test_every_scheduler_name_is_a_class_of_diffusers() -> None:
 
     for class_name, _ in SCHEDULERS.values():
         assert hasattr(diffusers, class_name)
+
+
+@pytest.mark.parametrize(
+    ("suffix", "changes", "says"),
+    [
+        (".gif", {"fps": 0.001}, "at least 0.00153 frames per second"),
+        (".gif", {"fps": 60.0}, "at most 50 frames per second"),
+        (".webp", {"size": (16_384, 64)}, "16,383 pixels a side"),
+        (".webp", {"fps": 0.002, "frames": 10_000}, "lasts at most"),
+        (".mp4", {"fps": 0.0001}, "at least 0.001 frames per second"),
+        (".png", {"frames": 2}, "one picture"),
+    ],
+)
+def test_what_a_format_cannot_hold_is_found_before_a_model_is_loaded(
+    suffix: str, changes: dict[str, Any], says: str
+) -> None:
+    with pytest.raises(InvalidInputError, match=says):
+        prepare(GenerationSettings(prompt="a fox", **changes), suffix)

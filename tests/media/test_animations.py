@@ -83,15 +83,18 @@ def disc(x: int) -> Image.Image:
     return Image.fromarray(pixels)
 
 
+EXACT = {
+    "GIF": {"disposal": 2},
+    "WEBP": {"lossless": True, "exact": True},
+    "AVIF": {"quality": 100, "subsampling": "4:4:4"},
+}
+
+
 @pytest.mark.parametrize("kind", ["GIF", "WEBP", "PNG", "AVIF"])
 def test_transparency_is_over_white_as_in_a_style_picture(tmp_path: Path, kind: str) -> None:
     discs = [disc(8), disc(16), disc(24)]
     buffer = io.BytesIO()
-    exact = {
-        "WEBP": {"lossless": True, "exact": True},
-        "AVIF": {"quality": 100, "subsampling": "4:4:4"},
-        "GIF": {"disposal": 2},
-    }.get(kind, {})
+    exact = EXACT.get(kind, {})
     discs[0].save(buffer, kind, save_all=True, append_images=discs[1:], duration=100, **exact)
     found = frames_of(buffer.getvalue())
     for frame, picture in zip(found, discs, strict=True):

@@ -1,6 +1,5 @@
 from __future__ import annotations
 
-import itertools
 import logging
 import struct
 from fractions import Fraction
@@ -54,14 +53,13 @@ CORNERS[:16, :24], CORNERS[:16, 24:] = (200, 40, 40), (40, 180, 40)
 CORNERS[16:, :24], CORNERS[16:, 24:] = (40, 60, 200), (220, 220, 220)
 
 
-@pytest.mark.parametrize(
-    "matrix",
-    [
-        m
-        for m in itertools.product((-1, 0, 1), repeat=4)
-        if abs(m[0] * m[3] - m[1] * m[2]) == 1 and sum(map(abs, m)) == 2
-    ],
-)
+MATRICES_OF_DISPLAY = [
+    *((across, 0, 0, down) for across in (1, -1) for down in (1, -1)),
+    *((0, b, c, 0) for b in (1, -1) for c in (1, -1)),
+]
+
+
+@pytest.mark.parametrize("matrix", MATRICES_OF_DISPLAY)
 def test_all_eight_display_matrices(tmp_path: Path, matrix: tuple[int, int, int, int]) -> None:
     path = write_picture(tmp_path / "a.mp4", "libx264", "yuv444p", CORNERS)
     data = bytearray(path.read_bytes())
@@ -126,35 +124,37 @@ def test_transparent_video_is_over_white(tmp_path: Path, codec: str) -> None:
         assert np.abs(found[16, x] - wanted).max() <= 6, x
 
 
-def test_high_dynamic_range_is_said(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+@pytest.mark.parametrize(
+    ("curve", "primaries", "says"), [(16, 9, "PQ"), (18, 9, "HLG"), (1, 9, "BT.2020"), (1, 1, "")]
+)
+def test_colours_beyond_a_screen_are_said(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, curve: int, primaries: int, says: str
+) -> None:
     def setup(thing: Any) -> None:
-        thing.color_trc, thing.colorspace = 16, 9
+        if not isinstance(thing, av.VideoFrame) or hasattr(thing, "color_trc"):
+            thing.color_trc, thing.color_primaries, thing.colorspace = curve, primaries, 9
 
     upright._say_what_is_lost.cache_clear()
     path = write_picture(tmp_path / "a.mkv", "ffv1", "yuv420p", CORNERS, setup=setup)
     with caplog.at_level(logging.WARNING):
         first_frame(path)
         first_frame(path)
-    assert len(caplog.records) == 1 and "PQ" in caplog.text
+    assert len(caplog.records) == bool(says) and says in caplog.text
+
+
+def write_wide(path: Path, times: int) -> Path:
+    """Pixels that are `times` as wide as they are high."""
+
+    def setup(stream: Any) -> None:
+        stream.codec_context.sample_aspect_ratio = Fraction(2, 1)
+
+    data = bytearray(write_coded(path, "mpeg4", 3, setup=setup).read_bytes())
+    struct.pack_into(">II", data, data.index(b"pasp") + 4, times, 1)
+    path.write_bytes(data)
+    return path
 
 
 def test_pixels_that_are_no_squares(tmp_path: Path) -> None:
-    def wide(times: int) -> Path:
-        def setup(stream: Any) -> None:
-            stream.codec_context.sample_aspect_ratio = Fraction(times, 1)
-
-        return write_coded(tmp_path / f"{times}.mkv", "libx264", 3, setup=setup)
-
-    assert first_frame(wide(2)).size == (96, 32)
-
-
-def test_pixels_of_any_width_take_no_memory() -> None:
-    class Stream:
-        sample_aspect_ratio = Fraction(10**8, 1)
-
-        class codec_context:  # noqa: N801
-            color_trc = 1
-
-    frame = av.VideoFrame.from_ndarray(CORNERS, format="rgb24")
-    with pytest.raises(ImageReadError, match="too large"):
-        upright.upright(frame, Stream())  # type: ignore[arg-type]
+    assert first_frame(write_wide(tmp_path / "a.mp4", 2)).size == (96, 32)
+    with pytest.raises(ImageReadError, match="too large: frames of .*x32 pixels"):
+        first_frame(write_wide(tmp_path / "b.mp4", 10**8))

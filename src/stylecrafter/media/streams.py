@@ -13,7 +13,7 @@ import stat
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import IO, TYPE_CHECKING
+from typing import IO, TYPE_CHECKING, Any
 
 from stylecrafter.errors import ImageReadError
 from stylecrafter.media.boxes import check_sample_sizes
@@ -110,16 +110,21 @@ def opened_container(file: IO[bytes], *, ignore_edits: bool = False) -> Iterator
     """
     import av
 
-    # Without `max_pixels` a header of a few bytes makes FFmpeg take gigabytes while it looks for what is in there.
-    options = {"format_whitelist": _FORMATS, "protocol_whitelist": "none", "max_pixels": str(2 * MAX_PIXELS)}
+    options = {"format_whitelist": _FORMATS, "protocol_whitelist": "none"}
     if ignore_edits:
         options["ignore_editlist"] = "1"
+    version = int(av.__version__.partition(".")[0])
+    # Without `max_pixels` a header of a few bytes makes FFmpeg take gigabytes while it looks for what is in there. PyAV
+    # before 18 writes past its memory when options of streams go with a format that has no streams at its beginning.
+    more: dict[str, Any] = {"options": {"max_pixels": str(2 * MAX_PIXELS)}} if version >= 18 else {}
+    if version < 19:  # from then on, what is not UTF-8 is no error
+        more["metadata_errors"] = "replace"
     file.seek(4)
     if file.read(4) in _MOV_BEGINNINGS:
         check_sample_sizes(file)
     file.seek(0)
     try:
-        container = av.open(_Nameless(file), "r", options=options, metadata_errors="replace")
+        container = av.open(_Nameless(file), "r", container_options=options, **more)
     except (av.error.FFmpegError, OSError, ValueError) as error:
         # PyAV names its own errors; what a demuxer stumbles over is of no use to anyone.
         raise ImageReadError(f"{NO_CLIP}in no known format, or damaged at its beginning") from error
