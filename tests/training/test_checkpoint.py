@@ -135,3 +135,10 @@ def test_what_is_no_checkpoint_is_named(tmp_path: Path, content: object) -> None
     torch.save(content, path)
     with pytest.raises(CheckpointError, match=r"holds a list|has no 'average'"):
         refuse_foreign(path, load_checkpoint(path), "adapter", [])
+
+
+def test_one_that_cannot_be_deleted_is_told(tmp_path: Path) -> None:
+    for step in (1, 2):
+        checkpoint_path(tmp_path, step).mkdir()
+    with pytest.raises(OutputError, match="cannot delete .*00000001"):
+        keep_last(tmp_path, 1)

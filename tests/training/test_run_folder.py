@@ -126,6 +126,11 @@ def test_a_refused_start_leaves_the_folder_as_it_was(tmp_path: Path, monkeypatch
         with pytest.raises(MissingDependencyError):
             train(folder, "trackers=[wandb]")
     assert not list(tmp_path.iterdir())
+    with pytest.raises(Killed):
+        train(tmp_path, on_step=killed_at(1))
+    with pytest.raises(MissingDependencyError):
+        train(tmp_path, "trackers=[wandb]")
+    assert [path.name for path in tmp_path.iterdir()] == [PRECIOUS]
 
 
 def test_refused_changes_leave_the_recipe_as_it_was(whole: Path, tmp_path: Path) -> None:
@@ -220,6 +225,20 @@ def test_a_damaged_record_is_written_anew(
     assert train(tmp_path, resume=True)
     assert contents(tmp_path) == contents(whole)
     assert f"{tmp_path / PRECIOUS} cannot be read; it is written anew" in caplog.text
+
+
+@pytest.mark.parametrize("content", ["# mine\nname: smoke\n", "[1, 2", "- a\n", "\xff"])
+def test_a_recipe_of_one_s_own_in_the_folder_stays(tmp_path: Path, content: str) -> None:
+    (tmp_path / PRECIOUS).write_text(content, encoding="latin-1")
+    with pytest.raises(OutputError, match="was not written by a run|is not UTF-8"):
+        train(tmp_path)
+    assert contents(tmp_path) == {PRECIOUS: content.encode("latin-1")}
+
+
+def test_an_empty_record_is_no_obstacle(whole: Path, tmp_path: Path) -> None:
+    (tmp_path / PRECIOUS).write_text("")
+    assert train(tmp_path)
+    assert contents(tmp_path) == contents(whole)
 
 
 @pytest.mark.parametrize("replaced", [False, True])

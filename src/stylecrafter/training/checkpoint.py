@@ -109,10 +109,17 @@ def checkpoint_path(folder: Path, step: int) -> Path:
 
 
 def list_checkpoints(folder: Path) -> list[Path]:
-    """The checkpoints in a folder, oldest first."""
+    """The checkpoints in a folder, oldest first.
+
+    Raises:
+        CheckpointError: The folder may not be looked into.
+    """
     if not is_folder(folder):
         return []
-    return sorted(path for path in folder.iterdir() if _NAME.fullmatch(path.name))
+    try:
+        return sorted(path for path in folder.iterdir() if _NAME.fullmatch(path.name))
+    except OSError as error:
+        raise CheckpointError(f"{folder} cannot be read: {error.strerror}") from error
 
 
 def step_of(path: Path) -> int:
@@ -127,11 +134,31 @@ def keep_last(folder: Path, count: int, step: int | None = None) -> None:
         folder: Where they are.
         count: How many stay.
         step: Those after it do not count and stay: one that was passed over as damaged must not outlive a good one.
+
+    Raises:
+        OutputError: One cannot be deleted.
     """
     paths = [path for path in list_checkpoints(folder) if step is None or step_of(path) <= step]
     for path in paths[:-count]:
+        _delete(path)
+
+
+def delete_unfinished(folder: Path) -> None:
+    """Delete what killed processes of earlier versions, which saved under another name, left in a folder.
+
+    Raises:
+        OutputError: One cannot be deleted.
+    """
+    for path in list(folder.glob("checkpoint-????????.pt.tmp")):
+        _delete(path)
+
+
+def _delete(path: Path) -> None:
+    try:
         path.unlink(missing_ok=True)
-        logger.debug("deleted %s", path)
+    except OSError as error:
+        raise OutputError(f"cannot delete {path}: {error.strerror}") from error
+    logger.debug("deleted %s", path)
 
 
 def save_intervals(minutes: float) -> Iterator[float]:

@@ -94,15 +94,12 @@ class RecipeRun:
             self.check(resume=resume, until=until)  # of what another process did until now
             # Who goes on may be refused by a checkpoint still, and keeps the recipe that it was made with until then.
             self._record_due = self._kept.holds_work()
-            fresh = not self._record_due
-            if fresh:
-                self._kept.clear()
-                self._kept.write_record()
+            new = not self._record_due and self._kept.begin()
             try:
                 return self._carry_out(stages, until, on_step)
             except Exception:
-                if fresh and not self._stepped:
-                    self._kept.clear()  # the same command works again
+                if new and not self._stepped:
+                    self._kept.withdraw()
                 raise
 
     def check(self, *, resume: bool = False, until: str | None = None) -> None:

@@ -21,10 +21,10 @@ from typing import Any
 import yaml
 
 from stylecrafter.errors import InvalidInputError, OutputError
-from stylecrafter.media.documents import is_file, is_folder, read_yaml
+from stylecrafter.media.documents import is_file, is_folder, read_text, read_yaml
 from stylecrafter.media.files import check_writable, remove_parts, write_atomic
 from stylecrafter.runtime.locks import Lock, only_one
-from stylecrafter.training.checkpoint import keep_last, list_checkpoints
+from stylecrafter.training.checkpoint import delete_unfinished, keep_last, list_checkpoints
 from stylecrafter.training.recipe_files import RECORD
 from stylecrafter.training.recipes import Recipe
 from stylecrafter.training.tracking import CsvTracker, TensorBoardTracker
@@ -79,6 +79,7 @@ class RunFolder:
             if os.path.exists(place) and not is_folder(place):
                 raise OutputError(f"{place} is a file; the stage {stage.name!r} needs a folder of that name.")
         if not self.holds_work():
+            self._refuse_foreign_record()
             return
         if not resume:
             raise OutputError(
@@ -122,10 +123,7 @@ class RunFolder:
                 continue
             remove_parts(folder)
             remove_parts(folder / "samples")
-            for left in folder.glob(
-                "checkpoint-????????.pt.tmp"
-            ):  # the name that earlier versions saved under
-                left.unlink(missing_ok=True)
+            delete_unfinished(folder)
             if is_file(folder / WEIGHTS):
                 self.finish(spec.name)
 
@@ -152,10 +150,25 @@ class RunFolder:
             )  # fmt: skip
         write_atomic(self.record, text.encode())
 
-    def clear(self) -> None:
-        """Remove what starts that came to no checkpoint have reported here, with their recipe."""
-        if not is_file(self.record) or self.holds_work():
-            return
+    def begin(self) -> bool:
+        """Write down the recipe of a run that begins, in place of starts that came to no checkpoint.
+
+        Returns:
+            Whether there was no recipe before.
+        """
+        new = not is_file(self.record)
+        if not new:
+            self._clear()
+        self.write_record()
+        return new
+
+    def withdraw(self) -> None:
+        """Remove the recipe of a run that came to no step."""
+        self._clear()
+        self.record.unlink(missing_ok=True)
+
+    def _clear(self) -> None:
+        """Remove what starts that came to no checkpoint have reported."""
         stages = self._recorded().get("stages")
         names = {str(spec.get("name")) for spec in stages or () if isinstance(spec, dict)}
         for folder in [self.path / name for name in names | {spec.name for spec in self.recipe.stages}]:
@@ -164,7 +177,16 @@ class RunFolder:
                 TensorBoardTracker.forget(folder)
                 with contextlib.suppress(OSError):
                     folder.rmdir()
-        self.record.unlink()
+
+    def _refuse_foreign_record(self) -> None:
+        """A recipe of someone's own may lie there by that name: a run would write over it."""
+        if not is_file(self.record):
+            return
+        text = read_text(self.record, error=OutputError)
+        if text and yaml.safe_dump(self._recorded(), sort_keys=False) != text:
+            raise OutputError(
+                f"{self.record} was not written by a run, which would replace it: name another folder, or move it away"
+            )
 
     def holds_another(self) -> bool:
         """Whether the folder holds a run whose recipe differs from this one, be it in a number of steps."""

@@ -16,7 +16,7 @@ from stylecrafter.errors import MissingDependencyError, OutputError, unknown_nam
 from stylecrafter.media.files import remove_parts, write_atomic
 
 TRACKERS = ("csv", "tensorboard", "wandb")
-_SHEET = re.compile(r".+-(\d{8})\.png")
+_SHEET = re.compile(r"samples-(\d{8})\.png")
 
 
 class Tracker(Protocol):
