@@ -14,8 +14,10 @@ from safetensors.torch import load_file
 
 from stylecrafter import StyleAdapter, StyleCrafterPipeline
 from stylecrafter.errors import CheckpointError, InvalidInputError
+from stylecrafter.runtime.memory import estimate_memory
 from stylecrafter.weights.card import read_card, read_world
 from stylecrafter.weights.loading import load_pipeline
+from stylecrafter.weights.locate import settings_hash, weights_hash
 from tests.tiny import DEFAULTS, tiny_components
 from tests.weights.conftest import weights_of
 
@@ -224,3 +226,17 @@ def test_cards_of_broken_folders_are_one_line(model: Path) -> None:
 def test_an_adapter_folder_that_is_a_whole_model(model: Path) -> None:
     with pytest.raises(CheckpointError, match="it has no config.json"):
         StyleAdapter.from_pretrained(model)
+
+
+def test_what_others_leave_beside_a_model_does_no_harm(model: Path) -> None:
+    before = weights_hash(model), settings_hash(model), estimate_memory(model, 1, 16, 16)
+    for file in [path for path in model.rglob("*") if path.is_file()]:
+        # So do systems that keep more of a file than its bytes, on disks of others.
+        (file.parent / f"._{file.name}").write_bytes(b"\0\5\x16\7\0\2\0\0Mac OS X")
+    for part in ("unet", "tokenizer"):
+        (model / part / "notes.json").write_text("[1, 2]")
+    (model / "lora.safetensors.txt").write_text("words")
+    assert (weights_hash(model), settings_hash(model), estimate_memory(model, 1, 16, 16)) == before
+    load_pipeline(model, torch.float32)
+    (model / "lora.safetensors").write_bytes(b"version https://git-lfs.github.com/spec/v1")  # of no part
+    assert estimate_memory(model, 1, 16, 16) == before[2]

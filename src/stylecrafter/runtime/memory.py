@@ -131,16 +131,17 @@ def count_parameters(file: str | os.PathLike[str]) -> int:
 
 
 def count_model_parameters(folder: str | os.PathLike[str]) -> int:
-    """Numbers in the weights of a model folder; of torch files, which say it only when they are read, about so many.
+    """Numbers in the weights of a model's parts; of torch files, which say it only when they are read, about so many.
 
     Raises:
         CheckpointError: A safetensors file that is none.
     """
     root = Path(folder)
-    files = [file for file in sorted(root.rglob("*.safetensors")) if is_file(file)]
+    # Hidden ones are no weights: systems leave such beside files on foreign disks.
+    files = [file for file in sorted(root.glob("*/[!.]*.safetensors")) if is_file(file)]
     # Loaders take the safetensors where a part has both.
     with_safetensors = {file.parent for file in files}
-    others = [f for f in root.rglob("*.bin") if f.parent not in with_safetensors and is_file(f)]
+    others = [f for f in root.glob("*/[!.]*.bin") if f.parent not in with_safetensors and is_file(f)]
     return sum(map(count_parameters, files)) + sum(file.stat().st_size // 4 for file in others)
 
 

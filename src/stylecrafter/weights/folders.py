@@ -23,6 +23,15 @@ PARTS: dict[str, tuple[tuple[str, str], ...]] = {
     "style_adapter": (("stylecrafter", "StyleAdapter"),),
 }
 OPTIONAL = ("image_encoder", "style_adapter")
+#: What a tokenizer is read from: all of it, or its pieces.
+TOKENIZER_FILES = (
+    "tokenizer.json",
+    "tokenizer_config.json",
+    "special_tokens_map.json",
+    "added_tokens.json",
+    "vocab.json",
+    "merges.txt",
+)
 #: Largest number that makes sense anywhere in a config, and most of what a config counts where files do not tell.
 MAX_NUMBER, MAX_COUNT = 2**31, 1000
 MAX_TRAIN_STEPS = 100_000
@@ -145,8 +154,8 @@ def check_tokenizer_files(folder: Path) -> None:
     whole, pieces = folder / "tokenizer.json", (folder / "vocab.json", folder / "merges.txt")
     if not is_file(whole) and not all(is_file(piece) for piece in pieces):
         raise CheckpointError(f"{folder} holds neither tokenizer.json nor vocab.json with merges.txt.")
-    for file in sorted(folder.glob("*.json")):
-        content = read_config(file, required=True)
+    for file in (folder / name for name in TOKENIZER_FILES if name.endswith(".json")):
+        content = read_config(file)
         if "auto_map" in content:
             raise CheckpointError(f"{file}: auto_map names code, which is never run.")
         model = content.get("model") if file == whole else None

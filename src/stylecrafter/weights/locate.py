@@ -18,7 +18,7 @@ from stylecrafter.media.documents import expand_home, is_file, is_folder, read_b
 from stylecrafter.media.files import write_atomic
 from stylecrafter.media.recognise import recognise_file
 from stylecrafter.runtime.memory import read_config
-from stylecrafter.weights.folders import INDEX_NAME, PARTS
+from stylecrafter.weights.folders import INDEX_NAME, PARTS, TOKENIZER_FILES
 
 logger = logging.getLogger(__name__)
 
@@ -31,7 +31,9 @@ _CACHE_ENTRIES = 1000
 _SHA256 = re.compile(r"[0-9a-f]{64}")
 # The hub has no longer names.
 _MAX_HUB_ID = 193
-_TORCH_NAMES = ("*.bin", "*.pt", "*.pth", "*.ckpt")
+# Not the hidden ones, which systems leave beside files on foreign disks.
+_TORCH_NAMES = ("[!.]*.bin", "[!.]*.pt", "[!.]*.pth", "[!.]*.ckpt")
+_SETTINGS = ("config.json", "scheduler_config.json", *TOKENIZER_FILES)
 #: Of configs: what saving writes of itself.
 _VOLATILE = (
     "_diffusers_version",
@@ -178,13 +180,13 @@ def _weights(root: Path) -> list[Path]:
 
 
 def _safetensors(root: Path) -> list[Path]:
-    return [file for file in root.rglob("*.safetensors") if is_file(file)]
+    return [file for file in root.rglob("[!.]*.safetensors") if is_file(file)]
 
 
 def _settings(root: Path) -> list[Path]:
-    """Files beside the weights in the folders of parts, and the index."""
-    parts = [root / INDEX_NAME, *(file for part in PARTS for file in (root / part).glob("*"))]
-    return [file for file in parts if file.suffix in (".json", ".txt") and is_file(file)]
+    """The index, and what loaders read beside the weights of the parts; files of others may lie there too."""
+    files = [root / INDEX_NAME, *(root / part / name for part in PARTS for name in _SETTINGS)]
+    return [file for file in files if is_file(file)]
 
 
 def _digest(folder: str | os.PathLike[str], files: list[Path]) -> str:
