@@ -268,6 +268,15 @@ def test_the_published_patterns_are_the_published_ones(text: str) -> None:
         ("a fox, by dark water", "a fox, by dark water"),
         ("a fox followed by John Smith", "a fox followed by John Smith"),
         ("a fox, in old street", "a fox, in old street"),
+        ("1girl | oil painting | rain", "1girl | rain"),
+        ("1girl, watercolor (medium), rain", "1girl, rain"),
+        ("watercolor (medium), 1girl", "1girl"),
+        (r"1girl, watercolor \(medium\), saber \(fate\)", r"1girl, saber \(fate\)"),
+        ("1girl, photo (object), sketch, rain", "1girl, photo (object), rain"),
+        (r"1girl, painting \(object\), rain", r"1girl, painting \(object\), rain"),
+        ('"a fox in the style of Monet"', '"a fox"'),
+        ("“A painting of a fox.”", "“a fox.”"),
+        (' "A fox, oil on canvas" ', ' "A fox" '),
     ],
 )
 def test_only_separators_of_what_is_removed_go(caption: str, wanted: str) -> None:
@@ -325,7 +334,16 @@ def test_caption_that_is_style_alone_becomes_empty() -> None:
 
 @pytest.mark.parametrize(
     "caption",
-    ["a neon sign in a street", "a neon sign at the station", "a pencil on paper", "a marker on a desk"],
+    [
+        "a neon sign in a street",
+        "a neon sign at the station",
+        "a pencil on paper",
+        "a marker on a desk",
+        "a manga about a boy",
+        "an anime featuring a robot",
+        "a manga under a bed",
+        "the cartoon has two cats",
+    ],
 )
 def test_things_made_of_words_of_style_stay(caption: str) -> None:
     assert clean_caption(caption) == caption

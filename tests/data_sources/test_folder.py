@@ -66,6 +66,22 @@ def test_where_nothing_serves_the_first_reason_is_told(tmp_path: Path) -> None:
     assert "1 .json files give no caption (first b.png: no caption or text in it, but prompt)" in found.notes
 
 
+def test_a_style_of_another_kind_costs_no_caption(tmp_path: Path) -> None:
+    write_picture(tmp_path / "a.png", 1)
+    (tmp_path / "a.json").write_text('{"caption": "a boat", "style": ["ink", "wash"]}')
+    found = find_records(tmp_path)
+    assert captions(found) == {"a.png": "a boat"} and not found.problems
+    assert any("(first a.png: style must be a text, not list)" in note for note in found.notes)
+
+
+def test_a_json_alone_is_no_lost_caption(tmp_path: Path) -> None:
+    write_picture(tmp_path / "a.png", 1, "a boat")
+    (tmp_path / "dataset_infos.json").write_text("{}")
+    found = find_records(tmp_path)
+    assert captions(found) == {"a.png": "a boat"} and not found.problems
+    assert "1 files with the ending .json are not read" in found.notes
+
+
 def test_names_of_caption_files(tmp_path: Path) -> None:
     write_picture(tmp_path / "a.jpg", 1)
     (tmp_path / "a.jpg.txt").write_text("its own")

@@ -122,3 +122,10 @@ def test_absurd_json_costs_its_line(file: Path) -> None:
     )
     found = find_records(other)
     assert names(found) == "a" and lines(found) == [2, 3, 4]
+
+
+def test_the_nameless_column_of_numbers_is_not_told(tmp_path: Path) -> None:
+    write_picture(tmp_path / "a.png", 1)
+    (tmp_path / "list.csv").write_text(",file_name,text\n0,a.png,a boat\n")
+    found = find_records(tmp_path / "list.csv")
+    assert [record.caption for record in found.records] == ["a boat"] and not found.notes

@@ -341,6 +341,29 @@ def test_absurd_tiffs() -> None:
         decode_picture(plain, "x")
 
 
+def test_a_tiff_that_would_be_read_in_wrong_colours_is_refused() -> None:
+    grey = Image.fromarray(np.full((4, 4), 44_975, np.uint16))
+    assert pixels(encoded("tiff", grey)).max() == 175
+    with pytest.raises(ImageReadError, match="x is a 16-bit TIFF of a rare kind"):
+        decode_picture(change_entry(encoded("tiff", grey), 262, 3, 1, 0), "x")
+    planes = change_entry(encoded("tiff"), 284, 3, 1, 2)
+    with pytest.raises(ImageReadError, match="save it as PNG"):
+        decode_picture(planes.replace(struct.pack("<3H", 8, 8, 8), struct.pack("<3H", 16, 16, 16)), "x")
+
+
+@pytest.mark.skipif(not features.check("jpg_2000"), reason="this Pillow has no JPEG 2000")
+def test_profile_of_a_jpeg_2000() -> None:
+    data = encoded("jpeg2000", Image.new("RGB", (32, 32), (60, 60, 60)))
+    at, header = data.index(b"colr") - 4, data.index(b"jp2h") - 4
+    box, whole = (int.from_bytes(data[start : start + 4], "big") for start in (at, header))
+    profile = b"colr\2\0\0" + rgb_profile(SRGB, 1.0)
+    for method, grey in ((profile, 133), (b"colr\2\0\0" + b"no profile", 60)):
+        new = struct.pack(">I", len(method) + 4) + method
+        moved = struct.pack(">I", whole + len(new) - box)
+        odd = data[:header] + moved + data[header + 4 : at] + new + data[at + box :]
+        assert decode_picture(odd, "x").getpixel((9, 9)) == (grey,) * 3
+
+
 def test_pieces_are_a_file() -> None:
     base = io.BytesIO(bytes(range(100)))
     file = from_pieces(base, [b"ab", (10, 20), (20, 30), b"", (5, 5), b"z", (90, 100)])

@@ -13,6 +13,7 @@ from stylecrafter.media.video import read_frames
 from tests.data_sources.support import (
     HEIGHT,
     WIDTH,
+    clip_frames,
     frame_number,
     write_clip,
     write_empty_clip,
@@ -119,6 +120,20 @@ def test_only_what_is_needed_is_decoded(tmp_path: Path) -> None:
     assert shown(path, [17]) == [17]
     with pytest.raises(ImageReadError):
         shown(path, [2])
+
+
+@pytest.mark.parametrize(("name", "codec"), [("a.mpg", "mpeg1video"), ("a.vob", "mpeg2video")])
+def test_mpeg_files_are_clips(tmp_path: Path, name: str, codec: str) -> None:
+    path = tmp_path / name
+    with av.open(str(path), "w") as container:
+        stream = container.add_stream(codec, rate=25)
+        stream.width, stream.height, stream.pix_fmt = WIDTH, HEIGHT, "yuv420p"
+        stream.options = {"b": "8M", "bf": "2"}
+        for array in clip_frames(20):
+            container.mux(stream.encode(av.VideoFrame.from_ndarray(array, format="rgb24")))
+        container.mux(stream.encode(None))
+    assert shown(path, list(range(20))) == list(range(20))
+    assert len(read_frames(path)[0]) == 20
 
 
 def test_broken_clips_say_why(tmp_path: Path) -> None:

@@ -232,6 +232,7 @@ def iccp(profile: bytes) -> bytes:
         ((chunk(b"cICP", bytes((9, 16, 0, 1))), iccp(rgb_profile(SRGB, 1.0))), 133),
         ((chunk(b"gAMA", b"\0\0\0\0"),), 60),
         ((chunk(b"gAMA", b"\0"),), 60),
+        ((chunk(b"gAMA", struct.pack(">I", 1)),), 60),
         ((GAMA_USUAL, CHRM_SRGB), 60),
         ((GAMA_USUAL, CHRM_P3), 60),
     ],

@@ -112,10 +112,13 @@ OF_THE_THING = listed("of the thing")
 #: What is all words of style and a thing: "a neon sign in a street", "a pencil on paper".
 AT_A_PLACE = seq(phrase("in|on|at a|an|the"), PLACES)
 A_TOOL = seq(phrase("a|an"), listed("tools"))
+#: In brackets behind a style these only say that it is one.
+OF_A_MEDIUM = phrase("medium|media|style|technique|artist")
 #: "An |anime |girl", but "a watercolor set".
 COUNT = phrase("a|an|the|two|three|four|some|my|one|and")
 ATTRIBUTES = seq(listed("attributes"), up_to(4, listed("attributes")))
-SHOWN_THING = seq(unless(either(listed("things"), MEDIUM)), check(lambda word: word[:1].isalpha()))
+_NO_THING = either(listed("things", "turns", "showing", "shows", "small words"), MEDIUM)
+SHOWN_THING = seq(unless(_NO_THING), check(lambda word: word[:1].isalpha()))
 _YEARS = re.compile(r"(?:1[3-9]|20)\d\d(?:[-–]\d{2,4}|s)?")
 DATE = seq(phrase("c|ca|circa?"), check(lambda word: _YEARS.fullmatch(word) is not None), end)
 

@@ -10,9 +10,10 @@ from typing import NamedTuple
 
 from stylecrafter.data.style_words import style_words
 
-#: `<lora:x:1>`; a word, with what joins words in one; the weight that closes a bracket, as in "(word:1.2)"; a sign.
+#: `<lora:x:1>`; a word, with what joins words in one; the weight that closes a bracket, as in "(word:1.2)"; a bracket
+#: as prompts write one that is no emphasis; a sign.
 #: No alternative can match a text in two ways, so the time is linear.
-_TOKEN = re.compile(r"<[^<>\s]*>|\w+(?:['’&.\-–]\w+)*|:[\d.]+[)\]}]|\S")
+_TOKEN = re.compile(r"<[^<>\s]*>|\w+(?:['’&.\-–]\w+)*|:[\d.]+[)\]}]|\\[()\[\]{}]|\S")
 QUOTES = "\"'“”‘’"
 #: What stands between parts: signs like a comma, brackets, and the stop of a sentence.
 SEPARATORS = frozenset(",().")
@@ -45,7 +46,7 @@ def _kind(text: str, at: int, sign: str, before: str) -> str:
     """What a sign separates, or the sign; `before` is what stands right before it."""
     behind = text[at + 1 : at + 3]
     lone = not text[max(at - 1, 0) : at].strip()
-    if sign in "([{":
+    if sign[-1] in "([{":
         return "("
     if sign[-1] in ")]}":
         return ")"
@@ -170,8 +171,10 @@ class Edit:
             return ""
         if before + 1 == i or norm_before == ",":
             return left
-        if norm == ")" or norm_before == "(" or (norm == "," and self.raw(i) not in "-–—"):
+        if norm == ")" or norm_before == "(" or (norm == "," and self.raw(i) not in "-–—|"):
             return ""
+        if self.raw(i) == "|":
+            return right
         # A sign that touched what is gone, such as a quote, touches what is left.
         glued = (not norm_before[0].isalnum() and not left) or (not norm[0].isalnum() and not right)
         return "" if glued and norm_before not in SEPARATORS and norm not in SEPARATORS else " "

@@ -6,10 +6,11 @@ import re
 
 from stylecrafter.data import caption_rules as rules
 from stylecrafter.data.caption_patterns import Words
-from stylecrafter.data.caption_text import QUOTES, Edit, parts, sentences
+from stylecrafter.data.caption_text import QUOTES, SEPARATORS, Edit, parts, sentences
 
 #: A removal can show another. Captions take three rounds; a text that goes on is none, and stays as it is.
 _MOST_ROUNDS = 8
+_QUOTED = re.compile(r'(\s*["“])([^"“”]+)(["”]\s*)')
 _AN_SOUND = re.compile(r"[aeio]|u(?!ni|s[eu]|k|ti)|hour|hon(?:est|our|or)|heir")
 _NO_AN_SOUND = re.compile(r"one\b|euro")
 _PARTICLES = frozenset(("van", "von", "de", "da", "di", "del", "and"))
@@ -18,6 +19,11 @@ _PARTICLES = frozenset(("van", "von", "de", "da", "di", "del", "and"))
 def decoupled(caption: str) -> str:
     """The caption without its words of style, byte for byte as it was where it has none; cleaned twice it is as
     cleaned once, and the time is linear in its length."""
+    quoted = _QUOTED.fullmatch(caption)
+    if quoted is not None:  # as a whole, as language models answer
+        before, inner, behind = quoted.groups()
+        text = decoupled(inner)
+        return f"{before}{text}{behind}" if text else ""
     text = caption
     for _ in range(_MOST_ROUNDS):
         before, text = text, _cleaned_once(text)
@@ -70,6 +76,12 @@ def _clean_sentence(edit: Edit, sentence: range, names_gone: bool) -> None:
             continue
         # "…, oil on canvas, soft edges": what only goes along with style is style behind it.
         before = _is_style(edit, part, words, number) or (before and words.style_from_here[0])
+        qualifier = _qualifier(edit, part)
+        if before and qualifier is not None:
+            if not rules.OF_A_MEDIUM(qualifier, 0):  # a thing: the tag "photo (object)"
+                before, left = False, True
+                continue
+            edit.remove(range(part.stop + 1, part.stop + 2))
         if before:
             edit.remove(part)
         else:
@@ -79,6 +91,13 @@ def _clean_sentence(edit: Edit, sentence: range, names_gone: bool) -> None:
     if any(edit.gone[i] for i in sentence):
         for year in years:
             edit.remove(year)
+
+
+def _qualifier(edit: Edit, part: range) -> Words | None:
+    """The one word in brackets right behind a part, as tags have it: "watercolor (medium)"."""
+    words = _words(edit, range(part.stop, min(part.stop + 3, len(edit.tokens))))
+    single = words[0] == "(" and words[2:3] == [")"] and words[1] not in SEPARATORS
+    return Words(words[1:2]) if single else None
 
 
 def _unquoted(edit: Edit, part: range) -> range:

@@ -124,7 +124,10 @@ def _read_stem(
         elif name not in media and suffix not in CAPTION_SUFFIXES:
             reading.others[printable(suffix)] += 1
     if not media and not of_a_file:
-        for name in captions.values():
+        for suffix, name in captions.items():
+            if suffix == ".json":  # most that lie alone are no captions: lists of a data set, statistics
+                reading.others[suffix] += 1
+                continue
             found.problems.append(
                 Problem(printable(current / name), "a caption without picture or clip beside it")
             )

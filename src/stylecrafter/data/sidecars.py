@@ -52,7 +52,8 @@ class LeftAside:
     def notes(self) -> list[str]:
         """One line for each kind."""
         return [
-            f"{count} {suffix} files {'beside another caption ' if served else ''}give no caption "
+            f"{count} {suffix} files "
+            f"{'beside another caption, or with one, give nothing more' if served else 'give no caption'} "
             f"(first {self.first[suffix, served]})"
             for (suffix, served), count in sorted(self.counts.items())
         ]
@@ -100,7 +101,13 @@ def read_sidecar(suffix: str, data: bytes) -> Sidecar:
     content = parse_json(text, "the caption file", error=SidecarError)
     if not isinstance(content, dict):
         raise SidecarError('the caption must be a json object such as {"caption": "a dog"}')
-    return Sidecar(text_of(content, CAPTION_KEYS), text_of(content, GROUP_KEYS), _without_caption(content))
+    caption = text_of(content, CAPTION_KEYS)
+    try:
+        return Sidecar(caption, text_of(content, GROUP_KEYS), _without_caption(content))
+    except SidecarError as error:
+        if caption is None:
+            raise
+        return Sidecar(caption, left=((suffix, str(error).rstrip(".")),))
 
 
 def first_sidecar(suffixes: Iterable[str], read: Callable[[str], bytes]) -> Sidecar:

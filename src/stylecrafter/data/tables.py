@@ -66,7 +66,8 @@ def _noting_unused(rows: Iterator[Line], file: Path, notes: list[str]) -> Iterat
     unused: set[str] = set()
     for number, row in rows:
         if isinstance(row, dict):
-            unused |= {str(key) for key in row if key not in _KNOWN}
+            # The first column of what pandas writes has no name.
+            unused |= {str(key) for key in row if key and key not in _KNOWN}
         yield number, row
     if unused:
         notes.append(f"{printable(file)}: not used: {printable(', '.join(sorted(unused)))}")

@@ -65,6 +65,7 @@ def bare_file(file: IO[bytes], name: str) -> Bare:
         (head.startswith((b"GIF87a", b"GIF89a")), bare_jpeg.bare_gif),
         (head.startswith(b"RIFF") and head[8:12] == b"WEBP", bare_riff.bare_webp),
         (head[4:8] == b"ftyp" and head[8:12] in (b"avif", b"avis", b"mif1", b"msf1"), bare_riff.bare_avif),
+        (head.startswith(b"\0\0\0\x0cjP  "), bare_riff.bare_jp2),
         (head[:4] in bare_tiff.SIGNATURES, bare_tiff.bare_tiff),
     )
     bare = Bare(file)
@@ -74,14 +75,14 @@ def bare_file(file: IO[bytes], name: str) -> Bare:
                 bare = strip(file, size)
             except Unsound:
                 bare = Bare(file)
-            except TooMuch as error:
+            except Refused as error:
                 raise ImageReadError(f"{name} {error}.") from error
     bare.file.seek(0)
     return bare
 
 
-class TooMuch(Exception):
-    """A file has more of something than is ever read; the message says what, and how much would do."""
+class Refused(Exception):
+    """A file has more of something than is ever read, or a decoder would get it wrong; the message says what."""
 
 
 class Pieces(io.RawIOBase):
@@ -147,9 +148,9 @@ def read_at(file: IO[bytes], start: int, length: int) -> bytes:
 
 
 def count_parts(number: int, what: str) -> None:
-    """Raises `TooMuch` where a file has more than `MAX_PARTS` of something."""
+    """Raises `Refused` where a file has more than `MAX_PARTS` of something."""
     if number > MAX_PARTS:
-        raise TooMuch(f"is built of too many {what}; the limit is {MAX_PARTS:,}")
+        raise Refused(f"is built of too many {what}; the limit is {MAX_PARTS:,}")
 
 
 def _length(piece: Piece) -> int:

@@ -26,7 +26,7 @@ def bare_jpeg(file: IO[bytes], size: int) -> Bare:
 
     Raises:
         Unsound: Its segments do not lead to pixels.
-        TooMuch: More than `MAX_PARTS` segments.
+        Refused: More than `MAX_PARTS` segments.
     """
     pieces: list[Piece] = [(0, 2)]
     exif, xmp, profile = b"", b"", list[bytes]()
@@ -77,7 +77,7 @@ def bare_gif(file: IO[bytes], size: int) -> Bare:
 
     Raises:
         Unsound: Its blocks do not lead to a frame.
-        TooMuch: More than `MAX_PARTS` blocks before the first frame.
+        Refused: More than `MAX_PARTS` blocks before the first frame.
     """
     head = read_at(file, 0, 13)
     if len(head) < 13:

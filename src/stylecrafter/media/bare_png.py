@@ -33,7 +33,7 @@ def bare_png(file: IO[bytes], size: int) -> Bare:
 
     Raises:
         Unsound: There is no header or no pixels.
-        TooMuch: More than `MAX_PARTS` chunks.
+        Refused: More than `MAX_PARTS` chunks.
     """
     pieces: list[Piece] = [SIGNATURE]
     kinds: set[bytes] = set()

@@ -1,4 +1,4 @@
-"""WebP and AVIF files without their metadata; see `bare`."""
+"""WebP, AVIF and JPEG 2000 files without their metadata; see `bare`."""
 
 from __future__ import annotations
 
@@ -21,6 +21,8 @@ from stylecrafter.media.orientation import exif_orientation, xmp_orientation
 _ANNOUNCED = 0x20 | 0x08 | 0x04
 #: Colours of the pixels by numbers (primaries, curve), or by a profile.
 _NUMBERED, _PROFILED = re.compile(rb"colrnclx(..)(..)", re.DOTALL), (b"colrprof", b"colrrICC")
+#: The box of a JPEG 2000 that says so; its method, precedence and approximation follow.
+_COLOURS = b"colr"
 _WIDE, _HDR, _SRGB_CURVE = (9, 11, 12), (16, 18), 13
 _META_BYTES = 16 * 2**20
 #: An entry of the list of parts: its version, flags, number and protection, then what it is.
@@ -32,7 +34,7 @@ def bare_webp(file: IO[bytes], size: int) -> Bare:
 
     Raises:
         Unsound: There are no pixels.
-        TooMuch: More than `MAX_PARTS` chunks.
+        Refused: More than `MAX_PARTS` chunks.
     """
     chunks: list[Piece] = []
     facts: dict[bytes, bytes] = {}
@@ -70,7 +72,7 @@ def bare_avif(file: IO[bytes], size: int) -> Bare:
 
     Raises:
         Unsound: It has no list of its parts.
-        TooMuch: More than `MAX_PARTS` boxes.
+        Refused: More than `MAX_PARTS` boxes.
     """
     at, number = 0, 0
     while at + 8 <= size:
@@ -103,3 +105,18 @@ def _wide_colours(meta: bytes) -> dict[str, Any]:
     if primaries not in _WIDE:
         return {}
     return {"cicp": (primaries, curve if curve in _HDR else _SRGB_CURVE, 0, 1)}
+
+
+def bare_jp2(file: IO[bytes], size: int) -> Bare:
+    """The file as it is, with its profile, of which Pillow says nothing.
+
+    Raises:
+        Unsound: It names no colours.
+    """
+    head = read_at(file, 0, min(size, MAX_PROFILE_BYTES))
+    box = head.find(_COLOURS)
+    if box < 4:
+        raise Unsound
+    length = int.from_bytes(head[box - 4 : box], "big")
+    by_profile = head[box + 4] in (2, 3)
+    return Bare(file, {"icc_profile": head[box + 7 : box - 4 + length]} if by_profile else {})

@@ -12,7 +12,7 @@ from stylecrafter.media.bare import (
     MAX_PROFILE_BYTES,
     Bare,
     Piece,
-    TooMuch,
+    Refused,
     Unsound,
     from_pieces,
     read_at,
@@ -46,6 +46,7 @@ _SIZES = {
     17: 8,
     18: 8,
 }
+_BITS, _MEANING, _PLANES = 258, 262, 284
 _MAX_VALUE_BYTES = 8 * 2**20
 _MAX_TILE = 65_536 * 1024
 
@@ -67,7 +68,8 @@ def bare_tiff(file: IO[bytes], size: int) -> Bare:
 
     Raises:
         Unsound: It has no directory.
-        TooMuch: A value that pixels need has more than 8 MiB, or tiles are absurdly large.
+        Refused: A value that pixels need has more than 8 MiB, tiles are absurdly large, or Pillow would read other
+            colours than there are.
     """
     head = read_at(file, 0, 16)
     order, big = ("<" if head[:2] == b"II" else ">"), b"+" in head[2:4]
@@ -88,10 +90,11 @@ def bare_tiff(file: IO[bytes], size: int) -> Bare:
     kept = [entries[tag] for tag in sorted(entries) if tag in _NEEDED]
     for entry in kept:
         if entry.size > _MAX_VALUE_BYTES:
-            raise TooMuch(
+            raise Refused(
                 f"has a directory entry of {entry.size:,} bytes; the limit is {_MAX_VALUE_BYTES:,} bytes"
             )
     _check_tiles(entries, order)
+    _check_depth(file, entries, order)
     directory = struct.pack(order + ("Q" if big else "H"), len(kept)) + b"".join(entry.raw for entry in kept)
     directory += b"\0" * (8 if big else 4)  # and no further page
     stop = min(size, start + count_size + len(table) + (8 if big else 4))
@@ -135,4 +138,14 @@ def _check_tiles(entries: Mapping[int, _Entry], order: str) -> None:
     """A decoder makes room for a whole tile, however small the picture."""
     width, length = (_whole(entries.get(tag), order) for tag in (_TILE_WIDTH, _TILE_LENGTH))
     if width * length > _MAX_TILE:
-        raise TooMuch(f"has tiles of {width}x{length} pixels; the limit is {_MAX_TILE:,} pixels")
+        raise Refused(f"has tiles of {width}x{length} pixels; the limit is {_MAX_TILE:,} pixels")
+
+
+def _check_depth(file: IO[bytes], entries: Mapping[int, _Entry], order: str) -> None:
+    """Of 16 bits a sample, Pillow mixes up planes that lie apart, and takes greys that begin with white for others."""
+    bits = _value(file, entries[_BITS], order, 64) if _BITS in entries else None
+    if bits is None or struct.unpack_from(f"{order}H", bits.ljust(2, b"\0"))[0] != 16:
+        return
+    planes, meaning = (_whole(entries.get(tag), order) for tag in (_PLANES, _MEANING))
+    if (planes == 2 and len(bits) > 2) or (_MEANING in entries and meaning == 0):
+        raise Refused("is a 16-bit TIFF of a rare kind that would be read in wrong colours; save it as PNG")

@@ -37,6 +37,8 @@ _CURVES = {
 _D50 = np.array([0.9642, 1.0, 0.8249])
 _BRADFORD = np.array([[0.8951, 0.2664, -0.1614], [-0.7502, 1.7135, 0.0367], [0.0389, -0.0685, 1.0296]])
 _USUAL_GAMMA = (0.42, 0.49)
+#: Beyond these a number is a slip, and says nothing.
+_GAMMAS = (0.05, 20.0)
 _SAME_PRIMARIES = 0.005
 
 
@@ -63,7 +65,7 @@ def described_profile(info: Mapping[Any, Any]) -> bytes | None:
     if "srgb" in info or "icc_profile" in info:
         return None
     gamma, primaries = info.get("gamma"), info.get("chromaticity") or SRGB
-    gamma = gamma if isinstance(gamma, float) and gamma > 0 else None
+    gamma = gamma if isinstance(gamma, float) and _GAMMAS[0] <= gamma <= _GAMMAS[1] else None
     usual = gamma is None or _USUAL_GAMMA[0] <= gamma <= _USUAL_GAMMA[1]
     same = len(primaries) == 8 and np.abs(np.subtract(primaries, SRGB)).max() <= _SAME_PRIMARIES
     # Primaries alone say too little: what writes them without a gamma means sRGB's curve or none.

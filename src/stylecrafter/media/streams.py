@@ -46,7 +46,7 @@ _FORMATS = (
     "mov,matroska,avi,mpeg,mpegts,mpegvideo,h264,hevc,m4v,h263,obu,av1,ivf,flv,live_flv,asf,ogg,mxf,nut,rm,dv,gxf,wtv,"
     "swf,yuv4mpegpipe,mjpeg,mp3,wav,flac,aac,aiff,ac3,amr,caf,w64"
 )
-_CLIPS = (None, "an MP4 or MOV clip", "a Matroska or WebM clip", "an AVI clip")
+_CLIPS = (None, "an MP4 or MOV clip", "a Matroska or WebM clip", "an AVI clip", "an MPEG clip")
 #: The first box of an mp4 or mov.
 _MOV_BEGINNINGS = (b"ftyp", b"moov", b"mdat", b"free", b"skip", b"wide", b"pnot")
 #: Formats that Pillow reads frame by frame.
