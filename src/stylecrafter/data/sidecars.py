@@ -101,13 +101,13 @@ def read_sidecar(suffix: str, data: bytes) -> Sidecar:
     content = parse_json(text, "the caption file", error=SidecarError)
     if not isinstance(content, dict):
         raise SidecarError('the caption must be a json object such as {"caption": "a dog"}')
-    caption = text_of(content, CAPTION_KEYS)
+    told = text_of(content, CAPTION_KEYS)
     try:
-        return Sidecar(caption, text_of(content, GROUP_KEYS), _without_caption(content))
+        return Sidecar(told, text_of(content, GROUP_KEYS), _without_caption(content))
     except SidecarError as error:
-        if caption is None:
+        if told is None:
             raise
-        return Sidecar(caption, left=((suffix, str(error).rstrip(".")),))
+        return Sidecar(told, left=((suffix, str(error).rstrip(".")),))
 
 
 def first_sidecar(suffixes: Iterable[str], read: Callable[[str], bytes]) -> Sidecar:
