@@ -22,6 +22,7 @@ from stylecrafter.media.animations import Animation, opened_animation
 from stylecrafter.media.documents import shown
 from stylecrafter.media.encoders import ENCODERS, GIF_LONGEST_TICKS
 from stylecrafter.media.files import write_atomic
+from stylecrafter.media.images import MAX_SIDE
 from stylecrafter.media.indexing import index_clip
 from stylecrafter.media.metadata import metadata_text
 from stylecrafter.media.streams import (
@@ -52,7 +53,8 @@ _MP4_FPS = (0.001, 1000.0)
 # A frame of a webp counts milliseconds in 24 bits, the writer the whole clip in 31.
 _WEBP_FPS = (1000 / (2**24 - 1), 1000.0)
 _WEBP_MILLISECONDS = 2**31 - 1
-_LONGEST_SIDE = {".mp4": 16_384, ".gif": 65_535, ".webp": 16_383, ".png": 2**31 - 1}
+# Of a png, what is read again: the format itself holds more.
+_LONGEST_SIDE = {".mp4": 16_384, ".gif": 65_535, ".webp": 16_383, ".png": MAX_SIDE}
 
 
 def check_suffix(path: str | os.PathLike[str], num_frames: int = 1) -> str:
