@@ -30,6 +30,11 @@ unix = pytest.mark.skipif(sys.platform == "win32", reason="such files are a Unix
 ODD_NAMES = ["", "a\0b", "x" * 300, "d/" * 3000, "~nobody-of-this-name/a", "\ud800", "\udcff"]
 
 
+def short(value: str) -> str:
+    """What a value is called in the name of a test."""
+    return ascii(value)[:20]
+
+
 def said(reader: Callable[[], object], error: type[InvalidInputError] = InvalidInputError) -> str:
     """What the refusal says: one line, of exactly the class that was asked for."""
     with pytest.raises(error) as caught:
@@ -117,7 +122,7 @@ def test_a_file_taken_for_a_folder(tmp_path: Path) -> None:
     assert "cannot be read" in said(lambda: read_bytes(tmp_path / "a" / "b"))
 
 
-@pytest.mark.parametrize("name", ODD_NAMES)
+@pytest.mark.parametrize("name", ODD_NAMES, ids=short)
 def test_names_that_no_file_can_have_are_one_line(name: str) -> None:
     assert said(lambda: read_bytes(name))
     assert not is_file(name) and not is_folder(name)
@@ -212,6 +217,7 @@ def test_json_is_read(tmp_path: Path, content: object) -> None:
         ("[" * 100_000, "nested too deeply"),
         ('{"a":' * 100_000, "nested too deeply"),
     ],
+    ids=short,
 )
 def test_what_is_no_json(text: str, says: str) -> None:
     message = said(lambda: parse_json(text, "a.json", error=CheckpointError), CheckpointError)
@@ -281,7 +287,7 @@ def test_what_is_no_plain_yaml(text: str) -> None:
     )
 
 
-@pytest.mark.parametrize("text", ["[" * 100_000, "[" * 5000 + "]" * 5000, "- " * 3000 + "a"])
+@pytest.mark.parametrize("text", ["[" * 100_000, "[" * 5000 + "]" * 5000, "- " * 3000 + "a"], ids=short)
 def test_nesting_without_end(text: str) -> None:
     assert "nested too deeply" in said(lambda: parse_yaml(text, "a.yaml"))
 
@@ -307,7 +313,7 @@ def test_bombs_of_merges_are_refused_before_they_go_off() -> None:
     assert parse_yaml("a: &a {<<: *a, x: 1}", "a.yaml") == {"a": {"x": 1}}
 
 
-@pytest.mark.parametrize("number", ["1" * 100_000, "1" + ":1" * 100_000, "0x" + "f" * 100_000])
+@pytest.mark.parametrize("number", ["1" * 100_000, "1" + ":1" * 100_000, "0x" + "f" * 100_000], ids=short)
 def test_numbers_that_take_for_ever_to_reckon(number: str) -> None:
     assert "a number of" in said(lambda: parse_yaml(f"a: {number}", "a.yaml"))
     assert len(parse_yaml(f"a: '{number}'", "a.yaml")["a"]) == len(number)
