@@ -271,7 +271,7 @@ def test_a_damaged_model(model: Path, picture: Path, tmp_path: Path) -> None:
     (folder / "unet").unlink()
     (folder / "unet").mkdir()
     (folder / "unet" / "config.json").write_text((model / "unet" / "config.json").read_text())
-    assert_one_line_error(generate(folder, picture, tmp_path / "a.mp4"), "not a model that can be loaded")
+    assert_one_line_error(generate(folder, picture, tmp_path / "a.mp4"), "unet", "no weights")
     (folder / "unet" / "diffusion_pytorch_model.safetensors").write_bytes(b"cut")
     assert_one_line_error(generate(folder, picture, tmp_path / "a.mp4"), "safetensors")
 

@@ -30,7 +30,6 @@ from stylecrafter.media.overwriting import refuse_overwriting
 from stylecrafter.media.video import check_suffix, write_frames
 from stylecrafter.pipelines.schedulers import make_scheduler
 from stylecrafter.runtime.seeding import draw_seed
-from stylecrafter.weights.loading import load_pipeline
 from stylecrafter.weights.locate import list_models, same_weights, settings_hash, weights_hash
 
 if TYPE_CHECKING:
@@ -99,6 +98,8 @@ class Engine:
     @cached_property
     def pipe(self) -> StyleCrafterPipeline:
         """The loaded model, on its device."""
+        from stylecrafter.weights.loading import load_pipeline
+
         pipe: StyleCrafterPipeline = load_pipeline(self.model.folder, self.dtype).to(self.device)
         pipe.set_progress_bar_config(disable=None)  # shown on a terminal only
         return pipe
