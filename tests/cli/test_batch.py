@@ -202,6 +202,20 @@ def test_folders_that_are_refused(model: Path, entries: Path, tmp_path: Path) ->
     assert_one_line_error(batch(model, entries, entries), "is a file")
 
 
+def test_what_stands_in_the_place_of_a_result_is_found_before_the_work(
+    model: Path, entries: Path, tmp_path: Path
+) -> None:
+    folder = tmp_path / "out"
+    assert batch(model, entries, folder, "--limit", 1).exit_code == 0
+    before = outputs(folder)
+    (folder / "0002_a-fox-running_1.mp4").mkdir()
+    assert_one_line_error(
+        batch(model, entries, folder, "--resume"), "0002_a-fox-running_1.mp4: it is a folder"
+    )
+    (folder / "0002_a-fox-running_1.mp4").rmdir()
+    assert outputs(folder) == before  # not even the second
+
+
 @pytest.mark.parametrize(
     ("more", "says"),
     [
@@ -285,7 +299,7 @@ def test_a_damaged_list_of_results_is_mended(model: Path, entries: Path, tmp_pat
     assert [{**line, "seconds": 0} for line in lines(folder)] == [{**line, "seconds": 0} for line in whole]
     results.unlink()
     results.mkdir()
-    assert_one_line_error(batch(model, entries, folder, "--resume"), "results.jsonl is a folder")
+    assert_one_line_error(batch(model, entries, folder, "--resume"), "results.jsonl: it is a folder")
 
 
 @pytest.mark.parametrize("record", [None, 3, {}, {"frames": -1}, {"prompt": "\ud800"}])

@@ -8,6 +8,7 @@ import torch
 
 from stylecrafter.errors import ImageReadError, InvalidInputError, StyleCrafterError
 from stylecrafter.evaluation.methods import read_style_texts
+from stylecrafter.evaluation.run import world_set_for
 from stylecrafter.evaluation.testset import WorldSetSpec, read_testset, write_world_set
 from stylecrafter.media.tensors import to_pictures
 from stylecrafter.styleworld import world
@@ -110,6 +111,16 @@ def test_numbers_that_do_not_fit(tmp_path: Path) -> None:
     with pytest.raises(StyleCrafterError, match="vocabulary"):
         write_world_set(WorldSetSpec(vocabulary="none"), tmp_path)
     assert not list(tmp_path.iterdir())
+    for changes in (
+        {"prompts": 0},
+        {"references": 10**6},
+        {"pictures": -1},
+        {"seed": -1},
+        {"unseen_kinds": 10**9},
+    ):
+        name = next(iter(changes))
+        with pytest.raises(InvalidInputError, match=f"a set of StyleWorld: {name} cannot be {changes[name]}"):
+            world_set_for("mini", **changes)
 
 
 @pytest.mark.skipif(not SHARED.is_dir(), reason="the published test set is not beside the repository")

@@ -82,7 +82,8 @@ def test_unreadable_files(tmp_path: Path) -> None:
         (b"[{]", "not JSON"),
         (b"\xff\xfe\x00", "UTF-16"),
         (b"[" * 100_000, "nested too deeply"),
-        (b"[" + b"9" * 5000 + b"]", "not JSON"),
+        (b"[" + b"9" * 5000 + b"]", "a number of thousands of digits"),
+        (b" \n", "is empty"),
         (b"\x89PNG\r\n\x1a\n", "a PNG image"),
     ):
         (tmp_path / "a.json").write_bytes(content)

@@ -2,17 +2,19 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from stylecrafter.errors import ImageReadError, InvalidInputError, UnknownNameError
+from stylecrafter.errors import CheckpointError, ImageReadError, InvalidInputError, UnknownNameError
 from stylecrafter.generation.settings import (
     SCHEDULERS,
     GenerationSettings,
     StyleInput,
     check_settings,
+    look_up_model,
     parse_size,
     prepare,
 )
@@ -96,6 +98,35 @@ def test_right_values() -> None:
         check_settings(
             GenerationSettings(prompt="word " * 5000, scheduler=name, seed=2**63 - 1, style_scale=0)
         )
+
+
+@pytest.mark.parametrize(
+    ("changes", "says"),
+    [
+        ({"steps": 0}, "of the defaults in its model_index.json, steps must lie between 1 and 999, not 0"),
+        ({"fps": 1e9}, "fps must lie above 0"),
+        ({"frames": 100_000}, "frames must lie between"),
+        ({"width": 2**20}, "sides must lie between"),
+        ({"guidance_stop": 5}, "guidance stop must lie between 0 and 1"),
+        ({"style_corners": "yes"}, "no number default_style_corners"),
+        ({"shared_noise": "x"}, "no number default_shared_noise"),
+    ],
+)
+def test_what_a_model_says_of_itself_has_the_same_bounds(changes: dict[str, Any], says: str) -> None:
+    mini = look_up_model("mini")
+    odd = replace(
+        mini, defaults=mini.defaults | {f"default_{name}": value for name, value in changes.items()}
+    )
+    with pytest.raises(CheckpointError, match=says):
+        prepare(GenerationSettings(prompt="a cat"), ".mp4", odd)
+
+
+def test_models_saved_before_there_were_all_of_the_settings() -> None:
+    mini = look_up_model("mini")
+    newer = ("default_guidance_stop", "default_shared_noise", "default_style_corners")
+    older = replace(mini, defaults={k: v for k, v in mini.defaults.items() if k not in newer})
+    job = prepare(GenerationSettings(prompt="a cat"), ".png", older)
+    assert (job.guidance_stop, job.shared_noise, job.style_corners, job.frames) == (1.0, 0.0, False, 1)
 
 
 def test_style_pictures_are_counted_by_their_pixels(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -147,6 +147,7 @@ def test_published_weights_must_be_finite(value: float) -> None:
         (b"GGUF" + bytes(30), "a GGUF checkpoint"),
         (pickle.dumps({"a": Path("x")}, protocol=2), "can run code"),
         (b"0.1 0.2 0.3", "is text"),
+        (b"", "is empty"),
     ],
 )
 def test_other_files_are_told_for_what_they_are(data: bytes, says: str, tmp_path: Path) -> None:

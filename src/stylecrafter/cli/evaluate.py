@@ -185,7 +185,7 @@ def _world_set(
 ) -> WorldSetSpec:
     from stylecrafter.evaluation.run import world_set_for
 
-    unseen = min(6, references // 2)
+    unseen = min(6, max(0, references) // 2)
     return world_set_for(
         model,
         vocabulary=vocabulary,

@@ -406,7 +406,7 @@ def world_set_for(
         references: See `held_out.held_out_set`, and so the others.
 
     Raises:
-        InvalidInputError: There is no such model, or nothing tells its vocabulary.
+        InvalidInputError: There is no such model, nothing tells its vocabulary, or a number cannot be.
     """
     facts = look_up_model(model)
     if vocabulary is None:
@@ -418,12 +418,13 @@ def world_set_for(
             f"model {facts.name!r} does not say which words of StyleWorld it knows; name a vocabulary: "
             f"{', '.join(VOCABULARIES)}."
         )
-    return WorldSetSpec(
-        vocabulary=vocabulary,
-        references=references,
-        prompts=prompts,
-        unseen_kinds=unseen_kinds,
-        pictures=pictures,
-        seed=seed,
-        size=int(facts.default("width")),
-    )
+    drawn = {
+        "vocabulary": vocabulary,
+        "references": references,
+        "prompts": prompts,
+        "unseen_kinds": unseen_kinds,
+        "pictures": pictures,
+        "seed": seed,
+        "size": int(facts.default("width")),
+    }
+    return WorldSetSpec.of(drawn, "a set of StyleWorld")

@@ -11,7 +11,7 @@ import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 import torch
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
@@ -19,7 +19,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from stylecrafter.errors import InvalidInputError
 from stylecrafter.evaluation.held_out import HeldOutSet, held_out_set
 from stylecrafter.generation.batch_file import Entry, read_entries
-from stylecrafter.media.documents import is_file, read_json
+from stylecrafter.media.documents import is_file, read_json, shown
 from stylecrafter.media.files import write_atomic
 from stylecrafter.media.images import load_picture
 from stylecrafter.media.tensors import to_pictures, to_tensor
@@ -45,6 +45,21 @@ class WorldSetSpec(BaseModel):
     seed: int = Field(0, ge=0, le=MAX_SEED)
     size: int = Field(64, ge=8, le=1024)
     pictures: int = Field(1, ge=1, le=64)
+
+    @classmethod
+    def of(cls, values: Any, what: str) -> Self:
+        """From settings by their names; `what` is what errors call them.
+
+        Raises:
+            InvalidInputError: No such settings; the message names the first that cannot be.
+        """
+        try:
+            return cls.model_validate(values)
+        except ValidationError as error:
+            problem = error.errors()[0]
+            where = ".".join(map(str, problem["loc"])) or "it"
+            value = shown(repr(problem["input"]))
+            raise InvalidInputError(f"{what}: {where} cannot be {value}: {problem['msg']}.") from error
 
     def draw(self) -> HeldOutSet:
         """The set that this describes.
@@ -178,11 +193,7 @@ def _read_truth(file: Path) -> WorldSetSpec | None:
     truth = file.parent / TRUTH_NAME
     if file.name != FILE_NAME or not is_file(truth):
         return None
-    content = read_json(truth)
-    try:
-        return WorldSetSpec.model_validate(content)
-    except ValidationError as error:
-        raise InvalidInputError(f"{truth} cannot be read: {str(error).splitlines()[0]}") from error
+    return WorldSetSpec.of(read_json(truth), shown(truth))
 
 
 def _json(content: Any) -> bytes:

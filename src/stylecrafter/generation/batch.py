@@ -27,7 +27,7 @@ from stylecrafter.generation.settings import (
     prepare,
 )
 from stylecrafter.media.documents import read_json, shown
-from stylecrafter.media.files import check_writable, is_part, remove_parts, write_atomic
+from stylecrafter.media.files import check_writable, is_part, real_target, remove_parts, write_atomic
 from stylecrafter.media.metadata import GenerationRecord
 from stylecrafter.media.overwriting import refuse_overwriting
 from stylecrafter.media.video import SUFFIXES, check_suffix
@@ -107,8 +107,15 @@ def run_batch(
     _check_folder(target, resume)
     model = look_up_model(settings.model)
     prepare(template, suffix, model)
+    files = [
+        target / SHARED_NAME,
+        target / RESULTS_NAME,
+        *(_output(target, entry, suffix) for entry in entries),
+    ]
+    for path in files:
+        real_target(path)
     refuse_overwriting(
-        [target / SHARED_NAME, target / RESULTS_NAME, *(_output(target, entry, suffix) for entry in entries)],
+        files,
         [file, *dict.fromkeys(style for entry in entries for style in entry.styles)],
         [model.folder],
     )

@@ -88,13 +88,13 @@ class ModelFacts:
     reads_pictures: bool
     defaults: dict[str, Any]
 
-    def default(self, name: str) -> float:
-        """A number that the model was made for, such as "frames".
+    def default(self, name: str, without: float | None = None) -> float:
+        """A number that the model was made for, such as "frames"; `without` where its folder does not say.
 
         Raises:
-            CheckpointError: The folder does not say.
+            CheckpointError: It does not, and has to; or what it says is no number.
         """
-        value = self.defaults.get(f"default_{name}")
+        value = self.defaults.get(f"default_{name}", without)
         if not isinstance(value, (int, float)):
             raise CheckpointError(f"{self.folder}: its {INDEX_NAME} has no number default_{name}.")
         return value
@@ -244,39 +244,48 @@ def prepare(settings: GenerationSettings, suffix: str, model: ModelFacts | None 
             f"model {facts.name!r} cannot read style pictures: it has no image encoder or no style adapter "
             "(convert it with its OpenCLIP checkpoint and its adapter)."
         )
-    frames = settings.frames or (1 if suffix == ".png" else int(facts.default("frames")))
+    filled = _filled(settings, facts, suffix)
+    frames, (width, height), fps = filled["frames"], filled["size"], filled["fps"]
     check_suffix(f"output{suffix}", frames)
-    width, height = settings.size or (int(facts.default("width")), int(facts.default("height")))
     check_size(width, height, facts.size_multiple)
-    fps = float(facts.default("fps")) if settings.fps is None else settings.fps
     check_format(suffix, frames, width, height, fps)
-
-    def number(asked: float | None, name: str) -> float:
-        return float(facts.default(name)) if asked is None else asked
-
-    def newer(asked: float | None, name: str, without: float) -> float:
-        """A number that folders which were saved before there was it do not hold."""
-        return float(facts.defaults.get(f"default_{name}", without)) if asked is None else asked
-
-    published, corners = settings.published_guidance, settings.style_corners
     return Job(
         settings,
         facts,
         pictures,
-        frames,
-        width,
-        height,
-        fps=fps,
-        steps=settings.steps or int(facts.default("steps")),
+        width=width,
+        height=height,
         scheduler=settings.scheduler or facts.scheduler,
-        eta=number(settings.eta, "eta"),
-        text_guidance=number(settings.text_guidance, "text_guidance"),
-        style_guidance=number(settings.style_guidance, "style_guidance"),
-        published_guidance=bool(facts.default("published_guidance")) if published is None else published,
-        guidance_stop=newer(settings.guidance_stop, "guidance_stop", 1.0),
-        shared_noise=newer(settings.shared_noise, "shared_noise", 0.0),
-        style_corners=bool(newer(corners, "style_corners", False)),
+        **{name: value for name, value in filled.items() if name != "size"},
     )
+
+
+def _filled(settings: GenerationSettings, model: ModelFacts, suffix: str) -> dict[str, Any]:
+    """Every number of checked settings, with the model's where nothing was asked for."""
+
+    def number(name: str, without: float | None = None) -> Any:
+        asked = getattr(settings, name)
+        return model.default(name, without) if asked is None else asked
+
+    filled = {
+        "frames": 1 if settings.frames is None and suffix == ".png" else int(number("frames")),
+        "size": settings.size or (int(model.default("width")), int(model.default("height"))),
+        "fps": float(number("fps")),
+        "steps": int(number("steps")),
+        "eta": float(number("eta")),
+        "text_guidance": float(number("text_guidance")),
+        "style_guidance": float(number("style_guidance")),
+        "published_guidance": bool(number("published_guidance")),
+        # Folders that were saved before there were these do not hold them.
+        "guidance_stop": float(number("guidance_stop", 1.0)),
+        "shared_noise": float(number("shared_noise", 0.0)),
+        "style_corners": bool(number("style_corners", False)),
+    }
+    try:
+        check_settings(settings.model_copy(update=filled))
+    except InvalidInputError as error:
+        raise CheckpointError(f"{model.folder}: of the defaults in its {INDEX_NAME}, {error}") from error
+    return filled
 
 
 def _read_pictures(styles: Sequence[StyleInput]) -> tuple[Picture, ...]:

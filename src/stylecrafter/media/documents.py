@@ -134,8 +134,13 @@ def parse_json(text: str | bytes, name: str, *, error: Refusal = InvalidInputErr
         content = json.loads(text)
     except RecursionError as cause:
         raise error(f"{name} is nested too deeply: more than {MAX_DEPTH} levels.") from cause
-    except ValueError as cause:
+    except json.JSONDecodeError as cause:
+        if not text.strip():
+            raise error(f"{name} is empty.") from cause
         raise error(f"{name} is {_instead(text) or f'not JSON: {_one_line(cause)}'}.") from cause
+    except ValueError as cause:
+        # Python's own words tell programmers how to read it all the same.
+        raise error(f"{name} holds a number of thousands of digits.") from cause
     _check_shape(content, name, error)
     return content
 

@@ -57,7 +57,7 @@ def atomic_file(path: str | os.PathLike[str]) -> Iterator[BinaryIO]:
         OSError: The disk does not take it.
         OutputError: What lies at `path` is no plain file.
     """
-    target = _real_target(path)
+    target = real_target(path)
     target.parent.mkdir(parents=True, exist_ok=True)
     _clear_once(target.parent)
     with _held_part(target, _new_file) as part:
@@ -98,7 +98,7 @@ def check_writable(path: str | os.PathLike[str]) -> None:
         OutputError: It cannot: no permission, no space, a folder or a device in its place.
     """
     try:
-        probe_beside(_real_target(path))
+        probe_beside(real_target(path))
     except OSError as error:
         raise _output_error(path, error) from error
 
@@ -197,7 +197,12 @@ def _new_file(part: Path) -> None:
     part.touch(exist_ok=False)
 
 
-def _real_target(path: str | os.PathLike[str]) -> Path:
+def real_target(path: str | os.PathLike[str]) -> Path:
+    """The file that writing to `path` would make or change: links are followed.
+
+    Raises:
+        OutputError: There is something there that is no plain file.
+    """
     try:
         target = Path(os.path.realpath(path))
         mode = target.stat().st_mode

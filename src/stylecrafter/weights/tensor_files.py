@@ -130,7 +130,9 @@ def _read_torch(path: str | os.PathLike[str], size: int, head: bytes) -> Any:
         with open(path, "rb") as file:  # of such a name torch would not believe the contents
             return torch.load(file, map_location="cpu", weights_only=True)
     if head[:1] != b"\x80":
-        text = b"\0" not in head and head != b""
+        if not head:
+            raise CheckpointError(f"{shown(path)} is empty (0 bytes)")
+        text = b"\0" not in head
         raise CheckpointError(
             f"{shown(path)} is {'text' if text else 'no checkpoint'}: it begins {head[:16]!r}"
         )
