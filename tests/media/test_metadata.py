@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import struct
+import zlib
 from pathlib import Path
 
 import numpy as np
@@ -91,3 +93,20 @@ def test_json() -> None:
         GenerationRecord.from_json("{}")
     later = wanted.to_json()[:-1] + ', "motion": 3}'
     assert '"motion": 3' in GenerationRecord.from_json(later).to_json()
+
+
+def test_settings_beside_odd_texts_are_read_and_damaged_ones_refused(tmp_path: Path) -> None:
+    path = write_frames(FRAMES, tmp_path / "a.png", metadata={"seed": 7})
+    data = path.read_bytes()
+    text = b"k\0\0" + zlib.compress(bytes(2_000_000))
+    odd = struct.pack(">I", len(text)) + b"zTXt" + text + struct.pack(">I", zlib.crc32(b"zTXt" + text))
+    path.write_bytes(data[:33] + odd + data[33:])
+    assert read_metadata(path) == {"seed": 7}
+    path.write_bytes(data.replace(b'"seed": 7', b'"seed": 8'))
+    with pytest.raises(ImageReadError, match="a checksum is wrong"):
+        read_metadata(path)
+
+
+def test_exif_of_others_is_not_looked_at(tmp_path: Path) -> None:
+    Image.fromarray(FRAMES[0]).save(tmp_path / "a.webp", exif=b"Exif\0\0garbage")
+    assert read_metadata(tmp_path / "a.webp") is None

@@ -166,7 +166,9 @@ def _no_picture(name: str, head: bytes) -> ImageReadError:
     if found == "an AVIF image" and not features.check("avif"):
         return ImageReadError(f"{name} is {found}, which this version of Pillow cannot read; update Pillow.")
     if found.endswith((" image", " GIF")):
-        return ImageReadError(f"{name} starts as {found}, but its beginning is damaged, or of a kind that is not read here.")
+        return ImageReadError(
+            f"{name} starts as {found}, but its beginning is damaged, or of a kind that is not read here."
+        )
     return ImageReadError(f"{name} is {found}. A picture is needed: PNG, JPEG, WebP, GIF, TIFF, …")
 
 
