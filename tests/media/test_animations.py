@@ -2,6 +2,8 @@ from __future__ import annotations
 
 import io
 import itertools
+import struct
+import zlib
 from pathlib import Path
 
 import numpy as np
@@ -11,6 +13,7 @@ from PIL import Image
 from stylecrafter.errors import ImageReadError
 from stylecrafter.media.clips import index_clip, read_clip
 from stylecrafter.media.images import decode_picture
+from stylecrafter.media.metadata import read_metadata
 from stylecrafter.media.video import check_frames, first_frame, read_frames
 from tests.media.animation_files import Part, apng_bytes, gif_bytes, shown_over_white
 
@@ -38,6 +41,34 @@ def places(random: np.random.Generator, full: bool) -> tuple[int, int, int, int]
         int(random.integers(0, WIDTH - width + 1)),
         int(random.integers(0, HEIGHT - height + 1)),
     )
+
+
+def png_chunk(kind: bytes, data: bytes, checksum: bytes = b"") -> bytes:
+    checksum = checksum or struct.pack(">I", zlib.crc32(kind + data))
+    return struct.pack(">I", len(data)) + kind + data + checksum
+
+
+ODD_CHUNKS = {
+    "large": png_chunk(b"zTXt", b"k\0\0" + zlib.compress(bytes(2_000_000))),
+    "checksum": png_chunk(b"tEXt", b"k\0v", b"none"),
+}
+
+
+@pytest.mark.parametrize("odd", ODD_CHUNKS.values(), ids=ODD_CHUNKS)
+@pytest.mark.parametrize("count", [1, 3])
+def test_metadata_of_others_is_no_reason_to_refuse_a_png(tmp_path: Path, odd: bytes, count: int) -> None:
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    pictures = [Image.new("RGB", (8, 4), (60 * n, 0, 0)) for n in range(count)]
+    pictures[0].save(tmp_path / "a.png", save_all=True, append_images=pictures[1:], exif=exif)
+    data = (tmp_path / "a.png").read_bytes()
+    linear = png_chunk(b"gAMA", struct.pack(">I", 100_000))
+    (tmp_path / "a.png").write_bytes(data[:33] + odd + linear + data[33:])
+    frames, _ = read_frames(tmp_path / "a.png")
+    greys = [0, 133, 182][:count]
+    assert [frame.size for frame in frames] == [(4, 8)] * count
+    assert [frame.getpixel((0, 0)) for frame in frames] == [(grey, 0, 0) for grey in greys]
+    assert read_metadata(tmp_path / "a.png") is None
 
 
 @pytest.mark.parametrize("transparent", [True, False])

@@ -1,6 +1,8 @@
 from __future__ import annotations
 
 import json
+import struct
+import zlib
 from pathlib import Path
 
 import numpy as np
@@ -138,7 +140,7 @@ def test_settings_that_cannot_be(tmp_path: Path, values: dict[str, object], says
     [
         ('{"stylecrafter": ' + MORE_DEEP + "}", "nested too deeply"),
         ('{"stylecrafter": ' + "[" * 200_000, "nested too deeply"),
-        ('{"stylecrafter": {"seed": ' + "9" * 5000 + "}}", "not JSON"),
+        ('{"stylecrafter": {"seed": ' + "9" * 5000 + "}}", "thousands of digits"),
         ('{"stylecrafter": {"prompt": "a fox', "not JSON"),
     ],
 )
@@ -173,3 +175,20 @@ def test_what_earlier_versions_wrote_is_read(tmp_path: Path) -> None:
     ):
         text = json.dumps({"stylecrafter": values | extreme})
         assert read_record(write_remark(tmp_path / "a.gif", text)).frames == (values | extreme)["frames"]
+
+
+def test_settings_beside_odd_texts_are_read_and_damaged_ones_refused(tmp_path: Path) -> None:
+    path = write_frames(FRAMES, tmp_path / "a.png", metadata={"seed": 7})
+    data = path.read_bytes()
+    text = b"k\0\0" + zlib.compress(bytes(2_000_000))
+    odd = struct.pack(">I", len(text)) + b"zTXt" + text + struct.pack(">I", zlib.crc32(b"zTXt" + text))
+    path.write_bytes(data[:33] + odd + data[33:])
+    assert read_metadata(path) == {"seed": 7}
+    path.write_bytes(data.replace(b'"seed": 7', b'"seed": 8'))
+    with pytest.raises(ImageReadError, match="a checksum is wrong"):
+        read_metadata(path)
+
+
+def test_exif_of_others_is_not_looked_at(tmp_path: Path) -> None:
+    Image.fromarray(FRAMES[0]).save(tmp_path / "a.webp", exif=b"Exif\0\0garbage")
+    assert read_metadata(tmp_path / "a.webp") is None

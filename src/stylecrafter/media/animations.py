@@ -13,7 +13,10 @@ from typing import IO
 from PIL import Image, UnidentifiedImageError
 
 from stylecrafter.errors import ImageReadError
+from stylecrafter.media.bare import bare_file
+from stylecrafter.media.bare_png import SIGNATURE
 from stylecrafter.media.images import MAX_PIXELS, load_picture
+from stylecrafter.media.orientation import ORIENTATION
 from stylecrafter.media.parts import Dispose, Part, Parts, find_parts
 from stylecrafter.media.streams import MAX_FRAMES, check_pixels
 
@@ -23,6 +26,10 @@ MAX_ANIMATED_PIXELS = 2_000_000_000
 _FORMATS = ("GIF", "WEBP", "PNG", "AVIF", "JPEG")
 #: A JPEG may hold other pictures than the one it shows, which are no frames.
 _MOVING = _FORMATS[:4]
+
+
+#: Of what stands beside the pixels, all that changes how they look.
+_SHOWN = ("icc_profile", "cicp", "srgb", "gamma", "chromaticity", "exif")
 
 
 class Animation(ABC):
@@ -118,9 +125,7 @@ class _Composed(Animation):
     @property
     def picture(self) -> Image.Image:
         shown = self._canvas.copy()
-        shown.info = {
-            name: self.image.info[name] for name in ("icc_profile", "exif") if name in self.image.info
-        }
+        shown.info = {name: value for name, value in self.image.info.items() if name in _SHOWN}
         return load_picture(shown)
 
     @property
@@ -180,10 +185,22 @@ def _decoded(data: bytes) -> Image.Image:
 
 def _open(file: IO[bytes]) -> Image.Image:
     file.seek(0)
+    is_png = file.read(len(SIGNATURE)) == SIGNATURE
+    file.seek(0)
     with pillow_errors(), warnings.catch_warnings():
         # Pillow warns below this package's limit and raises above it: the limit here is what counts.
         warnings.simplefilter("ignore", Image.DecompressionBombWarning)
-        return Image.open(file, formats=_FORMATS)
+        if not is_png:
+            return Image.open(file, formats=_FORMATS)
+        # As of style pictures, metadata that is damaged or huge is no reason to refuse it.
+        bare = bare_file(file, "it")
+        image = Image.open(bare.file, formats=("PNG",))
+        image.info.update(bare.info)
+        if bare.orientation not in (None, 1):
+            exif = Image.Exif()
+            exif[ORIENTATION] = bare.orientation
+            image.info["exif"] = exif.tobytes()
+        return image
 
 
 @contextmanager

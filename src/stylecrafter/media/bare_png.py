@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import struct
 import zlib
+from collections.abc import Iterator
 from typing import IO, Any
 
 from stylecrafter.media.bare import (
@@ -38,13 +40,8 @@ def bare_png(file: IO[bytes], size: int) -> Bare:
     pieces: list[Piece] = [SIGNATURE]
     kinds: set[bytes] = set()
     facts: dict[bytes, bytes] = {}
-    at, number = len(SIGNATURE), 0
-    while at + 8 <= size:
-        count_parts(number := number + 1, "chunks")
-        length, kind = struct.unpack(">I4s", read_at(file, at, 8))
+    for kind, at, length in _chunks(file, size):
         end = at + 12 + length
-        if kind == b"IEND":
-            break
         if kind == b"tRNS" and end <= size:
             pieces.append(_transparent_colour(read_at(file, at, end - at), read_at(file, _HEADER_AT, 13)))
         elif kind in _NEEDED:
@@ -52,11 +49,44 @@ def bare_png(file: IO[bytes], size: int) -> Bare:
             kinds.add(kind)
         elif end <= size:
             _note(facts, kind, file, at + 8, length)
-        at = end
     if not {b"IHDR", b"IDAT"} <= kinds:
         raise Unsound
     orientation = exif_orientation(facts.get(b"eXIf")) or xmp_orientation(facts.get(_XMP)) or 1
     return Bare(from_pieces(file, [*pieces, _END]), _colour(facts), orientation)
+
+
+def text_of_png(file: IO[bytes], keyword: bytes, limit: int) -> str:
+    """What a PNG says under a keyword, at most `limit` bytes of it; empty where it says nothing.
+
+    Raises:
+        Unsound: The checksum of what it says is wrong.
+        Refused: More than `MAX_PARTS` chunks.
+    """
+    for kind, at, length in _chunks(file, file.seek(0, os.SEEK_END)):
+        start = at + 8
+        if kind not in _TEXTS or read_at(file, start, len(keyword) + 1) != keyword + b"\0":
+            continue
+        data = read_at(file, start, min(length, limit + len(keyword) + 5))
+        if len(data) == length and _checksum(kind, data) != read_at(file, start + length, 4):
+            raise Unsound
+        return _text(kind, data).decode("utf-8", "replace")
+    return ""
+
+
+def _chunks(file: IO[bytes], size: int) -> Iterator[tuple[bytes, int, int]]:
+    """Kind, place and length of all chunks before the last."""
+    at, number = len(SIGNATURE), 0
+    while at + 8 <= size:
+        count_parts(number := number + 1, "chunks")
+        length, kind = struct.unpack(">I4s", read_at(file, at, 8))
+        if kind == b"IEND":
+            return
+        yield kind, at, length
+        at += 12 + length
+
+
+def _checksum(kind: bytes, data: bytes) -> bytes:
+    return zlib.crc32(kind + data).to_bytes(4, "big")
 
 
 def _transparent_colour(chunk: bytes, header: bytes) -> bytes:
@@ -65,7 +95,7 @@ def _transparent_colour(chunk: bytes, header: bytes) -> bytes:
     Pillow compares it as it stands; of 16-bit colours it has the upper halves alone.
     """
     data, checksum = chunk[8:-4], chunk[-4:]
-    if len(header) < 13 or zlib.crc32(chunk[4:-4]).to_bytes(4, "big") != checksum:
+    if len(header) < 13 or _checksum(b"tRNS", data) != checksum:
         return chunk
     depth, kind = header[8], header[9]
     if kind == 0 and depth in (1, 2, 4) and len(data) == 2:
@@ -74,7 +104,7 @@ def _transparent_colour(chunk: bytes, header: bytes) -> bytes:
         data = bytes([0, data[0], 0, data[2], 0, data[4]])
     else:
         return chunk
-    return chunk[:4] + b"tRNS" + data + zlib.crc32(b"tRNS" + data).to_bytes(4, "big")
+    return chunk[:4] + b"tRNS" + data + _checksum(b"tRNS", data)
 
 
 def _note(facts: dict[bytes, bytes], kind: bytes, file: IO[bytes], start: int, length: int) -> None:
@@ -88,7 +118,7 @@ def _note(facts: dict[bytes, bytes], kind: bytes, file: IO[bytes], start: int, l
     if length > max(MAX_METADATA_BYTES, MAX_PROFILE_BYTES):
         return
     data, checksum = read_at(file, start, length), read_at(file, start + length, 4)
-    if zlib.crc32(kind + data).to_bytes(4, "big") != checksum:
+    if _checksum(kind, data) != checksum:
         return
     if kind in _TEXTS:
         text = _text(kind, data)

@@ -11,7 +11,7 @@ import struct
 
 from PIL import Image
 
-_TAG = 0x0112
+ORIENTATION = 0x0112
 _TRANSPOSE = {
     2: Image.Transpose.FLIP_LEFT_RIGHT,
     3: Image.Transpose.ROTATE_180,
@@ -59,7 +59,7 @@ def exif_orientation(exif: bytes | None) -> int | None:
     for at in range(first, min(first + count * size, len(exif) - size + 1), size):
         tag, kind = struct.unpack_from(f"{order}HH", exif, at)
         values = _number(exif, f"{order}{'Q' if size == 20 else 'I'}", at + 4)
-        if tag == _TAG and values == 1 and kind in _WHOLE:
+        if tag == ORIENTATION and values == 1 and kind in _WHOLE:
             found = _number(exif, order + _WHOLE[kind], at + value_at)
     return found if found in range(1, 9) else None
 
@@ -90,7 +90,7 @@ def hex_exif(text: bytes) -> bytes:
 def loaded_orientation(image: Image.Image) -> int:
     """The orientation of a picture in memory, whose metadata the caller may have changed; 1 where it has none."""
     try:
-        value = image.getexif().get(_TAG)
+        value = image.getexif().get(ORIENTATION)
     except Exception:
         # What Pillow cannot parse, it answers with nearly every exception there is.
         exif, xmp = image.info.get("exif"), image.info.get("xmp")

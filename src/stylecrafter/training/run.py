@@ -17,6 +17,7 @@ from stylecrafter.data.batch import BatchSource
 from stylecrafter.data.records import Problem, Report
 from stylecrafter.data.reporting import Reporting
 from stylecrafter.errors import InvalidInputError, OutputError, unknown_name
+from stylecrafter.media.documents import is_file
 from stylecrafter.media.files import write_atomic
 from stylecrafter.runtime.ranks import is_main_process
 from stylecrafter.training import from_scratch
@@ -170,7 +171,7 @@ class RecipeRun:
 
     def is_finished(self, stage: str) -> bool:
         """Whether a stage has left its weights."""
-        return self.models.weights_path(stage).is_file()
+        return is_file(self.models.weights_path(stage))
 
     def train_stage(self, spec: StageSpec, on_step: OnStep | None = None) -> bool:
         """Train one stage on top of those before it, going on from its checkpoint where there is one.

@@ -20,6 +20,7 @@ from typing import Any
 
 import yaml
 
+from stylecrafter.data.captions import read_recipe_captions
 from stylecrafter.errors import InvalidInputError, OutputError
 from stylecrafter.media.documents import is_file, is_folder, read_text, read_yaml
 from stylecrafter.media.files import check_writable, remove_parts, write_atomic
@@ -203,7 +204,16 @@ class RunFolder:
             content = read_yaml(self.record)
         except InvalidInputError:
             return {}
-        return content if isinstance(content, dict) else {}
+        return _by_todays_names(content) if isinstance(content, dict) else {}
+
+
+def _by_todays_names(recipe: dict[str, Any]) -> dict[str, Any]:
+    """A recorded recipe whose captions may be called as they were before, which is no change."""
+    data = recipe.get("data")
+    for source in data.values() if isinstance(data, dict) else ():
+        if isinstance(source, dict) and "captions" in source:
+            source["captions"] = read_recipe_captions(source["captions"])
+    return recipe
 
 
 def _changes(before: dict[str, Any], after: dict[str, Any]) -> list[str]:
