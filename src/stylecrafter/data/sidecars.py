@@ -94,10 +94,10 @@ def read_sidecar(suffix: str, data: bytes) -> Sidecar:
         raise SidecarError(f"the caption file has more than {limit:,} bytes")
     text = decode_text(data)
     if suffix != ".json":
-        caption = " ".join(text.split())
-        if not caption:
+        line = " ".join(text.split())
+        if not line:
             raise SidecarError("the caption file is empty")
-        return Sidecar(caption)
+        return Sidecar(line)
     content = parse_json(text, "the caption file", error=SidecarError)
     if not isinstance(content, dict):
         raise SidecarError('the caption must be a json object such as {"caption": "a dog"}')
