@@ -251,7 +251,7 @@ def test_the_style_vector(model: Path, entries: Path, tmp_path: Path) -> None:
         (["--method", "magic"], "frame-transfer"),
         (["--clips", "/no/such/folder"], "is missing"),
         (["--clips", ".", "--make-only"], "leave make_only out"),
-        (["--compare", "/no/such/file.json"], "cannot be read"),
+        (["--compare", "/no/such/file.json"], "no such file"),
         (["--model", "nowhere"], "unknown model"),
         (["--clips", ".", "--method", "noise"], "leave method 'noise' out"),
         (["--clip", "/no/such/clip"], "CLIP"),

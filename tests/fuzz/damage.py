@@ -33,7 +33,12 @@ texts = st.one_of(
     st.sampled_from([value for value in ABSURD if isinstance(value, str)]),
 )
 absurd = st.one_of(
-    st.sampled_from(ABSURD), st.integers(60, 900).map(nested), st.integers(), st.floats(), texts
+    # Copies: a document that is changed further must not change what the next one is given.
+    st.sampled_from(ABSURD).map(copy.deepcopy),
+    st.integers(60, 900).map(nested),
+    st.integers(),
+    st.floats(),
+    texts,
 )
 
 

@@ -90,7 +90,7 @@ def test_a_leading_tilde_is_the_home_folder(tmp_path: Path) -> None:
         ("stages.0.train.steps=[", "not YAML"),
         ("data.mine={kind: files, path: 2024_01_15, batch_size: 8}", "data.mine.path must be text, got 20240115"),
         ("seed=" + "9" * 5000, "seed"),
-        ("seed=0x" + "f" * 9000, "thousands of digits"),
+        ("seed=0x" + "f" * 9000, "a number of 9,002 characters"),
         ("=3", "key=value"),
         ("name", "key=value"),
     ],
