@@ -38,7 +38,7 @@ def write_coded(
     with av.open(str(path), "w", format=kind) as container:
         stream: Any = container.add_stream(codec, rate=PER_SECOND)
         stream.width, stream.height, stream.pix_fmt = WIDTH * times, HEIGHT * times, pixels
-        stream.options = options or {}
+        stream.options, stream.codec_context.thread_count = options or {}, 1
         setup(stream)
         packets = []
         for array, tick in zip(clip_frames(count), ticks or range(count), strict=True):

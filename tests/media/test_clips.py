@@ -9,7 +9,7 @@ from PIL import Image
 
 from stylecrafter.errors import ImageReadError, InvalidInputError
 from stylecrafter.media.clips import ClipIndex, choose_frames, index_clip, read_clip
-from stylecrafter.media.video import read_frames
+from stylecrafter.media.video import check_frames, read_frames
 from tests.data_sources.support import (
     HEIGHT,
     WIDTH,
@@ -219,7 +219,7 @@ def test_times_before_zero(tmp_path: Path) -> None:
     assert shown(path, list(range(20))) == list(range(20))
 
 
-@pytest.mark.parametrize(("first", "last"), [(0, 11), (6, 11), (9, 19), (6, 19)])
+@pytest.mark.parametrize(("first", "last"), [(0, 3), (0, 7), (0, 11), (6, 11), (9, 19), (6, 19)])
 def test_an_edit_list_cuts_without_damage(tmp_path: Path, first: int, last: int) -> None:
     path = write_coded(tmp_path / "a.mp4", "libx264", 20, options=B_FRAMES)
     start = 1024 + 512 * first
@@ -231,6 +231,14 @@ def test_an_edit_list_cuts_without_damage(tmp_path: Path, first: int, last: int)
     path.write_bytes(path.read_bytes()[: len(path.read_bytes()) // 2])
     with pytest.raises(ImageReadError):
         index_clip(path, "a.mp4")
+
+
+def test_frames_behind_the_end_of_an_edit_list_are_not_missing(tmp_path: Path) -> None:
+    path = write_coded(tmp_path / "a.mp4", "libx264", 20, options={"x264-params": "bframes=0:keyint=5"})
+    path.write_bytes(cut_by_edit_list(path.read_bytes(), 0, 8 / 24))
+    found = index_clip(path, "a.mp4")
+    assert found.declared == 20 and 8 <= len(found.times) <= 9
+    assert shown(path, [0, 7]) == [0, 7] and check_frames(path) == len(found.times)
 
 
 def test_an_avi_may_show_a_frame_for_longer(tmp_path: Path) -> None:

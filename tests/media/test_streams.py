@@ -58,10 +58,13 @@ PLAYLISTS = {
 
 @pytest.mark.parametrize("kind", PLAYLISTS)
 @pytest.mark.parametrize("suffix", [".mp4", ".m3u8"])
-def test_no_file_makes_us_read_another(tmp_path: Path, kind: str, suffix: str) -> None:
+def test_no_file_makes_us_read_another(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, kind: str, suffix: str
+) -> None:
+    monkeypatch.chdir(tmp_path)  # where names that are not whole are looked for
     healthy = write_clip(tmp_path / "healthy.mp4", 4)
     path = tmp_path / f"list{suffix}"
-    path.write_text(PLAYLISTS[kind].format(healthy))
+    path.write_text(PLAYLISTS[kind].format(healthy.name))
     for read in (read_frames, first_frame, read_metadata, lambda path: index_clip(path, path.name)):
         with pytest.raises(ImageReadError, match="only names other files"):
             read(path)

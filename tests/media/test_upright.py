@@ -1,6 +1,8 @@
 from __future__ import annotations
 
+import gc
 import logging
+import os
 import struct
 from fractions import Fraction
 from pathlib import Path
@@ -13,6 +15,7 @@ import pytest
 from stylecrafter.errors import ImageReadError
 from stylecrafter.media import upright
 from stylecrafter.media.clips import index_clip, read_clip
+from stylecrafter.media.streams import decoded, one_thread, opened_file, opened_stream
 from stylecrafter.media.video import first_frame, read_frames
 from tests.media.clip_files import write_coded
 
@@ -31,7 +34,7 @@ def write_picture(
         setup(stream.codec_context)
         for number in range(3):
             frame = av.VideoFrame.from_ndarray(array, format="rgb24" if array.shape[2] == 3 else "rgba")
-            frame = frame.reformat(format=pixels)
+            frame = frame.reformat(format=pixels, **one_thread())
             setup(frame)
             frame.pts, frame.time_base = number, Fraction(1, 8)
             container.mux(stream.encode(frame))
@@ -158,3 +161,15 @@ def test_pixels_that_are_no_squares(tmp_path: Path) -> None:
     assert first_frame(write_wide(tmp_path / "a.mp4", 2)).size == (96, 32)
     with pytest.raises(ImageReadError, match="too large: frames of .*x32 pixels"):
         first_frame(write_wide(tmp_path / "b.mp4", 10**8))
+
+
+@pytest.mark.skipif(not Path("/proc/self/task").is_dir(), reason="threads are counted there")
+def test_no_threads_stay_behind_a_frame(tmp_path: Path) -> None:
+    path = write_picture(tmp_path / "a.mp4", "libx264", "yuv420p", CORNERS)
+    gc.collect()
+    before = len(os.listdir("/proc/self/task"))
+    with opened_file(path) as file, opened_stream(file) as (container, stream):
+        frames = list(decoded(container, stream))
+        for frame in frames:
+            upright.upright(frame, stream)
+        assert len(os.listdir("/proc/self/task")) == before  # a worker that is forked now could not end them

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from PIL import Image, PngImagePlugin
 
 from stylecrafter.media.metadata import EXIF_DESCRIPTION, METADATA_KEY
+from stylecrafter.media.streams import one_thread
 
 logger = logging.getLogger(__name__)
 
@@ -50,7 +51,10 @@ def _encode_mp4(arrays: list[NDArray[np.uint8]], fps: float, comment: str | None
         codec.color_range = _TV_RANGE
         for array in arrays:
             frame = av.VideoFrame.from_ndarray(array, format="rgb24").reformat(
-                format=pixel_format, dst_colorspace=Colorspace.ITU709, dst_color_range=ColorRange.MPEG
+                format=pixel_format,
+                dst_colorspace=Colorspace.ITU709,
+                dst_color_range=ColorRange.MPEG,
+                **one_thread(),
             )
             container.mux(stream.encode(frame))
         container.mux(stream.encode(None))

@@ -6,6 +6,7 @@ for leave to open what it names: it gets an opened file without a name, and may 
 
 from __future__ import annotations
 
+import functools
 import io
 import itertools
 import os
@@ -244,6 +245,19 @@ def _alpha_decoder(stream: VideoStream) -> VideoCodecContext | None:
     decoder.thread_count = 1
     decoder.options = dict(stream.codec_context.options)
     return decoder
+
+
+@functools.cache
+def one_thread() -> dict[str, Any]:
+    """What keeps PyAV from starting threads to convert a frame.
+
+    A frame holds them until it is collected. Where that happens in a worker that was forked meanwhile, which has no
+    such threads, it waits for them for ever.
+    """
+    from av.video.reformatter import VideoReformatter
+
+    # Versions that do not know the word start none.
+    return {"threads": 1} if "threads" in (VideoReformatter.reformat.__doc__ or "") else {}
 
 
 def check_pixels(width: int, height: int) -> None:

@@ -11,7 +11,7 @@ from PIL import Image
 
 from stylecrafter.errors import ImageReadError
 from stylecrafter.media.images import load_picture
-from stylecrafter.media.streams import check_pixels
+from stylecrafter.media.streams import check_pixels, one_thread
 
 if TYPE_CHECKING:
     from av.video.frame import VideoFrame
@@ -52,7 +52,7 @@ def _to_rgb(frame: VideoFrame) -> Image.Image:
     # A palette holds transparency too, without saying so.
     transparent = frame.format.name == "pal8" or any(part.is_alpha for part in frame.format.components)
     try:
-        array = frame.to_ndarray(format="rgba" if transparent else "rgb24", **_colours(frame))
+        array = frame.to_ndarray(format="rgba" if transparent else "rgb24", **_colours(frame), **one_thread())
     except (av.error.FFmpegError, ValueError) as error:
         raise ImageReadError(f"its pixels ({frame.format.name}) cannot be brought to RGB") from error
     picture = Image.fromarray(array)
