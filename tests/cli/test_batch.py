@@ -219,11 +219,11 @@ def test_what_stands_in_the_place_of_a_result_is_found_before_the_work(
 @pytest.mark.parametrize(
     ("more", "says"),
     [
-        (["--steps", 4], "steps None, not 4"),
+        (["--steps", 4], "steps the model's default, not 4"),
         (["--seed", 4], "seed 3, not 4"),
         (["--format", "gif"], "format '.mp4', not '.gif'"),
         (["--negative", "blurry"], "negative prompt"),
-        (["--style-corners"], "style corners None, not True"),
+        (["--style-corners"], "style corners the model's default, not True"),
     ],
 )
 def test_resume_with_other_settings(

@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from stylecrafter.cli import options
-from stylecrafter.cli.console import EXIT_BAD_INPUT, say, show, show_json
+from stylecrafter.cli.console import EXIT_BAD_INPUT, EXIT_INTERRUPTED, say, show, show_json
 
 
 def batch(
@@ -70,16 +70,20 @@ def batch(
         device=device,
         dtype=dtype,
     )
-    report = run_batch(
-        file,
-        output,
-        settings,
-        suffix=f".{format.lower().lstrip('.')}",
-        resume=resume,
-        limit=limit,
-        embed=not no_metadata,
-        on_progress=tell,
-    )
+    try:
+        report = run_batch(
+            file,
+            output,
+            settings,
+            suffix=f".{format.lower().lstrip('.')}",
+            resume=resume,
+            limit=limit,
+            embed=not no_metadata,
+            on_progress=tell,
+        )
+    except KeyboardInterrupt:
+        say("stopped; what is finished stays, and the same command with --resume goes on")
+        raise typer.Exit(EXIT_INTERRUPTED) from None
     if json:
         show_json(
             {

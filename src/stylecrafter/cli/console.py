@@ -63,6 +63,14 @@ class CommandGroup(TyperGroup):
             sys.exit(code if isinstance(code, int) else EXIT_OK)
         return code
 
+    def invoke(self, ctx: Any) -> Any:
+        try:
+            return super().invoke(ctx)
+        except KeyboardInterrupt:
+            # Typer would end with the code and without a word.
+            say("interrupted")
+            raise typer.Exit(EXIT_INTERRUPTED) from None
+
 
 def _forget_interruptions() -> None:
     # Python remembers a KeyboardInterrupt that left an `exec` of text (as dataclasses and namedtuples use it),

@@ -249,11 +249,11 @@ def _share(folder: Path, template: GenerationSettings, suffix: str, weights: str
         name, words = changed[0], changed[0].replace("_", " ")
         raise InvalidInputError(
             f"the batch in {folder} was started with {words} {_cut(before.get(name))}, not {_cut(shared[name])}: "
-            "use the options it was started with, or another folder."
+            f"give all options that it was started with ({SHARED_NAME} there has them), or another folder."
         )
     return first
 
 
 def _cut(value: Any) -> str:
-    text = repr(value)
+    text = "the model's default" if value is None else repr(value)
     return text if len(text) <= 100 else f"{text[:99]}…"
