@@ -138,7 +138,8 @@ def test_a_recipe_grows_a_finished_model_and_trains_what_is_new(tmp_path: Path) 
     adapter = small_adapter(unet)
     adapter.attach(unet)
     pipe = StyleCrafterPipeline(
-        **{**vars(parts), "unet": unet, "style_adapter": adapter},
+        **{**parts.models(), "unet": unet, "style_adapter": adapter},
+        tokenizer=parts.tokenizer, scheduler=parts.scheduler,
         reference_size=16, default_height=16, default_width=16, default_frames=2,
     )  # fmt: skip
     save_model(pipe, tmp_path / "old")
