@@ -223,8 +223,7 @@ class Process:
 
 
 def names(folder: Path) -> frozenset[str]:
-    """Everything in a folder, by relative path."""
-    # `os.walk` passes over folders that go away while it looks.
+    """Everything in a folder, by relative path; `os.walk` passes over folders that go away while it looks."""
     paths = (
         os.path.join(root, name) for root, *inside in os.walk(folder) for part in inside for name in part
     )
