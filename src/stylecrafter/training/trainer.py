@@ -12,6 +12,7 @@ import math
 import signal
 import time
 from collections.abc import Callable, Iterator
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -424,8 +425,8 @@ class Trainer:
         speed = meters.steps_per_second()
         left = (self.config.steps - self.step) / speed
         logger.info(
-            "%s: step %d of %d, loss %.4f, %.2f steps/s, %d:%02d left",
-            self.label, self.step, self.config.steps, mean, speed, left // 3600, left % 3600 // 60,
+            "%s: step %d of %d, loss %.4f, %.2f steps/s, %s left",
+            self.label, self.step, self.config.steps, mean, speed, timedelta(seconds=round(left)),
         )  # fmt: skip
         rate = self.config.learning_rate * learning_rate_factor(self.step - 1, self.config)
         self.tracker.log(
