@@ -208,12 +208,12 @@ def test_json_is_read(tmp_path: Path, content: object) -> None:
 @pytest.mark.parametrize(
     ("text", "says"),
     [
-        ("", "not JSON"),
+        ("", "is empty"),
         ("{'a': 1}", "not JSON"),
         ('{"a": 1} x', "not JSON: Extra data"),
         ("[1, 2", "not JSON"),
         ("a\0b", "not JSON"),
-        ("1" * 5000, "not JSON"),
+        ("1" * 5000, "holds a number of thousands of digits"),
         ("[" * 100_000, "nested too deeply"),
         ('{"a":' * 100_000, "nested too deeply"),
     ],
@@ -221,7 +221,7 @@ def test_json_is_read(tmp_path: Path, content: object) -> None:
 )
 def test_what_is_no_json(text: str, says: str) -> None:
     message = said(lambda: parse_json(text, "a.json", error=CheckpointError), CheckpointError)
-    assert message.startswith("a.json is ") and says in message
+    assert message.startswith("a.json ") and says in message
 
 
 def nested(depth: int, opening: str, closing: str, inner: str = "1") -> str:

@@ -107,7 +107,7 @@ def test_samples_see_the_average_in_float32_and_training_goes_on_without_it(tmp_
 
 
 def test_it_is_for_denoising_in_whole_weights(tmp_path: Path) -> None:
-    with pytest.raises(InvalidInputError, match="exclude each other"):
+    with pytest.raises(InvalidInputError, match="does not go with sharding"):
         dataclasses.replace(ROUNDED, sharding="full")
     with pytest.raises(InvalidInputError, match="denoising stages, not for 'autoencoder'"):
         Trainer(AutoencoderStage(tiny_parts().vae, tiny_pictures()), ROUNDED, tmp_path)
