@@ -156,11 +156,6 @@ class FileSource:
             references=torch.stack(references) if references else None,
         )
 
-    def record_of(self, place: int) -> tuple[int, int]:
-        """Epoch and number of the record that stands at a place of the endless sequence of rows."""
-        epoch, at = divmod(place, len(self.records))
-        return epoch, int(self._order(epoch)[at])
-
     def report(self) -> Report:
         """What was not used so far, found before or while loading, in this process and its workers."""
         return Report(self._at_start.counts + self._met.counts)
