@@ -40,6 +40,7 @@ check: $(READY)
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
+	$(BIN)/lint-imports
 
 check-bounds: $(READY)
 	$(BIN)/python scripts/check_bounds.py

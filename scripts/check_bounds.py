@@ -56,7 +56,7 @@ samples: {prompts: ["a red car"], num_frames: 2, steps: 2}
 TESTS = (
     "tests/media",
     "tests/evaluation/metrics/test_flow.py",
-    "tests/evaluation/studies/test_result.py",
+    "tests/studies/test_result.py",
     "tests/evaluation/test_lora.py",
 )
 """Tests of what rests on av, pillow, scikit-image, matplotlib and peft, which commands show too little of."""

@@ -148,7 +148,7 @@ class Runner:
         if fast:
             for name in ("torch", "diffusers", "transformers", "av", "stylecrafter.cli.main"):
                 importlib.import_module(name)
-            for name in ("training.run", "generation.batch", "cli.progress"):
+            for name in ("training.recipe_run", "generation.batch", "cli.progress"):
                 importlib.import_module(f"stylecrafter.{name}")
 
     def begin(self, arguments: list[str], log: Path) -> Process:

@@ -23,8 +23,8 @@ from stylecrafter.media.files import write_atomic
 from stylecrafter.media.tensors import to_pictures
 from stylecrafter.pipelines.stylized_video import StyleCrafterPipeline
 from stylecrafter.styleworld import splits, world
+from stylecrafter.training.recipe_run import RecipeRun
 from stylecrafter.training.recipes import Recipe
-from stylecrafter.training.run import RecipeRun
 
 logger = logging.getLogger("training_report")
 #: Panels of curves beside each other.

@@ -12,7 +12,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from stylecrafter.adapter.choices import ExtractorType, FusionType, ScaleType
+from stylecrafter.adapter.adapter_options import ExtractorType, FusionType, ScaleType
 from stylecrafter.adapter.style_adapter import StyleAdapter
 from stylecrafter.backbones.videocrafter import VideoCrafterUNet
 from stylecrafter.errors import InvalidInputError, UnknownNameError

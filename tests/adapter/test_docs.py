@@ -11,7 +11,7 @@ import pytest
 import torch
 from torch import nn
 
-from stylecrafter.adapter.choices import ExtractorType, FusionType, ScaleType
+from stylecrafter.adapter.adapter_options import ExtractorType, FusionType, ScaleType
 from stylecrafter.adapter.style_adapter import StyleAdapter
 from stylecrafter.backbones.videocrafter import VideoCrafterUNet
 from stylecrafter.presets import load_preset

@@ -9,7 +9,7 @@ from safetensors.torch import save_file
 from stylecrafter import StyleCrafterPipeline
 from stylecrafter.media.video import read_frames
 from stylecrafter.training.recipe_files import load_recipe
-from stylecrafter.training.run import RecipeRun
+from stylecrafter.training.recipe_run import RecipeRun
 from tests.cli.support import assert_one_line_error, invoke
 from tests.golden.support import checkpoint, temporal_checkpoint
 from tests.tiny import tiny_picture

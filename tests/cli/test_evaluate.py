@@ -18,9 +18,9 @@ from transformers import (
 )
 from typer.testing import Result
 
-from stylecrafter.evaluation import run as evaluation_run
-from stylecrafter.evaluation import trained_probes
+from stylecrafter.evaluation import evaluate as evaluation_run
 from stylecrafter.evaluation.metrics.raft import RaftSmall
+from stylecrafter.evaluation.truth import trained_probes
 from stylecrafter.media.metadata import read_record
 from stylecrafter.media.video import write_frames
 from tests.cli.support import assert_one_line_error, invoke

@@ -121,7 +121,7 @@ def test_of_several_processes_one_speaks(tmp_path: Path, monkeypatch: pytest.Mon
             return tmp_path / "model"
 
     monkeypatch.setattr("sys.stderr", _Terminal())
-    monkeypatch.setattr("stylecrafter.training.run.RecipeRun", Finished)
+    monkeypatch.setattr("stylecrafter.training.recipe_run.RecipeRun", Finished)
     for rank, bar, said in (("0", True, f"{tmp_path / 'model'}\n"), ("1", False, "")):
         monkeypatch.setenv("RANK", rank)
         with training_progress() as on_step:
@@ -151,7 +151,7 @@ def test_processes_part_when_the_run_is_over(
         def exported_to(self, until: str | None) -> Path:
             return tmp_path / "model"
 
-    monkeypatch.setattr("stylecrafter.training.run.RecipeRun", InAGroup)
+    monkeypatch.setattr("stylecrafter.training.recipe_run.RecipeRun", InAGroup)
     try:
         assert invoke("train", "smoke", "-o", tmp_path / "run").exit_code == (
             0 if finished else 128 + signal.SIGTERM
@@ -251,7 +251,7 @@ def test_the_gpu_of_a_process_is_the_current_one_before_models_are_built(
     monkeypatch.setattr("torch.cuda.is_available", lambda: True)
     monkeypatch.setattr("torch.cuda.device_count", lambda: 2)
     monkeypatch.setattr("torch.cuda.set_device", lambda device: done.append(("current", device)))
-    monkeypatch.setattr("stylecrafter.training.run.RecipeRun", Noted)
+    monkeypatch.setattr("stylecrafter.training.recipe_run.RecipeRun", Noted)
     result = invoke("train", "smoke", "-o", tmp_path / "run")
     assert result.exit_code == 0, result.stderr
     assert done == [("current", torch.device("cuda:1")), ("built", torch.device("cuda:1"))]

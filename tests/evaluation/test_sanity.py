@@ -7,9 +7,9 @@ from collections.abc import Callable
 import pytest
 import torch
 
-from stylecrafter.evaluation.held_out import HeldOutSet, held_out_set
-from stylecrafter.evaluation.measurers import AppearanceMeasurer, TemporalMeasurer
+from stylecrafter.evaluation.clip_metrics import AppearanceMetric, TemporalMetric
 from stylecrafter.evaluation.metrics.info import MeasuredClip
+from stylecrafter.evaluation.truth.held_out import HeldOutSet, held_out_set
 from stylecrafter.styleworld import splits, world
 
 SIZE, FRAMES = 64, 6
@@ -34,14 +34,14 @@ def means(held_out: HeldOutSet) -> dict[str, dict[str, float]]:
         "still": lambda i: real[i][:1].expand(FRAMES, -1, -1, -1),
         "noise": lambda i: torch.rand(FRAMES, 3, SIZE, SIZE, generator=torch.Generator().manual_seed(i)),
     }
-    measurers = (AppearanceMeasurer(list(references)), TemporalMeasurer())
+    metrics = (AppearanceMetric(list(references)), TemporalMetric())
     found: dict[str, dict[str, float]] = {}
     for name, clip_of in sets.items():
         rows: list[dict[str, float | None]] = []
         for i in range(len(held_out)):
             own = (int(held_out.reference_of[i]),)
             clip = MeasuredClip(i, f"{i:04d}", held_out.texts[int(held_out.prompt_of[i])], clip_of(i), own)
-            rows.append({k: v for measurer in measurers for k, v in measurer(clip).items()})
+            rows.append({k: v for metric in metrics for k, v in metric(clip).items()})
         known = {k: [value for row in rows if (value := row[k]) is not None] for k in rows[0]}
         found[name] = {k: sum(values) / len(values) for k, values in known.items() if values}
     return found

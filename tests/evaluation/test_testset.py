@@ -7,8 +7,8 @@ import pytest
 import torch
 
 from stylecrafter.errors import ImageReadError, InvalidInputError, StyleCrafterError
+from stylecrafter.evaluation.evaluate import world_set_for
 from stylecrafter.evaluation.methods import read_style_texts
-from stylecrafter.evaluation.run import world_set_for
 from stylecrafter.evaluation.testset import WorldSetSpec, read_testset, write_world_set
 from stylecrafter.media.tensors import to_pictures
 from stylecrafter.styleworld import world

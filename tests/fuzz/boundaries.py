@@ -34,14 +34,14 @@ from stylecrafter.media.documents import parse_json, parse_yaml
 from stylecrafter.media.images import load_picture
 from stylecrafter.media.metadata import GenerationRecord, ModelReference, StyleReference, read_record
 from stylecrafter.media.video import read_frames, write_frames
+from stylecrafter.pipelines.loading import load_pipeline
 from stylecrafter.runtime.devices import resolve_device
-from stylecrafter.runtime.memory import estimate_memory
 from stylecrafter.training.checkpoint import load_checkpoint, save_checkpoint
 from stylecrafter.training.recipe_files import find_recipe, load_recipe
 from stylecrafter.weights.card import read_card
-from stylecrafter.weights.loading import load_pipeline
+from stylecrafter.weights.footprint import estimate_memory
+from stylecrafter.weights.formats.checkpoint_files import read_checkpoint, tensors_only
 from stylecrafter.weights.locate import resolve_model, weights_hash
-from stylecrafter.weights.official_files import read_checkpoint, tensors_only
 from tests.fuzz.damage import ABSURD, absurd, changed, damaged, json_of, texts
 from tests.tiny import tiny_picture, tiny_pipeline
 

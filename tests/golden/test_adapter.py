@@ -6,10 +6,10 @@ import pytest
 import torch
 
 from stylecrafter.adapter.style_adapter import StyleAdapter
-from stylecrafter.weights.official import UNET
-from stylecrafter.weights.official_adapter import adapter_config, adapter_state
-from stylecrafter.weights.official_files import fill, shapes_of, with_prefix
-from stylecrafter.weights.official_unet import cross_attention_names, unet_config
+from stylecrafter.pipelines.official import UNET
+from stylecrafter.weights.formats.checkpoint_files import fill, shapes_of, with_prefix
+from stylecrafter.weights.formats.stylecrafter_v1 import adapter_config, adapter_state
+from stylecrafter.weights.formats.videocrafter_unet import cross_attention_names, unet_config
 from tests.golden.support import HEADS, Comparison, checkpoint, draw, expected, key_lists
 
 

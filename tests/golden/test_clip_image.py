@@ -9,8 +9,8 @@ from PIL import Image
 from torch import Tensor
 from transformers import CLIPVisionModel
 
+from stylecrafter.pipelines.official import build_image_encoder
 from stylecrafter.references.preprocessing import crop_square, normalise_for_clip, resize_with_blur
-from stylecrafter.weights.official import build_image_encoder
 from tests.golden import regenerate
 from tests.golden.support import CLIP_VISION_HEADS, Comparison, checkpoint, expected
 

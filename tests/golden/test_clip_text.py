@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 
-from stylecrafter.weights.official import build_text_encoder
+from stylecrafter.pipelines.official import build_text_encoder
 from stylecrafter.weights.tokenizer import clip_tokenizer
 from tests.golden import regenerate
 from tests.golden.support import HEADS, Comparison, checkpoint, expected

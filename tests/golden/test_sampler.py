@@ -10,14 +10,14 @@ from torch import Tensor
 
 from stylecrafter.backbones.videocrafter import VideoCrafterUNet
 from stylecrafter.guidance import guide, published_scales
-from stylecrafter.weights.official import (
+from stylecrafter.pipelines.official import (
     UNET,
     build_adapter,
     build_unet,
     load_temporal,
     published_scheduler,
 )
-from stylecrafter.weights.official_files import with_prefix
+from stylecrafter.weights.formats.checkpoint_files import with_prefix
 from tests.golden.support import Comparison, checkpoint, draw, expected, temporal_checkpoint
 
 STEPS = 5

@@ -6,7 +6,7 @@ import pytest
 import torch
 from diffusers.models.embeddings import Timesteps
 
-from stylecrafter.weights.official import published_scheduler
+from stylecrafter.pipelines.official import published_scheduler
 from tests.golden.support import expected
 
 

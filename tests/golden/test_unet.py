@@ -11,9 +11,9 @@ from torch import Tensor
 
 from stylecrafter.adapter.style_adapter import StyleAdapter
 from stylecrafter.backbones.videocrafter import VideoCrafterUNet
-from stylecrafter.weights.official import UNET, build_adapter, build_unet, load_temporal
-from stylecrafter.weights.official_files import with_prefix
-from stylecrafter.weights.official_unet import unet_modules
+from stylecrafter.pipelines.official import UNET, build_adapter, build_unet, load_temporal
+from stylecrafter.weights.formats.checkpoint_files import with_prefix
+from stylecrafter.weights.formats.videocrafter_unet import unet_modules
 from tests.golden.support import HEADS, Comparison, checkpoint, draw, expected, temporal_checkpoint
 
 SIZES = ["tiny", pytest.param("full", marks=pytest.mark.slow)]

@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 import torch
 
-from stylecrafter.weights.official import VAE, build_vae
-from stylecrafter.weights.official_files import with_prefix
+from stylecrafter.pipelines.official import VAE, build_vae
+from stylecrafter.weights.formats.checkpoint_files import with_prefix
 from tests.golden.support import Comparison, checkpoint, draw, expected
 
 

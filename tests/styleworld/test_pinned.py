@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from stylecrafter.styleworld import splits, world
-from stylecrafter.styleworld.captions import vocabulary_words
+from stylecrafter.styleworld.wording import vocabulary_words
 
 NAMES = ("family", "motion", "pack", "scene", "style", "thing")
 NUMBERS = ("palette", "style_parameters", "scene_parameters", "place")

@@ -12,7 +12,7 @@ from stylecrafter.training.processes import leave_group
 from stylecrafter.training.stages import BaseStage, DiffusionConfig, JointStage, Stage
 from stylecrafter.training.train_config import TrainConfig
 from stylecrafter.training.trainer import Trainer
-from tests.training.test_encoder_stages import tiny_clip_stage
+from tests.training.from_scratch.test_encoder_stages import tiny_clip_stage
 from tests.training.tiny_parts import tiny_parts
 from tests.training.tiny_sources import tiny_clips, tiny_pictures
 

@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from stylecrafter.errors import InvalidInputError
-from stylecrafter.training.encoder_stages import AutoencoderStage
+from stylecrafter.training.from_scratch.encoder_stages import AutoencoderStage
 from stylecrafter.training.precision import RoundedWeights
 from stylecrafter.training.stages import AdapterStage, BaseStage, DiffusionConfig
 from stylecrafter.training.train_config import TrainConfig

@@ -11,8 +11,8 @@ import yaml
 from stylecrafter.errors import InvalidInputError
 from stylecrafter.training.preflight import check_run
 from stylecrafter.training.recipe_files import load_recipe
+from stylecrafter.training.recipe_run import RecipeRun
 from stylecrafter.training.recipes import Recipe
-from stylecrafter.training.run import RecipeRun
 from stylecrafter.training.strategies import find_strategy
 from tests.data_sources.support import picture_folder, write_clip, write_picture
 

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from stylecrafter.errors import InvalidInputError
-from stylecrafter.training.encoder_stages import AutoencoderConfig
+from stylecrafter.training.from_scratch.encoder_stages import AutoencoderConfig
 from stylecrafter.training.recipe_files import load_recipe
 from stylecrafter.training.stages import DiffusionConfig
 from stylecrafter.training.train_config import TrainConfig

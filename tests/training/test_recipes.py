@@ -12,7 +12,7 @@ from stylecrafter.adapter.style_adapter import StyleAdapter
 from stylecrafter.backbones.videocrafter import VideoCrafterUNet
 from stylecrafter.errors import InvalidInputError, UnknownNameError
 from stylecrafter.presets import load_preset
-from stylecrafter.training import from_scratch
+from stylecrafter.training.from_scratch import fresh_models
 from stylecrafter.training.recipe_files import load_recipe, recipe_names
 from stylecrafter.training.recipes import Recipe
 from stylecrafter.training.sources import words_for
@@ -65,7 +65,7 @@ def test_the_embedded_models_stay_small(name: str) -> None:
         sizes = load_preset(recipe.model.preset)
         unet = VideoCrafterUNet(**sizes["unet"])
         adapter = StyleAdapter.for_model(unet, sizes["vision"]["hidden_size"], **sizes["adapter"])
-        clip = from_scratch.build_clip(sizes, from_scratch.build_tokenizer(sizes, words_for(recipe)))
+        clip = fresh_models.build_clip(sizes, fresh_models.build_tokenizer(sizes, words_for(recipe)))
         models = [unet, adapter, clip, AutoencoderKL(**sizes["vae"])]
     megabytes = 2 * sum(value.numel() for model in models for value in model.parameters()) / 1e6
     assert megabytes <= 60

@@ -16,7 +16,7 @@ from stylecrafter.errors import InvalidInputError, MissingDependencyError, Outpu
 from stylecrafter.runtime.locks import only_one
 from stylecrafter.training.checkpoint import list_checkpoints, load_checkpoint
 from stylecrafter.training.recipe_files import load_recipe
-from stylecrafter.training.run import OnStep, RecipeRun
+from stylecrafter.training.recipe_run import OnStep, RecipeRun
 from tests.training.short_run import SHORT
 
 STEPS = 4
@@ -114,7 +114,7 @@ def test_killed_after_its_last_checkpoint_it_ends_as_without(
         raise Killed
 
     with monkeypatch.context() as patched, pytest.raises(Killed):
-        patched.setattr("stylecrafter.training.run.write_atomic", kill)
+        patched.setattr("stylecrafter.training.recipe_run.write_atomic", kill)
         train(tmp_path)
     assert train(tmp_path, resume=True)
     assert contents(tmp_path) == contents(whole)

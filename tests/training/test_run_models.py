@@ -15,13 +15,13 @@ from PIL import Image
 from safetensors.torch import save_file
 
 from stylecrafter import StyleCrafterPipeline
-from stylecrafter.adapter.choices import AdapterOptions
+from stylecrafter.adapter.adapter_options import AdapterOptions
 from stylecrafter.errors import CheckpointError, InvalidInputError, OutputError
 from stylecrafter.evaluation.metrics.encoders import ClipEncoder
 from stylecrafter.references.preprocessing import normalise_for_clip
-from stylecrafter.training.encoder_stages import latent_scale
+from stylecrafter.training.from_scratch.encoder_stages import latent_scale
 from stylecrafter.training.recipe_files import load_recipe
-from stylecrafter.training.run import RecipeRun
+from stylecrafter.training.recipe_run import RecipeRun
 from stylecrafter.training.strategies import STRATEGIES
 from tests.training.short_run import SHORT, STAGES
 
@@ -104,7 +104,7 @@ def test_killed_while_it_exports_a_run_is_finished_by_going_on(
     folder = tmp_path / "run"
     shutil.copytree(trained.folder, folder, ignore=lambda *_: {"model", "clip_model"})
     place = {
-        "clip_model": "stylecrafter.training.from_scratch.build_clip_processor",
+        "clip_model": "stylecrafter.training.from_scratch.fresh_models.build_clip_processor",
         "rename": "stylecrafter.media.files._sync_tree",
     }[moment]
     with monkeypatch.context() as patched, pytest.raises(Killed):

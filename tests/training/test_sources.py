@@ -13,11 +13,11 @@ from pydantic import ValidationError
 
 from stylecrafter.data.loaders import FileSource
 from stylecrafter.data.reporting import Described, Reporting
-from stylecrafter.data.world import WorldSource
+from stylecrafter.data.world_source import WorldSource
 from stylecrafter.errors import InvalidInputError, UnknownNameError
 from stylecrafter.styleworld import splits
-from stylecrafter.styleworld.captions import vocabulary_words
 from stylecrafter.styleworld.motions import MOTION_NAMES
+from stylecrafter.styleworld.wording import vocabulary_words
 from stylecrafter.training.recipe_files import load_recipe
 from stylecrafter.training.source_specs import FilesSpec, MixSpec, WorldSpec
 from stylecrafter.training.sources import (

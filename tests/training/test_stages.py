@@ -10,9 +10,9 @@ import torch
 
 from stylecrafter.data.batch import TrainingBatch
 from stylecrafter.errors import InvalidInputError
+from stylecrafter.training.batch_shares import Shard
 from stylecrafter.training.diffusion import clip_steps_before
-from stylecrafter.training.pool import POOL_BATCHES
-from stylecrafter.training.shards import Shard
+from stylecrafter.training.latent_cache import POOL_BATCHES
 from stylecrafter.training.stages import (
     DIFFUSION_STAGES,
     AdapterStage,

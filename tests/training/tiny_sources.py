@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from stylecrafter.data.world import WorldSource
+from stylecrafter.data.world_source import WorldSource
 from stylecrafter.styleworld import splits
 
 

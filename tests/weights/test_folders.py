@@ -14,9 +14,9 @@ from safetensors.torch import load_file
 
 from stylecrafter import StyleAdapter, StyleCrafterPipeline
 from stylecrafter.errors import CheckpointError, InvalidInputError
-from stylecrafter.runtime.memory import estimate_memory
+from stylecrafter.pipelines.loading import load_pipeline
 from stylecrafter.weights.card import read_card, read_world
-from stylecrafter.weights.loading import load_pipeline
+from stylecrafter.weights.footprint import estimate_memory
 from stylecrafter.weights.locate import settings_hash, weights_hash
 from tests.tiny import DEFAULTS, tiny_components
 from tests.weights.conftest import weights_of

@@ -18,7 +18,7 @@ from stylecrafter import (
     VideoCrafterUNet,
 )
 from stylecrafter.errors import CheckpointError
-from stylecrafter.weights.loading import load_pipeline
+from stylecrafter.pipelines.loading import load_pipeline
 from tests.weights.conftest import PARTS, Tensors, change, weights_of
 
 

@@ -14,9 +14,9 @@ import torch
 from safetensors.torch import save_file
 
 from stylecrafter.errors import CheckpointError
-from stylecrafter.runtime.memory import count_parameters
+from stylecrafter.weights.footprint import count_parameters
+from stylecrafter.weights.formats.checkpoint_files import fill, read_checkpoint
 from stylecrafter.weights.headers import read_header
-from stylecrafter.weights.official_files import fill, read_checkpoint
 from stylecrafter.weights.tensor_files import MAX_PICKLE_BYTES, tensors_only
 
 TENSORS = {"a.weight": torch.arange(6.0).view(2, 3), "b": torch.ones(2)}

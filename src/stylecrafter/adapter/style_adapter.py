@@ -12,14 +12,14 @@ from diffusers.configuration_utils import ConfigMixin, register_to_config
 from diffusers.models.attention_processor import Attention, AttnProcessor, AttnProcessor2_0
 from torch import Tensor, nn
 
-from stylecrafter.adapter.attach_to_text import AttachToTextProcessor
-from stylecrafter.adapter.choices import (
+from stylecrafter.adapter.adapter_options import (
     AdapterOptions,
     ExtractorType,
     FusionType,
     ScaleType,
     check_options,
 )
+from stylecrafter.adapter.attach_to_text import AttachToTextProcessor
 from stylecrafter.adapter.dual_attention import DualCrossAttentionProcessor, StyleKeyValue
 from stylecrafter.adapter.pooled_extractors import mlp_extractor, transformer_extractor
 from stylecrafter.adapter.query_transformer import QueryTransformer

@@ -9,7 +9,7 @@ import typer
 
 from stylecrafter.cli import options
 from stylecrafter.cli.console import say, show, show_json
-from stylecrafter.evaluation.choices import Method
+from stylecrafter.evaluation.method_names import Method
 
 if TYPE_CHECKING:
     from stylecrafter.evaluation.runner import Evaluation
@@ -117,9 +117,9 @@ def evaluate(
     Clips that are missing are made first, by every method from the same noise. The folder then holds report.md,
     report.html and a json of all figures for each run. Stopped at any time, the same command goes on.
     """
+    from stylecrafter.evaluation.evaluate import CLIPS, WORLD, EvaluationRequest
+    from stylecrafter.evaluation.evaluate import evaluate as carry_out
     from stylecrafter.evaluation.methods import read_style_texts
-    from stylecrafter.evaluation.run import CLIPS, WORLD, EvaluationRequest
-    from stylecrafter.evaluation.run import evaluate as carry_out
 
     settings = options.make_settings(
         prompt="",
@@ -183,7 +183,7 @@ def evaluate(
 def _world_set(
     model: str, vocabulary: str | None, references: int, prompts: int, pictures: int, seed: int
 ) -> WorldSetSpec:
-    from stylecrafter.evaluation.run import world_set_for
+    from stylecrafter.evaluation.evaluate import world_set_for
 
     unseen = min(6, max(0, references) // 2)
     return world_set_for(

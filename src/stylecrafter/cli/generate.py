@@ -35,7 +35,7 @@ def generate(
     json: options.AsJson = False,
 ) -> None:
     """Make a clip (or a picture) of PROMPT in the style of one or more pictures."""
-    from stylecrafter.generation.run import generate_file
+    from stylecrafter.generation.engine import generate_file
 
     settings = options.make_settings(
         prompt=prompt,

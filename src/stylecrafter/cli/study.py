@@ -9,7 +9,7 @@ import typer
 
 from stylecrafter.cli import options
 from stylecrafter.cli.console import show
-from stylecrafter.evaluation.studies.choices import Study
+from stylecrafter.studies.names import Study
 
 
 def study(
@@ -26,6 +26,6 @@ def study(
     ] = None,
 ) -> None:
     """Carry out an experiment on StyleWorld: tables in tables.md, plots as svg, every number in study.json."""
-    from stylecrafter.evaluation.studies.run import run_study
+    from stylecrafter.studies.run_study import run_study
 
     show(str(run_study(name, output, model=model, seed=seed, quick=quick, changes=changes or [])))

@@ -53,7 +53,7 @@ def train(
     from stylecrafter.training.own_files import refuse_unnamed_files
     from stylecrafter.training.processes import leave_group
     from stylecrafter.training.recipe_files import load_recipe, recipe_names
-    from stylecrafter.training.run import RecipeRun
+    from stylecrafter.training.recipe_run import RecipeRun
     from stylecrafter.training.strategies import find_strategy
 
     if recipe is None and (strategy is not None or not resume):

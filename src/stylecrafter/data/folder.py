@@ -11,7 +11,6 @@ from pathlib import Path
 
 from stylecrafter.data.metadata import METADATA_NAMES, UNREAD_METADATA, Metadata
 from stylecrafter.data.records import Found, Problem, Record, kind_of, printable
-from stylecrafter.data.shards import read_shard
 from stylecrafter.data.sidecars import (
     CAPTION_SUFFIXES,
     LeftAside,
@@ -20,6 +19,7 @@ from stylecrafter.data.sidecars import (
     byte_limit,
     first_sidecar,
 )
+from stylecrafter.data.tar_shards import read_shard
 from stylecrafter.media.documents import read_bytes, shown
 
 

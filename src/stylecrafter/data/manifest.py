@@ -8,9 +8,9 @@ from typing import Any
 
 from stylecrafter.data.folder import file_size, read_folder
 from stylecrafter.data.records import Found, Kind, Problem, Record, kind_of, printable
-from stylecrafter.data.shards import read_shard
 from stylecrafter.data.sidecars import CAPTION_KEYS, GROUP_KEYS, SidecarError, text_of
 from stylecrafter.data.tables import path_of, read_table
+from stylecrafter.data.tar_shards import read_shard
 from stylecrafter.errors import InvalidInputError
 from stylecrafter.media.documents import expand_home, is_folder, shown
 

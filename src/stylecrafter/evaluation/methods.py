@@ -24,13 +24,13 @@ import torch
 from PIL import Image, ImageOps
 
 from stylecrafter.errors import ImageReadError, InvalidInputError
-from stylecrafter.evaluation.choices import Method
 from stylecrafter.evaluation.lora import LoraConfig, LoraTuner
+from stylecrafter.evaluation.method_names import Method
 from stylecrafter.evaluation.metrics.encoders import StyleTransferEngine
 from stylecrafter.evaluation.runner import find_clip
 from stylecrafter.evaluation.testset import STYLE_TEXTS_NAME, TestSet
 from stylecrafter.generation.batch import SHARED_NAME, Progress, run_batch
-from stylecrafter.generation.run import Engine
+from stylecrafter.generation.engine import Engine
 from stylecrafter.generation.settings import GenerationSettings, Job, StyleInput, look_up_model, prepare
 from stylecrafter.media.documents import read_json
 from stylecrafter.media.files import write_atomic
@@ -45,7 +45,7 @@ logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
-class Request:
+class ClipRequest:
     """What is to be made.
 
     Attributes:
@@ -63,7 +63,7 @@ class Request:
 
 def make_clips(
     method: Method,
-    request: Request,
+    request: ClipRequest,
     folder: str | os.PathLike[str],
     sources: Callable[[Method], Path],
     on_progress: Callable[[Progress], None] = lambda progress: None,
@@ -104,7 +104,7 @@ def make_clips(
 
 
 def _make_batch(
-    file: Path, method: Method, request: Request, target: Path, on_progress: Callable[[Progress], None]
+    file: Path, method: Method, request: ClipRequest, target: Path, on_progress: Callable[[Progress], None]
 ) -> None:
     scale = request.settings.style_scale if method is Method.OURS else 0.0
     report = run_batch(
@@ -142,7 +142,7 @@ def _holds(path: Path, facts: dict[str, Any]) -> bool:
     return True
 
 
-def _frame_maker(method: Method, request: Request, sources: Callable[[Method], Path]) -> _FrameMaker:
+def _frame_maker(method: Method, request: ClipRequest, sources: Callable[[Method], Path]) -> _FrameMaker:
     if method is Method.FRAME_TRANSFER:
         return _frame_transfer(request.testset, sources(Method.TEXT_ONLY))
     if method is Method.STILL:
@@ -174,7 +174,7 @@ def _frame_transfer(testset: TestSet, plain: Path) -> _FrameMaker:
     return _FrameMaker(make, facts)
 
 
-def _frame_by_frame(request: Request) -> _FrameMaker:
+def _frame_by_frame(request: ClipRequest) -> _FrameMaker:
     settings, testset = request.settings, request.testset
     engine = Engine(look_up_model(settings.model), settings.device, settings.dtype)
 
@@ -243,7 +243,7 @@ def _sampling(job: Job, engine: Engine, seed: int) -> dict[str, Any]:
     }
 
 
-def _finetuned(request: Request) -> _FrameMaker:
+def _finetuned(request: ClipRequest) -> _FrameMaker:
     settings, testset, config = request.settings, request.testset, LoraConfig()
     engine = Engine(look_up_model(settings.model), settings.device, settings.dtype)
 
@@ -325,7 +325,7 @@ def _shape(job: Job) -> dict[str, Any]:
     return {"frames": job.frames, "width": job.width, "height": job.height, "fps": job.fps}
 
 
-def _with_style_words(request: Request, file: Path) -> Path:
+def _with_style_words(request: ClipRequest, file: Path) -> Path:
     """The test set with words for the style in its prompts, written to `file`."""
     texts = request.style_texts
     if texts is None:

@@ -1,7 +1,7 @@
-"""Measure the clips of a folder: every clip by every measurer, kept as it goes, so that a run may be stopped.
+"""Measure the clips of a folder: every clip by every metric, kept as it goes, so that a run may be stopped.
 
-`figures.jsonl` in the folder of the report holds one line per clip and measurer, known by the hash of the clip's file
-and the measurer's key; what is there is not measured again.
+`figures.jsonl` in the folder of the report holds one line per clip and metric, known by the hash of the clip's file
+and the metric's key; what is there is not measured again.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from stylecrafter.errors import InvalidInputError, OutputError
-from stylecrafter.evaluation.measurers import Figures, Measurer
+from stylecrafter.evaluation.clip_metrics import Figures, Metric
 from stylecrafter.evaluation.metrics.info import MeasuredClip, MetricInfo
 from stylecrafter.evaluation.testset import TestSet
 from stylecrafter.generation.batch_file import Entry
@@ -64,7 +64,7 @@ class Evaluation:
 def measure_folder(
     testset: TestSet,
     folder: str | os.PathLike[str],
-    measurers: Sequence[Measurer],
+    metrics: Sequence[Metric],
     kept_in: str | os.PathLike[str],
     *,
     title: str = "",
@@ -76,7 +76,7 @@ def measure_folder(
     Args:
         testset: What the clips were made from.
         folder: Where they lie, named as `batch` names them, in any format it writes.
-        measurers: What is asked of each.
+        metrics: What is asked of each.
         kept_in: Folder of `figures.jsonl`.
         title: For the report.
         settings: Recorded as they are.
@@ -95,7 +95,7 @@ def measure_folder(
     excluded: dict[str, str] = {}
     for index, entry in enumerate(testset.entries):
         try:
-            clips.append(_measure(index, entry, testset, source, measurers, kept))
+            clips.append(_measure(index, entry, testset, source, metrics, kept))
         except OutputError:
             raise
         except InvalidInputError as error:
@@ -108,7 +108,7 @@ def measure_folder(
         raise InvalidInputError(
             f"none of the {len(testset.entries)} clips could be read from {source}: {first}"
         )
-    infos = tuple(info for measurer in measurers for info in measurer.infos)
+    infos = tuple(info for metric in metrics for info in metric.infos)
     return Evaluation(title or source.name, source, infos, tuple(clips), excluded, dict(settings or {}))
 
 
@@ -127,21 +127,21 @@ def find_clip(folder: Path, entry: Entry) -> Path:
 
 
 def _measure(
-    index: int, entry: Entry, testset: TestSet, source: Path, measurers: Sequence[Measurer], kept: _Kept
+    index: int, entry: Entry, testset: TestSet, source: Path, metrics: Sequence[Metric], kept: _Kept
 ) -> ClipResult:
     path = find_clip(source, entry)
     sha256 = file_hash(path)
     figures: Figures = {}
     clip: MeasuredClip | None = None
-    for measurer in measurers:
+    for metric in metrics:
         # The same file may stand for several entries (a copy, a baseline without style): they ask different things.
-        key = f"{sha256} {entry.prompt} {testset.references_of(entry)} {index} {measurer.key}"
+        key = f"{sha256} {entry.prompt} {testset.references_of(entry)} {index} {metric.key}"
         known = kept.find(key)
         if known is None:
             if clip is None:
                 frames = clip_to_tensor(read_frames(path)[0])
                 clip = MeasuredClip(index, entry.name, entry.prompt, frames, testset.references_of(entry))
-            known = measurer(clip)
+            known = metric(clip)
             kept.add(key, known)
         figures.update(known)
     return ClipResult(entry.name, entry.prompt, tuple(entry.styles), path.name, sha256, figures)

@@ -17,7 +17,7 @@ import torch
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from stylecrafter.errors import InvalidInputError
-from stylecrafter.evaluation.held_out import HeldOutSet, held_out_set
+from stylecrafter.evaluation.truth.held_out import HeldOutSet, held_out_set
 from stylecrafter.generation.batch_file import Entry, read_entries
 from stylecrafter.media.documents import is_file, read_json, shown
 from stylecrafter.media.files import write_atomic
@@ -26,7 +26,7 @@ from stylecrafter.media.tensors import to_pictures, to_tensor
 from stylecrafter.media.video import write_frames
 from stylecrafter.runtime.seeding import MAX_SEED
 from stylecrafter.styleworld import splits, world
-from stylecrafter.styleworld.captions import style_words
+from stylecrafter.styleworld.wording import style_words
 
 FILE_NAME, TRUTH_NAME, PICTURES_NAME = "testset.json", "truth.json", "pictures"
 #: Words for the style pictures, for the baseline that puts them into the prompt; see `methods.read_style_texts`.

@@ -16,8 +16,8 @@ from typing import Any, Literal
 
 from stylecrafter.errors import CheckpointError, InvalidInputError, OutputError, unknown_name
 from stylecrafter.generation.batch_file import Entry, read_entries
+from stylecrafter.generation.engine import Engine, make_file
 from stylecrafter.generation.results import RESULTS_NAME, Results
-from stylecrafter.generation.run import Engine, make_file
 from stylecrafter.generation.settings import (
     GenerationSettings,
     Job,

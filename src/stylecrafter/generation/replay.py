@@ -9,9 +9,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from stylecrafter.errors import CheckpointError, ImageReadError, InvalidInputError
+from stylecrafter.generation.engine import Made, generate_file, versions
 from stylecrafter.generation.paths import candidates, user_path
 from stylecrafter.generation.places import recall
-from stylecrafter.generation.run import Made, generate_file, versions
 from stylecrafter.generation.settings import GenerationSettings, StyleInput, check_style_count
 from stylecrafter.media.documents import is_file, is_folder, shown
 from stylecrafter.media.images import file_hash

@@ -19,9 +19,9 @@ from stylecrafter.media.images import Picture, read_picture
 from stylecrafter.media.video import check_format, check_suffix
 from stylecrafter.pipelines.schedulers import SCHEDULERS
 from stylecrafter.runtime.devices import check_device_name, check_dtype_name
-from stylecrafter.runtime.memory import read_config
 from stylecrafter.runtime.seeding import check_seed
 from stylecrafter.weights.card import check_size, read_defaults, size_multiple
+from stylecrafter.weights.configs import read_config
 from stylecrafter.weights.locate import INDEX_NAME, fetch_model
 
 # Models are trained on 1000 noise levels; where sampling starts one above zero, 1000 steps would need 1001.

@@ -1,93 +1,14 @@
-"""How much memory a run needs, before it starts, and how much there is."""
+"""How much memory there is."""
 
 from __future__ import annotations
 
-import logging
-import math
-import os
-from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from stylecrafter.errors import CheckpointError, InvalidInputError
-from stylecrafter.media.documents import is_file, read_json, shown
-from stylecrafter.weights.headers import read_header
+import psutil
 
 if TYPE_CHECKING:
     import torch
-
-logger = logging.getLogger(__name__)
-
-# Measured peaks, rounded up, in numbers held at once: by the UNet per latent position and base channel, by
-# the decoder per pixel and base channel.
-_UNET_FACTOR = 260
-_DECODER_FACTOR = 10
-# By the image encoder per patch of a picture and channel: what a layer computes, and the tokens that are kept.
-_ENCODER_FACTOR = 24
-# How the pipeline works by default: two of its passes side by side, eight frames decoded at once.
-_PASSES, _DECODED_FRAMES = 2, 8
-# Python, torch and the libraries themselves.
-_PROCESS_BYTES = 700 * 2**20
-# An estimate this many times over what is free is no matter of rounding.
-_HOPELESS = 2.0
-
-
-@dataclass(frozen=True)
-class MemoryEstimate:
-    """Bytes a run needs at its peak."""
-
-    weights: int
-    working: int
-
-    @property
-    def total(self) -> int:
-        return self.weights + self.working
-
-
-def estimate_memory(
-    folder: str | os.PathLike[str],
-    frames: int,
-    width: int,
-    height: int,
-    itemsize: int = 4,
-    *,
-    references: int = 0,
-) -> MemoryEstimate:
-    """Estimate the peak for one clip of the model in `folder`, from its configs and its weights' headers.
-
-    Args:
-        folder: A model folder.
-        frames, width, height: The clip, in frames and pixels.
-        itemsize: Bytes per number while running (4 for float32, 2 for half precision).
-        references: Style pictures, which the image encoder reads all at once.
-
-    Raises:
-        CheckpointError: Configs or weights that are missing or cannot be read.
-    """
-    root = Path(folder)
-    unet, vae = (root / part / "config.json" for part in ("unet", "vae"))
-    unet_channels = block_channels(read_config(unet, required=True), unet)[0]
-    vae_channels = block_channels(read_config(vae, required=True), vae)
-    factor = 2 ** (len(vae_channels) - 1)
-    positions = frames * math.ceil(width / factor) * math.ceil(height / factor)
-    unet_bytes = _PASSES * positions * unet_channels * _UNET_FACTOR * itemsize
-    decoded = min(frames, _DECODED_FRAMES) * width * height
-    decoder_bytes = decoded * vae_channels[0] * _DECODER_FACTOR * itemsize
-    pixels = frames * width * height * 3 * 5  # the clip as float and as bytes
-    weights = count_model_parameters(root) * itemsize
-    encoder_bytes = (
-        references * _encoder_numbers(read_config(root / "image_encoder" / "config.json")) * itemsize
-    )
-    return MemoryEstimate(weights, max(unet_bytes, decoder_bytes, encoder_bytes) + pixels)
-
-
-def _encoder_numbers(config: dict[str, Any]) -> int:
-    """Numbers that an image encoder holds at once for each picture; by default of ViT-H/14."""
-    side, patch, channels = (
-        value if isinstance(value := config.get(name), int) and value > 0 else usual
-        for name, usual in (("image_size", 224), ("patch_size", 14), ("hidden_size", 1280))
-    )
-    return (math.ceil(side / patch) ** 2 + 1) * channels * _ENCODER_FACTOR
 
 
 def available_memory(device: torch.device | None = None) -> int:
@@ -96,83 +17,8 @@ def available_memory(device: torch.device | None = None) -> int:
         import torch
 
         return int(torch.cuda.mem_get_info(device)[0])
-    free = [value for value in (_meminfo("MemAvailable"), _cgroup_free()) if value is not None]
-    if free:
-        return min(free)
-    try:
-        return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
-    except (AttributeError, OSError, ValueError):
-        return 2**63 - 1
-
-
-def check_memory(estimate: MemoryEstimate, device: torch.device | None = None) -> None:
-    """Warn when a run may not fit, refuse when it cannot.
-
-    Raises:
-        InvalidInputError: It needs more than twice of what is free.
-    """
-    needed = estimate.total + (0 if device is not None and device.type == "cuda" else _PROCESS_BYTES)
-    free = available_memory(device)
-    where = f" on {device}" if device is not None else ""
-    message = f"this needs about {format_bytes(needed)} of memory and {format_bytes(free)} are free{where}"
-    if needed > _HOPELESS * free:
-        raise InvalidInputError(f"{message}: use fewer frames or a smaller size.")
-    if needed > free:
-        logger.warning("%s; it may run out.", message)
-
-
-def count_parameters(file: str | os.PathLike[str]) -> int:
-    """Numbers in a safetensors file, from its header alone.
-
-    Raises:
-        CheckpointError: Not a safetensors file.
-    """
-    return sum(math.prod(entry.shape) for entry in read_header(file).values())
-
-
-def count_model_parameters(folder: str | os.PathLike[str]) -> int:
-    """Numbers in the weights of a model's parts; of torch files, which say it only when they are read, about so many.
-
-    Raises:
-        CheckpointError: A safetensors file that is none.
-    """
-    root = Path(folder)
-    # Hidden ones are no weights: systems leave such beside files on foreign disks.
-    files = [file for file in sorted(root.glob("*/[!.]*.safetensors")) if is_file(file)]
-    # Loaders take the safetensors where a part has both.
-    with_safetensors = {file.parent for file in files}
-    others = [f for f in root.glob("*/[!.]*.bin") if f.parent not in with_safetensors and is_file(f)]
-    return sum(map(count_parameters, files)) + sum(file.stat().st_size // 4 for file in others)
-
-
-def read_config(file: str | os.PathLike[str], *, required: bool = False) -> dict[str, Any]:
-    """The object of a json file; empty where there is no such file, unless it is required.
-
-    Raises:
-        CheckpointError: It is broken, or holds something else; or it is missing and required.
-    """
-    if not required and not os.path.lexists(file):
-        return {}
-    content = read_json(file, error=CheckpointError)
-    if not isinstance(content, dict):
-        raise CheckpointError(f"{shown(file)} holds a {type(content).__name__}, not settings by their names.")
-    return content
-
-
-def block_channels(config: dict[str, Any], file: str | os.PathLike[str]) -> list[int]:
-    """`block_out_channels` of a config.
-
-    Raises:
-        CheckpointError: No list of a few whole numbers.
-    """
-    channels = config.get("block_out_channels")
-    whole = isinstance(channels, list) and all(type(c) is int and 1 <= c < 2**20 for c in channels)
-    if not isinstance(channels, list) or not whole or not 1 <= len(channels) <= 16:
-        raise CheckpointError(
-            f"{shown(file)}: block_out_channels must be a list of widths such as [320, 640], not "
-            f"{shown(repr(channels))}."
-        )
-    return channels
+    free, limited = psutil.virtual_memory().available, _cgroup_free()
+    return free if limited is None else min(free, limited)
 
 
 def format_bytes(count: float) -> str:
@@ -182,16 +28,6 @@ def format_bytes(count: float) -> str:
             return f"{count:.0f} {unit}" if unit == "bytes" else f"{count:.1f} {unit}"
         count /= 1024
     return f"{count:.1f} TiB"
-
-
-def _meminfo(key: str) -> int | None:
-    try:
-        for line in Path("/proc/meminfo").read_text().splitlines():
-            if line.startswith(f"{key}:"):
-                return int(line.split()[1]) * 1024
-    except (OSError, ValueError, IndexError):
-        return None
-    return None
 
 
 def _cgroup_free() -> int | None:

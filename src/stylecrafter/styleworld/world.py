@@ -12,7 +12,7 @@ import torch
 import torch.nn.functional as F
 
 from stylecrafter.errors import InvalidInputError
-from stylecrafter.styleworld import captions, splits
+from stylecrafter.styleworld import splits, wording
 from stylecrafter.styleworld.cameras import CAMERA_NAMES, MOTIONS_UNDER_CAMERA, View, views
 from stylecrafter.styleworld.fields import column, grid
 from stylecrafter.styleworld.motions import MOTION_NAMES, Pose, poses
@@ -73,9 +73,9 @@ class WorldBatch:
         """This content without a style."""
         return self.replace(style=torch.zeros_like(self.style))
 
-    def content(self, row: int, moving: bool) -> captions.Content:
+    def content(self, row: int, moving: bool) -> wording.Content:
         """What is to be seen in a row; `moving` says whether that includes the motions of object and camera."""
-        return captions.Content(
+        return wording.Content(
             thing=int(self.thing[row]),
             scene=int(self.scene[row]),
             motion=int(self.motion[row]) if moving else None,
@@ -85,7 +85,7 @@ class WorldBatch:
     def content_captions(self, rng: random.Random, moving: bool) -> list[str]:
         """Captions of the content alone; `moving` says whether motions are named."""
         return [
-            captions.content_caption(content, rng, rich=rich)
+            wording.content_caption(content, rng, rich=rich)
             for content, rich in zip(self._contents(moving), self.rich.tolist(), strict=True)
         ]
 
@@ -95,15 +95,15 @@ class WorldBatch:
             self._contents(moving), self.style.tolist(), self.family.tolist(), self.rich.tolist(), strict=True
         )
         return [
-            captions.full_caption(content, style, family, rng, rich=rich)
+            wording.full_caption(content, style, family, rng, rich=rich)
             for content, style, family, rich in told
         ]
 
-    def _contents(self, moving: bool) -> list[captions.Content]:
+    def _contents(self, moving: bool) -> list[wording.Content]:
         """`content` of all rows; numbers leave their tensors together, which is much quicker than one by one."""
         columns = [getattr(self, name).tolist() for name in ("thing", "scene", "motion", "camera")]
         return [
-            captions.Content(
+            wording.Content(
                 thing=thing,
                 scene=scene,
                 motion=motion if moving else None,

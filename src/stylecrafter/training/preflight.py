@@ -13,7 +13,7 @@ from pathlib import Path
 
 import torch
 
-from stylecrafter.adapter.choices import AdapterOptions
+from stylecrafter.adapter.adapter_options import AdapterOptions
 from stylecrafter.adapter.style_adapter import StyleAdapter
 from stylecrafter.data.captions import CaptionCleaning, clean_caption
 from stylecrafter.data.manifest import find_records
@@ -23,7 +23,6 @@ from stylecrafter.errors import ImageReadError, InvalidInputError
 from stylecrafter.media.clips import choose_frames
 from stylecrafter.media.documents import is_folder
 from stylecrafter.media.images import load_picture
-from stylecrafter.runtime.memory import read_config
 from stylecrafter.runtime.ranks import process_count
 from stylecrafter.training.faults import Fault, joined
 from stylecrafter.training.recipe_checks import (
@@ -38,6 +37,7 @@ from stylecrafter.training.source_specs import FilesSpec, placed
 from stylecrafter.training.sources import file_source
 from stylecrafter.training.stage_specs import StageSpec
 from stylecrafter.weights.card import read_defaults, size_multiple
+from stylecrafter.weights.configs import read_config
 from stylecrafter.weights.locate import INDEX_NAME, resolve_model
 
 logger = logging.getLogger(__name__)

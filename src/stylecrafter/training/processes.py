@@ -16,7 +16,7 @@ from torch.distributed.tensor import DTensor, distribute_tensor
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from stylecrafter.errors import InvalidInputError
-from stylecrafter.training.shards import Shard
+from stylecrafter.training.batch_shares import Shard
 from stylecrafter.training.stages import Stage
 
 

@@ -13,7 +13,7 @@ from typing import Annotated, Any, Literal, Union, get_args, get_origin, get_typ
 import yaml
 from pydantic import BaseModel
 
-from stylecrafter.adapter.choices import AdapterOptions
+from stylecrafter.adapter.adapter_options import AdapterOptions
 from stylecrafter.errors import InvalidInputError
 from stylecrafter.media.documents import expand_home, parse_yaml
 from stylecrafter.training.recipes import Recipe

@@ -17,7 +17,7 @@ from typing import Annotated, Any, Literal
 import torch
 from pydantic import Field, ValidationInfo, field_validator, model_validator
 
-from stylecrafter.adapter.choices import check_options
+from stylecrafter.adapter.adapter_options import check_options
 from stylecrafter.adapter.style_adapter import StyleAdapter
 from stylecrafter.errors import InvalidInputError, unknown_name
 from stylecrafter.media.documents import expand_home, is_folder

@@ -20,18 +20,18 @@ from stylecrafter.backbones.videocrafter import VideoCrafterUNet
 from stylecrafter.data.batch import BatchSource
 from stylecrafter.errors import CheckpointError, InvalidInputError
 from stylecrafter.media.files import write_atomic
+from stylecrafter.pipelines.loading import load_pipeline
 from stylecrafter.pipelines.stylized_video import StyleCrafterPipeline
 from stylecrafter.presets import load_preset
 from stylecrafter.runtime.ranks import is_main_process
-from stylecrafter.training import from_scratch
-from stylecrafter.training.encoder_stages import latent_scale
-from stylecrafter.training.growth import adapter_for_grown, with_attention
+from stylecrafter.training.from_scratch import fresh_models
+from stylecrafter.training.from_scratch.encoder_stages import latent_scale
+from stylecrafter.training.from_scratch.expansion import adapter_for_grown, with_attention
 from stylecrafter.training.parts import Parts, load_trained
 from stylecrafter.training.recipes import Recipe, StageSpec
 from stylecrafter.training.run_folder import WEIGHTS
 from stylecrafter.training.sources import vocabulary_of, words_for
 from stylecrafter.weights.card import WORLD_NAME
-from stylecrafter.weights.loading import load_pipeline
 from stylecrafter.weights.locate import fetch_model
 from stylecrafter.weights.saving import save_whole
 from stylecrafter.weights.strict import finite
@@ -89,15 +89,15 @@ class RunModels:
         return parts
 
     def _preset_parts(self, sizes: dict[str, Any], weights: dict[str, dict[str, torch.Tensor]]) -> Parts:
-        vae = from_scratch.build_vae(sizes)
-        tokenizer = from_scratch.build_tokenizer(sizes, words_for(self.recipe))
-        clip = from_scratch.build_clip(sizes, tokenizer)
+        vae = fresh_models.build_vae(sizes)
+        tokenizer = fresh_models.build_tokenizer(sizes, words_for(self.recipe))
+        clip = fresh_models.build_clip(sizes, tokenizer)
         if "autoencoder" in weights:
             _load_whole("vae", vae, weights["autoencoder"])
             vae.register_to_config(scaling_factor=self._latent_scale(vae))
         if "clip" in weights:
             _load_whole("clip", clip, _own_weights(weights["clip"]))
-        text_encoder, image_encoder = from_scratch.split_clip(clip)
+        text_encoder, image_encoder = fresh_models.split_clip(clip)
         unet = VideoCrafterUNet(**sizes["unet"])
         models: dict[str, nn.Module] = {"unet": unet, "text_encoder": text_encoder}
         for spec in self.recipe.stages:
@@ -225,13 +225,13 @@ class RunModels:
 
     def _export_clip(self, sizes: dict[str, Any], tokenizer: Any) -> None:
         """Write the CLIP as `transformers` has it, which `evaluate --clip` takes."""
-        clip = from_scratch.build_clip(sizes, tokenizer)
+        clip = fresh_models.build_clip(sizes, tokenizer)
         _load_whole("clip", clip, _own_weights(self.load_weights("clip")))
 
         def write(folder: Path) -> None:
             clip.half().save_pretrained(folder)
             tokenizer.save_pretrained(folder)
-            from_scratch.build_clip_processor(sizes).save_pretrained(folder)
+            fresh_models.build_clip_processor(sizes).save_pretrained(folder)
 
         logger.info("wrote %s", save_whole(self.folder / CLIP_MODEL, write))
 

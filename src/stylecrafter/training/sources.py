@@ -16,11 +16,11 @@ from stylecrafter.data.mixing import MixedSource
 from stylecrafter.data.prefetch import StepLoader
 from stylecrafter.data.records import Found, Problem, Report
 from stylecrafter.data.reporting import Fingerprint
-from stylecrafter.data.world import WorldSource
+from stylecrafter.data.world_source import WorldSource
 from stylecrafter.errors import InvalidInputError
 from stylecrafter.styleworld import splits
-from stylecrafter.styleworld.captions import vocabulary_words, words_of
 from stylecrafter.styleworld.lexicon import MOTION_PHRASES
+from stylecrafter.styleworld.wording import vocabulary_words, words_of
 from stylecrafter.training.recipe_checks import frame_size
 from stylecrafter.training.recipes import Recipe
 from stylecrafter.training.source_specs import FilesSpec, MixSpec, SourceSpec, WorldSpec, placed

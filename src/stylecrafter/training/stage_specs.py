@@ -8,13 +8,13 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal, TypeVar
 from pydantic import Field, TypeAdapter, ValidationError, ValidationInfo, field_validator, model_validator
 
 from stylecrafter.generation.settings import MAX_FRAMES
-from stylecrafter.training.encoder_stages import AutoencoderConfig, ClipConfig, DecoderConfig
 from stylecrafter.training.faults import Fault, FaultsError, faults_of, unknown_key
+from stylecrafter.training.from_scratch.encoder_stages import AutoencoderConfig, ClipConfig, DecoderConfig
+from stylecrafter.training.from_scratch.text_separation import WordsConfig
 from stylecrafter.training.ranges import Positive
 from stylecrafter.training.source_specs import Named, Strict
 from stylecrafter.training.stages import DiffusionConfig
 from stylecrafter.training.train_config import TrainConfig
-from stylecrafter.training.words_stage import WordsConfig
 
 if TYPE_CHECKING:
     from _typeshed import DataclassInstance

@@ -27,6 +27,7 @@ from stylecrafter.data.batch import BatchSource, TrainingBatch
 from stylecrafter.errors import InvalidInputError
 from stylecrafter.runtime.devices import to_device
 from stylecrafter.runtime.seeding import step_generator
+from stylecrafter.training.batch_shares import WHOLE, Shard
 from stylecrafter.training.diffusion import (
     clip_noise,
     clip_steps_before,
@@ -35,10 +36,9 @@ from stylecrafter.training.diffusion import (
     scale_logits_penalty,
 )
 from stylecrafter.training.graphs import StageInputs
+from stylecrafter.training.latent_cache import EncodedBatch, Pool
 from stylecrafter.training.parts import Parts, freeze_all_but, prefixed
-from stylecrafter.training.pool import EncodedBatch, Pool
 from stylecrafter.training.ranges import AnySeed, Count, Positive, Ratio, Weight, check_fields
-from stylecrafter.training.shards import WHOLE, Shard
 
 
 class Stage(Protocol):

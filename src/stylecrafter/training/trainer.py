@@ -22,7 +22,7 @@ from torch.distributed.tensor import DTensor
 
 from stylecrafter.data.reporting import Described, Fingerprint, refuse_changes
 from stylecrafter.errors import CheckpointError, DivergedError, InvalidInputError
-from stylecrafter.training.average import WeightAverage
+from stylecrafter.training.batch_shares import Shard
 from stylecrafter.training.checkpoint import (
     checkpoint_path,
     keep_last,
@@ -32,6 +32,7 @@ from stylecrafter.training.checkpoint import (
     save_checkpoint,
     save_intervals,
 )
+from stylecrafter.training.ema import WeightAverage
 from stylecrafter.training.graphs import RecordedSteps, StageInputs
 from stylecrafter.training.interruption import Interruption
 from stylecrafter.training.meters import Meters
@@ -46,7 +47,6 @@ from stylecrafter.training.processes import (
     shard_weights,
     whole,
 )
-from stylecrafter.training.shards import Shard
 from stylecrafter.training.stages import DiffusionStage, Stage
 from stylecrafter.training.tracking import CsvTracker, Tracker
 from stylecrafter.training.train_config import TrainConfig, learning_rate_factor

@@ -7,12 +7,12 @@ from typing import TYPE_CHECKING, Any
 __all__ = ["from_official"]
 
 if TYPE_CHECKING:
-    from stylecrafter.weights.official import from_official
+    from stylecrafter.pipelines.official import from_official
 
 
 def __getattr__(name: str) -> Any:
     if name == "from_official":
-        from stylecrafter.weights.official import from_official
+        from stylecrafter.pipelines.official import from_official
 
         return from_official
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

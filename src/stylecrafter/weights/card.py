@@ -11,8 +11,9 @@ from typing import Any
 
 from stylecrafter.errors import CheckpointError, InvalidInputError
 from stylecrafter.media.documents import is_file, parse_yaml, read_text, shown
-from stylecrafter.runtime.memory import block_channels, count_model_parameters, read_config
+from stylecrafter.weights.configs import block_channels, read_config
 from stylecrafter.weights.folders import MAX_NUMBER
+from stylecrafter.weights.footprint import count_model_parameters
 
 logger = logging.getLogger(__name__)
 

@@ -9,7 +9,7 @@ from typing import Any
 
 from stylecrafter.errors import CheckpointError
 from stylecrafter.media.documents import is_file, is_folder, read_text, shown
-from stylecrafter.runtime.memory import read_config
+from stylecrafter.weights.configs import read_config
 
 INDEX_NAME = "model_index.json"
 #: Library and class of every part that a pipeline has; of schedulers any of diffusers.

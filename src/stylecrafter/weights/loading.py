@@ -7,7 +7,7 @@ import os
 from collections.abc import Callable
 from importlib import import_module
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Self, TypeVar
+from typing import Any, Self, TypeVar
 
 import torch
 
@@ -16,32 +16,12 @@ from stylecrafter.media.documents import is_folder, shown
 from stylecrafter.weights.folders import check_index, check_scheduler_config, check_tokenizer_files
 from stylecrafter.weights.strict import examine, refusing
 
-if TYPE_CHECKING:
-    from stylecrafter.pipelines.stylized_video import StyleCrafterPipeline
-
 Pipeline = TypeVar("Pipeline")
 
 #: What says where on the hub something lies and how it comes here.
 _HUB_OPTIONS = ("revision", "token", "cache_dir", "local_files_only", "force_download")
 #: Class names that saved pipelines have.
 PIPELINES = ("StyleCrafterPipeline", "StyleCrafterImagePipeline")
-
-
-def load_pipeline(folder: Path, dtype: torch.dtype) -> StyleCrafterPipeline:
-    """The pipeline that a model folder holds.
-
-    Raises:
-        CheckpointError: The folder holds none, or a broken one.
-    """
-    from diffusers.utils import logging as diffusers_logging
-    from transformers.utils import logging as transformers_logging
-
-    from stylecrafter.pipelines.stylized_video import StyleCrafterPipeline
-
-    # Loading takes a second or two; a bar for each part would only hide what there is to read.
-    diffusers_logging.disable_progress_bar()
-    transformers_logging.disable_progress_bar()
-    return StyleCrafterPipeline.from_pretrained(str(folder), dtype=dtype)
 
 
 def load_folder(

@@ -17,7 +17,7 @@ from stylecrafter.errors import CheckpointError, InvalidInputError, OutputError,
 from stylecrafter.media.documents import expand_home, is_file, is_folder, read_bytes, read_json, shown
 from stylecrafter.media.files import write_atomic
 from stylecrafter.media.recognise import recognise_file
-from stylecrafter.runtime.memory import read_config
+from stylecrafter.weights.configs import read_config
 from stylecrafter.weights.folders import INDEX_NAME, PARTS, TOKENIZER_FILES
 
 logger = logging.getLogger(__name__)

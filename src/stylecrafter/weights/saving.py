@@ -13,7 +13,7 @@ from stylecrafter.errors import OutputError
 from stylecrafter.media.files import atomic_folder, probe_beside
 
 if TYPE_CHECKING:
-    from stylecrafter.pipelines.stylized_video import StyleCrafterPipeline
+    from diffusers import DiffusionPipeline
 
 
 def check_new_folder(folder: str | os.PathLike[str]) -> Path:
@@ -39,7 +39,7 @@ def check_new_folder(folder: str | os.PathLike[str]) -> Path:
     return target
 
 
-def save_model(pipe: StyleCrafterPipeline, folder: str | os.PathLike[str]) -> Path:
+def save_model(pipe: DiffusionPipeline, folder: str | os.PathLike[str]) -> Path:
     """Save a pipeline so that `folder` is either absent or complete, whatever happens on the way.
 
     Raises:

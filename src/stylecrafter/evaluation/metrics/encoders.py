@@ -147,8 +147,8 @@ class CsdEncoder:
     ) -> None:
         from transformers import CLIPVisionConfig, CLIPVisionModel
 
-        from stylecrafter.weights.official_clip import vision_config, vision_state
-        from stylecrafter.weights.official_files import fill, shapes_of, with_prefix
+        from stylecrafter.weights.formats.checkpoint_files import fill, shapes_of, with_prefix
+        from stylecrafter.weights.formats.openclip import vision_config, vision_state
 
         self.name = shareable(checkpoint)
         self.device = torch.device(device)
@@ -261,7 +261,7 @@ class StyleTransferEngine:
 
 
 def _csd_tensors(path: Path) -> dict[str, torch.Tensor]:
-    from stylecrafter.weights.official_files import read_checkpoint, tensors_only
+    from stylecrafter.weights.formats.checkpoint_files import read_checkpoint, tensors_only
 
     state = read_checkpoint(path, "CSD checkpoint")
     tensors = tensors_only(state.get("model_state_dict", state), "CSD checkpoint")

@@ -15,7 +15,7 @@ from torch import Tensor, nn
 
 from stylecrafter.errors import CheckpointError, InvalidInputError
 from stylecrafter.evaluation.metrics.digest import weights_digest
-from stylecrafter.weights.official_files import fill, read_checkpoint, tensors_only
+from stylecrafter.weights.formats.checkpoint_files import fill, read_checkpoint, tensors_only
 
 #: Each feature stands for so many pixels a side.
 STRIDE = 8

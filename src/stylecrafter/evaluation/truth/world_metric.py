@@ -1,0 +1,215 @@
+"""What StyleWorld knows of the clips of one of its own sets, asked by probes that learned from real renders."""
+
+from __future__ import annotations
+
+import torch
+
+from stylecrafter.evaluation.clip_metrics import VERSION, Figures, some_frames
+from stylecrafter.evaluation.metrics.info import MeasuredClip, MetricInfo
+from stylecrafter.evaluation.metrics.style import describe_style, descriptor_distances
+from stylecrafter.evaluation.testset import WorldSetSpec
+from stylecrafter.evaluation.truth.held_out import HeldOutSet
+from stylecrafter.evaluation.truth.probes import (
+    MOTION_FRAMES,
+    QUESTIONS,
+    labels_of,
+    seen_in,
+)
+from stylecrafter.evaluation.truth.style_probe import (
+    PARAMETERS,
+    seen_style,
+    style_labels,
+)
+from stylecrafter.evaluation.truth.trained_probes import WorldProbes
+from stylecrafter.styleworld import splits, world
+
+_SOURCE = "StyleWorld: a probe trained on real renders"
+OBJECT = MetricInfo("object_right", "object as the prompt says", "higher", 0.0, 1.0, _SOURCE)
+SCENE = MetricInfo("scene_right", "scene as the prompt says", "higher", 0.0, 1.0, _SOURCE)
+MOTION = MetricInfo("motion_right", "motion as the prompt says", "higher", 0.0, 1.0, _SOURCE)
+FOUND = MetricInfo(
+    "style_found_by_probe",
+    "own reference nearest, by a probe",
+    "higher",
+    0.0,
+    1.0,
+    _SOURCE,
+    "chance is 1 / references",
+)
+#: Own reference nearest of all, by who says so and for which kinds of style the references are of.
+FOUND_BY_KIND = {
+    (judge, unseen): MetricInfo(
+        f"{name}_{'unseen' if unseen else 'known'}",
+        f"own reference nearest, {title}, {'unseen kinds' if unseen else 'kinds of training'}",
+        "higher",
+        0.0,
+        1.0,
+        source,
+        "a part of the clips, chosen among all references",
+    )
+    for judge, name, title, source in (
+        ("descriptor", "style_found", "untrained", "ours: colour statistics and texture, untrained"),
+        ("probe", "style_found_by_probe", "by a probe", _SOURCE),
+    )
+    for unseen in (False, True)
+}
+KIND = MetricInfo(
+    "kind_right", "kind of style as the reference's", "higher", 0.0, 1.0, _SOURCE, "only kinds of training"
+)
+PARAMETER_ERROR = MetricInfo(
+    "parameter_error",
+    "error of style parameters",
+    "lower",
+    0.0,
+    1.0,
+    _SOURCE,
+    "only parameters that the probe can tell in renders; read it beside that by chance",
+)
+PARAMETER_ERROR_BY_CHANCE = MetricInfo(
+    "parameter_error_by_chance", "error against the other references", "neither", 0.0, 1.0, _SOURCE
+)
+LEAKED = MetricInfo(
+    "leaked", "object of the reference seen", "lower", 0.0, 1.0, _SOURCE, "read it beside leakage by chance"
+)
+LEAKED_BY_CHANCE = MetricInfo(
+    "leaked_by_chance", "object of another reference seen", "neither", 0.0, 1.0, _SOURCE
+)
+#: Renders that a probe's own accuracy is measured on.
+FRESH_RENDERS = 500
+
+
+class WorldMetric:
+    """Object, scene and motion as the prompt says, the style as the reference's, and objects that came from it.
+
+    Args:
+        spec: How the test set was drawn; entry i of it is clip i of `spec.draw()`.
+        probes: Trained for the set's vocabulary and size.
+    """
+
+    infos = (
+        OBJECT,
+        SCENE,
+        MOTION,
+        FOUND,
+        *FOUND_BY_KIND.values(),
+        KIND,
+        PARAMETER_ERROR,
+        PARAMETER_ERROR_BY_CHANCE,
+        LEAKED,
+        LEAKED_BY_CHANCE,
+    )
+
+    def __init__(self, spec: WorldSetSpec, probes: WorldProbes) -> None:
+        self.key = f"world {VERSION} {spec.model_dump_json()} {probes.digest}"
+        self._set: HeldOutSet = spec.draw()
+        self._probes = probes
+        vocabulary = self._set.vocabulary
+        self._wanted = {q: labels_of(q, self._set.prompts, vocabulary) for q in QUESTIONS}
+        pictures = (self._set.references, *self._set.companions)
+        self._shown = torch.stack([labels_of("object", batch, vocabulary) for batch in pictures], 1)
+        self._kinds = style_labels(self._set.references, vocabulary)
+        references = world.render(self._set.references, spec.size)
+        self._styles = torch.cat([seen_style(probes.style, p).embedding for p in references.split(50)])
+        self._described = describe_style(references[:, 0])
+        self._unseen = self._set.of_held_out_kind
+
+    def __call__(self, clip: MeasuredClip) -> Figures:
+        prompt, reference = (int(of[clip.index]) for of in (self._set.prompt_of, self._set.reference_of))
+        moving = len(clip.frames) > 1
+        asked = [q for q in QUESTIONS if moving or q != "motion"]
+        seen = {q: int(seen_in(self._probes.content[q], clip.frames[None])[0]) for q in asked}
+        shown = self._shown[reference]
+        # Other references whose pictures share no object with the own one's.
+        others = self._shown[~torch.isin(self._shown, shown).any(1)]
+        return {
+            OBJECT.name: float(seen["object"] == int(self._wanted["object"][prompt])),
+            SCENE.name: float(seen["scene"] == int(self._wanted["scene"][prompt])),
+            MOTION.name: float(seen["motion"] == int(self._wanted["motion"][prompt])) if moving else None,
+            **self._style_figures(clip.frames, reference, unseen=bool(self._unseen[clip.index])),
+            LEAKED.name: float((shown == seen["object"]).any()),
+            LEAKED_BY_CHANCE.name: float((others == seen["object"]).any(1).float().mean())
+            if len(others)
+            else None,
+        }
+
+    def _style_figures(self, frames: torch.Tensor, reference: int, *, unseen: bool) -> Figures:
+        """No kind and no parameters where the vocabulary, and so the probe, does not have the reference's kind."""
+        seen = seen_style(self._probes.style, frames[None])
+        described = describe_style(some_frames(frames)).mean(0, keepdim=True)
+        nearest = int(descriptor_distances(described, self._described)[0].argmin())
+        found = {
+            "descriptor": float(nearest == reference),
+            "probe": float(int((self._styles @ seen.embedding[0]).argmax()) == reference),
+        }
+        figures: Figures = {
+            FOUND.name: found["probe"],
+            **{
+                info.name: found[judge] if kind == unseen else None
+                for (judge, kind), info in FOUND_BY_KIND.items()
+            },
+            KIND.name: None,
+            PARAMETER_ERROR.name: None,
+            PARAMETER_ERROR_BY_CHANCE.name: None,
+        }
+        kind = int(self._kinds[reference])
+        if kind < 0:
+            return figures
+        figures[KIND.name] = float(int(seen.kind[0].argmax()) == kind)
+        counted = self._probes.style.tellable[kind]
+        if bool(counted.any()):
+            truth = self._set.references.style_parameters[:, :PARAMETERS]
+            errors = (seen.parameters[0, kind] - truth).abs()[:, counted].mean(1)
+            others = torch.arange(len(truth)) != reference
+            figures[PARAMETER_ERROR.name] = float(errors[reference])
+            figures[PARAMETER_ERROR_BY_CHANCE.name] = float(errors[others].mean())
+        return figures
+
+
+@torch.no_grad()
+def accuracy_on_renders(
+    probes: WorldProbes, spec: WorldSetSpec, count: int = FRESH_RENDERS
+) -> dict[str, float]:
+    """What the probes reach on held-out renders that they have not seen, all of them styled as a set's clips are.
+
+    Returns:
+        By the figures' names: how often each question is answered right, how often the kind of style is, the mean error
+        of the parameters that count (and against another render's parameters), and how often a real render of the set
+        finds its own reference.
+    """
+    vocabulary = splits.find_vocabulary(spec.vocabulary)
+    generator = torch.Generator().manual_seed(spec.seed + 7919)
+    batch = world.sample(count, generator, vocabulary=vocabulary, split="held_out")
+    rates: dict[str, float] = {}
+    for question, probe in probes.content.items():
+        labels = labels_of(question, batch, vocabulary)
+        right = []
+        for rows in torch.arange(count).split(50):
+            clips = world.render(batch[rows], spec.size, MOTION_FRAMES if question == "motion" else 1)
+            right.append(seen_in(probe, clips) == labels[rows])
+        known = labels >= 0
+        rates[f"{question}_right"] = float(torch.cat(right)[known].float().mean())
+    styled = batch[style_labels(batch, vocabulary) >= 0]
+    kinds = style_labels(styled, vocabulary)
+    seen = [seen_style(probes.style, world.render(part, spec.size)) for part in _parts(styled, 50)]
+    each = torch.arange(len(styled))
+    parameters = torch.cat([part.parameters for part in seen])[each, kinds]
+    truth = styled.style_parameters[:, :PARAMETERS]
+    told = probes.style.tellable[kinds]
+    errors, by_chance = ((parameters - of).abs()[told] for of in (truth, truth.roll(1, 0)))
+    rates[KIND.name] = float((torch.cat([part.kind for part in seen]).argmax(1) == kinds).float().mean())
+    if len(errors):
+        rates[PARAMETER_ERROR.name] = float(errors.mean())
+        rates[PARAMETER_ERROR_BY_CHANCE.name] = float(by_chance.mean())
+    drawn = spec.draw()
+    wanted = seen_style(probes.style, world.render(drawn.references, spec.size)).embedding
+    clips = torch.arange(len(drawn))
+    real = [
+        seen_style(probes.style, drawn.real_clips(rows, spec.size, 1)).embedding for rows in clips.split(50)
+    ]
+    nearest = (torch.cat(real) @ wanted.T).argmax(1)
+    rates[FOUND.name] = float((nearest == drawn.reference_of).float().mean())
+    return rates
+
+
+def _parts(batch: world.WorldBatch, size: int) -> list[world.WorldBatch]:
+    return [batch[rows] for rows in torch.arange(len(batch)).split(size)]

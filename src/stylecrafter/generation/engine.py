@@ -1,0 +1,296 @@
+"""Settings in, frames and their record out."""
+
+from __future__ import annotations
+
+import logging
+import os
+import time
+from dataclasses import dataclass, replace
+from functools import cached_property
+from importlib import metadata
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from PIL import Image
+
+from stylecrafter import __version__
+from stylecrafter.generation.paths import portable_path, readable
+from stylecrafter.generation.places import remember
+from stylecrafter.generation.settings import (
+    GenerationSettings,
+    Job,
+    ModelFacts,
+    check_settings,
+    prepare,
+)
+from stylecrafter.media.documents import expand_home, is_folder
+from stylecrafter.media.files import check_writable
+from stylecrafter.media.metadata import GenerationRecord, ModelReference, StyleReference
+from stylecrafter.media.overwriting import refuse_overwriting
+from stylecrafter.media.video import check_suffix, write_frames
+from stylecrafter.pipelines.schedulers import make_scheduler
+from stylecrafter.runtime.seeding import draw_seed
+from stylecrafter.weights.locate import list_models, same_weights, settings_hash, weights_hash
+
+if TYPE_CHECKING:
+    from stylecrafter.pipelines.stylized_video import StyleCrafterPipeline
+
+logger = logging.getLogger(__name__)
+
+_RECORDED_PACKAGES = ("torch", "diffusers", "transformers", "av", "pillow")
+
+
+@dataclass(frozen=True)
+class Made:
+    """A file that was made.
+
+    Attributes:
+        seconds: The whole run, with loading the model where it was loaded for it.
+    """
+
+    path: Path
+    record: GenerationRecord
+    seconds: float
+
+    def as_dict(self) -> dict[str, Any]:
+        """For json: where, how long, and every setting."""
+        return {"path": str(self.path), "seconds": round(self.seconds, 3), **self.record.model_dump()}
+
+
+class Engine:
+    """A model that works off jobs; loaded when the first one comes.
+
+    Args:
+        model: Which model.
+        device: "auto" or a device of this machine.
+        dtype: "auto" or a number format.
+
+    Raises:
+        InvalidInputError: The device or the number format is not to be had here.
+    """
+
+    def __init__(self, model: ModelFacts, device: str = "auto", dtype: str = "auto") -> None:
+        from stylecrafter.runtime.devices import resolve_device, resolve_dtype
+
+        self.model = model
+        self.device = resolve_device(device)
+        self.dtype = resolve_dtype(dtype, self.device)
+
+    @cached_property
+    def weights(self) -> str:
+        """Hash of the model's weights."""
+        return weights_hash(self.model.folder)
+
+    @cached_property
+    def settings(self) -> str:
+        """Hash of all else that decides what the model draws."""
+        return settings_hash(self.model.folder)
+
+    def made(self, reference: ModelReference) -> bool:
+        """Whether this is the model of a record; one without a hash says nothing."""
+        return (
+            reference.sha256 is not None
+            and (reference.sha256 == self.weights or same_weights(self.model.folder, reference.sha256))
+            # Earlier versions did not record it.
+            and reference.settings_sha256 in (None, self.settings)
+        )
+
+    @cached_property
+    def pipe(self) -> StyleCrafterPipeline:
+        """The loaded model, on its device."""
+        from stylecrafter.pipelines.loading import load_pipeline
+
+        pipe: StyleCrafterPipeline = load_pipeline(self.model.folder, self.dtype).to(self.device)
+        pipe.set_progress_bar_config(disable=None)  # shown on a terminal only
+        return pipe
+
+    def run(
+        self, job: Job, seed: int, output: str | os.PathLike[str]
+    ) -> tuple[list[Image.Image], GenerationRecord]:
+        """Generate the frames of one clip.
+
+        Args:
+            job: Checked settings.
+            seed: Decides the noise.
+            output: Where the clip will lie: of paths below its folder is recorded how they are seen from there.
+
+        Raises:
+            InvalidInputError: The clip cannot fit into memory.
+            CheckpointError: The model cannot be loaded.
+        """
+        from stylecrafter.runtime.seeding import make_generator
+
+        self._check_memory(job)
+        s = job.settings
+        self.pipe.scheduler = self.scheduler(s.scheduler)
+        out: Any = self.pipe(
+            s.prompt,
+            style_images=[picture.image for picture in job.pictures],
+            style_weights=[style.weight for style in s.styles],
+            negative_prompt=s.negative_prompt,
+            num_frames=job.frames,
+            height=job.height,
+            width=job.width,
+            num_inference_steps=job.steps,
+            text_guidance_scale=job.text_guidance,
+            style_guidance_scale=job.style_guidance,
+            published_guidance=job.published_guidance,
+            guidance_stop=job.guidance_stop,
+            shared_noise=job.shared_noise,
+            style_corners=job.style_corners,
+            eta=job.eta,
+            style_scale=s.style_scale,
+            generator=make_generator(seed),
+        )
+        return list(out.frames[0]), self._record(job, seed, output)
+
+    def _check_memory(self, job: Job) -> None:
+        from stylecrafter.weights.footprint import check_memory, estimate_memory
+
+        estimate = estimate_memory(
+            self.model.folder,
+            job.frames,
+            job.width,
+            job.height,
+            self.dtype.itemsize,
+            references=len(job.pictures),
+        )
+        if "pipe" in self.__dict__:
+            estimate = replace(estimate, weights=0)  # they are in memory already
+        check_memory(estimate, self.device)
+
+    def scheduler(self, name: str | None) -> Any:
+        """The one of that name, or the one the model came with; fresh, as it may remember its last steps."""
+        own = self._own_scheduler
+        return type(own).from_config(own.config) if name is None else make_scheduler(name, own.config)
+
+    @cached_property
+    def _own_scheduler(self) -> Any:
+        return self.pipe.scheduler
+
+    def _record(self, job: Job, seed: int, output: str | os.PathLike[str]) -> GenerationRecord:
+        from stylecrafter.runtime.devices import dtype_name
+
+        s = job.settings
+        styles = [
+            StyleReference(
+                name=readable(picture.name),
+                sha256=picture.sha256,
+                weight=style.weight,
+                path=portable_path(style.path, output),
+            )
+            for picture, style in zip(job.pictures, s.styles, strict=True)
+        ]
+        return GenerationRecord(
+            kind="image" if job.frames == 1 else "video",
+            prompt=s.prompt,
+            negative_prompt=s.negative_prompt,
+            styles=styles,
+            seed=seed,
+            frames=job.frames,
+            width=job.width,
+            height=job.height,
+            fps=job.fps,
+            steps=job.steps,
+            scheduler=job.scheduler,
+            text_guidance=job.text_guidance,
+            style_guidance=job.style_guidance,
+            published_guidance=job.published_guidance,
+            guidance_stop=job.guidance_stop,
+            shared_noise=job.shared_noise,
+            style_corners=job.style_corners,
+            eta=job.eta,
+            style_scale=s.style_scale,
+            device=str(self.device),
+            dtype=dtype_name(self.dtype),
+            model=ModelReference(
+                name=recorded_model_name(self.model, output),
+                sha256=self.weights,
+                settings_sha256=self.settings,
+            ),
+            versions=versions(),
+        )
+
+
+def generate_file(
+    settings: GenerationSettings, output: str | os.PathLike[str], *, embed: bool = True
+) -> Made:
+    """Check, generate and write one file.
+
+    Args:
+        settings: What is asked for.
+        output: Where to; the suffix decides the format.
+        embed: Keep the settings inside the file.
+
+    Raises:
+        InvalidInputError: Something asked for is not possible; found before loading wherever that can be.
+        OutputError: The file cannot be written, or is one of those that are read.
+    """
+    started = time.monotonic()
+    check_settings(settings)
+    suffix = check_suffix(output, settings.frames or 1)
+    job = prepare(settings, suffix)
+    refuse_overwriting([output], [style.path for style in job.settings.styles], [job.model.folder])
+    check_writable(output)
+    _hint(job)
+    engine = Engine(job.model, settings.device, settings.dtype)
+    return make_file(engine, job, output, embed=embed, started=started)
+
+
+def _hint(job: Job) -> None:
+    """Say what a model knows where the prompt names none of it; it may still be worth a try."""
+    from stylecrafter.styleworld.prompts import hint
+    from stylecrafter.weights.card import read_world
+
+    line = hint(job.settings.prompt, read_world(job.model.folder), job.model.name)
+    if line is not None:
+        logger.warning(line)
+
+
+def make_file(
+    engine: Engine,
+    job: Job,
+    output: str | os.PathLike[str],
+    *,
+    embed: bool = True,
+    started: float | None = None,
+) -> Made:
+    """Generate and write one file with a model that is loaded already.
+
+    Args:
+        started: `time.monotonic()` of when the work began, if that was before this call.
+    """
+    started = time.monotonic() if started is None else started
+    seed = draw_seed() if job.settings.seed is None else job.settings.seed
+    frames, record = engine.run(job, seed, output)
+    path = write_frames(frames, output, job.fps, record.model_dump() if embed else None)
+    if embed:
+        _remember_places(job, record)
+    return Made(path, record, time.monotonic() - started)
+
+
+def recorded_model_name(model: ModelFacts, output: str | os.PathLike[str]) -> str:
+    """An embedded name or a hub id as it is; a folder as seen from the output ("./…"), or its bare name."""
+    if not _is_own_folder(model):
+        return model.name
+    path = portable_path(model.folder, output)
+    return readable(model.folder.name) if path is None else f"./{path}"
+
+
+def _is_own_folder(model: ModelFacts) -> bool:
+    embedded = model.name in {embedded.name for embedded in list_models()}
+    return not embedded and is_folder(expand_home(model.name))
+
+
+def _remember_places(job: Job, record: GenerationRecord) -> None:
+    """Note on this machine what the file itself does not say, so that it can be replayed from here."""
+    for style, reference in zip(job.settings.styles, record.styles, strict=True):
+        if reference.path is None:
+            remember(reference.sha256, style.path)
+    if record.model.sha256 and _is_own_folder(job.model) and not record.model.name.startswith("./"):
+        remember(record.model.sha256, job.model.folder)
+
+
+def versions() -> dict[str, str]:
+    """Versions of all that may change a result."""
+    return {"stylecrafter": __version__} | {name: metadata.version(name) for name in _RECORDED_PACKAGES}

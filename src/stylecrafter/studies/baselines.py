@@ -1,0 +1,153 @@
+"""The method against its baselines on one base model and the same seeds: tables 1, 2, S4, S6 and S7.
+
+The paper's baselines in what stands for them here: DreamBooth is low-rank finetuning on the reference, SD 2.1* and
+VideoCrafter* are style words in the prompt, T2I + CAST and T2V + MCCNet are per-frame style transfer.
+"""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from stylecrafter.evaluation.evaluate import world_set_for
+from stylecrafter.evaluation.method_names import Method
+from stylecrafter.generation.settings import GenerationSettings
+from stylecrafter.studies.asking import Asked
+from stylecrafter.studies.claims import Claim, check_claims
+from stylecrafter.studies.result import StudyResult
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+OURS, SEVERAL = Method.OURS.value, "ours, several pictures"
+TABLE_1 = (
+    Claim("1", OURS, "style-words", "style", "better", (0.4836, 0.4183)),
+    Claim("1", OURS, "style-words", "text", "better", (0.3028, 0.2766)),
+    Claim("1", OURS, "lora", "style", "better", (0.4836, 0.3459)),
+    Claim("1", OURS, "lora", "text", "worse", (0.3028, 0.3047)),
+    Claim("S6", OURS, "frame-transfer", "style", "better", (0.4836, 0.3549)),
+    Claim("S6", OURS, "frame-transfer", "text", "better", (0.3028, 0.3027)),
+)
+TABLE_2 = (
+    Claim("2", OURS, "style-words", "style", "better", (0.4531, 0.3124)),
+    Claim("2", OURS, "style-words", "text", "better", (0.2726, 0.2209)),
+    Claim("2", OURS, "style-words", "temporal", "better", (0.9892, 0.9757)),
+    Claim("2", OURS, "style-words", "warping", "better", (18.73, 61.41)),
+    Claim("S7", OURS, "frame-transfer", "style", "better", (0.4531, 0.2858)),
+    Claim("S7", OURS, "frame-transfer", "text", "better", (0.2726, 0.2487)),
+    Claim("S7", OURS, "frame-transfer", "temporal", "better", (0.9892, 0.9577)),
+)
+TABLE_2_SEVERAL = (
+    Claim("2", SEVERAL, OURS, "style", "better", (0.4887, 0.4803)),
+    Claim("2", SEVERAL, OURS, "text", "worse", (0.2634, 0.2661)),
+    Claim("2", SEVERAL, OURS, "warping", "better", (9.396, 14.13)),
+)
+TABLE_S4 = (
+    Claim("S4", SEVERAL, "lora", "style", "better", (0.5333, 0.4270)),
+    Claim("S4", SEVERAL, "lora", "text", "better", (0.2924, 0.2868)),
+    Claim("S4", SEVERAL, OURS, "style", "better", (0.5333, 0.4836)),
+)
+SINGLE = (Method.OURS, Method.TEXT_ONLY, Method.STYLE_WORDS, Method.LORA, Method.FRAME_TRANSFER, Method.REAL)
+#: Of clips finetuning is left out, as table 2 has no such row for single references.
+MOVING = tuple(method for method in SINGLE if method is not Method.LORA)
+
+
+@dataclass(frozen=True)
+class BaselinesSpec:
+    """What the study looks at.
+
+    Attributes:
+        references: Of the held-out set.
+        prompts: Of the held-out set, for pictures.
+        clip_prompts: The same for clips, which cost more.
+        unseen_kinds: How many of the references are of kinds that training never showed.
+        pictures: How many pictures give a style where several do.
+        steps: Of sampling; None: the model's.
+        frames: Of clips; None: the model's.
+        of_pictures: Methods that are asked for pictures; claims about others are left out.
+        of_clips: Methods that are asked for clips.
+        dtype: Number format of the model's weights while it samples; "auto" is the device's.
+    """
+
+    references: int = 20
+    prompts: int = 10
+    clip_prompts: int = 4
+    unseen_kinds: int = 6
+    pictures: int = 5
+    steps: int | None = None
+    frames: int | None = None
+    of_pictures: tuple[Method, ...] = SINGLE
+    of_clips: tuple[Method, ...] = MOVING
+    dtype: str = "auto"
+
+
+QUICK = BaselinesSpec(3, 2, 1, 1, 2, 2, 3, (Method.OURS, Method.STYLE_WORDS), (Method.OURS, Method.TEXT_ONLY))
+
+
+def run(
+    model: str,
+    folder: Path,
+    spec: BaselinesSpec = BaselinesSpec(),  # noqa: B008  # frozen
+    *,
+    seed: int = 0,
+) -> StudyResult:
+    """Make and measure the clips of every method, and test the claims.
+
+    Args:
+        model: Embedded name, folder or hub id.
+        folder: Of clips and figures; what a stopped study left in it is used again.
+        spec: What is asked.
+        seed: Decides styles, prompts and noise.
+
+    Raises:
+        InvalidInputError: There is no such model, or nothing tells which words of StyleWorld it knows.
+        MissingDependencyError: An optional package is not installed.
+        OutputError: The folder cannot be written.
+    """
+
+    def asked(
+        kind: str, methods: Sequence[Method], prompts: int, frames: int | None, pictures: int = 1
+    ) -> Asked:
+        world = world_set_for(
+            model,
+            references=spec.references,
+            prompts=prompts,
+            unseen_kinds=spec.unseen_kinds,
+            pictures=pictures,
+            seed=seed,
+        )
+        settings = GenerationSettings(
+            prompt="-", style_corners=False, seed=seed, frames=frames, steps=spec.steps, dtype=spec.dtype
+        )
+        one = Asked(kind, world, settings, folder)
+        for method in methods:
+            one.ask(method.value, model, method)
+        return one
+
+    of_pictures = asked("pictures", spec.of_pictures, spec.prompts, 1)
+    of_clips = asked("clips", spec.of_clips, spec.clip_prompts, spec.frames)
+    several_pictures = asked("pictures_of_several", (Method.OURS,), spec.prompts, 1, spec.pictures)
+    several_clips = asked("clips_of_several", (Method.OURS,), spec.clip_prompts, spec.frames, spec.pictures)
+    for one, several in ((of_pictures, several_pictures), (of_clips, several_clips)):
+        one.add(SEVERAL, several)
+    return StudyResult(
+        "Baselines on the same base model",
+        (
+            of_pictures.figures("Pictures"),
+            check_claims(TABLE_1, of_pictures.runs, "Orderings of tables 1 and S6"),
+            check_claims(TABLE_S4, of_pictures.runs, "Orderings of table S4, several pictures"),
+            of_clips.figures("Clips"),
+            check_claims(TABLE_2, of_clips.runs, "Orderings of tables 2 and S7"),
+            check_claims(TABLE_2_SEVERAL, of_clips.runs, "Orderings of table 2, several pictures"),
+        ),
+        plots={
+            **{
+                f"pictures_{f}": of_pictures.bars(f)
+                for f in ("object_right", "style_found_by_probe", "style_vector")
+            },
+            **{f"clips_{f}": of_clips.bars(f) for f in ("style_found_by_probe", "flicker", "warping_error")},
+        },
+        data={"pictures": of_pictures.data(), "clips": of_clips.data()},
+        settings={"study": "baselines", "model": model, "seed": seed, **asdict(spec)},
+    )

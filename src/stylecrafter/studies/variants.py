@@ -1,0 +1,250 @@
+"""Adapters trained in the paper's other ways on one base: tables 4, 5 and S8, and the two halves of decoupling.
+
+Every variant starts from the same base with a fresh adapter and has the same steps, batches and seed; it differs in its
+strategy alone. What only the adapter decides (fusion, factors, extractor, decoupling) is asked of single pictures, as
+in tables 4 and S8; what the temporal layers decide is asked of clips, as in table 5.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from stylecrafter.evaluation.evaluate import world_set_for
+from stylecrafter.generation.settings import GenerationSettings, look_up_model
+from stylecrafter.studies.asking import Asked
+from stylecrafter.studies.claims import Claim, check_claims
+from stylecrafter.studies.result import StudyResult
+from stylecrafter.studies.trained import trained_model
+from stylecrafter.training.recipes import Recipe
+from stylecrafter.training.strategies import find_strategy
+
+#: The paper's stage 1, which the others are compared with; pictures do not pass through what stage 2 trains.
+OURS = "adapter_only"
+PICTURE_STRATEGIES = (
+    OURS,
+    "no_augmentation",
+    "full_captions",
+    "whole_references",
+    "cross_references",
+    "attach_to_text",
+    "fixed_scales",
+    "mlp",
+    "transformer",
+)
+CLIP_STRATEGIES = (OURS, "two_stage", "joint")
+
+TABLE_4 = (
+    Claim("4", "no_augmentation", OURS, "style", "worse", (0.4005, 0.4836)),
+    Claim("4", "no_augmentation", OURS, "text", "better", (0.3173, 0.3028)),
+    Claim("4", "attach_to_text", OURS, "style", "better", (0.7332, 0.4836)),
+    Claim("4", "attach_to_text", OURS, "text", "worse", (0.0983, 0.3028)),
+    Claim("4", "fixed_scales", OURS, "style", "better", (0.4925, 0.4836)),
+    Claim("4", "fixed_scales", OURS, "text", "worse", (0.2807, 0.3028)),
+    Claim("S8", "mlp", OURS, "style", "worse", (0.2843, 0.4836)),
+    Claim("S8", "mlp", OURS, "text", "better", (0.3415, 0.3028)),
+    Claim("S8", "transformer", OURS, "style", "worse", (0.4149, 0.4836)),
+    Claim("S8", "transformer", OURS, "text", "better", (0.3221, 0.3028)),
+)
+DECOUPLING = (
+    Claim("ours", "full_captions", OURS, "style", "worse"),
+    Claim("ours", "full_captions", OURS, "text", "worse"),
+    Claim("ours", "whole_references", OURS, "style", "worse"),
+    Claim("ours", "whole_references", OURS, "leakage", "worse"),
+    Claim("ours", "no_augmentation", OURS, "leakage", "worse"),
+    Claim("ours", "cross_references", OURS, "style", "better"),
+    Claim("ours", "cross_references", OURS, "leakage", "better"),
+)
+TABLE_5 = (
+    Claim("5", "two_stage", OURS, "style", "better", (0.4531, 0.3923)),
+    Claim("5", "two_stage", OURS, "text", "better", (0.2726, 0.2691)),
+    Claim("5", "two_stage", OURS, "temporal", "better", (0.9892, 0.9612)),
+    Claim("5", "two_stage", OURS, "warping", "better", (18.73, 47.88)),
+    Claim("5", "joint", "two_stage", "style", "worse", (0.2226, 0.4531)),
+    Claim("5", "joint", "two_stage", "text", "better", (0.3138, 0.2726)),
+    Claim("5", "joint", "two_stage", "temporal", "worse", (0.9741, 0.9892)),
+    Claim("5", "joint", "two_stage", "warping", "worse", (24.74, 18.73)),
+)
+
+
+@dataclass(frozen=True)
+class VariantsSpec:
+    """How variants are trained and asked.
+
+    Attributes:
+        adapter_steps: Of stage 1, and of the joint stage.
+        temporal_steps: Of stage 2.
+        batch_size: Pictures a step.
+        clip_batch_size: Clips a step.
+        learning_rate: Of stage 1; stage 2 has two fifths of it.
+        shared_noise: Part of the noise's variance that a clip's frames have in common in stage 2 and in joint training
+            (`training.stages.DiffusionConfig.shared_noise`); as the base was trained.
+        references: Of the held-out set.
+        prompts: Of the held-out set, for pictures.
+        clip_prompts: The same for clips, which cost more.
+        unseen_kinds: How many of the references are of kinds that training never showed.
+        steps: Of sampling; None: the model's.
+        frames: Of clips; None: the model's.
+        of_pictures: Strategies that are asked for pictures; claims about others are left out.
+        of_clips: Strategies that are asked for clips.
+        dtype: Number format of the model's weights while it samples; "auto" is the device's.
+        mixed_precision: Train in bfloat16 where tensors may be; false for processors without its arithmetic.
+    """
+
+    adapter_steps: int = 3000
+    temporal_steps: int = 600
+    batch_size: int = 32
+    clip_batch_size: int = 3
+    learning_rate: float = 1e-3
+    shared_noise: float = 0.9
+    references: int = 20
+    prompts: int = 12
+    clip_prompts: int = 4
+    unseen_kinds: int = 6
+    steps: int | None = None
+    frames: int | None = None
+    of_pictures: tuple[str, ...] = PICTURE_STRATEGIES
+    of_clips: tuple[str, ...] = CLIP_STRATEGIES
+    dtype: str = "auto"
+    mixed_precision: bool = True
+
+
+QUICK = VariantsSpec(
+    adapter_steps=1, temporal_steps=1, batch_size=4, clip_batch_size=1, references=3, prompts=2, clip_prompts=1,
+    unseen_kinds=1, steps=2, frames=3, of_pictures=(OURS, "full_captions"), of_clips=(OURS, "two_stage"),
+    mixed_precision=False,
+)  # fmt: skip
+
+
+#: See `training.stages.DiffusionConfig.scale_penalty`.
+SCALE_PENALTY = 3e-4
+
+
+def run(
+    model: str,
+    folder: Path,
+    spec: VariantsSpec = VariantsSpec(),  # noqa: B008  # frozen
+    *,
+    seed: int = 0,
+) -> StudyResult:
+    """Train the variants, draw the held-out set with each, and test the claims.
+
+    Args:
+        model: The base, with or without an adapter; its temporal layers should not have seen stage 2 yet
+            (`stylecrafter train … --until base` leaves such a model).
+        folder: Of variants, clips and figures; what a stopped run left in it is used again.
+        spec: How variants are trained and asked.
+        seed: Decides training, styles, prompts and noise.
+
+    Raises:
+        InvalidInputError: There is no such model, or nothing tells which words of StyleWorld it knows.
+        MissingDependencyError: An optional package is not installed.
+        OutputError: The folder cannot be written, or holds variants of other settings.
+    """
+    variants = _Variants(model, folder, spec, seed)
+    pictures = variants.ask("pictures", spec.of_pictures, spec.prompts, frames=1)
+    clips = variants.ask("clips", spec.of_clips, spec.clip_prompts, frames=spec.frames)
+    tables = (
+        pictures.figures("Pictures"),
+        check_claims(TABLE_4, pictures.runs, "Orderings of tables 4 and S8"),
+        check_claims(DECOUPLING, pictures.runs, "Decoupling, one half at a time"),
+        clips.figures("Clips"),
+        check_claims(TABLE_5, clips.runs, "Orderings of table 5"),
+    )
+    of_pictures = ("object_right", "style_found_by_probe", "style_vector", "leaked")
+    of_clips = ("style_found_by_probe", "flicker", "warping_error")
+    return StudyResult(
+        "Training strategies, ablations and decoupling",
+        tables,
+        plots={
+            **{f"pictures_{name}": pictures.bars(name) for name in of_pictures},
+            **{f"clips_{name}": clips.bars(name) for name in of_clips},
+        },
+        data={"pictures": pictures.data(), "clips": clips.data()},
+        settings={"study": "variants", "model": model, "seed": seed, **asdict(spec)},
+    )
+
+
+class _Variants:
+    """Trains variants in a folder, makes their clips and measures them; nothing is done twice."""
+
+    def __init__(self, model: str, folder: Path, spec: VariantsSpec, seed: int) -> None:
+        self.model, self.folder, self.spec = look_up_model(model), folder, spec
+        self.seed = seed
+        self.world = world_set_for(
+            model, references=spec.references, unseen_kinds=spec.unseen_kinds, seed=seed
+        )
+
+    def ask(self, kind: str, strategies: Sequence[str], prompts: int, frames: int | None) -> Asked:
+        """Every strategy's model asked a set of so many prompts."""
+        spec = self.world.model_copy(update={"prompts": prompts})
+        settings = GenerationSettings(
+            prompt="-",
+            style_corners=False,
+            seed=self.seed,
+            frames=frames,
+            steps=self.spec.steps,
+            dtype=self.spec.dtype,
+        )
+        asked = Asked(kind, spec, settings, self.folder)
+        for name in strategies:
+            asked.ask(name, str(self.trained(name)))
+        return asked
+
+    def trained(self, strategy: str) -> Path:
+        """The model of a strategy, trained where it is not there yet.
+
+        Raises:
+            OutputError: The folder holds the variant as other settings, or another base, made it.
+        """
+        return trained_model(self._recipe(strategy), self.folder / "variants" / strategy)
+
+    def _recipe(self, strategy: str) -> Recipe:
+        spec, world = self.spec, {"kind": "styleworld", "vocabulary": self.world.vocabulary}
+        train = {"mixed_precision": "bf16" if spec.mixed_precision else "no"}
+        stage_1 = {
+            **train,
+            "steps": spec.adapter_steps,
+            "warmup_steps": min(50, spec.adapter_steps),
+            "learning_rate": spec.learning_rate,
+            "ema_decay": 0.998,
+        }
+        stage_2 = {
+            **train,
+            "steps": spec.temporal_steps,
+            "warmup_steps": min(50, spec.temporal_steps),
+            "learning_rate": 0.4 * spec.learning_rate,
+            "ema_decay": 0.99,
+        }
+        adapter = {"stage": "adapter", "pictures": "styled", "train": stage_1,
+                   "options": {"picture_reuse": 4, "scale_penalty": SCALE_PENALTY}}  # fmt: skip
+        temporal: dict[str, Any] = {"stage": "temporal", "pictures": "styled", "clips": "plain", "train": stage_2,
+                    "options": {"picture_reuse": 4, "clip_ratio": 0.8,
+                                "shared_noise": spec.shared_noise}}  # fmt: skip
+        content: dict[str, Any] = {
+            "name": strategy,
+            "seed": self.seed,
+            "model": {"pretrained": str(self.model.folder), "new_adapter": True},
+            "data": {
+                "styled": {**world, "batch_size": spec.batch_size, "references": "crop"},
+                "plain": {**world, "batch_size": spec.clip_batch_size, "num_frames": 16, "styled_ratio": 0.0},
+            },
+            "stages": [adapter, temporal],
+        }
+        if strategy == "two_stage":
+            # Stage 1 is that of `adapter_only`, step for step, so that it is taken from there.
+            content["model"] = {"pretrained": str(self.trained(OURS))}
+            content["stages"] = [temporal]
+            return Recipe.model_validate(content)
+        if strategy == "joint":
+            # The paper's alternative has the steps of both stages, on the mix of the second.
+            joint = {**stage_1, "steps": spec.adapter_steps + spec.temporal_steps}
+            content["stages"] = [{**temporal, "stage": "joint", "train": joint,
+                                  "options": {**temporal["options"], "scale_penalty": SCALE_PENALTY}}]  # fmt: skip
+        asked = find_strategy(strategy)
+        if strategy not in spec.of_clips:
+            # Pictures do not pass through what stage 2 trains.
+            asked = replace(asked, stages=tuple(stage for stage in asked.stages if stage != "temporal"))
+        return Recipe.model_validate(content).with_strategy(asked)

@@ -1,0 +1,1 @@
+"""What only a model that is made from nothing needs."""
