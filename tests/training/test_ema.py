@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
-
 import pytest
 import torch
 
@@ -38,14 +36,14 @@ def test_the_average_follows_the_weights() -> None:
 def test_a_blend_is_a_share_of_the_way() -> None:
     begun = torch.full((2,), -1.0)
     whole = WeightAverage({"w": begun.clone()}, CONFIG)
-    part = WeightAverage({"w": begun.clone()}, dataclasses.replace(CONFIG, blend=0.25))
+    part = WeightAverage({"w": begun.clone()}, CONFIG.replace(blend=0.25))
     moved(whole)
     moved(part)
     torch.testing.assert_close(part.weights()["w"], begun + 0.25 * (whole.weights()["w"] - begun))
 
 
 def test_a_blend_keeps_what_it_began_with() -> None:
-    config = dataclasses.replace(CONFIG, blend=0.25)
+    config = CONFIG.replace(blend=0.25)
     one, other = (WeightAverage({"w": torch.full((2,), begun)}, config) for begun in (-1.0, 5.0))
     moved(one)
     other.load_state_dict(one.state_dict())

@@ -73,7 +73,7 @@ def test_recorded_training_is_the_same_training(tmp_path: Path, rounded: bool) -
     final = []
     for recorded in (True, False):
         config = TrainConfig(
-            steps=6, learning_rate=1e-3, warmup_steps=2, rounded_weights=rounded, record_steps=recorded
+            steps=6, learning_rate=1e-3, warmup_steps=2, bf16_compute=rounded, cuda_graphs=recorded
         )
         run = Trainer(stage("cuda"), config, tmp_path / str(recorded))
         final.append([run.train_step() for _ in range(6)])

@@ -52,7 +52,7 @@ def test_what_is_written_down_with_a_run_means_the_same_elsewhere(
     (run / "recipe.yaml").write_text(yaml.safe_dump(recipe.standalone().model_dump(mode="json")))
     monkeypatch.chdir(tmp_path)
     again = load_recipe(recorded_recipe(run))
-    assert again.stages[0].train_config.steps == 7
+    assert again.stages[0].train.steps == 7
     assert again.data["mine"].path == str(place / "pictures")
     assert again.samples is not None and again.samples.styles == [str(place / "a.png")]
     assert again.model.pretrained == str(place / "model")
@@ -62,8 +62,7 @@ def test_what_is_written_down_with_a_run_means_the_same_elsewhere(
 def test_mixed_precision_no_needs_no_quotes() -> None:
     """YAML reads the bare word as false."""
     assert (
-        load_recipe("smoke", ["stages.base.train.mixed_precision=no"]).stages[2].train_config.mixed_precision
-        == "no"
+        load_recipe("smoke", ["stages.base.train.mixed_precision=no"]).stages[2].train.mixed_precision == "no"
     )
     with pytest.raises(InvalidInputError, match="mixed_precision"):
         load_recipe("smoke", ["stages.base.train.mixed_precision=true"])

@@ -209,9 +209,9 @@ def test_sheets_of_models_in_parts_are_drawn_with_whole_ones(trained: RecipeRun)
 def test_the_seed_of_a_recipe_is_that_of_its_stages() -> None:
     recipe = load_recipe("smoke", [*SHORT, "seed=5", "stages.base.options.seed=7"])
     seeded = {stage.stage: stage.seeded(recipe.seed) for stage in recipe.stages}
-    assert {stage.train_config.seed for stage in seeded.values()} == {5}
-    assert seeded["base"].diffusion_config.seed == 7
-    assert seeded["adapter"].diffusion_config.seed == seeded["autoencoder"].autoencoder_config.seed == 5
+    assert {stage.train.seed for stage in seeded.values()} == {5}
+    assert seeded["base"].options.seed == 7
+    assert seeded["adapter"].options.seed == seeded["autoencoder"].options.seed == 5
 
 
 def test_runs_of_two_seeds_differ_in_their_noise(trained: RecipeRun, tmp_path: Path) -> None:
@@ -280,8 +280,8 @@ def test_a_base_in_two_stages_after_the_words(
             "stages": [
                 {"stage": "words", "pictures": "ends", "train": train},
                 {"stage": "base", "name": "few", "pictures": "ends", "train": train, "options": {"clip_ratio": 0.0}},
-                {"stage": "base", "clips": "clips", "stretch_time": 3, "train": {**train, "learning_rate": 1e-30},
-                 "options": {"clip_ratio": 1.0}},
+                {"stage": "base", "clips": "clips", "position_interpolation": 3,
+                 "train": {**train, "learning_rate": 1e-30}, "options": {"clip_ratio": 1.0}},
             ],
         }
     )  # fmt: skip

@@ -23,8 +23,8 @@ from stylecrafter.errors import ImageReadError, InvalidInputError
 from stylecrafter.media.clips import choose_frames
 from stylecrafter.media.documents import is_folder
 from stylecrafter.media.images import load_picture
+from stylecrafter.runtime.faults import Fault, joined
 from stylecrafter.runtime.ranks import process_count
-from stylecrafter.training.faults import Fault, joined
 from stylecrafter.training.recipe_checks import (
     STYLE_STAGES,
     ModelSizes,
@@ -83,7 +83,7 @@ def check_run(
             faults += [Fault(("data", name), what) for what in _data_faults(name, spec, recipe)]
     if faults:
         raise InvalidInputError(f"recipe {recipe.name!r}: {joined(faults)}")
-    if recipe.samples is None and any(stage.train_config.sample_every for stage in stages):
+    if recipe.samples is None and any(stage.train.sample_every for stage in stages):
         logger.info("no sample sheets are drawn: the recipe has no 'samples'")
 
 
@@ -149,11 +149,11 @@ def _sample_faults(recipe: Recipe) -> Iterator[Fault]:
 
 def _shared(recipe: Recipe, stage: StageSpec, device: str, processes: int) -> Iterator[tuple[str, str]]:
     """What a stage asks of the device, and of the processes that share its batches."""
-    config = stage.train_config
+    config = stage.train
     if config.mixed_precision == "fp16" and device.startswith("cpu"):
         yield "mixed_precision", "fp16 needs an accelerator; on CPUs set it to bf16 or no"
-    if config.rounded_weights and processes > 1:
-        yield "rounded_weights", f"is for one process, and these are {processes}"
+    if config.bf16_compute and processes > 1:
+        yield "bf16_compute", f"is for one process, and these are {processes}"
     for name in (stage.pictures, stage.clips):
         rows = recipe.data[name].batch_size if name is not None else 0
         if processes > 1 and rows % (processes * config.accumulation):
@@ -166,7 +166,7 @@ def _shared(recipe: Recipe, stage: StageSpec, device: str, processes: int) -> It
 
 def _model_faults(recipe: Recipe, stages: Sequence[StageSpec]) -> Iterator[Fault]:
     """Models that are not there or lack what the stages need; what is on the hub is not looked at."""
-    for key in ("pretrained", "begin_with"):
+    for key in ("pretrained", "warm_start"):
         name = getattr(recipe.model, key)
         if name is None:
             continue
@@ -174,7 +174,7 @@ def _model_faults(recipe: Recipe, stages: Sequence[StageSpec]) -> Iterator[Fault
             folder = resolve_model(name)
             if not is_folder(folder):
                 continue
-            check = _pretrained_faults if key == "pretrained" else _beginning_faults
+            check = _pretrained_faults if key == "pretrained" else _warm_start_faults
             yield from (Fault(("model", key), what) for what in check(recipe, stages, Path(folder)))
             if key == "pretrained":
                 yield from _sizes_of_folder(recipe, Path(folder))
@@ -215,12 +215,12 @@ def _adapter_faults(recipe: Recipe, folder: Path, width: object) -> Iterator[str
         yield f"takes no adapter of these options: {error}"
 
 
-def _beginning_faults(recipe: Recipe, stages: Sequence[StageSpec], folder: Path) -> Iterator[str]:
+def _warm_start_faults(recipe: Recipe, stages: Sequence[StageSpec], folder: Path) -> Iterator[str]:
     if recipe.model.preset is None or not any(stage.stage == "base" for stage in stages):
         return
     own, other = ModelSizes.of_preset(recipe.model.preset).vae_multiple, _halvings(folder / "vae")
     if own != other:
-        yield f"its autoencoder reduces pictures by {other}, that of the preset by {own}: a base cannot begin with it"
+        yield f"its autoencoder reduces pictures by {other}, that of the preset by {own}: a base cannot start from it"
 
 
 def _sizes_of_folder(recipe: Recipe, folder: Path) -> Iterator[Fault]:

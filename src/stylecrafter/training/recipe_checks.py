@@ -8,9 +8,15 @@ from typing import TYPE_CHECKING, Any
 
 from stylecrafter.errors import unknown_name
 from stylecrafter.presets import load_preset
-from stylecrafter.training.faults import Fault, Place
+from stylecrafter.runtime.faults import Fault, Place
 from stylecrafter.training.source_specs import FilesSpec, MixSpec, WorldSpec
-from stylecrafter.training.stage_specs import ENCODER_STAGES, PICTURE_STAGES, StageSpec
+from stylecrafter.training.stage_specs import (
+    PICTURE_STAGES,
+    ClipSpec,
+    DiffusionSpec,
+    StageSpec,
+    TextSeparationSpec,
+)
 from stylecrafter.training.stages import DIFFUSION_STAGES
 
 if TYPE_CHECKING:
@@ -110,8 +116,8 @@ def faults_between(outline: Outline) -> Iterator[Fault]:
 def size_faults(outline: Outline, sizes: ModelSizes) -> Iterator[Fault]:
     """Sources at sizes that the models of their stages do not take."""
     for number, stage in outline.stages:
-        if stage.stage == "words":  # reads captions alone
-            groups = len(stage.words_config.groups) if number not in outline.unfinished else 0
+        if isinstance(stage, TextSeparationSpec):  # reads captions alone
+            groups = len(stage.options.groups)
             if groups > sizes.text_width:
                 yield Fault(
                     ("stages", number, "options", "groups"),
@@ -223,7 +229,7 @@ def _mix(data: Sources, name: str) -> Iterator[Fault]:
 
 def _build(outline: Outline, stage: StageSpec, place: Place) -> Iterator[Fault]:
     model = outline.model
-    if stage.stage in ENCODER_STAGES and model is not None and model.preset is None:
+    if stage.is_encoder and model is not None and model.preset is None:
         yield Fault(
             place,
             f"stage {stage.stage!r} trains a model from nothing: give the recipe 'model: {{preset: …}}'",
@@ -232,13 +238,13 @@ def _build(outline: Outline, stage: StageSpec, place: Place) -> Iterator[Fault]:
 
 def _own_sources(stage: StageSpec, place: Place) -> Iterator[Fault]:
     """Pictures or clips that a stage needs and has not, or has and does not show."""
-    if stage.stage in PICTURE_STAGES:
+    if not isinstance(stage, DiffusionSpec):
         if stage.pictures is None:
             yield Fault(place, f"stage {stage.stage!r} needs 'pictures': the name of a source under 'data'")
         if stage.clips is not None:
             yield Fault((*place, "clips"), f"stage {stage.stage!r} is shown pictures alone; leave clips out")
         return
-    given = stage.diffusion_config.clip_ratio
+    given = stage.options.clip_ratio
     ratio = DIFFUSION_STAGES[stage.stage].published_clip_ratio if given is None else given
     for key, source, part in (("pictures", stage.pictures, 1 - ratio), ("clips", stage.clips, ratio)):
         if part > 0 and source is None:
@@ -253,9 +259,9 @@ def _own_sources(stage: StageSpec, place: Place) -> Iterator[Fault]:
 
 def _parts(data: Sources, stage: StageSpec, place: Place) -> Iterator[Fault]:
     """Settings of the training that the stage or its batches do not take."""
-    config = stage.train_config
-    if config.rounded_weights and stage.stage in PICTURE_STAGES:
-        yield Fault((*place, "train", "rounded_weights"), f"is for denoising stages, not for {stage.stage!r}")
+    config = stage.train
+    if config.bf16_compute and stage.stage in PICTURE_STAGES:
+        yield Fault((*place, "train", "bf16_compute"), f"is for denoising stages, not for {stage.stage!r}")
     if stage.stage == "clip" and config.accumulation != 1:
         yield Fault(
             (*place, "train", "accumulation"), "stage clip contrasts whole batches, not parts; set it to 1"
@@ -294,8 +300,7 @@ def _styles(outline: Outline, stage: StageSpec, place: Place) -> Iterator[Fault]
         named.append(("pictures", stage.pictures))
     if stage.stage in ("adapter", "extractor") and stage.clips is not None:
         named.append(("clips", stage.clips))
-    weighted = stage.stage == "clip" and stage.options.get("style_weight") not in (None, 0)
-    if weighted and stage.pictures is not None:
+    if isinstance(stage, ClipSpec) and stage.options.style_weight and stage.pictures is not None:
         named.append(("pictures", stage.pictures))
     for key, source in named:
         for name in sorted(members_of(outline.data, source)):

@@ -13,7 +13,8 @@ from pydantic import TypeAdapter, ValidationError
 from stylecrafter.errors import InvalidInputError, unknown_name
 from stylecrafter.media.documents import expand_home, is_file, is_folder, parse_yaml, read_text, shown
 from stylecrafter.media.recognise import recognise_file
-from stylecrafter.training.faults import Fault, faults_of, joined, shown_value, unknown_key
+from stylecrafter.runtime.faults import Fault, faults_of, joined, shown_value, unknown_key
+from stylecrafter.training.old_names import todays_key, todays_recipe
 from stylecrafter.training.recipe_checks import Outline, faults_between
 from stylecrafter.training.recipe_keys import (
     RecipeLoader,
@@ -58,6 +59,7 @@ def load_recipe(name: str | os.PathLike[str], changes: Sequence[str] | None = No
         raise InvalidInputError(
             f"{shown(path)}: unknown key 'folder'. Paths in a recipe start at the folder of its file."
         )
+    raw = todays_recipe(raw)
     wrong: list[InvalidInputError] = []
     for change in changes or []:
         try:
@@ -140,7 +142,7 @@ def split_change(change: str) -> tuple[str, str]:
 def _apply(raw: dict[str, Any], change: str) -> None:
     """Set one value of a recipe before it is checked."""
     key, text = split_change(change)
-    steps = key.split(".")
+    steps = [todays_key(step) for step in key.split(".")]
     _check_key(raw, steps, key)
     value = from_here(steps, read_value(text, kinds_at(steps, raw), f"--set {key}={shown_value(text)}"))
     *way, last = steps
@@ -220,12 +222,8 @@ def _whole(value: Any) -> int | None:
 
 def _all_faults(raw: dict[str, Any], error: ValidationError) -> list[Fault]:
     """Everything that is wrong: in the parts, and between those that are right."""
-    faults = faults_of(error, lambda place: keys_at(place, raw))
-    if any(problem["loc"] for problem in error.errors(include_url=False, include_context=False)):
-        outline = _outline(raw)
-        if outline is not None:
-            faults += faults_between(outline)
-    return faults
+    outline = _outline(raw)
+    return [*faults_of(error), *(faults_between(outline) if outline is not None else ())]
 
 
 def _outline(raw: dict[str, Any]) -> Outline | None:

@@ -38,7 +38,7 @@ from stylecrafter.training.diffusion import (
 from stylecrafter.training.graphs import StageInputs
 from stylecrafter.training.latent_cache import EncodedBatch, Pool
 from stylecrafter.training.parts import Parts, freeze_all_but, prefixed
-from stylecrafter.training.ranges import AnySeed, Count, Positive, Ratio, Weight, check_fields
+from stylecrafter.training.settings import AnySeed, Count, Positive, Ratio, StageSettings, Weight
 
 
 class Stage(Protocol):
@@ -92,8 +92,7 @@ class NoisyInputs:
     """Whether the temporal layers run; None: if there is more than one frame."""
 
 
-@dataclass(frozen=True, kw_only=True)
-class DiffusionConfig:
+class DiffusionConfig(StageSettings):
     """Mix and conditioning of a denoising stage."""
 
     clip_ratio: Ratio | None = None
@@ -101,7 +100,7 @@ class DiffusionConfig:
     (`DiffusionStage.published_clip_ratio`)."""
     text_dropout: Ratio = 0.0
     """Part of the captions replaced by the empty one; a frozen base needs none."""
-    middle_timesteps: Ratio = 0.0
+    logit_normal_ratio: Ratio = 0.0
     """Part of the timesteps drawn logit-normally (most of them in the middle, where shapes are decided); the others are
     uniform, without which the finest channels of latents stay noisy."""
     timestep_shift: Positive = 1.0
@@ -123,9 +122,6 @@ class DiffusionConfig:
     """Weight of `diffusion.scale_logits_penalty` beside the denoising loss (ours; the paper names none). Without it the
     predicted factors of a small model all end at 2, for every picture and prompt."""
     seed: AnySeed = 0
-
-    def __post_init__(self) -> None:
-        check_fields(self)
 
 
 class DiffusionStage(ABC):
@@ -274,7 +270,7 @@ class DiffusionStage(ABC):
         drawn = draw_timesteps(
             total,
             scheduler.config.num_train_timesteps,
-            self.config.middle_timesteps,
+            self.config.logit_normal_ratio,
             generator,
             self.config.clip_timestep_shift if latents.shape[2] > 1 else self.config.timestep_shift,
         )

@@ -108,18 +108,18 @@ class Trainer:
         self.parameters = stage.trainable()
         self._recorded: RecordedSteps | None = None
         if (
-            config.record_steps
+            config.cuda_graphs
             and device.type == "cuda"
             and self._is_alone
             and not config.gradient_checkpointing
         ):
             self._recorded = RecordedSteps(self._compute, list(self.parameters.values()))
         self._rounded: RoundedWeights | None = None
-        if config.rounded_weights:
+        if config.bf16_compute:
             if not isinstance(stage, DiffusionStage):
-                raise InvalidInputError(f"rounded_weights is for denoising stages, not for {stage.name!r}")
+                raise InvalidInputError(f"bf16_compute is for denoising stages, not for {stage.name!r}")
             if self.accelerator.num_processes > 1:
-                raise InvalidInputError("rounded_weights is for one process; leave it out, or start one")
+                raise InvalidInputError("bf16_compute is for one process; leave it out, or start one")
             self._rounded = RoundedWeights(stage.denoisers().values(), self.parameters)
             self.parameters = self._rounded.masters
         self.optimizer = torch.optim.AdamW(

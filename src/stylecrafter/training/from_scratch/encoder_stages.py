@@ -20,15 +20,14 @@ from stylecrafter.runtime.seeding import step_generator
 from stylecrafter.training.batch_shares import WHOLE, Shard, gather_rows
 from stylecrafter.training.from_scratch.texture_loss import texture_loss
 from stylecrafter.training.parts import freeze_all_but, prefixed
-from stylecrafter.training.ranges import AnySeed, Weight, check_fields
+from stylecrafter.training.settings import AnySeed, StageSettings, Weight
 
 STYLE_TEMPERATURE = 0.07
 #: Pictures that the linear shortcuts of an autoencoder are fitted to.
 FITTED_PICTURES = 480
 
 
-@dataclass(frozen=True, kw_only=True)
-class AutoencoderConfig:
+class AutoencoderConfig(StageSettings):
     """Loss of the autoencoder."""
 
     kl_weight: Weight = 1e-5
@@ -38,12 +37,8 @@ class AutoencoderConfig:
     seed: AnySeed = 0
     """Of the noise on the latents."""
 
-    def __post_init__(self) -> None:
-        check_fields(self)
 
-
-@dataclass(frozen=True, kw_only=True)
-class DecoderConfig:
+class DecoderConfig(StageSettings):
     """Loss of the decoder."""
 
     latent_noise: Weight = 0.3
@@ -53,19 +48,12 @@ class DecoderConfig:
     seed: AnySeed = 0
     """Of the noise on the latents."""
 
-    def __post_init__(self) -> None:
-        check_fields(self)
 
-
-@dataclass(frozen=True, kw_only=True)
-class ClipConfig:
+class ClipConfig(StageSettings):
     """Loss of CLIP."""
 
     style_weight: Weight = 0.0
     """Weight of the term between pictures and their references."""
-
-    def __post_init__(self) -> None:
-        check_fields(self)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -104,9 +92,9 @@ class AutoencoderStage:
     name = "autoencoder"
 
     def __init__(
-        self, vae: AutoencoderKL, pictures: BatchSource, config: AutoencoderConfig = AutoencoderConfig()
+        self, vae: AutoencoderKL, pictures: BatchSource, config: AutoencoderConfig | None = None
     ) -> None:
-        self.vae, self.pictures, self.config = vae, pictures, config
+        self.vae, self.pictures, self.config = vae, pictures, config or AutoencoderConfig()
         freeze_all_but(self.models().values(), self.trainable())
         if isinstance(vae, ShortcutAutoencoder):
             vae.fit_shortcuts(batch * 2 - 1 for batch in some_pictures(pictures, FITTED_PICTURES))
@@ -158,9 +146,9 @@ class DecoderStage:
     name = "decoder"
 
     def __init__(
-        self, vae: AutoencoderKL, pictures: BatchSource, config: DecoderConfig = DecoderConfig()
+        self, vae: AutoencoderKL, pictures: BatchSource, config: DecoderConfig | None = None
     ) -> None:
-        self.vae, self.pictures, self.config = vae, pictures, config
+        self.vae, self.pictures, self.config = vae, pictures, config or DecoderConfig()
         freeze_all_but(self.models().values(), self.trainable())
 
     def models(self) -> dict[str, nn.Module]:
@@ -253,9 +241,10 @@ class ClipStage:
         clip: CLIPModel,
         tokenizer: CLIPTokenizer,
         pictures: BatchSource,
-        config: ClipConfig = ClipConfig(),
+        config: ClipConfig | None = None,
     ) -> None:
-        self.clip, self.tokenizer, self.pictures, self.config = clip, tokenizer, pictures, config
+        self.clip, self.tokenizer, self.pictures = clip, tokenizer, pictures
+        self.config = config or ClipConfig()
         width, out = clip.config.vision_config.hidden_size, clip.config.projection_dim
         self.style_head = nn.Linear(2 * width, out).to(clip.device)
         freeze_all_but(self.models().values(), self.trainable())

@@ -35,7 +35,7 @@ logger = logging.getLogger(__name__)
 FITTED_PICTURES = 192
 
 
-def begin_with(stage: Stage, parts: Parts | None, source: StyleCrafterPipeline) -> None:
+def warm_start(stage: Stage, parts: Parts | None, source: StyleCrafterPipeline) -> None:
     """Let the weights that `stage` trains begin as those of `source`, wherever names and shapes agree.
 
     Autoencoders are taken over whole or not at all. Temporal training changes nothing: it goes on from the base.
