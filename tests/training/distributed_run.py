@@ -1,4 +1,4 @@
-"""Run by torchrun in test_distributed: trains toy stages and leaves losses and checkpoints in a folder."""
+"""Run by torchrun in test_distributed: trains toy stages and leaves losses and checkpoints in folders."""
 
 from __future__ import annotations
 
@@ -19,7 +19,6 @@ from tests.training.tiny_sources import tiny_clips, tiny_pictures
 
 def train(folder: Path, sharding: str, stop_after: int | None = None) -> None:
     """Four steps of three stages; or `stop_after` steps and a checkpoint, to be gone on from."""
-    torch.set_num_threads(1)
     config = DiffusionConfig(clip_ratio=0.5, picture_reuse=2)
     sources = {"pictures": tiny_pictures(4), "clips": tiny_clips(2)}
     stages = [
@@ -61,5 +60,8 @@ def train(folder: Path, sharding: str, stop_after: int | None = None) -> None:
 
 
 if __name__ == "__main__":
-    train(Path(sys.argv[1]), sys.argv[2], int(sys.argv[3]) if len(sys.argv) > 3 else None)
+    torch.set_num_threads(1)
+    for sharding in ("none", "full"):
+        train(Path(sys.argv[1]) / sharding, sharding)
+    train(Path(sys.argv[1]) / "stopped", "full", stop_after=2)
     leave_group()

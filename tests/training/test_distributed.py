@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -11,6 +12,7 @@ import pytest
 import torch
 
 from stylecrafter.training.checkpoint import list_checkpoints, load_checkpoint
+from tests.training.distributed_run import train
 
 ROOT = Path(__file__).parents[2]
 STAGES = ("joint", "base", "clip")
@@ -21,10 +23,13 @@ pytestmark = pytest.mark.skipif(
 )
 
 
-def launch(processes: int, *arguments: str) -> None:
+@pytest.fixture(scope="module")
+def together(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Two processes, started once for all that they do: `none` and `full` by their sharding, and a run `stopped`."""
+    folder = tmp_path_factory.mktemp("together")
     command = [
-        sys.executable, "-m", "torch.distributed.run", "--nproc_per_node", str(processes), "--standalone",
-        "--module", "tests.training.distributed_run", *arguments,
+        sys.executable, "-m", "torch.distributed.run", "--nproc_per_node", "2", "--standalone",
+        "--module", "tests.training.distributed_run", str(folder),
     ]  # fmt: skip
     environment = {
         **os.environ,
@@ -33,12 +38,13 @@ def launch(processes: int, *arguments: str) -> None:
     }
     done = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, timeout=600)
     assert done.returncode == 0, done.stderr[-3000:]
+    return folder
 
 
 @pytest.fixture(scope="module")
 def alone(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("alone")
-    launch(1, str(folder), "none")
+    train(folder, "none")
     return folder
 
 
@@ -46,15 +52,15 @@ def same_training(first: Path, second: Path) -> None:
     for stage in STAGES:
         one, two = (load_checkpoint(list_checkpoints(folder / stage)[-1]) for folder in (first, second))
         assert one["step"] == two["step"] == 4
-        for kind in ("weights", "average"):
+        for kind in ("weights", "ema"):
             assert one[kind].keys() == two[kind].keys()
             for name, value in one[kind].items():
                 # Adam divides by the root of squared gradients: where these are rounding, so is the step.
                 assert torch.allclose(value, two[kind][name], atol=2e-4), f"{stage} {kind} {name}"
         for folder, state in ((first, one), (second, two)):
             sampled = torch.load(folder / stage / "sampled.pt", weights_only=True)
-            assert sampled.keys() == state["average"].keys()
-            average, begun = state["average"], state.get("begun_with")
+            assert sampled.keys() == state["ema"].keys()
+            average, begun = state["ema"], state.get("start")
             assert (begun is not None) == (stage == "joint")
             for name, value in sampled.items():
                 left = average[name] if begun is None else begun[name].lerp(average[name], 0.5)
@@ -67,14 +73,13 @@ def same_training(first: Path, second: Path) -> None:
 
 
 @pytest.mark.parametrize("sharding", ["none", "full"])
-def test_two_processes_equal_one(alone: Path, tmp_path: Path, sharding: str) -> None:
-    launch(2, str(tmp_path), sharding)
-    same_training(alone, tmp_path)
+def test_two_processes_equal_one(alone: Path, together: Path, sharding: str) -> None:
+    same_training(alone, together / sharding)
 
 
-def test_a_run_goes_on_with_another_number_of_processes(alone: Path, tmp_path: Path) -> None:
-    launch(2, str(tmp_path), "full", "2")
-    launch(1, str(tmp_path), "none")
+def test_a_run_goes_on_with_another_number_of_processes(alone: Path, together: Path, tmp_path: Path) -> None:
+    shutil.copytree(together / "stopped", tmp_path, dirs_exist_ok=True)
+    train(tmp_path, "none")
     for stage in STAGES:
         one, two = (load_checkpoint(list_checkpoints(folder / stage)[-1]) for folder in (alone, tmp_path))
         for name, value in one["weights"].items():

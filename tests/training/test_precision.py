@@ -9,7 +9,7 @@ import torch
 
 from stylecrafter.errors import InvalidInputError
 from stylecrafter.training.from_scratch.encoder_stages import AutoencoderStage
-from stylecrafter.training.precision import RoundedWeights
+from stylecrafter.training.precision import MasterWeights
 from stylecrafter.training.stages import AdapterStage, BaseStage, DiffusionConfig
 from stylecrafter.training.train_config import TrainConfig
 from stylecrafter.training.trainer import Trainer
@@ -38,13 +38,13 @@ def test_models_compute_in_bfloat16_and_come_back_to_the_bit() -> None:
         for owner, model in adapter.denoisers().items()
         for name, value in model.named_parameters()
     }
-    rounded = RoundedWeights(adapter.denoisers().values(), adapter.trainable())
+    rounded = MasterWeights(adapter.denoisers().values(), adapter.trainable())
     assert {p.dtype for model in adapter.denoisers().values() for p in model.parameters()} == {torch.bfloat16}
     assert next(adapter.parts.vae.parameters()).dtype == torch.float32
     places = [p.data_ptr() for p in adapter.parts.unet.parameters()]
     with rounded.in_full():
         assert adapter.parts.unet.dtype == torch.float32
-    # Recorded steps know rounded weights by their place in memory.
+    # Captured steps know the weights in bfloat16 by their place in memory.
     assert [p.data_ptr() for p in adapter.parts.unet.parameters()] == places
     rounded.restore()
     for owner, model in adapter.denoisers().items():
@@ -55,7 +55,7 @@ def test_models_compute_in_bfloat16_and_come_back_to_the_bit() -> None:
 def test_gradients_are_those_of_float32_but_for_rounding() -> None:
     exact, rough = stage(), stage()
     exact.loss(0).backward()
-    rounded = RoundedWeights(rough.denoisers().values(), rough.trainable())
+    rounded = MasterWeights(rough.denoisers().values(), rough.trainable())
     rough.loss(0).backward()
     rounded.hand_on_gradients()
     wanted = torch.cat([p.grad.flatten() for p in exact.trainable().values() if p.grad is not None])

@@ -23,7 +23,6 @@ from stylecrafter.training.recipe_files import load_recipe, recorded_recipe
 from stylecrafter.training.recipe_run import RecipeRun
 from stylecrafter.training.recipes import Recipe
 from stylecrafter.training.strategies import STRATEGIES
-from stylecrafter.training.tracking import Trackers
 from tests.training.short_run import SHORT, STAGES
 
 
@@ -188,22 +187,15 @@ def test_what_cannot_be_used_is_told_once_and_by_one_process(
 
 
 def test_sheets_of_models_in_parts_are_drawn_with_whole_ones(trained: RecipeRun) -> None:
-    class Keeper(Trackers):
-        def picture(self, step: int, name: str, picture: Image.Image) -> None:
-            drawn.append(picture.tobytes())
-
-    drawn: list[bytes] = []
     spec = trained.recipe.stages[3]
-    parts = trained.models.parts(list(STAGES[:4]))
-    keeper = Keeper([])
-    draw = trained._sampler(spec, parts, keeper)
+    draw = trained._sampler(spec, trained.models.parts(list(STAGES[:4])))
     assert draw is not None
-    draw(1, None)
-    spread = spec.model_copy(update={"train": {**spec.train, "sharding": "full"}})
-    draw = trained._sampler(spread, trained.models.parts(list(STAGES[:3])), keeper)
+    whole = draw(1, None)
+    spread = spec.replace(train=spec.train.replace(sharding="full"))
+    draw = trained._sampler(spread, trained.models.parts(list(STAGES[:3])))
     assert draw is not None
-    draw(1, load_file(trained.folder / "adapter" / "weights.safetensors"))
-    assert drawn[0] == drawn[1]
+    spread_out = draw(1, load_file(trained.folder / "adapter" / "weights.safetensors"))
+    assert whole is not None and spread_out is not None and whole.tobytes() == spread_out.tobytes()
 
 
 def test_the_seed_of_a_recipe_is_that_of_its_stages() -> None:

@@ -8,6 +8,7 @@ import signal
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
 from PIL import Image
 from safetensors.torch import load_file
@@ -338,10 +339,10 @@ def test_sheets_are_written_in_one_step(tmp_path: Path, monkeypatch: pytest.Monk
         raise OSError(errno.ENOSPC, "No space left on device")
 
     tracker = CsvTracker(tmp_path)
-    tracker.picture(1, "samples", Image.new("RGB", (4, 4)))
+    tracker.log_images({"samples": np.zeros((1, 4, 4, 3), np.uint8)}, 1)
     monkeypatch.setattr(os, "fsync", full)
     for step in (1, 2):
         with pytest.raises(OutputError, match="no space left"):
-            tracker.picture(step, "samples", Image.new("RGB", (4, 4), "red"))
+            tracker.log_images({"samples": np.full((1, 4, 4, 3), 255, np.uint8)}, step)
     assert [path.name for path in (tmp_path / "samples").iterdir()] == ["samples-00000001.png"]
     assert Image.open(tmp_path / "samples" / "samples-00000001.png").getpixel((0, 0)) == (0, 0, 0)

@@ -21,6 +21,7 @@ from stylecrafter.training.checkpoint import (
 )
 from stylecrafter.training.processes import placed_moments
 from stylecrafter.training.stages import AdapterStage, DiffusionConfig, JointStage
+from stylecrafter.training.tracking import begun
 from stylecrafter.training.train_config import TrainConfig, learning_rate_factor
 from stylecrafter.training.trainer import Trainer
 from tests.training.tiny_parts import tiny_parts
@@ -44,7 +45,7 @@ def losses(folder: Path) -> list[float]:
 def same_state(first: Path, second: Path) -> None:
     one, two = (load_checkpoint(list_checkpoints(folder)[-1]) for folder in (first, second))
     assert one["step"] == two["step"]
-    for kind in ("weights", "average"):
+    for kind in ("weights", "ema"):
         for name, value in one[kind].items():
             assert torch.equal(value, two[kind][name]), f"{kind} {name}"
     for name, moments in one["moments"].items():
@@ -215,7 +216,7 @@ def test_what_was_logged_after_the_checkpoint_is_logged_once(tmp_path: Path) -> 
     run = trainer(tmp_path)
     for step in range(1, 7):
         run.train_step()
-        run.tracker.log(step, {"loss": float(step)})
+        begun(run.accelerator, step).log({"loss": float(step)}, step=step)
         if step == 2:
             run.save()
     with (tmp_path / "losses.csv").open("a") as file:
@@ -312,7 +313,7 @@ def test_training_lowers_the_loss_of_a_fixed_batch(tmp_path: Path) -> None:
 def test_a_run_leaves_the_averaged_weights_in_the_model(tmp_path: Path) -> None:
     run = trainer(tmp_path)
     run.run()
-    average = run.average.weights()
+    average = run.ema.weights()
     for name, value in run.parameters.items():
         assert torch.equal(value.detach(), average[name])
 
@@ -322,7 +323,7 @@ def test_samples_see_the_average_and_training_goes_on_without_it(tmp_path: Path)
 
     def look(step: int, weights: object) -> None:
         assert weights is None
-        current, average = run.stage.trainable(), run.average.weights()
+        current, average = run.stage.trainable(), run.ema.weights()
         seen.append((step, all(torch.equal(current[n], average[n]) for n in current)))
 
     run = trainer(tmp_path / "looked", CONFIG.replace(sample_every=4), on_sample=look)
@@ -381,26 +382,26 @@ def test_a_blended_run_does_not_go_on_from_a_whole_one(tmp_path: Path) -> None:
 
 def test_gradients_that_are_scaled_for_fp16_train_alike(tmp_path: Path) -> None:
     plain, scaled = trainer(tmp_path / "plain"), trainer(tmp_path / "scaled")
-    scaled.accelerator.scaler = torch.amp.GradScaler("cpu", init_scale=1024.0)
+    scaled.precision.scaler = torch.amp.GradScaler("cpu", init_scale=1024.0)
     for _ in range(3):
         assert scaled.train_step() == pytest.approx(plain.train_step(), rel=1e-4)
     for name, value in plain.parameters.items():
         torch.testing.assert_close(scaled.parameters[name], value, rtol=1e-3, atol=1e-5)
     scaled.save()
     again = trainer(tmp_path / "scaled")
-    again.accelerator.scaler = torch.amp.GradScaler("cpu", init_scale=8.0)
+    again.precision.scaler = torch.amp.GradScaler("cpu", init_scale=8.0)
     again.resume()
-    assert again.accelerator.scaler.get_scale() == 1024.0
+    assert again.precision.scaler.get_scale() == 1024.0
 
 
 def test_a_step_whose_scaled_gradients_overflow_is_left_out(tmp_path: Path) -> None:
     run = trainer(tmp_path)
-    run.accelerator.scaler = torch.amp.GradScaler("cpu", init_scale=1024.0)
+    run.precision.scaler = torch.amp.GradScaler("cpu", init_scale=1024.0)
     before = {name: value.detach().clone() for name, value in run.parameters.items()}
     hook = next(iter(run.parameters.values())).register_hook(lambda gradient: gradient * float("inf"))
     run.train_step()
     assert all(torch.equal(value, before[name]) for name, value in run.parameters.items())
-    assert run.accelerator.scaler.get_scale() == 512.0
+    assert run.precision.scaler.get_scale() == 512.0
     hook.remove()
     run.train_step()
     assert not all(torch.equal(value, before[name]) for name, value in run.parameters.items())

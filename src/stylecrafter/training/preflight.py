@@ -6,7 +6,6 @@ of the last one would otherwise be met hours later.
 
 from __future__ import annotations
 
-import importlib.util
 import logging
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -36,6 +35,7 @@ from stylecrafter.training.recipes import Recipe
 from stylecrafter.training.source_specs import FilesSpec, placed
 from stylecrafter.training.sources import file_source
 from stylecrafter.training.stage_specs import StageSpec
+from stylecrafter.training.tracking import TRACKERS, is_installed
 from stylecrafter.weights.card import read_defaults, size_multiple
 from stylecrafter.weights.configs import read_config
 from stylecrafter.weights.locate import INDEX_NAME, resolve_model
@@ -44,7 +44,6 @@ logger = logging.getLogger(__name__)
 
 #: Files that are opened, evenly spread, until one can be used: a source gives up after as many too.
 _MOST_OPENED = 1000
-_PACKAGES = {"tensorboard": "tensorboard", "wandb": "wandb"}
 
 
 def check_run(
@@ -73,9 +72,9 @@ def check_run(
         faults += [Fault((*place, key), what) for key, what in _shared(recipe, stage, str(device), processes)]
     faults += _sample_faults(recipe)
     faults += [
-        Fault(("trackers",), f"{name} is not installed; pip install {package}, or leave it out")
-        for name, package in _PACKAGES.items()
-        if name in recipe.trackers and importlib.util.find_spec(package) is None
+        Fault(("trackers",), f"{name} is not installed; pip install {TRACKERS[name]}, or leave it out")
+        for name in recipe.trackers
+        if not is_installed(name)
     ]
     for name in _shown_sources(recipe, stages):
         spec = recipe.data[name]

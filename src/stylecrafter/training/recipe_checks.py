@@ -11,13 +11,11 @@ from stylecrafter.presets import load_preset
 from stylecrafter.runtime.faults import Fault, Place
 from stylecrafter.training.source_specs import FilesSpec, MixSpec, WorldSpec
 from stylecrafter.training.stage_specs import (
-    PICTURE_STAGES,
     ClipSpec,
-    DiffusionSpec,
+    PictureStageSpec,
     StageSpec,
     TextSeparationSpec,
 )
-from stylecrafter.training.stages import DIFFUSION_STAGES
 
 if TYPE_CHECKING:
     from stylecrafter.training.recipes import ModelSpec
@@ -32,14 +30,15 @@ STYLE_STAGES = ("adapter", "extractor", "temporal", "joint")
 
 @dataclass(frozen=True)
 class Outline:
-    """The parts of a recipe that are right in themselves, each with its place in the recipe."""
+    """The parts of a recipe that are right in themselves, each with its place in the recipe.
+
+    Of a stage that is not, the name and the sources may be there.
+    """
 
     model: ModelSpec | None
     adapter: Mapping[str, Any]
     data: Sources
     stages: list[tuple[int, StageSpec]]
-    unfinished: frozenset[int] = frozenset()
-    """Stages of which only the name and the sources are known."""
     complete: bool = True
     """Whether all stages are there."""
 
@@ -104,9 +103,7 @@ def faults_between(outline: Outline) -> Iterator[Fault]:
     for number, stage in outline.stages:
         place = ("stages", number)
         yield from _build(outline, stage, place)
-        if number not in outline.unfinished:
-            yield from _own_sources(stage, place)
-            yield from _parts(outline.data, stage, place)
+        yield from _parts(outline.data, stage, place)
         yield from _kinds(outline.data, stage, place)
         yield from _styles(outline, stage, place)
     if outline.model is not None and outline.model.preset is not None:
@@ -236,50 +233,22 @@ def _build(outline: Outline, stage: StageSpec, place: Place) -> Iterator[Fault]:
         )
 
 
-def _own_sources(stage: StageSpec, place: Place) -> Iterator[Fault]:
-    """Pictures or clips that a stage needs and has not, or has and does not show."""
-    if not isinstance(stage, DiffusionSpec):
-        if stage.pictures is None:
-            yield Fault(place, f"stage {stage.stage!r} needs 'pictures': the name of a source under 'data'")
-        if stage.clips is not None:
-            yield Fault((*place, "clips"), f"stage {stage.stage!r} is shown pictures alone; leave clips out")
-        return
-    given = stage.options.clip_ratio
-    ratio = DIFFUSION_STAGES[stage.stage].published_clip_ratio if given is None else given
-    for key, source, part in (("pictures", stage.pictures, 1 - ratio), ("clips", stage.clips, ratio)):
-        if part > 0 and source is None:
-            yield Fault(place, f"stage {stage.stage!r} needs {key} at clip_ratio {ratio:g}")
-        if part == 0 and source is not None:
-            yield Fault(
-                (*place, key),
-                f"stage {stage.stage!r} is given {key}, but at clip_ratio {ratio:g} it shows none of them; "
-                "set options.clip_ratio, or leave them out",
-            )
-
-
 def _parts(data: Sources, stage: StageSpec, place: Place) -> Iterator[Fault]:
-    """Settings of the training that the stage or its batches do not take."""
-    config = stage.train
-    if config.bf16_compute and stage.stage in PICTURE_STAGES:
-        yield Fault((*place, "train", "bf16_compute"), f"is for denoising stages, not for {stage.stage!r}")
-    if stage.stage == "clip" and config.accumulation != 1:
-        yield Fault(
-            (*place, "train", "accumulation"), "stage clip contrasts whole batches, not parts; set it to 1"
-        )
-        return
+    """Batches that cannot be cut into the parts of an accumulated step."""
+    parts = stage.train.accumulation
     for name in (stage.pictures, stage.clips):
         spec = data.get(name) if name is not None else None
-        if spec is not None and spec.batch_size % config.accumulation:
+        if spec is not None and spec.batch_size % parts:
             yield Fault(
                 (*place, "train", "accumulation"),
-                f"a batch of {spec.batch_size} rows ({name}) cannot be cut into {config.accumulation} equal parts",
+                f"a batch of {spec.batch_size} rows ({name}) cannot be cut into {parts} equal parts",
             )
 
 
 def _kinds(data: Sources, stage: StageSpec, place: Place) -> Iterator[Fault]:
     """Clips where pictures are shown, and pictures where clips are. The parts of a model of our own take both."""
     for key, name in (("pictures", stage.pictures), ("clips", stage.clips)):
-        if name is None or (key == "pictures" and stage.stage in PICTURE_STAGES):
+        if name is None or (key == "pictures" and isinstance(stage, PictureStageSpec)):
             continue
         specs = [data[member] for member in members_of(data, name)]
         frames = {spec.num_frames for spec in specs if isinstance(spec, (WorldSpec, FilesSpec))}

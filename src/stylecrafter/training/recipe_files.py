@@ -231,27 +231,23 @@ def _outline(raw: dict[str, Any]) -> Outline | None:
     data, stages, adapter = raw.get("data"), raw.get("stages"), raw.get("adapter", {})
     if not isinstance(data, dict) or not isinstance(stages, list):
         return None
-    found = {number: _stage(value) for number, value in enumerate(stages)}
+    found = [_stage(value) for value in stages]
     return Outline(
         model=_valid(ModelSpec, raw.get("model")),
         adapter=adapter if isinstance(adapter, dict) else {},
         data={str(name): _valid(SourceSpec, value) for name, value in data.items()},
-        stages=[(number, stage[0]) for number, stage in found.items() if stage is not None],
-        unfinished=frozenset(number for number, stage in found.items() if stage is not None and not stage[1]),
-        complete=None not in found.values(),
+        stages=[(number, stage) for number, stage in enumerate(found) if stage is not None],
+        complete=None not in found,
     )
 
 
-def _stage(value: Any) -> tuple[StageSpec, bool] | None:
-    """A stage, and whether all of it is right; otherwise what it is called and shown."""
+def _stage(value: Any) -> StageSpec | None:
+    """A stage; of one that is wrong, what it is called and shown."""
     whole = _valid(StageSpec, value)
-    if whole is not None:
-        return whole, True
-    if not isinstance(value, dict):
-        return None
+    if whole is not None or not isinstance(value, dict):
+        return whole
     rest = {key: value[key] for key in ("stage", "name", "pictures", "clips") if key in value}
-    some = _valid(StageSpec, {**rest, "train": {"steps": 1, "learning_rate": 1e-3}})
-    return None if some is None else (some, False)
+    return _valid(StageSpec, {**rest, "train": {"steps": 1, "learning_rate": 1e-3}})
 
 
 def _valid(kind: Any, value: Any) -> Any:

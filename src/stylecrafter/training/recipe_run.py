@@ -11,6 +11,7 @@ from pathlib import Path
 
 import torch
 from accelerate.utils import gather_object
+from PIL import Image
 from safetensors.torch import save
 
 from stylecrafter.data.batch import BatchSource
@@ -41,7 +42,6 @@ from stylecrafter.training.stage_specs import (
     TextSeparationSpec,
 )
 from stylecrafter.training.stages import DIFFUSION_STAGES, Stage
-from stylecrafter.training.tracking import Tracker, Trackers, make_trackers
 from stylecrafter.training.trainer import OnSample, Trainer
 from stylecrafter.weights.locate import fetch_model
 
@@ -194,9 +194,10 @@ class RecipeRun:
         ):
             warm_start(stage, parts, load_pipeline(fetch_model(self.recipe.model.warm_start), torch.float32))
         config, folder = spec.train, self.folder / spec.name
-        tracker = make_trackers(self.recipe.trackers, folder) if is_main_process() else Trackers([])
-        on_sample = None if parts is None else self._sampler(spec, parts, tracker)
-        trainer = Trainer(stage, config, folder, tracker=tracker, label=spec.name, on_sample=on_sample)
+        on_sample = None if parts is None else self._sampler(spec, parts)
+        trainer = Trainer(
+            stage, config, folder, trackers=self.recipe.trackers, label=spec.name, on_sample=on_sample
+        )
         trainer.resume()
         self._write_record()
 
@@ -209,7 +210,7 @@ class RecipeRun:
         try:
             finished = trainer.run(report)
         finally:
-            tracker.close()
+            trainer.close()
         self.stopped_by = trainer.stopped_by
         if finished:
             weights = {name: value.contiguous() for name, value in trainer.averaged_weights().items()}
@@ -238,7 +239,7 @@ class RecipeRun:
             for line in Report(new):
                 logger.warning("source %s: %s", name, line)
 
-    def _sampler(self, spec: StageSpec, parts: Parts, tracker: Tracker) -> OnSample | None:
+    def _sampler(self, spec: StageSpec, parts: Parts) -> OnSample | None:
         """What draws the sample sheets of a stage."""
         samples = self.recipe.samples
         if samples is None or not spec.train.sample_every:
@@ -247,22 +248,18 @@ class RecipeRun:
         drawn, styled = parts, spec.stage not in ("words", "base")
         if spec.train.sharding == "none" and is_main_process():
             # At once, so that a style picture that is missing is no surprise later.
-            sheets = SampleSheets(
-                samples, self.models.pipeline(parts), self.recipe.folder, tracker, styled=styled
-            )
+            sheets = SampleSheets(samples, self.models.pipeline(parts), self.recipe.folder, styled=styled)
 
-        def draw(step: int, weights: dict[str, torch.Tensor] | None) -> None:
+        def draw(step: int, weights: dict[str, torch.Tensor] | None) -> Image.Image:
             nonlocal sheets, drawn
             if weights is not None and drawn is parts:
                 # The models in training are in parts: a second, whole set of them is drawn with.
                 drawn, sheets = self.models.parts(self._before(spec.name)), None
             if sheets is None:
-                sheets = SampleSheets(
-                    samples, self.models.pipeline(drawn), self.recipe.folder, tracker, styled=styled
-                )
+                sheets = SampleSheets(samples, self.models.pipeline(drawn), self.recipe.folder, styled=styled)
             if weights is not None:
                 load_trained(drawn.models(), weights)
-            sheets.draw(step)
+            return sheets.draw()
 
         return draw
 

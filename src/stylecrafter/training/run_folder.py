@@ -4,7 +4,7 @@ FOLDER/
   recipe.yaml                    what was run, every value resolved
   STAGE/checkpoint-00001000.pt   to go on from
   STAGE/losses.csv, samples/     what happened
-  STAGE/weights.safetensors      the averaged weights of a finished stage
+  STAGE/weights.safetensors      the averaged (EMA) weights of a finished stage
   model/                         what `--model` and `from_pretrained` load
   clip_model/                    the whole CLIP of stage clip, whose projections a pipeline has no use for
 """
@@ -29,7 +29,7 @@ from stylecrafter.training.checkpoint import delete_unfinished, keep_last, list_
 from stylecrafter.training.old_names import todays_recipe
 from stylecrafter.training.recipe_files import RECORD
 from stylecrafter.training.recipes import Recipe
-from stylecrafter.training.tracking import CsvTracker, TensorBoardTracker
+from stylecrafter.training.tracking import forget_after
 
 logger = logging.getLogger(__name__)
 
@@ -175,8 +175,7 @@ class RunFolder:
         names = {str(spec.get("name")) for spec in stages or () if isinstance(spec, dict)}
         for folder in [self.path / name for name in names | {spec.name for spec in self.recipe.stages}]:
             if folder.is_dir() and folder.parent == self.path:
-                CsvTracker(folder).resume(0)
-                TensorBoardTracker.forget(folder)
+                forget_after(folder, 0)
                 with contextlib.suppress(OSError):
                     folder.rmdir()
 

@@ -26,7 +26,7 @@ from stylecrafter.presets import load_preset
 from stylecrafter.runtime.ranks import is_main_process
 from stylecrafter.training.from_scratch import fresh_models
 from stylecrafter.training.from_scratch.encoder_stages import latent_scale
-from stylecrafter.training.from_scratch.expansion import adapter_for_grown, with_attention
+from stylecrafter.training.from_scratch.expansion import adapter_for_expanded, with_attention
 from stylecrafter.training.parts import Parts, load_trained
 from stylecrafter.training.recipes import Recipe, StageSpec
 from stylecrafter.training.run_folder import WEIGHTS
@@ -128,7 +128,7 @@ class RunModels:
                 adapter.detach()
             unet = with_attention(unet, levels)
             if adapter is not None:
-                adapter = adapter_for_grown(adapter, unet).attach(unet)
+                adapter = adapter_for_expanded(adapter, unet).attach(unet)
         if self.recipe.model.new_adapter or self.recipe.adapter:
             options = dict(self.recipe.adapter)
             if adapter is not None:

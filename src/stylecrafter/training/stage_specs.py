@@ -2,21 +2,21 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Annotated, Any, Literal, Self, TypeVar
 
 from pydantic import Field, ValidationInfo, field_validator, model_validator
 
 from stylecrafter.generation.settings import MAX_FRAMES
+from stylecrafter.runtime.faults import Fault, FaultsError
 from stylecrafter.training.from_scratch.encoder_stages import AutoencoderConfig, ClipConfig, DecoderConfig
 from stylecrafter.training.from_scratch.text_separation import TextSeparationConfig
 from stylecrafter.training.settings import Named, Positive, Settings, StageSettings
-from stylecrafter.training.stages import DiffusionConfig
+from stylecrafter.training.stages import DIFFUSION_STAGES, DiffusionConfig
 from stylecrafter.training.train_config import TrainConfig
 
 #: Stages that build a part of a model of our own from nothing.
 ENCODER_STAGES = ("autoencoder", "clip")
-#: Stages that are shown pictures, or the captions of pictures, and nothing else.
-PICTURE_STAGES = (*ENCODER_STAGES, "words", "decoder")
 #: Folders of a run that belong to no stage.
 _TAKEN = ("model", "clip_model")
 
@@ -72,23 +72,52 @@ class AnyStageSpec(Settings):
             )
         return factor
 
+    def own_faults(self) -> Iterator[Fault]:
+        """What of the stage does not go together."""
+        yield from ()
 
-class AutoencoderSpec(AnyStageSpec):
+    @model_validator(mode="after")
+    def _goes_together(self) -> Self:
+        faults = list(self.own_faults())
+        if faults:
+            raise FaultsError(faults)
+        return self
+
+
+class PictureStageSpec(AnyStageSpec):
+    """What stages have that are shown pictures, or the captions of pictures, and nothing else."""
+
+    def own_faults(self) -> Iterator[Fault]:
+        if self.pictures is None:
+            yield Fault((), f"stage {self.stage!r} needs 'pictures': the name of a source under 'data'")
+        if self.clips is not None:
+            yield Fault(("clips",), f"stage {self.stage!r} is shown pictures alone; leave clips out")
+        if self.train.bf16_compute:
+            yield Fault(("train", "bf16_compute"), f"is for denoising stages, not for {self.stage!r}")
+
+
+class AutoencoderSpec(PictureStageSpec):
     stage: Literal["autoencoder"]
     options: AutoencoderConfig = Field(default_factory=AutoencoderConfig)
 
 
-class ClipSpec(AnyStageSpec):
+class ClipSpec(PictureStageSpec):
     stage: Literal["clip"]
     options: ClipConfig = Field(default_factory=ClipConfig)
 
+    def own_faults(self) -> Iterator[Fault]:
+        yield from super().own_faults()
+        if self.train.accumulation != 1:
+            what = "stage clip contrasts whole batches, not parts; set it to 1"
+            yield Fault(("train", "accumulation"), what)
 
-class TextSeparationSpec(AnyStageSpec):
+
+class TextSeparationSpec(PictureStageSpec):
     stage: Literal["words"]
     options: TextSeparationConfig = Field(default_factory=TextSeparationConfig)
 
 
-class DecoderSpec(AnyStageSpec):
+class DecoderSpec(PictureStageSpec):
     stage: Literal["decoder"]
     options: DecoderConfig = Field(default_factory=DecoderConfig)
 
@@ -96,6 +125,19 @@ class DecoderSpec(AnyStageSpec):
 class DiffusionSpec(AnyStageSpec):
     stage: Literal["base", "adapter", "extractor", "temporal", "joint"]
     options: DiffusionConfig = Field(default_factory=DiffusionConfig)
+
+    def own_faults(self) -> Iterator[Fault]:
+        given = self.options.clip_ratio
+        ratio = DIFFUSION_STAGES[self.stage].published_clip_ratio if given is None else given
+        for key, source, part in (("pictures", self.pictures, 1 - ratio), ("clips", self.clips, ratio)):
+            if part > 0 and source is None:
+                yield Fault((), f"stage {self.stage!r} needs {key} at clip_ratio {ratio:g}")
+            if part == 0 and source is not None:
+                yield Fault(
+                    (key,),
+                    f"stage {self.stage!r} is given {key}, but at clip_ratio {ratio:g} it shows none of them; "
+                    "set options.clip_ratio, or leave them out",
+                )
 
 
 StageSpec = Annotated[

@@ -36,7 +36,7 @@ from stylecrafter.training.diffusion import (
     scale_logits_penalty,
 )
 from stylecrafter.training.graphs import StageInputs
-from stylecrafter.training.latent_cache import EncodedBatch, Pool
+from stylecrafter.training.latent_cache import EncodedBatch, LatentCache
 from stylecrafter.training.parts import Parts, freeze_all_but, prefixed
 from stylecrafter.training.settings import AnySeed, Count, Positive, Ratio, StageSettings, Weight
 
@@ -66,7 +66,7 @@ class Stage(Protocol):
 
     def compute(self, inputs: Any) -> torch.Tensor:
         """The mean loss on `inputs`: the same operations for all inputs of one `graphs.kind_of`, so that they can be
-        recorded. What is random or depends on the host lies in the inputs."""
+        captured. What is random or depends on the host lies in the inputs."""
         ...
 
     def loss(self, step: int, shard: Shard = WHOLE) -> torch.Tensor:
@@ -115,7 +115,7 @@ class DiffusionConfig(StageSettings):
     """Whether the base stage trains the text encoder along. One that learned from a small contrastive run forgets the
     object of a caption as soon as a style is named, because the style alone tells its pictures apart."""
     picture_reuse: Count = 1
-    """How many steps see each picture (`pool.Pool`)."""
+    """How many steps see each picture (`latent_cache.LatentCache`)."""
     clip_reuse: Count = 1
     """How many steps see each clip."""
     scale_penalty: Weight = 0.0
@@ -163,8 +163,8 @@ class DiffusionStage(ABC):
                 )
         self.parts, self.config, self.pictures, self.clips = parts, config, pictures, clips
         self.clip_ratio = ratio
-        self._pictures = None if pictures is None else self._pool(pictures, config.picture_reuse)
-        self._clips = None if clips is None else self._pool(clips, config.clip_reuse)
+        self._pictures = None if pictures is None else self._cached(pictures, config.picture_reuse)
+        self._clips = None if clips is None else self._cached(clips, config.clip_reuse)
         self._no_caption: torch.Tensor | None = None
         freeze_all_but(self.models().values(), self.trainable())
 
@@ -219,8 +219,8 @@ class DiffusionStage(ABC):
     def device(self) -> torch.device:
         return self.parts.unet.device
 
-    def _pool(self, source: BatchSource, reuse: int) -> Pool:
-        return Pool(
+    def _cached(self, source: BatchSource, reuse: int) -> LatentCache:
+        return LatentCache(
             lambda index, rows: self._encode(source.batch(index, rows), index, rows, source),
             source.batch_size,
             reuse,

@@ -93,14 +93,13 @@ class TrainConfig(StageSettings):
 
 
 def learning_rate_factor(step: int, config: TrainConfig) -> float:
-    """Factor on the learning rate at `step`: warm-up, then cosine."""
+    """Factor on the learning rate at `step`: warm-up, then cosine.
+
+    The schedules of diffusers end at 0 and begin with a step at rate 0, those of transformers with a floor are a step
+    ahead: what was trained by this one would not come out the same.
+    """
     if step < config.warmup:
         return (step + 1) / config.warmup
     progress = (step - config.warmup) / max(1, config.steps - config.warmup)
     cosine = 0.5 * (1 + math.cos(math.pi * min(1.0, progress)))
     return config.final_lr_ratio + (1 - config.final_lr_ratio) * cosine
-
-
-def ema_decay_at(step: int, decay: float) -> float:
-    """Decay of the running average: short memory at the start, `decay` later."""
-    return min(decay, (1 + step) / (10 + step))

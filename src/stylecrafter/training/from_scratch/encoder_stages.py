@@ -33,7 +33,7 @@ class AutoencoderConfig(StageSettings):
     kl_weight: Weight = 1e-5
     """Weight of the KL divergence per latent value."""
     texture_weight: Weight = 0.0
-    """Weight of `texture.texture_loss`; without it fine textures come out as flat means."""
+    """Weight of `texture_loss`; without it fine textures come out as flat means."""
     seed: AnySeed = 0
     """Of the noise on the latents."""
 
@@ -44,7 +44,7 @@ class DecoderConfig(StageSettings):
     latent_noise: Weight = 0.3
     """The most noise on the latents, as a deviation; those have unit variance as the UNet sees them."""
     texture_weight: Weight = 0.0
-    """Weight of `texture.texture_loss`."""
+    """Weight of `texture_loss`."""
     seed: AnySeed = 0
     """Of the noise on the latents."""
 
@@ -155,10 +155,10 @@ class DecoderStage:
         return {"vae": self.vae}
 
     def trainable(self) -> dict[str, nn.Parameter]:
-        moving = prefixed("vae.decoder", self.vae.decoder.named_parameters())
+        trained = prefixed("vae.decoder", self.vae.decoder.named_parameters())
         if self.vae.post_quant_conv is not None:
-            moving |= prefixed("vae.post_quant_conv", self.vae.post_quant_conv.named_parameters())
-        return moving
+            trained |= prefixed("vae.post_quant_conv", self.vae.post_quant_conv.named_parameters())
+        return trained
 
     def sources(self) -> dict[str, BatchSource]:
         return {"pictures": self.pictures}
@@ -184,7 +184,7 @@ class DecoderStage:
 
 
 def decoding_loss(decoded: torch.Tensor, pictures: torch.Tensor, texture_weight: float) -> torch.Tensor:
-    """`reconstruction_loss`, and `texture.texture_loss` at its weight: (n, 3, h, w) each."""
+    """`reconstruction_loss`, and `texture_loss` at its weight: (n, 3, h, w) each."""
     loss = reconstruction_loss(decoded, pictures)
     return loss + texture_weight * texture_loss(decoded, pictures) if texture_weight else loss
 
@@ -253,10 +253,10 @@ class ClipStage:
         return {"clip": self.clip, "style_head": self.style_head}
 
     def trainable(self) -> dict[str, nn.Parameter]:
-        moving = prefixed("clip", self.clip.named_parameters())
+        trained = prefixed("clip", self.clip.named_parameters())
         if self.config.style_weight:
-            moving |= prefixed("style_head", self.style_head.named_parameters())
-        return moving
+            trained |= prefixed("style_head", self.style_head.named_parameters())
+        return trained
 
     def sources(self) -> dict[str, BatchSource]:
         return {"pictures": self.pictures}

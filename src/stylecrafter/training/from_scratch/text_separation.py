@@ -1,4 +1,4 @@
-"""The stage that lets the text encoder tell words apart which pictures alone did not teach it.
+"""Text-encoder separation: the stage that lets the text encoder tell words apart which pictures alone did not teach it.
 
 A text encoder that learned from still pictures has no use for "left" and "right": its states hardly differ (5.5 % at
 one of 32 positions in `mini`), and a denoiser that looks at them needs very long to learn what moves where.
@@ -72,7 +72,7 @@ class TextSeparationStage:
     causal, and a denoiser that finds a word at every position learns it much sooner than at one.
 
     Args:
-        parts: The models; the text encoder moves.
+        parts: The models; the text encoder is trained.
         pictures: Whose captions are read, and nothing else.
         config: The words.
 
