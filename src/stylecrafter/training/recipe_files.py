@@ -26,7 +26,7 @@ from stylecrafter.training.recipe_keys import (
     read_value,
 )
 from stylecrafter.training.recipes import ModelSpec, Recipe
-from stylecrafter.training.source_specs import SourceSpec
+from stylecrafter.training.source_specs import FilesSpec, SourceSpec
 from stylecrafter.training.stage_specs import StageSpec
 
 logger = logging.getLogger(__name__)
@@ -139,52 +139,74 @@ def split_change(change: str) -> tuple[str, str]:
     return key, text
 
 
+def refuse_unnamed_files(recipe: Recipe, until: str | None = None) -> None:
+    """Refuse a recipe of the package whose own names of folders still stand for the user's.
+
+    Args:
+        recipe: As it was read and changed; changes are absolute paths.
+        until: The last stage that is wanted.
+
+    Raises:
+        InvalidInputError: It says what to give.
+    """
+    if os.path.realpath(recipe.folder) != os.path.realpath(recipe_folder()):
+        return
+    names = [stage.name for stage in recipe.stages]
+    if until is not None and until not in names:
+        return  # what is wrong then is the stage
+    stages = recipe.stages if until is None else recipe.stages[: names.index(until) + 1]
+    used = {name for stage in stages for name in (stage.pictures, stage.clips) if name is not None}
+    members = sorted({member for name in used for member in recipe.members_of(name)})
+    unnamed = []
+    for name in members:
+        spec = recipe.data[name]
+        if isinstance(spec, FilesSpec) and not os.path.isabs(spec.path):
+            if not os.path.exists(os.path.join(recipe.folder, spec.path)):
+                unnamed.append(f"--set data.{name}.path=FOLDER")
+    if unnamed:
+        raise InvalidInputError(
+            f"the recipe {recipe.name!r} learns from files of your own: add {' '.join(unnamed)} (a folder, a .csv, a "
+            ".jsonl or a .tar; `stylecrafter data check FOLDER` tells what of it would be used)"
+        )
+
+
 def _apply(raw: dict[str, Any], change: str) -> None:
     """Set one value of a recipe before it is checked."""
     key, text = split_change(change)
     steps = [todays_key(step) for step in key.split(".")]
-    _check_key(raw, steps, key)
+    place = _place(raw, steps, key)
     value = from_here(steps, read_value(text, kinds_at(steps, raw), f"--set {key}={shown_value(text)}"))
-    *way, last = steps
     here: Any = raw
-    for step in way:
-        here = _enter(here, step, key)
-    if isinstance(here, list):
-        here[_numbered(here, last, key)] = value
-    elif isinstance(here, dict):
-        here[last] = value
-    else:
-        raise InvalidInputError(f"--set {key}: {'.'.join(way)} holds no keys")
+    for step in place[:-1]:
+        if isinstance(here, dict) and here.get(step) is None:
+            here[step] = {}
+        here = here[step]
+    here[place[-1]] = value
 
 
-def _check_key(raw: dict[str, Any], steps: Sequence[str], key: str) -> None:
-    """Refuse a key that nobody reads: what is wrong is the key then, whatever the value."""
+def _place(raw: dict[str, Any], steps: Sequence[str], key: str) -> list[str | int]:
+    """The way to a key, with positions in place of the names of stages.
+
+    A key that nobody reads is refused: what is wrong is the key then, whatever the value.
+    """
     here: Any = raw
+    place: list[str | int] = []
     for end, step in enumerate(steps):
         known = keys_at(steps[:end], raw)
         if known and step not in known:
             raise InvalidInputError(f"--set {key}: {joined([unknown_key((*steps[:end], step), known)])}")
         if isinstance(here, list):
-            here = here[_numbered(here, step, key)]
+            number = place_in(here, step)
+            if number is None:
+                raise unknown_name(f"entry in --set {key}:", step, filter(None, names_in(here)))
+            place.append(number)
+            here = here[number]
+        elif here is None or isinstance(here, dict):
+            place.append(step)
+            here = None if here is None else here.get(step)
         else:
-            here = here.get(step) if isinstance(here, dict) else None
-
-
-def _enter(here: Any, step: str, key: str) -> Any:
-    if isinstance(here, list):
-        return here[_numbered(here, step, key)]
-    if isinstance(here, dict):
-        if here.get(step) is None:
-            here[step] = {}
-        return here[step]
-    raise InvalidInputError(f"--set {key}: there are no keys above {step!r}")
-
-
-def _numbered(entries: list[Any], step: str, key: str) -> int:
-    number = place_in(entries, step)
-    if number is None:
-        raise unknown_name(f"entry in --set {key}:", step, filter(None, names_in(entries)))
-    return number
+            raise InvalidInputError(f"--set {key}: {'.'.join(steps[:end])} holds no keys")
+    return place
 
 
 def _shorten_warmups(raw: dict[str, Any], changes: Sequence[str]) -> None:

@@ -18,6 +18,7 @@ from stylecrafter.references.preprocessing import normalise_for_clip
 from stylecrafter.runtime.devices import to_device
 from stylecrafter.runtime.seeding import step_generator
 from stylecrafter.training.batch_shares import WHOLE, Shard, gather_rows
+from stylecrafter.training.from_scratch.picture_stage import PictureStage
 from stylecrafter.training.from_scratch.texture_loss import texture_loss
 from stylecrafter.training.parts import freeze_all_but, prefixed
 from stylecrafter.training.settings import AnySeed, StageSettings, Weight
@@ -78,7 +79,7 @@ class ClipInputs:
     """The same of the style references, where they have a part in the loss."""
 
 
-class AutoencoderStage:
+class AutoencoderStage(PictureStage):
     """The autoencoder: L1 on pixels at three resolutions and on their differences, texture, and a small KL term.
 
     One with linear shortcuts has them fitted to its first pictures, and learns from there.
@@ -105,12 +106,6 @@ class AutoencoderStage:
     def trainable(self) -> dict[str, nn.Parameter]:
         return prefixed("vae", self.vae.named_parameters())
 
-    def sources(self) -> dict[str, BatchSource]:
-        return {"pictures": self.pictures}
-
-    def loss(self, step: int, shard: Shard = WHOLE) -> torch.Tensor:
-        return self.compute(self.inputs(step, shard))
-
     def inputs(self, step: int, shard: Shard = WHOLE) -> CodingInputs:
         size, device = self.pictures.batch_size, self.vae.device
         rows = shard.rows(size)
@@ -130,7 +125,7 @@ class AutoencoderStage:
         )
 
 
-class DecoderStage:
+class DecoderStage(PictureStage):
     """The decoder alone, on latents with noise, after everything else: latents stay what they are.
 
     What a denoiser gives is a little wrong everywhere, and a decoder that has only seen right latents shows every
@@ -159,12 +154,6 @@ class DecoderStage:
         if self.vae.post_quant_conv is not None:
             trained |= prefixed("vae.post_quant_conv", self.vae.post_quant_conv.named_parameters())
         return trained
-
-    def sources(self) -> dict[str, BatchSource]:
-        return {"pictures": self.pictures}
-
-    def loss(self, step: int, shard: Shard = WHOLE) -> torch.Tensor:
-        return self.compute(self.inputs(step, shard))
 
     def inputs(self, step: int, shard: Shard = WHOLE) -> CodingInputs:
         size, device = self.pictures.batch_size, self.vae.device
@@ -214,7 +203,7 @@ def latent_scale(vae: AutoencoderKL, pictures: BatchSource, samples: int = 256) 
     return 1.0 / float(torch.cat(means).std())
 
 
-class ClipStage:
+class ClipStage(PictureStage):
     """CLIP from nothing: pictures and captions that say everything (style words included), contrastively.
 
     The two captions of one batch may well say the same; their similarity then counts as a match in part: targets
@@ -226,6 +215,8 @@ class ClipStage:
     other pictures in the same style (`style_weight`; a contrastive term between pictures as in SLIP, Mu et al.
     2021): this teaches what no caption says, the very shades, the scale and the angle of a texture. That term has a
     head of its own, dropped after training.
+
+    A contrast needs the whole batch: processes exchange their embeddings, and a batch is not accumulated from parts.
 
     Args:
         clip: The model.
@@ -257,17 +248,6 @@ class ClipStage:
         if self.config.style_weight:
             trained |= prefixed("style_head", self.style_head.named_parameters())
         return trained
-
-    def sources(self) -> dict[str, BatchSource]:
-        return {"pictures": self.pictures}
-
-    def loss(self, step: int, shard: Shard = WHOLE) -> torch.Tensor:
-        """The loss over the whole batch: a contrast needs all of it, so processes exchange their embeddings.
-
-        Raises:
-            InvalidInputError: The batch is to be accumulated from parts, or references are missing.
-        """
-        return self.compute(self.inputs(step, shard))
 
     def inputs(self, step: int, shard: Shard = WHOLE) -> ClipInputs:
         batch = self.pictures.batch(step, shard.rows(self.pictures.batch_size))

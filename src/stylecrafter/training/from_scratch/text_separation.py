@@ -22,6 +22,7 @@ from stylecrafter.runtime.devices import to_device
 from stylecrafter.runtime.seeding import step_generator
 from stylecrafter.styleworld.lexicon import GROUP_MOTIONS, MOTION_PHRASES
 from stylecrafter.training.batch_shares import WHOLE, Shard
+from stylecrafter.training.from_scratch.picture_stage import PictureStage
 from stylecrafter.training.parts import Parts, freeze_all_but, prefixed
 from stylecrafter.training.settings import AnySeed, Positive, StageSettings
 
@@ -64,7 +65,7 @@ class TextSeparationInputs:
     """What the encoder is to say of them (n, length, width)."""
 
 
-class TextSeparationStage:
+class TextSeparationStage(PictureStage):
     """The text encoder alone: its own former states, plus one direction per group from the group's words on.
 
     All that it said before stays where it was, so that a UNet and an adapter which know it go on; directions of
@@ -106,12 +107,6 @@ class TextSeparationStage:
 
     def trainable(self) -> dict[str, nn.Parameter]:
         return prefixed("text_encoder", self.parts.text_encoder.named_parameters())
-
-    def sources(self) -> dict[str, BatchSource]:
-        return {"pictures": self.pictures}
-
-    def loss(self, step: int, shard: Shard = WHOLE) -> Tensor:
-        return self.compute(self.inputs(step, shard))
 
     def inputs(self, step: int, shard: Shard = WHOLE) -> TextSeparationInputs:
         captions = self._captions(step, shard.rows(self.pictures.batch_size))
