@@ -13,6 +13,7 @@ from stylecrafter.backbones.videocrafter import VideoCrafterUNet
 from stylecrafter.errors import InvalidInputError, UnknownNameError
 from stylecrafter.presets import load_preset
 from stylecrafter.training.from_scratch import fresh_models
+from stylecrafter.training.recipe_checks import members_of
 from stylecrafter.training.recipe_files import load_recipe, recipe_names
 from stylecrafter.training.recipes import Recipe
 from stylecrafter.training.sources import words_for
@@ -194,7 +195,7 @@ def test_strategies_reach_the_members_of_mixes(path: Path) -> None:
     changed = load_recipe(path).with_strategy(find_strategy("no_augmentation"))
     for name in ("styled", "more"):
         assert (changed.data[name].captions, changed.data[name].references) == ("keep", "whole")
-    assert load_recipe(path).members_of("mixed") == {"styled", "more"}
+    assert members_of(load_recipe(path).data, "mixed") == {"styled", "more"}
 
 
 def test_mixes_are_checked_like_what_they_are_made_of(path: Path) -> None:

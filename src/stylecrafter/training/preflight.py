@@ -28,8 +28,8 @@ from stylecrafter.training.recipe_checks import (
     STYLE_STAGES,
     ModelSizes,
     faults_between,
-    members_of,
     size_faults,
+    sources_of,
 )
 from stylecrafter.training.recipes import Recipe
 from stylecrafter.training.source_specs import FilesSpec, placed
@@ -91,8 +91,7 @@ def _shown_sources(recipe: Recipe, stages: Sequence[StageSpec]) -> list[str]:
     shown = list(stages)
     if any(not stage.is_encoder for stage in stages):
         shown += [stage for stage in recipe.stages if stage.stage == "autoencoder"]
-    named = {name for stage in shown for name in (stage.pictures, stage.clips) if name is not None}
-    return sorted(set().union(*(members_of(recipe.data, name) for name in named)))
+    return sources_of(recipe.data, shown)
 
 
 def _data_faults(name: str, spec: FilesSpec, recipe: Recipe) -> Iterator[str]:
@@ -153,8 +152,8 @@ def _shared(recipe: Recipe, stage: StageSpec, device: str, processes: int) -> It
         yield "mixed_precision", "fp16 needs an accelerator; on CPUs set it to bf16 or no"
     if config.bf16_compute and processes > 1:
         yield "bf16_compute", f"is for one process, and these are {processes}"
-    for name in (stage.pictures, stage.clips):
-        rows = recipe.data[name].batch_size if name is not None else 0
+    for name in stage.sources:
+        rows = recipe.data[name].batch_size
         if processes > 1 and rows % (processes * config.accumulation):
             yield (
                 "accumulation",

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -122,7 +122,7 @@ def size_faults(outline: Outline, sizes: ModelSizes) -> Iterator[Fault]:
                 )
             continue
         multiple = sizes.vae_multiple if stage.stage in ("autoencoder", "decoder") else sizes.multiple
-        for name in _sources_of(outline.data, stage):
+        for name in sources_of(outline.data, [stage]):
             spec = outline.data[name]
             if not isinstance(spec, (WorldSpec, FilesSpec)):
                 continue
@@ -145,9 +145,9 @@ def frame_size(spec: WorldSpec | FilesSpec, default: tuple[int, int]) -> tuple[i
     return spec.height or spec.size or default[0], spec.width or spec.size or default[1]
 
 
-def _sources_of(data: Sources, stage: StageSpec) -> list[str]:
-    named = [name for name in (stage.pictures, stage.clips) if name is not None]
-    return sorted(set().union(*(members_of(data, name) for name in named)))
+def sources_of(data: Sources, stages: Iterable[StageSpec]) -> list[str]:
+    """What stages are shown, by name, without the mixes in between."""
+    return sorted({member for stage in stages for name in stage.sources for member in members_of(data, name)})
 
 
 def _names(outline: Outline) -> Iterator[Fault]:
@@ -236,8 +236,8 @@ def _build(outline: Outline, stage: StageSpec, place: Place) -> Iterator[Fault]:
 def _parts(data: Sources, stage: StageSpec, place: Place) -> Iterator[Fault]:
     """Batches that cannot be cut into the parts of an accumulated step."""
     parts = stage.train.accumulation
-    for name in (stage.pictures, stage.clips):
-        spec = data.get(name) if name is not None else None
+    for name in stage.sources:
+        spec = data.get(name)
         if spec is not None and spec.batch_size % parts:
             yield Fault(
                 (*place, "train", "accumulation"),

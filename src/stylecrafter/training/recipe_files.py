@@ -15,7 +15,7 @@ from stylecrafter.media.documents import expand_home, is_file, is_folder, parse_
 from stylecrafter.media.recognise import recognise_file
 from stylecrafter.runtime.faults import Fault, faults_of, joined, shown_value, unknown_key
 from stylecrafter.training.old_names import todays_key, todays_recipe
-from stylecrafter.training.recipe_checks import Outline, faults_between
+from stylecrafter.training.recipe_checks import Outline, faults_between, sources_of
 from stylecrafter.training.recipe_keys import (
     RecipeLoader,
     from_here,
@@ -155,10 +155,8 @@ def refuse_unnamed_files(recipe: Recipe, until: str | None = None) -> None:
     if until is not None and until not in names:
         return  # what is wrong then is the stage
     stages = recipe.stages if until is None else recipe.stages[: names.index(until) + 1]
-    used = {name for stage in stages for name in (stage.pictures, stage.clips) if name is not None}
-    members = sorted({member for name in used for member in recipe.members_of(name)})
     unnamed = []
-    for name in members:
+    for name in sources_of(recipe.data, stages):
         spec = recipe.data[name]
         if isinstance(spec, FilesSpec) and not os.path.isabs(spec.path):
             if not os.path.exists(os.path.join(recipe.folder, spec.path)):

@@ -23,7 +23,7 @@ from stylecrafter.errors import InvalidInputError, unknown_name
 from stylecrafter.media.documents import expand_home, is_folder
 from stylecrafter.presets import load_preset, preset_names
 from stylecrafter.runtime.faults import Fault, FaultsError, joined
-from stylecrafter.training.recipe_checks import Outline, faults_between, members_of
+from stylecrafter.training.recipe_checks import Outline, faults_between, sources_of
 from stylecrafter.training.settings import Frames, Named, SamplingSteps, Seed, Settings
 from stylecrafter.training.source_specs import FilesSpec, MixSpec, SourceSpec, placed
 from stylecrafter.training.stage_specs import DiffusionSpec, StageSpec
@@ -123,10 +123,6 @@ class Recipe(Settings):
             model=self.model, adapter=self.adapter, data=dict(self.data), stages=list(enumerate(self.stages))
         )
 
-    def members_of(self, source: str) -> set[str]:
-        """The sources that `source` takes its rows from: itself, or those of a mix, mixes of mixes included."""
-        return members_of(self.data, source)
-
     def standalone(self) -> Recipe:
         """The same recipe with absolute paths, which means the same wherever its file lies."""
 
@@ -169,8 +165,7 @@ class Recipe(Settings):
         before = [s for s in self.stages if s.stage in ("autoencoder", "clip", "words", "base")]
         own = [given[name] for name in strategy.stages]
         stages = [*before, *own, *(s for s in self.stages if s.stage == "decoder")]
-        of_stages = {name for stage in own for name in (stage.pictures, stage.clips) if name}
-        shown = set().union(*(self.members_of(name) for name in of_stages))
+        shown = sources_of(self.data, own)
         changes: dict[str, Any] = {"captions": strategy.captions, "references": strategy.references}
         if strategy.cross_reference_ratio is not None:
             changes["cross_reference_ratio"] = strategy.cross_reference_ratio

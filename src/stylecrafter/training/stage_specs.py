@@ -42,6 +42,11 @@ class AnyStageSpec(Settings):
         """Whether it trains one of the frozen parts of a model of our own, which is no pipeline yet."""
         return self.stage in ENCODER_STAGES
 
+    @property
+    def sources(self) -> list[str]:
+        """The names of what it is shown."""
+        return [name for name in (self.pictures, self.clips) if name is not None]
+
     def seeded(self, seed: int) -> Self:
         """With the recipe's seed wherever the stage names none of its own."""
         changes = {"train": _seeded(self.train, seed), "options": _seeded(self.options, seed)}
