@@ -60,6 +60,7 @@ def test_changes_know_both_names(path: Path) -> None:
     for key in ("middle_timesteps", "logit_normal_ratio"):
         changed = load_recipe(path, [f"stages.base.options.{key}=0.25"])
         assert changed.stages[0].options.logit_normal_ratio == 0.25
+    assert load_recipe(path, ["data.begin_with.batch_size=6"]).data["begin_with"].batch_size == 6
     with pytest.raises(InvalidInputError, match="logit_normal_ratio must be at most 1, got 2"):
         load_recipe(path, ["stages.base.options.middle_timesteps=2"])
 

@@ -171,7 +171,9 @@ def refuse_unnamed_files(recipe: Recipe, until: str | None = None) -> None:
 def _apply(raw: dict[str, Any], change: str) -> None:
     """Set one value of a recipe before it is checked."""
     key, text = split_change(change)
-    steps = [todays_key(step) for step in key.split(".")]
+    steps = key.split(".")
+    if steps[0] != "data":  # its keys are names of the recipe's own
+        steps = [todays_key(step) for step in steps]
     place = _place(raw, steps, key)
     value = from_here(steps, read_value(text, kinds_at(steps, raw), f"--set {key}={shown_value(text)}"))
     here: Any = raw
