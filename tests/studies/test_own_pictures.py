@@ -102,8 +102,10 @@ def test_ways_differ_in_what_they_say(result: StudyResult, folder: Path) -> None
     )
     assert [stage["stage"] for stage in whole["stages"]] == ["adapter"]
     settings = [way["stages"][0].pop("train") for way in (recipe, learned, whole)]
-    assert [of["blend"] for of in settings] == [0.5, 1, 0.5]
-    assert settings[0] == {**settings[1], "blend": 0.5} == {**settings[2], "learning_rate": 3e-4}
+    assert [of["weight_interpolation"] for of in settings] == [0.5, 1, 0.5]
+    assert (
+        settings[0] == {**settings[1], "weight_interpolation": 0.5} == {**settings[2], "learning_rate": 3e-4}
+    )
     assert recipe == learned and recipe["data"] == whole["data"]
 
 

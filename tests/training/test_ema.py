@@ -37,7 +37,7 @@ def test_the_average_follows_the_weights_and_forgets_its_start() -> None:
 
 
 def test_a_blend_is_a_share_of_the_way() -> None:
-    whole, part = made(-1.0), made(-1.0, CONFIG.replace(blend=0.25))
+    whole, part = made(-1.0), made(-1.0, CONFIG.replace(weight_interpolation=0.25))
     move(whole, 1.0, 2.0)
     move(part, 1.0, 2.0)
     begun = torch.full((2,), -1.0)
@@ -45,7 +45,7 @@ def test_a_blend_is_a_share_of_the_way() -> None:
 
 
 def test_what_is_kept_goes_on_as_it_was() -> None:
-    config = CONFIG.replace(blend=0.25)
+    config = CONFIG.replace(weight_interpolation=0.25)
     one, other = made(-1.0, config), made(5.0, config)
     move(one, 1.0, 2.0)
     other.load_state_dict(one.state_dict(), 2)

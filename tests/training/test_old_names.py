@@ -28,7 +28,7 @@ stages:
   stretch_time: 2.0
   pictures: begin_with
   clips: clips
-  train: {steps: 5, learning_rate: 1.0e-3, rounded_weights: true, record_steps: false}
+  train: {steps: 5, learning_rate: 1.0e-3, rounded_weights: true, record_steps: false, blend: 0.5}
   options: {clip_ratio: 0.5, middle_timesteps: 0.6}
 """
 
@@ -51,7 +51,7 @@ def test_keys_of_recipes_are_read_by_their_old_names(path: Path, caplog: pytest.
     (base,) = recipe.stages
     assert recipe.model.warm_start == "mini" and set(recipe.data) == {"begin_with", "clips"}
     assert (base.position_interpolation, base.options.logit_normal_ratio) == (2.0, 0.6)
-    assert base.train.bf16_compute and not base.train.cuda_graphs
+    assert base.train.bf16_compute and not base.train.cuda_graphs and base.train.weight_interpolation == 0.5
     for old, new in RECIPE_KEYS.items():
         assert caplog.text.count(f"{old!r} is called {new!r} today") == 1
 

@@ -63,7 +63,8 @@ def path(tmp_path: Path) -> Path:
            "learning_rate=.inf", "warmup_steps=-1", "warmup_steps=6", "final_lr_ratio=-3", "final_lr_ratio=1.5",
            "weight_decay=-1", "weight_decay=.inf", "betas=[2, 3]", "betas=[0.9]", "betas=[0.9, 1]", "betas=[-1, 0.9]",
            "betas=0.9", "gradient_clip=0", "gradient_clip=.nan", "ema_decay=1", "ema_decay=-0.1", "ema_decay=.nan",
-           "blend=0", "blend=1.5", "mixed_precision=fp8", "bf16_compute=2", "accumulation=0", "accumulation=3",
+           "weight_interpolation=0",
+           "weight_interpolation=1.5", "mixed_precision=fp8", "bf16_compute=2", "accumulation=0", "accumulation=3",
            "sharding=half", "checkpoint_minutes=-1", "checkpoint_minutes=.nan", "checkpoint_minutes=.inf",
            "keep_checkpoints=0", "log_every=0", "sample_every=-1", "seed=1.5", "seed=true")),
         *(f"stages.temporal.options.{change}" for change in

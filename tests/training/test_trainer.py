@@ -339,7 +339,7 @@ def test_a_blended_run_learns_alike_and_goes_part_of_the_way(tmp_path: Path) -> 
     def look(step: int, weights: object) -> None:
         seen.append({name: value.detach().clone() for name, value in run.parameters.items()})
 
-    whole, blended = trainer(tmp_path / "whole"), CONFIG.replace(blend=0.25)
+    whole, blended = trainer(tmp_path / "whole"), CONFIG.replace(weight_interpolation=0.25)
     before = {name: value.detach().clone() for name, value in whole.parameters.items()}
     whole.run()
     run = trainer(tmp_path / "blended", blended.replace(sample_every=6), on_sample=look)
@@ -354,7 +354,7 @@ def test_a_blended_run_learns_alike_and_goes_part_of_the_way(tmp_path: Path) -> 
 
 
 def test_a_blended_run_goes_on_from_the_weights_that_it_began_with(tmp_path: Path) -> None:
-    blended = CONFIG.replace(blend=0.25)
+    blended = CONFIG.replace(weight_interpolation=0.25)
     whole = trainer(tmp_path / "whole", blended)
     whole.run()
     first = trainer(tmp_path / "parts", blended)
@@ -376,8 +376,10 @@ def test_a_blended_run_does_not_go_on_from_a_whole_one(tmp_path: Path) -> None:
     first = trainer(tmp_path)
     first.train_step()
     first.save()
-    with pytest.raises(InvalidInputError, match=r"blend 0.25 needs .* go on with blend 1, or begin anew"):
-        trainer(tmp_path, CONFIG.replace(blend=0.25)).resume()
+    with pytest.raises(
+        InvalidInputError, match=r"weight_interpolation 0.25 needs .* go on with 1, or begin anew"
+    ):
+        trainer(tmp_path, CONFIG.replace(weight_interpolation=0.25)).resume()
 
 
 def test_gradients_that_are_scaled_for_fp16_train_alike(tmp_path: Path) -> None:
@@ -530,8 +532,9 @@ def test_a_batch_that_cannot_be_shared_is_refused_at_once(tmp_path: Path) -> Non
 
 @pytest.mark.parametrize(
     ("name", "value"),
-    [("steps", 0), ("warmup_steps", -1), ("learning_rate", 0.0), ("ema_decay", 1.0), ("blend", 0.0), ("blend", 1.5),
-     ("accumulation", 0), ("keep_checkpoints", 0), ("gradient_clip", 0.0), ("log_every", 0), ("sample_every", -1)],
+    [("steps", 0), ("warmup_steps", -1), ("learning_rate", 0.0), ("ema_decay", 1.0), ("weight_interpolation", 0.0),
+     ("weight_interpolation", 1.5), ("accumulation", 0),
+     ("keep_checkpoints", 0), ("gradient_clip", 0.0), ("log_every", 0), ("sample_every", -1)],
 )  # fmt: skip
 def test_settings_out_of_range_are_refused(name: str, value: float) -> None:
     with pytest.raises(InvalidInputError, match=name):

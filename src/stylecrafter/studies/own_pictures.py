@@ -45,7 +45,7 @@ BEFORE, ALL_GIVEN, RENDERS = "before", "all pictures given", "real renders"
 #: Name -> what is changed in the recipe.
 WAYS: dict[str, tuple[str, ...]] = {
     "recipe": (),
-    "not blended": ("stages.0.train.blend=1",),
+    "not blended": ("stages.0.train.weight_interpolation=1",),
     "whole adapter": ("stages.0.stage=adapter", "stages.0.train.learning_rate=1e-4"),
 }
 PICTURE_QUESTIONS: tuple[Question, ...] = ("object", "scene")

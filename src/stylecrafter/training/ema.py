@@ -14,22 +14,22 @@ from stylecrafter.training.train_config import TrainConfig
 
 
 class StageEMA:
-    """An exponential moving average of the parameters by name; with `TrainConfig.blend` below 1, that share of the
-    way to it.
+    """An exponential moving average of the parameters by name; with
+    `TrainConfig.weight_interpolation` below 1, that share of the way to it.
 
     Between the weights of a model and those that a few pictures have taught it lie weights that have learned most of
     the new and kept most of the old (Wortsman et al. 2022, "Robust fine-tuning of zero-shot models", equation 1).
 
     Args:
         parameters: Name -> parameter, as the stage begins with them.
-        config: Of the run: `ema_decay` and `blend`.
+        config: Of the run: `ema_decay` and `weight_interpolation`.
     """
 
     def __init__(self, parameters: Mapping[str, torch.nn.Parameter], config: TrainConfig) -> None:
         self.parameters, self.config = parameters, config
         self._ema = EMAModel(parameters.values(), decay=config.ema_decay, foreach=True)
         self._start: dict[str, torch.Tensor] | None = None
-        if config.blend < 1:
+        if config.weight_interpolation < 1:
             self._start = {name: value.detach().clone() for name, value in parameters.items()}
 
     def update(self) -> None:
@@ -41,7 +41,7 @@ class StageEMA:
         """Name -> what the stage leaves, where and as the parameter is."""
         if self._start is None:
             return self._averages()
-        share = self.config.blend
+        share = self.config.weight_interpolation
         return {name: self._start[name].lerp(value, share) for name, value in self._averages().items()}
 
     def _averages(self) -> dict[str, torch.Tensor]:
@@ -63,8 +63,8 @@ class StageEMA:
         """
         if self._start is not None and "start" not in state:
             raise InvalidInputError(
-                f"blend {self.config.blend:g} needs the weights that the stage began with, and its checkpoint was "
-                "saved without them, by a run with blend 1; go on with blend 1, or begin anew"
+                f"weight_interpolation {self.config.weight_interpolation:g} needs the weights that the stage began "
+                "with, and its checkpoint was saved without them, by a run with 1; go on with 1, or begin anew"
             )
         self._ema.optimization_step = steps
         for what, of in (("ema", self._averages()), ("start", self._start or {})):

@@ -15,6 +15,7 @@ RECIPE_KEYS = {
     "middle_timesteps": "logit_normal_ratio",
     "rounded_weights": "bf16_compute",
     "record_steps": "cuda_graphs",
+    "blend": "weight_interpolation",
 }
 #: Of checkpoints, likewise.
 CHECKPOINT_KEYS = {"average": "ema", "begun_with": "start"}

@@ -43,7 +43,7 @@ class TrainConfig(StageSettings):
     gradient_clip: Limit = 1.0
     """The longest gradient; infinity clips none."""
     ema_decay: Decay = 0.999
-    blend: Annotated[Ratio, Field(gt=0)] = 1.0
+    weight_interpolation: Annotated[Ratio, Field(gt=0)] = 1.0
     """How far what the stage leaves is on the way from the weights that it began with to what it has learned
     (`ema.StageEMA`): below 1, a finished model learns something new and keeps more of what it knew."""
     mixed_precision: Annotated[Literal["no", "bf16", "fp16"], BeforeValidator(_unquoted_no)] = "no"
