@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from accelerate import Accelerator, DistributedDataParallelKwargs
+from accelerate import Accelerator, DistributedDataParallelKwargs, PartialState
 from accelerate.tracking import GeneralTracker
 from accelerate.utils import ProjectConfiguration
 from torch import nn
@@ -61,9 +61,9 @@ def make_accelerator(
     Stages that follow one another in a process may differ in precision, which accelerate lays down once per process:
     casting is the trainer's matter.
     """
+    PartialState(cpu=device.type == "cpu")  # once per process: a later device is no matter of the group
     return Accelerator(
         mixed_precision="no",
-        cpu=device.type == "cpu",
         log_with=list(trackers),
         project_config=ProjectConfiguration(logging_dir=str(folder)),
         # Steps of pictures alone pass by the temporal layers.
