@@ -244,19 +244,21 @@ class RecipeRun:
         samples = self.recipe.samples
         if samples is None or not spec.train.sample_every:
             return None
-        sheets: SampleSheets | None = None
-        drawn, styled = parts, spec.stage not in ("words", "base")
+        styled = spec.stage not in ("words", "base")
+
+        def sheets_of(models: Parts) -> SampleSheets:
+            return SampleSheets(samples, self.models.pipeline(models), self.recipe.folder, styled=styled)
+
+        drawn, sheets = parts, None
         if spec.train.sharding == "none" and is_main_process():
-            # At once, so that a style picture that is missing is no surprise later.
-            sheets = SampleSheets(samples, self.models.pipeline(parts), self.recipe.folder, styled=styled)
+            sheets = sheets_of(parts)  # at once, so that a style picture that is missing is no surprise later
 
         def draw(step: int, weights: dict[str, torch.Tensor] | None) -> Image.Image:
             nonlocal sheets, drawn
             if weights is not None and drawn is parts:
                 # The models in training are in parts: a second, whole set of them is drawn with.
                 drawn, sheets = self.models.parts(self._before(spec.name)), None
-            if sheets is None:
-                sheets = SampleSheets(samples, self.models.pipeline(drawn), self.recipe.folder, styled=styled)
+            sheets = sheets or sheets_of(drawn)
             if weights is not None:
                 load_trained(drawn.models(), weights)
             return sheets.draw()

@@ -390,21 +390,14 @@ class Trainer:
     def _draw_samples(self) -> None:
         if self.on_sample is None:
             return
-        if self._in_parts:
-            weights = self.averaged_weights()
-            self._show(weights)
-        else:
-            with self.averaged():
-                self._show(None)
+        weights = self.averaged_weights() if self._in_parts else None
+        with contextlib.nullcontext() if self._in_parts else self.averaged():
+            if self.accelerator.is_main_process:
+                sheet = self.on_sample(self.step, weights)
+                if sheet is not None:
+                    with written(self.folder):
+                        log_picture(begun(self.accelerator, self._first), "samples", sheet, self.step)
         self.accelerator.wait_for_everyone()
-
-    def _show(self, weights: dict[str, torch.Tensor] | None) -> None:
-        if self.on_sample is None or not self.accelerator.is_main_process:
-            return
-        sheet = self.on_sample(self.step, weights)
-        if sheet is not None:
-            with written(self.folder):
-                log_picture(begun(self.accelerator, self._first), "samples", sheet, self.step)
 
     def _report(self, meters: Meters) -> None:
         reduced = self.accelerator.reduce(torch.stack(meters.losses).mean(), reduction="mean")
