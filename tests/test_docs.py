@@ -49,6 +49,15 @@ def test_links_lead_somewhere(page: str) -> None:
             assert anchor in _anchors(target.resolve().relative_to(ROOT).as_posix()), link
 
 
+def test_every_page_is_in_an_index() -> None:
+    """Pages of docs are listed in docs/README.md, those of its folders there or in the folder's own README.md."""
+    for page in PAGES[2:]:
+        folder, _, name = page.rpartition("/")
+        indexes = {"docs/README.md": page.removeprefix("docs/"), f"{folder}/README.md": name}
+        listed = (f"]({link})" in text_of(index) for index, link in indexes.items() if index in PAGES)
+        assert page == "docs/README.md" or any(listed), f"list {page} in {' or '.join(indexes)}"
+
+
 @pytest.mark.parametrize("page", PAGES)
 def test_files_and_names_are_there(page: str) -> None:
     """Paths into the repository begin with a folder of the root or of the package; names begin with the package."""
