@@ -11,7 +11,7 @@ from diffusers.models.attention_processor import Attention
 from torch import Tensor, nn
 
 from stylecrafter.adapter.style_adapter import cross_attention_layers
-from stylecrafter.adapter.style_processor import StyleAttentionProcessor
+from stylecrafter.backbones.inputs import check_attached, check_shapes
 from stylecrafter.errors import InvalidInputError
 
 
@@ -253,43 +253,3 @@ class Backbone(ABC):
         check_shapes(latents, self.latent_channels, text, self.text_dim, style_tokens, style_scales)
         if style_tokens is not None:
             check_attached(self.denoiser)
-
-
-def check_shapes(
-    latents: Tensor,
-    channels: int,
-    text: Tensor,
-    width: int,
-    style_tokens: Tensor | None,
-    style_scales: Tensor | None,
-) -> None:
-    """Refuse latents, text and style that do not go together.
-
-    Raises:
-        InvalidInputError: Shapes that do not fit.
-    """
-    if latents.ndim != 5 or latents.shape[1] != channels:
-        raise InvalidInputError(
-            f"latents must be (batch, {channels}, frames, height, width), got {tuple(latents.shape)}"
-        )
-    b, f = latents.shape[0], latents.shape[2]
-    for name, value in (("text embeddings", text), ("style tokens", style_tokens)):
-        if value is not None and (value.ndim != 3 or value.shape[0] != b or value.shape[2] != width):
-            raise InvalidInputError(f"{name} must be ({b}, tokens, {width}), got {tuple(value.shape)}")
-    if style_tokens is None:
-        if style_scales is not None:
-            raise InvalidInputError("style_scales without style_tokens have no effect; give both or none")
-    elif style_scales is not None and style_scales.shape[:-1] not in ((b,), (b, f)):
-        raise InvalidInputError(
-            f"style scales must be ({b}, layers) or ({b}, {f}, layers), got {tuple(style_scales.shape)}"
-        )
-
-
-def check_attached(denoiser: Any) -> None:
-    """Refuse a style that nothing would read.
-
-    Raises:
-        InvalidInputError: No adapter is attached.
-    """
-    if not any(isinstance(p, StyleAttentionProcessor) for p in denoiser.attn_processors.values()):
-        raise InvalidInputError("style_tokens need an adapter: call StyleAdapter.attach(unet) first")

@@ -18,7 +18,7 @@ from diffusers.models.upsampling import Upsample2D
 from diffusers.utils import BaseOutput
 from torch import Tensor, nn
 
-from stylecrafter.backbones.protocol import check_attached, check_shapes
+from stylecrafter.backbones.inputs import check_attached, check_shapes
 from stylecrafter.backbones.spatial import SpatialTransformer
 from stylecrafter.backbones.temporal import RelativeTemporalAttention, TemporalTransformer
 from stylecrafter.errors import InvalidInputError

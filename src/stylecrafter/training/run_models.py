@@ -111,6 +111,10 @@ class RunModels:
 
     def _pretrained_parts(self, name: str) -> Parts:
         pipe = load_pipeline(fetch_model(name), torch.float32)
+        if pipe.image_encoder is None:
+            raise InvalidInputError(
+                f"{name} has no image encoder, which reads the style references of training"
+            )
         backbone: Backbone = pipe.backbone
         adapter: StyleAdapter | None = pipe.style_adapter
         if self.recipe.model.attention_levels is not None:
