@@ -13,7 +13,7 @@ from torch import nn
 
 from stylecrafter.adapter.adapter_options import ExtractorType, FusionType, ScaleType
 from stylecrafter.adapter.style_adapter import StyleAdapter
-from stylecrafter.backbones.videocrafter import VideoCrafterUNet
+from stylecrafter.backbones.videocrafter_unet import VideoCrafterUNet
 from stylecrafter.presets import load_preset
 from tests.pages import blocks, run_python, text_of
 

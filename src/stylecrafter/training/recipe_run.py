@@ -24,6 +24,7 @@ from stylecrafter.runtime.ranks import is_main_process
 from stylecrafter.training.checkpoint import list_checkpoints
 from stylecrafter.training.from_scratch import fresh_models
 from stylecrafter.training.from_scratch.encoder_stages import AutoencoderStage, ClipStage, DecoderStage
+from stylecrafter.training.from_scratch.expansion import stretch_time
 from stylecrafter.training.from_scratch.text_separation import WordsStage
 from stylecrafter.training.from_scratch.warm_start import begin_with
 from stylecrafter.training.parts import Parts, load_trained
@@ -280,8 +281,9 @@ class RecipeRun:
         if spec.stage == "words":
             return WordsStage(parts, self._pictures(spec), spec.words_config), parts
         if spec.stage == "decoder":
-            return DecoderStage(parts.vae, self._pictures(spec), spec.decoder_config), parts
-        parts.unet.stretch_time(spec.stretch_time)
+            vae = parts.backbone.component("vae")
+            return DecoderStage(vae, self._pictures(spec), spec.decoder_config), parts
+        stretch_time(parts.backbone, spec.stretch_time)
         kind = DIFFUSION_STAGES[spec.stage]
         pictures, clips = (
             self.source(name) if name is not None else None for name in (spec.pictures, spec.clips)
