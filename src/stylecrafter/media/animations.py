@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-import warnings
 from abc import ABC, abstractmethod
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -13,10 +12,8 @@ from typing import IO
 from PIL import Image, UnidentifiedImageError
 
 from stylecrafter.errors import ImageReadError
-from stylecrafter.media.bare import bare_file
-from stylecrafter.media.bare_png import SIGNATURE
 from stylecrafter.media.images import MAX_PIXELS, load_picture
-from stylecrafter.media.orientation import ORIENTATION
+from stylecrafter.media.opening import open_image
 from stylecrafter.media.parts import Dispose, Part, Parts, find_parts
 from stylecrafter.media.streams import MAX_FRAMES, check_pixels
 
@@ -29,7 +26,7 @@ _MOVING = _FORMATS[:4]
 
 
 #: Of what stands beside the pixels, all that changes how they look.
-_SHOWN = ("icc_profile", "cicp", "srgb", "gamma", "chromaticity", "exif")
+_SHOWN = ("icc_profile", "cicp", "srgb", "gamma", "chromaticity", "exif", "xmp", "Raw profile type exif")
 
 
 class Animation(ABC):
@@ -185,22 +182,11 @@ def _decoded(data: bytes) -> Image.Image:
 
 def _open(file: IO[bytes]) -> Image.Image:
     file.seek(0)
-    is_png = file.read(len(SIGNATURE)) == SIGNATURE
-    file.seek(0)
-    with pillow_errors(), warnings.catch_warnings():
-        # Pillow warns below this package's limit and raises above it: the limit here is what counts.
-        warnings.simplefilter("ignore", Image.DecompressionBombWarning)
-        if not is_png:
-            return Image.open(file, formats=_FORMATS)
-        # As of style pictures, metadata that is damaged or huge is no reason to refuse it.
-        bare = bare_file(file, "it")
-        image = Image.open(bare.file, formats=("PNG",))
-        image.info.update(bare.info)
-        if bare.orientation not in (None, 1):
-            exif = Image.Exif()
-            exif[ORIENTATION] = bare.orientation
-            image.info["exif"] = exif.tobytes()
-        return image
+    with pillow_errors():
+        try:
+            return open_image(file, _FORMATS)
+        except ImageReadError as error:
+            raise ImageReadError(f"it {error}") from error
 
 
 @contextmanager

@@ -10,15 +10,14 @@ import json
 import os
 from collections.abc import Mapping
 from pathlib import Path
-from typing import IO, Any, Literal
+from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, FiniteFloat, ValidationError
 
 from stylecrafter.errors import ImageReadError, InvalidInputError
 from stylecrafter.media.animations import opened_animation, pillow_errors
-from stylecrafter.media.bare import Refused, Unsound
-from stylecrafter.media.bare_png import text_of_png
 from stylecrafter.media.documents import MAX_BYTES, parse_json, shown
+from stylecrafter.media.png_chunks import text_of_png
 from stylecrafter.media.recognise import HEAD_BYTES, recognise
 from stylecrafter.media.streams import MISSING, NO_CLIP, is_animation, opened_container, opened_file
 
@@ -166,21 +165,12 @@ def _read_text(path: Path) -> str:
             image = animation.image
             if image.format == "PNG":
                 image.load()  # told where it is cut short
-                return _text_of_png(file)
+                return text_of_png(file, METADATA_KEY.encode(), MAX_BYTES)
             if image.format == "GIF":
                 return bytes(image.info.get("comment", b"")).decode("utf-8", "replace")
             if METADATA_KEY.encode() not in image.info.get("exif", b""):
                 return ""  # that of others may be damaged, and is not looked at
             return str(image.getexif().get(EXIF_DESCRIPTION, ""))
-
-
-def _text_of_png(file: IO[bytes]) -> str:
-    try:
-        return text_of_png(file, METADATA_KEY.encode(), MAX_BYTES + 1)
-    except Unsound as error:
-        raise ImageReadError("damaged: a checksum is wrong") from error
-    except Refused as error:
-        raise ImageReadError(f"it {error}") from error
 
 
 def _first_problem(error: ValidationError) -> str:

@@ -78,13 +78,12 @@ def xmp_orientation(xmp: bytes | str | None) -> int | None:
     return int(match[1]) if match else None
 
 
-def hex_exif(text: bytes) -> bytes:
-    """The EXIF in what ImageMagick keeps as text in a PNG: a name, a length, and lines of hexadecimal digits."""
-    digits = b"".join(text.split(b"\n")[3:])
-    try:
-        return bytes.fromhex(digits.decode("ascii"))
-    except ValueError:
-        return b""
+def opened_orientation(image: Image.Image) -> int:
+    """The orientation of a picture that was opened and is not decoded yet; 1 where it has none."""
+    if image.format == "TIFF":
+        return 1  # Pillow turns these when it decodes them
+    exif = image.info.get("exif") or _from_hex(image.info.get("Raw profile type exif", ""))
+    return exif_orientation(exif) or xmp_orientation(image.info.get("xmp")) or 1
 
 
 def loaded_orientation(image: Image.Image) -> int:
@@ -96,6 +95,14 @@ def loaded_orientation(image: Image.Image) -> int:
         exif, xmp = image.info.get("exif"), image.info.get("xmp")
         value = exif_orientation(exif if isinstance(exif, bytes) else None) or xmp_orientation(xmp)
     return value if isinstance(value, int) and value in range(1, 9) else 1
+
+
+def _from_hex(text: str) -> bytes:
+    """The EXIF in what ImageMagick keeps as text in a PNG: a name, a length, and lines of hexadecimal digits."""
+    try:
+        return bytes.fromhex("".join(text.split("\n")[3:]))
+    except ValueError:
+        return b""
 
 
 def _number(data: bytes, form: str, at: int) -> int:
