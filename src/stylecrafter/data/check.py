@@ -10,12 +10,11 @@ from statistics import median
 from typing import Any
 
 from stylecrafter.data.captions import CaptionCleaning, clean_caption, find_cleaning
-from stylecrafter.data.choices import choose
 from stylecrafter.data.loaders import MissingCaptions
 from stylecrafter.data.manifest import find_records
-from stylecrafter.data.records import Found, Kind, Problem, Record
-from stylecrafter.data.samples import clip_index, load_whole
-from stylecrafter.errors import ImageReadError
+from stylecrafter.data.records import Found, Kind, Problem, Record, reason_of
+from stylecrafter.data.samples import clip_index, load_picture_of
+from stylecrafter.errors import ImageReadError, choose
 from stylecrafter.media.clips import check_sampling, choose_frames, read_clip
 
 _EXAMPLES = 5
@@ -142,8 +141,7 @@ def check_data(
                 checked.opened += 1
                 _open(record, checked, num_frames, stride, fps)
         except ImageReadError as error:
-            reason = str(error).replace(record.label, "").lstrip(": ").rstrip(".")
-            checked.problems.append(Problem(record.label, reason))
+            checked.problems.append(Problem(record.label, reason_of(error, record.label)))
             continue
         if not _look_at_caption(record, checked, how) and empty_ones is MissingCaptions.SKIP:
             continue
@@ -167,7 +165,7 @@ def check_data(
 
 def _open(record: Record, checked: Checked, num_frames: int, stride: int, fps: float | None) -> None:
     if record.kind is Kind.PICTURE:
-        checked.sizes[load_whole(record).size] += 1
+        checked.sizes[load_picture_of(record).size] += 1
         return
     index = clip_index(record)
     chosen = choose_frames(index, num_frames, stride=stride, fps=fps, start=1 - 2**-30)

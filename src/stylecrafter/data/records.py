@@ -11,6 +11,7 @@ from enum import StrEnum
 from pathlib import Path
 
 from stylecrafter.errors import ImageReadError
+from stylecrafter.media.documents import shown
 
 
 class Kind(StrEnum):
@@ -72,8 +73,8 @@ class Record:
     @property
     def label(self) -> str:
         """How a report calls it."""
-        path = printable(self.path)
-        return path if self.offset is None else f"{path}:{printable(self.name.rpartition(':')[2])}"
+        path = shown(self.path)
+        return path if self.offset is None else f"{path}:{shown(self.name.rpartition(':')[2])}"
 
     def source(self) -> Path | bytes:
         """The file, or its bytes out of a tar.
@@ -105,10 +106,9 @@ def too_large(kind: Kind, size: int) -> str | None:
     return f"too large: {size:,} bytes; the limit inside a tar is {limit:,}"
 
 
-def printable(name: object) -> str:
-    """A path or name as valid text in one line: those of files may hold bytes and controls that no report can."""
-    text = str(name).encode("utf-8", "replace").decode()
-    return "".join(c if c.isprintable() else "\N{REPLACEMENT CHARACTER}" for c in text)
+def reason_of(error: Exception, label: object) -> str:
+    """What an error says of a file, without the file's name and the stop."""
+    return str(error).replace(str(label), "").lstrip(": ").rstrip(".") or "cannot be read"
 
 
 @dataclass

@@ -66,7 +66,7 @@ def load_sample(
         return to_tensor(target_picture(picture, settings.height, settings.width))
 
     if record.kind is Kind.PICTURE:
-        frames = [convert(0, _picture(record))]
+        frames = [convert(0, load_picture_of(record))]
     else:
         source, index = record.source(), clip_index(record)
         chosen = choose_frames(
@@ -93,7 +93,7 @@ def load_reference(record: Record, settings: SampleSettings, generator: torch.Ge
     """
     start = torch.rand(1, generator=generator, dtype=torch.float64).item()
     if record.kind is Kind.PICTURE:
-        return _reference(_picture(record), settings, generator)
+        return _reference(load_picture_of(record), settings, generator)
     index = clip_index(record)
     chosen = choose_frames(index, 1, start=start)
     picture = read_clip(record.source(), record.name, index, chosen, lambda _, frame: frame)[0]
@@ -110,16 +110,12 @@ def clip_index(record: Record) -> ClipIndex:
     return index_clip(record.source(), record.name)
 
 
-def load_whole(record: Record) -> Image.Image:
+def load_picture_of(record: Record) -> Image.Image:
     """The picture of a record, fully decoded.
 
     Raises:
         ImageReadError: It cannot be read.
     """
-    return _picture(record)
-
-
-def _picture(record: Record) -> Image.Image:
     source = record.source()
     return decode_picture(source, record.label) if isinstance(source, bytes) else load_picture(source)
 

@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
 from typing import BinaryIO
 
-from stylecrafter.data.records import Found, Problem, Record, kind_of, printable, too_large
+from stylecrafter.data.records import Found, Problem, Record, kind_of, too_large
 from stylecrafter.data.sidecars import (
     CAPTION_SUFFIXES,
     LeftAside,
@@ -22,6 +22,7 @@ from stylecrafter.data.sidecars import (
     byte_limit,
     first_sidecar,
 )
+from stylecrafter.media.documents import shown
 
 _MAX_HEADER_BYTES = 2**20
 """Of all that stands before one member: names and attributes, of which most have some hundred bytes."""
@@ -42,7 +43,7 @@ def read_shard(path: Path, name: str) -> Found:
         path: The tar, not compressed.
         name: What its records are called: `name`:member.
     """
-    found, label = Found(), printable(path)
+    found, label = Found(), shown(path)
     samples: dict[str, _Sample] = {}
     others = 0
     try:
@@ -59,7 +60,7 @@ def read_shard(path: Path, name: str) -> Found:
         for member in _members(path, status.st_size, found):
             refused = _refusal(member)
             if refused:
-                found.problems.append(Problem(f"{label}:{printable(member.name)}", refused))
+                found.problems.append(Problem(f"{label}:{shown(member.name)}", refused))
                 continue
             base = PurePosixPath(member.name)
             stem, _, ending = base.name.partition(".")
@@ -105,7 +106,7 @@ class _Headers(io.BufferedIOBase):
 
 def _members(path: Path, size: int, found: Found) -> Iterator[tarfile.TarInfo]:
     """Members whose bytes are all there. A cut shows in a member that ends behind the file, or in half a header."""
-    label = printable(path)
+    label = shown(path)
     if size == 0:
         found.problems.append(Problem(label, "empty (0 bytes)"))
         return
@@ -139,12 +140,12 @@ def _members(path: Path, size: int, found: Found) -> Iterator[tarfile.TarInfo]:
             if not member.isdir():
                 yield member
     if count == 0:
-        found.problems.append(Problem(label, f"not a tar, or cut in its first member: {printable(reason)}"))
+        found.problems.append(Problem(label, f"not a tar, or cut in its first member: {shown(reason)}"))
     else:
         found.problems.append(
             Problem(
                 label,
-                f"cut short or damaged: the {count} members before that are used ({printable(reason)})",
+                f"cut short or damaged: the {count} members before that are used ({shown(reason)})",
             )
         )
 
@@ -171,13 +172,13 @@ def _refusal(member: tarfile.TarInfo) -> str | None:
 
 
 def _read_samples(path: Path, name: str, samples: dict[str, _Sample], found: Found) -> None:
-    label, aside = printable(path), LeftAside()
+    label, aside = shown(path), LeftAside()
     with open(path, "rb") as file:
         for key, sample in samples.items():
             if not sample.media:
                 if sample.captions or sample.own:
                     found.problems.append(
-                        Problem(f"{label}:{printable(key)}", "a caption without picture or clip beside it")
+                        Problem(f"{label}:{shown(key)}", "a caption without picture or clip beside it")
                     )
                 continue
             for member in sample.media:
@@ -196,9 +197,7 @@ def _read_samples(path: Path, name: str, samples: dict[str, _Sample], found: Fou
                         raise SidecarError(refused)
                     sidecar = first_sidecar(captions, read)
                 except SidecarError as error:
-                    found.problems.append(
-                        Problem(f"{label}:{printable(member.name)}", str(error).rstrip("."))
-                    )
+                    found.problems.append(Problem(f"{label}:{shown(member.name)}", str(error).rstrip(".")))
                     continue
                 aside.add(sidecar, f"{name}:{member.name}")
                 found.records.append(

@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 import os
 import re
-import stat
 import warnings
 from dataclasses import dataclass, field
 from io import BytesIO
@@ -18,7 +17,7 @@ from PIL import Image, features
 
 from stylecrafter.errors import ImageReadError
 from stylecrafter.media.colour import BAND_PIXELS, bands, to_srgb
-from stylecrafter.media.documents import shown
+from stylecrafter.media.documents import opened_plain, shown
 from stylecrafter.media.opening import open_image
 from stylecrafter.media.orientation import loaded_orientation, opened_orientation, upright
 from stylecrafter.media.recognise import HEAD_BYTES, recognise
@@ -99,26 +98,11 @@ def file_hash(path: str | os.PathLike[str]) -> str:
 
 def _read_file(path: Path) -> Picture:
     name = shown(path)
-    try:
-        # Before opening: a pipe would wait for ever, a device may never end.
-        status = path.stat()
-        if stat.S_ISDIR(status.st_mode):
-            raise ImageReadError(f"{name} is a folder, not a picture.")
-        if not stat.S_ISREG(status.st_mode):
-            raise ImageReadError(f"{name} is not a plain file.")
-        _check_bytes(status.st_size, name)
-        with open(path, "rb") as file:
-            sha256 = hashlib.file_digest(file, "sha256").hexdigest()
-            file.seek(0)
-            return Picture(_decode(file, name), sha256, path.name, path)
-    except FileNotFoundError as error:
-        raise ImageReadError(f"{name}: no such picture.") from error
-    except (OSError, ValueError) as error:
-        if isinstance(error, ImageReadError):
-            raise
-        raise ImageReadError(
-            f"{name} cannot be read: {getattr(error, 'strerror', None) or error}."
-        ) from error
+    with opened_plain(path, what="picture", error=ImageReadError) as file:
+        _check_bytes(os.fstat(file.fileno()).st_size, name)
+        sha256 = hashlib.file_digest(file, "sha256").hexdigest()
+        file.seek(0)
+        return Picture(_decode(file, name), sha256, path.name, path)
 
 
 def _decode(file: IO[bytes], name: str) -> Image.Image:

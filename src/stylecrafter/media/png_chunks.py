@@ -19,8 +19,11 @@ MAX_CHUNKS = 1_000_000
 MAX_METADATA_BYTES = 8 * 2**20
 """Of a colour profile (those of printing presses have up to 4 MiB), of EXIF, or of XMP that is looked at."""
 
-#: What pixels need. Frames of an animation are left out: what remains is its first, or the picture shown instead.
+Info = dict[str | tuple[int, int], Any]
+
+#: What pixels need. Without the frames of an animation its first is left, or the picture shown instead.
 _PIXELS = frozenset((b"IHDR", b"PLTE", b"tRNS", b"IDAT", b"CgBI"))
+_FRAMES = frozenset((b"acTL", b"fcTL", b"fdAT"))
 #: How they look, with the length that it has.
 _LOOKS = {b"sRGB": 1, b"gAMA": 4, b"cHRM": 32}
 _TEXTS = frozenset((b"tEXt", b"zTXt", b"iTXt"))
@@ -36,30 +39,51 @@ _GREY_STEPS = {"L;2": 85, "L;4": 17}
 
 
 def open_png(file: IO[bytes]) -> Image.Image:
-    """The picture alone, its `info` with what it says of colours and turns.
+    """The picture alone, its `info` with what it says of colours and turns, and its number of "frames" if it moves.
 
     Raises:
         ImageReadError: It has more than `MAX_CHUNKS` chunks.
         Exception: Of any kind, as Pillow has them for damaged files.
     """
-    size = file.seek(0, os.SEEK_END)
-    pixels, info = io.BytesIO(), dict[str | tuple[int, int], Any]()
-    pixels.write(SIGNATURE)
-    for kind, at, length in _chunks(file):
-        needed = kind in _PIXELS
-        if not needed and (at + 12 + length > size or length > MAX_METADATA_BYTES):
-            continue
-        if needed or _LOOKS.get(kind) == length or kind == b"eXIf":
-            if needed or _contents(file, kind, at, length) is not None:
-                pixels.write(_read_at(file, at, 12 + length))
-        else:
-            _note(info, file, kind, at, length)
-    pixels.write(_END)
-    pixels.seek(0)
+    info: Info = {}
+    pixels = _copied(file, _PIXELS, info)
     image = Image.open(pixels, formats=("PNG",))
     image.info = info | image.info
     _mend_transparency(image)
     return image
+
+
+def frames_of_png(file: IO[bytes]) -> io.BytesIO:
+    """An animated PNG without its metadata.
+
+    Raises:
+        ImageReadError: As `open_png`.
+    """
+    return _copied(file, _PIXELS | _FRAMES, {})
+
+
+def _copied(file: IO[bytes], needed: frozenset[bytes], info: Info) -> io.BytesIO:
+    """The chunks that are needed, with those on looks that are sound; `info` takes what Pillow leaves unsaid."""
+    size = file.seek(0, os.SEEK_END)
+    copy = io.BytesIO()
+    copy.write(SIGNATURE)
+    has_pixels = False
+    for kind, at, length in _chunks(file):
+        has_pixels = has_pixels or kind == b"IDAT"
+        if kind in needed:
+            copy.write(_read_at(file, at, 12 + length))
+        elif at + 12 + length > size or length > MAX_METADATA_BYTES:
+            continue
+        elif _LOOKS.get(kind) == length or kind == b"eXIf":
+            if _contents(file, kind, at, length) is not None:
+                copy.write(_read_at(file, at, 12 + length))
+        elif kind == b"acTL" and length == 8 and not has_pixels:
+            info["frames"] = int.from_bytes(_read_at(file, at + 8, 4), "big")
+        else:
+            _note(info, file, kind, at, length)
+    copy.write(_END)
+    copy.seek(0)
+    return copy
 
 
 def text_of_png(file: IO[bytes], keyword: bytes, limit: int) -> str:
@@ -100,7 +124,7 @@ def _contents(file: IO[bytes], kind: bytes, at: int, length: int) -> bytes | Non
     return data if zlib.crc32(kind + data).to_bytes(4, "big") == checksum else None
 
 
-def _note(info: dict[str | tuple[int, int], Any], file: IO[bytes], kind: bytes, at: int, length: int) -> None:
+def _note(info: Info, file: IO[bytes], kind: bytes, at: int, length: int) -> None:
     """Keep what a chunk says that Pillow passes over, or holds to tighter limits."""
     keyword = _read_at(file, at + 8, min(length, 80)).split(b"\0")[0] if kind in _TEXTS else b""
     if kind not in (b"iCCP", b"cICP") and keyword not in _TURNS:

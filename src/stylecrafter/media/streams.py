@@ -45,7 +45,7 @@ NO_CLIP = "not a clip that can be read: "
 #: What clips come in, and sound, so that a file of sound is told for what it is. Playlists and scripts are not there.
 _FORMATS = (
     "mov,matroska,avi,mpeg,mpegts,mpegvideo,h264,hevc,m4v,h263,obu,av1,ivf,flv,live_flv,asf,ogg,mxf,nut,rm,dv,gxf,wtv,"
-    "swf,yuv4mpegpipe,mjpeg,mp3,wav,flac,aac,aiff,ac3,amr,caf,w64"
+    "swf,yuv4mpegpipe,mjpeg,apng,mp3,wav,flac,aac,aiff,ac3,amr,caf,w64"
 )
 _CLIPS = (None, "an MP4 or MOV clip", "a Matroska or WebM clip", "an AVI clip", "an MPEG clip")
 #: The first box of an mp4 or mov.
