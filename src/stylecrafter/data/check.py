@@ -13,7 +13,7 @@ from stylecrafter.data.captions import CaptionCleaning, clean_caption, find_clea
 from stylecrafter.data.loaders import MissingCaptions
 from stylecrafter.data.manifest import find_records
 from stylecrafter.data.records import Found, Kind, Problem, Record, reason_of
-from stylecrafter.data.samples import clip_index, load_picture_of
+from stylecrafter.data.samples import clip_index, load_whole
 from stylecrafter.errors import ImageReadError, choose
 from stylecrafter.media.clips import check_sampling, choose_frames, read_clip
 
@@ -165,7 +165,7 @@ def check_data(
 
 def _open(record: Record, checked: Checked, num_frames: int, stride: int, fps: float | None) -> None:
     if record.kind is Kind.PICTURE:
-        checked.sizes[load_picture_of(record).size] += 1
+        checked.sizes[load_whole(record).size] += 1
         return
     index = clip_index(record)
     chosen = choose_frames(index, num_frames, stride=stride, fps=fps, start=1 - 2**-30)

@@ -215,23 +215,6 @@ def check_frames(path: str | os.PathLike[str], most: int | None = None) -> int:
     return count
 
 
-def first_frame(path: str | os.PathLike[str]) -> Image.Image:
-    """The first frame of a clip; nothing behind it is decoded.
-
-    Raises:
-        ImageReadError: Missing, not a clip, or damaged.
-    """
-    with _named(path), opened_file(Path(path)) as file:
-        if is_animation(file):
-            with opened_animation(file) as animation:
-                animation.seek(0)
-                return animation.picture
-        frame = next(_video_frames(path, MAX_DECODED_PIXELS), None)
-        if frame is None:
-            raise ImageReadError("it holds no frames")
-        return frame
-
-
 def same_frames(first: str | os.PathLike[str], second: str | os.PathLike[str]) -> bool:
     """Whether two clips show the same pixels; only one frame of each is held at a time.
 

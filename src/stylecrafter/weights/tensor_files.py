@@ -21,7 +21,7 @@ from torch import Tensor
 from stylecrafter.errors import CheckpointError
 from stylecrafter.media.documents import shown
 from stylecrafter.media.recognise import recognise
-from stylecrafter.weights.headers import SAFETENSORS, TORCH, head_of
+from stylecrafter.weights.headers import SAFETENSORS, TORCH, head_of, read_shapes
 
 #: Of what stands beside the numbers of a torch file; the largest that are published have about a hundredth of it.
 MAX_PICKLE_BYTES = 16 * 2**20
@@ -45,6 +45,7 @@ def read_file(path: str | os.PathLike[str], what: str) -> Any:
         head = head_of(path)
         found = recognise(head)
         if found == SAFETENSORS or (found is None and Path(path).suffix == ".safetensors"):
+            read_shapes(path)  # its words where it is no such file, or a part of one
             return load_file(path)
         if found is not None and found not in TORCH:
             raise CheckpointError(f"{shown(path)} is {found}, not a checkpoint of tensors")
