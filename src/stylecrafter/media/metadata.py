@@ -19,7 +19,7 @@ from stylecrafter.media.animations import opened_animation, pillow_errors
 from stylecrafter.media.documents import MAX_BYTES, parse_json, shown
 from stylecrafter.media.png_chunks import text_of_png
 from stylecrafter.media.recognise import HEAD_BYTES, recognise
-from stylecrafter.media.streams import MISSING, NO_CLIP, is_animation, opened_container, opened_file
+from stylecrafter.media.streams import is_animation, naming, opened_container, opened_file
 
 METADATA_KEY = "stylecrafter"
 EXIF_DESCRIPTION = 0x010E
@@ -118,15 +118,8 @@ def read_metadata(path: str | os.PathLike[str]) -> dict[str, Any] | None:
         ImageReadError: The file is missing, is neither picture nor clip, or what is ours in it is damaged.
     """
     name = shown(path)
-    try:
+    with naming(path, "neither a picture nor a clip that can be read: "):
         text = _read_text(Path(path))
-    except MemoryError as error:
-        raise ImageReadError(f"{name} does not fit into memory.") from error
-    except ImageReadError as error:
-        if str(error) == MISSING:
-            raise ImageReadError(f"{name}: {error}.") from error
-        reason = str(error).removeprefix(NO_CLIP).rstrip(".")
-        raise ImageReadError(f"{name} is neither a picture nor a clip that can be read: {reason}.") from error
     if f'"{METADATA_KEY}"' not in text:
         return None  # a remark of another program
     if len(text) > MAX_BYTES:

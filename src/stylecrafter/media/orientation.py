@@ -22,7 +22,7 @@ _TRANSPOSE = {
     8: Image.Transpose.ROTATE_90,
 }
 #: Types of whole numbers in a TIFF directory.
-_WHOLE = {1: "B", 3: "H", 4: "I", 6: "b", 8: "h", 9: "i", 13: "I", 16: "Q", 17: "q"}
+_WHOLE = {1: "B", 3: "H", 4: "I", 6: "b", 8: "h", 9: "i", 13: "I"}
 #: How many bytes of XMP are searched; a packet has a few thousand.
 _XMP_BYTES = 2**20
 
@@ -47,20 +47,13 @@ def exif_orientation(exif: bytes | None) -> int | None:
     if order is None:
         return None
     found = None
-    if exif[2:4] in (b"+\0", b"\0+"):
-        start = _number(exif, f"{order}Q", 8)
-        count = _number(exif, f"{order}Q", start)
-        first, size, value_at = start + 8, 20, 12
-    else:
-        start = _number(exif, f"{order}I", 4)
-        count = _number(exif, f"{order}H", start)
-        first, size, value_at = start + 2, 12, 8
+    start = _number(exif, f"{order}I", 4)
+    count = _number(exif, f"{order}H", start)
     # Directories are often cut or claim more entries than there are.
-    for at in range(first, min(first + count * size, len(exif) - size + 1), size):
-        tag, kind = struct.unpack_from(f"{order}HH", exif, at)
-        values = _number(exif, f"{order}{'Q' if size == 20 else 'I'}", at + 4)
+    for at in range(start + 2, min(start + 2 + count * 12, len(exif) - 11), 12):
+        tag, kind, values = struct.unpack_from(f"{order}HHI", exif, at)
         if tag == ORIENTATION and values == 1 and kind in _WHOLE:
-            found = _number(exif, order + _WHOLE[kind], at + value_at)
+            found = _number(exif, order + _WHOLE[kind], at + 8)
     return found if found in range(1, 9) else None
 
 
