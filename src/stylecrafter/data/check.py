@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 from collections import Counter
-from collections.abc import Callable
 from dataclasses import dataclass, field
 from statistics import median
 from typing import Any
@@ -105,7 +104,6 @@ def check_data(
     cleaning: CaptionCleaning | str = CaptionCleaning.DECOUPLE,
     missing_captions: MissingCaptions | str = MissingCaptions.SKIP,
     limit: int | None = None,
-    progress: Callable[[int, int], None] | None = None,
 ) -> Checked:
     """Open every picture and clip.
 
@@ -119,7 +117,6 @@ def check_data(
         cleaning: How captions are cleaned.
         missing_captions: Whether files without a caption, or with one of style alone, count as usable.
         limit: Open this many, evenly spread, and take the others as they are listed.
-        progress: Called with files done and files to do.
 
     Raises:
         InvalidInputError: There is no such data, or a number is out of range.
@@ -134,8 +131,6 @@ def check_data(
     checked = Checked(problems=list(found.problems), notes=list(found.notes))
     groups: Counter[str] = Counter()
     for number, record in enumerate(wanted):
-        if progress is not None:
-            progress(number, len(wanted))
         try:
             if number % every == 0:
                 checked.opened += 1

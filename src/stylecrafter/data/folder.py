@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from stylecrafter.data.metadata import METADATA_NAMES, UNREAD_METADATA, Metadata
-from stylecrafter.data.records import Found, Problem, Record, kind_of, reason_of
+from stylecrafter.data.records import Found, Problem, Record, file_size, kind_of, reason_of
 from stylecrafter.data.sidecars import (
     CAPTION_SUFFIXES,
     LeftAside,
@@ -19,8 +19,7 @@ from stylecrafter.data.sidecars import (
     first_sidecar,
 )
 from stylecrafter.data.tar_shards import read_shard
-from stylecrafter.errors import InvalidInputError
-from stylecrafter.media.documents import opened_plain, read_bytes, shown
+from stylecrafter.media.documents import read_bytes, shown
 
 
 @dataclass
@@ -170,20 +169,6 @@ def _read(path: Path, suffix: str) -> bytes:
         return read_bytes(path, limit=byte_limit(suffix), error=SidecarError)
     except SidecarError as error:
         raise SidecarError(f"the caption {shown(path.name)} {reason_of(error, shown(path))}") from error
-
-
-def file_size(path: Path, found: Found, label: str | None = None) -> int | None:
-    """Bytes of a plain, non-empty file; otherwise a problem is noted, and None returned."""
-    try:
-        with opened_plain(path) as file:
-            size = os.fstat(file.fileno()).st_size
-        reason = None if size else "empty (0 bytes)"
-    except InvalidInputError as error:
-        reason = reason_of(error, shown(path))
-    if reason is None:
-        return size
-    found.problems.append(Problem(label or shown(path), reason.removeprefix("is ")))
-    return None
 
 
 def _relative(path: Path, folder: Path) -> str:

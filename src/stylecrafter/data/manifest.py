@@ -5,8 +5,8 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
-from stylecrafter.data.folder import file_size, read_folder
-from stylecrafter.data.records import Found, Problem, Record, kind_of
+from stylecrafter.data.folder import read_folder
+from stylecrafter.data.records import Found, Problem, Record, file_size, kind_of
 from stylecrafter.data.tables import read_table
 from stylecrafter.data.tar_shards import read_shard
 from stylecrafter.errors import InvalidInputError

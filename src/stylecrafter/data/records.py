@@ -10,8 +10,8 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from pathlib import Path
 
-from stylecrafter.errors import ImageReadError
-from stylecrafter.media.documents import shown
+from stylecrafter.errors import ImageReadError, InvalidInputError
+from stylecrafter.media.documents import opened_plain, shown
 
 
 class Kind(StrEnum):
@@ -124,6 +124,20 @@ class Found:
     records: list[Record] = field(default_factory=list)
     problems: list[Problem] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
+
+
+def file_size(path: Path, found: Found, label: str | None = None) -> int | None:
+    """Bytes of a plain, non-empty file; otherwise a problem is noted, and None returned."""
+    try:
+        with opened_plain(path) as file:
+            size = os.fstat(file.fileno()).st_size
+        reason = None if size else "empty (0 bytes)"
+    except InvalidInputError as error:
+        reason = reason_of(error, shown(path))
+    if reason is None:
+        return size
+    found.problems.append(Problem(label or shown(path), reason.removeprefix("is ")))
+    return None
 
 
 @dataclass

@@ -125,15 +125,13 @@ def decode_text(data: bytes, name: str, *, error: Refusal = InvalidInputError) -
         raise error(f"{name} {what}.") from cause
 
 
-def read_json(
-    path: str | os.PathLike[str], *, limit: int = MAX_BYTES, error: Refusal = InvalidInputError
-) -> Any:
+def read_json(path: str | os.PathLike[str], *, error: Refusal = InvalidInputError) -> Any:
     """What a JSON file holds.
 
     Raises:
         InvalidInputError: As `read_text` and `parse_json`.
     """
-    return parse_json(read_text(path, limit=limit, error=error), shown(path), error=error)
+    return parse_json(read_text(path, error=error), shown(path), error=error)
 
 
 def parse_json(text: str | bytes, name: str, *, error: Refusal = InvalidInputError) -> Any:
@@ -163,13 +161,13 @@ def parse_json(text: str | bytes, name: str, *, error: Refusal = InvalidInputErr
     return content
 
 
-def read_yaml(path: str | os.PathLike[str], *, limit: int = 2**20, error: Refusal = InvalidInputError) -> Any:
-    """What a YAML file of plain data holds; no tag of it makes an object.
+def read_yaml(path: str | os.PathLike[str], *, error: Refusal = InvalidInputError) -> Any:
+    """What a YAML file of plain data and of at most a megabyte holds; no tag of it makes an object.
 
     Raises:
         InvalidInputError: As `read_text` and `parse_yaml`.
     """
-    return parse_yaml(read_text(path, limit=limit, error=error), shown(path), error=error)
+    return parse_yaml(read_text(path, limit=2**20, error=error), shown(path), error=error)
 
 
 def parse_yaml(

@@ -36,7 +36,7 @@ from stylecrafter.media.streams import (
 )
 from stylecrafter.media.upright import upright
 
-SUFFIXES = (".mp4", ".gif", ".webp", ".png")
+SUFFIXES = tuple(ENCODERS)
 
 Frames = Sequence[Image.Image] | NDArray[np.generic]
 
