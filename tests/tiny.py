@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 import torch
-from diffusers import AutoencoderKL, DDIMScheduler
+from diffusers import AutoencoderKL, DDIMScheduler, UNet2DConditionModel
 from PIL import Image
 from transformers import (
     CLIPConfig,
@@ -18,7 +19,7 @@ from transformers import (
 )
 
 from stylecrafter.adapter.style_adapter import StyleAdapter
-from stylecrafter.backbones.videocrafter import VideoCrafterUNet
+from stylecrafter.backbones.videocrafter_unet import VideoCrafterUNet
 from stylecrafter.pipelines.stylized_video import StyleCrafterPipeline
 from stylecrafter.weights.tokenizer import compact_tokenizer
 
@@ -58,7 +59,45 @@ def tiny_clip_config(tokenizer: CLIPTokenizer, vision: dict[str, Any]) -> CLIPCo
     return CLIPConfig(text_config=text, vision_config=vision, projection_dim=12)
 
 
-def tiny_components(seed: int = 0, prediction_type: str = "epsilon") -> dict[str, Any]:
+def videocrafter_unet(**sizes: int) -> VideoCrafterUNet:
+    unet = VideoCrafterUNet(
+        block_out_channels=[8, 16],
+        attention_levels=[True, True],
+        layers_per_block=1,
+        attention_head_dim=8,
+        cross_attention_dim=WIDTH,
+        norm_num_groups=4,
+        max_relative_position=4,
+        init_temporal_heads=1,
+        init_temporal_head_dim=8,
+        **sizes,
+    )
+    # What starts at zero or close to it would hide mistakes.
+    torch.nn.init.normal_(unet.conv_out.weight, std=0.1)
+    for _, module in unet.temporal_modules():
+        torch.nn.init.normal_(module.proj_out.weight, std=0.1)
+    return unet
+
+
+def stable_diffusion_unet(**sizes: int) -> UNet2DConditionModel:
+    return UNet2DConditionModel(
+        sample_size=8,
+        block_out_channels=(8, 16),
+        down_block_types=("CrossAttnDownBlock2D", "DownBlock2D"),
+        up_block_types=("UpBlock2D", "CrossAttnUpBlock2D"),
+        layers_per_block=1,
+        cross_attention_dim=WIDTH,
+        attention_head_dim=2,
+        norm_num_groups=4,
+        **sizes,
+    )
+
+
+def tiny_components(
+    seed: int = 0,
+    prediction_type: str = "epsilon",
+    make_unet: Callable[[], VideoCrafterUNet | UNet2DConditionModel] = videocrafter_unet,
+) -> dict[str, Any]:
     """All components, with weights that let text, style, time and neighbouring frames matter."""
     torch.manual_seed(seed)
     tokenizer = tiny_tokenizer()
@@ -93,21 +132,7 @@ def tiny_components(seed: int = 0, prediction_type: str = "epsilon") -> dict[str
             patch_size=8,
         )
     )
-    unet = VideoCrafterUNet(
-        block_out_channels=[8, 16],
-        attention_levels=[True, True],
-        layers_per_block=1,
-        attention_head_dim=8,
-        cross_attention_dim=WIDTH,
-        norm_num_groups=4,
-        max_relative_position=4,
-        init_temporal_heads=1,
-        init_temporal_head_dim=8,
-    )
-    # What starts at zero or close to it would hide mistakes.
-    torch.nn.init.normal_(unet.conv_out.weight, std=0.1)
-    for _, module in unet.temporal_modules():
-        torch.nn.init.normal_(module.proj_out.weight, std=0.1)
+    unet = make_unet()
     for encoder in (text_encoder, image_encoder):
         for parameter in encoder.parameters():
             if parameter.ndim == 2:
@@ -141,6 +166,16 @@ def tiny_components(seed: int = 0, prediction_type: str = "epsilon") -> dict[str
 def tiny_pipeline(seed: int = 0, prediction_type: str = "epsilon", **numbers: Any) -> StyleCrafterPipeline:
     """A pipeline of less than 150,000 weights; `numbers` replace those of `DEFAULTS`."""
     pipe = StyleCrafterPipeline(**tiny_components(seed, prediction_type), **{**DEFAULTS, **numbers})
+    pipe.set_progress_bar_config(disable=True)
+    return pipe
+
+
+def tiny_image_pipeline(
+    seed: int = 0, prediction_type: str = "epsilon", **numbers: Any
+) -> StyleCrafterPipeline:
+    """The same around Stable Diffusion's UNet."""
+    components = tiny_components(seed, prediction_type, stable_diffusion_unet)
+    pipe = StyleCrafterPipeline(**components, **{**DEFAULTS, "default_frames": 1, **numbers})
     pipe.set_progress_bar_config(disable=True)
     return pipe
 

@@ -21,7 +21,7 @@ __all__ = [
 if TYPE_CHECKING:
     from stylecrafter.adapter.style_adapter import StyleAdapter
     from stylecrafter.backbones.autoencoder import ShortcutAutoencoder
-    from stylecrafter.backbones.videocrafter import VideoCrafterUNet
+    from stylecrafter.backbones.videocrafter_unet import VideoCrafterUNet
     from stylecrafter.pipelines.stylized_image import StyleCrafterImagePipeline
     from stylecrafter.pipelines.stylized_video import StyleCrafterPipeline
 
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 _LAZY = {
     "StyleAdapter": "stylecrafter.adapter.style_adapter",
     "ShortcutAutoencoder": "stylecrafter.backbones.autoencoder",
-    "VideoCrafterUNet": "stylecrafter.backbones.videocrafter",
+    "VideoCrafterUNet": "stylecrafter.backbones.videocrafter_unet",
     "StyleCrafterPipeline": "stylecrafter.pipelines.stylized_video",
     "StyleCrafterImagePipeline": "stylecrafter.pipelines.stylized_image",
     # diffusers looks for the base mixin in the namespace that a saved component names ("stylecrafter"),

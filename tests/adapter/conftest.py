@@ -10,7 +10,7 @@ from diffusers import UNet2DConditionModel, UNetMotionModel
 from torch import nn
 
 from stylecrafter.adapter.style_adapter import StyleAdapter
-from stylecrafter.backbones.videocrafter import VideoCrafterUNet
+from stylecrafter.backbones.videocrafter_unet import VideoCrafterUNet
 
 TEXT_DIM, IMAGE_DIM, FRAMES = 24, 20, 3
 SIZES = {

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 
 from stylecrafter.adapter.adapter_options import ExtractorType, FusionType, ScaleType
 from stylecrafter.adapter.style_adapter import StyleAdapter
-from stylecrafter.backbones.videocrafter import VideoCrafterUNet
+from stylecrafter.backbones.videocrafter_unet import VideoCrafterUNet
 from stylecrafter.errors import InvalidInputError, UnknownNameError
 from tests.adapter.conftest import FRAMES, IMAGE_DIM, SIZES, TEXT_DIM
 

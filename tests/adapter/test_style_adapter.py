@@ -13,7 +13,7 @@ from torch import Tensor
 
 from stylecrafter.adapter.dual_attention import DualCrossAttentionProcessor
 from stylecrafter.adapter.style_adapter import StyleAdapter, cross_attention_layers
-from stylecrafter.backbones.videocrafter import VideoCrafterUNet
+from stylecrafter.backbones.videocrafter_unet import VideoCrafterUNet
 from stylecrafter.errors import InvalidInputError, UnknownNameError
 from tests.adapter.conftest import FRAMES, IMAGE_DIM, SIZES, TEXT_DIM
 

@@ -7,7 +7,7 @@ from collections.abc import Callable
 import pytest
 import torch
 
-from stylecrafter.backbones.videocrafter import VideoCrafterUNet
+from stylecrafter.backbones.videocrafter_unet import VideoCrafterUNet
 
 TINY = {
     "block_out_channels": (16, 32),

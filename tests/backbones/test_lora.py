@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from stylecrafter.adapter.style_adapter import StyleAdapter
-from stylecrafter.backbones.videocrafter import VideoCrafterUNet
+from stylecrafter.backbones.videocrafter_unet import VideoCrafterUNet
 from tests.backbones.conftest import TINY
 
 peft = pytest.importorskip("peft")

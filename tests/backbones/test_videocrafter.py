@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 import stylecrafter
-from stylecrafter.backbones.videocrafter import VideoCrafterUNet
+from stylecrafter.backbones.videocrafter_unet import VideoCrafterUNet
 from stylecrafter.errors import InvalidInputError
 from tests.backbones.conftest import TINY
 

@@ -7,7 +7,7 @@ from torch import nn
 from stylecrafter.evaluation.lora import LoraConfig, LoraStage, LoraTuner, ReferenceCrops, lora_parameters
 from stylecrafter.training.parts import Parts
 from stylecrafter.training.stages import DiffusionConfig
-from tests.tiny import tiny_components, tiny_picture, tiny_pipeline
+from tests.tiny import tiny_picture, tiny_pipeline
 
 pytest.importorskip("peft")
 CONFIG = LoraConfig(rank=2, steps=3, learning_rate=0.1, batch_size=2)
@@ -43,9 +43,7 @@ def test_spatial_layers_have_matrices_and_temporal_ones_have_none() -> None:
 def test_exactly_the_matrices_get_gradients() -> None:
     pipe = tiny_pipeline()
     LoraTuner(pipe, CONFIG)
-    components = tiny_components()
-    del components["style_adapter"]
-    parts = Parts(**{**components, "unet": pipe.unet})
+    parts = Parts(backbone=pipe.backbone, image_encoder=pipe.image_encoder)
     crops = ReferenceCrops([tiny_picture()], 16, "a fox", 2, 0)
     stage = LoraStage(parts, DiffusionConfig(), pictures=crops)
     stage.loss(0).backward()

@@ -8,7 +8,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from stylecrafter.backbones.videocrafter import VideoCrafterUNet
+from stylecrafter.backbones.videocrafter_unet import VideoCrafterUNet
 from stylecrafter.guidance import guide, published_scales
 from stylecrafter.pipelines.official import (
     UNET,

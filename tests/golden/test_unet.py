@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from stylecrafter.adapter.style_adapter import StyleAdapter
-from stylecrafter.backbones.videocrafter import VideoCrafterUNet
+from stylecrafter.backbones.videocrafter_unet import VideoCrafterUNet
 from stylecrafter.pipelines.official import UNET, build_adapter, build_unet, load_temporal
 from stylecrafter.weights.formats.checkpoint_files import with_prefix
 from stylecrafter.weights.formats.videocrafter_unet import unet_modules

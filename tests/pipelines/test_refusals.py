@@ -95,7 +95,7 @@ def test_an_unknown_scheduler(pipe) -> None:
 
 def test_components_that_do_not_fit() -> None:
     from stylecrafter.adapter.style_adapter import StyleAdapter
-    from stylecrafter.backbones.videocrafter import VideoCrafterUNet
+    from stylecrafter.backbones.videocrafter_unet import VideoCrafterUNet
 
     parts = tiny_components()
     narrow = VideoCrafterUNet(

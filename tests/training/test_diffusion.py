@@ -1,35 +1,16 @@
-"""Targets, timesteps and the mix, against their formulas."""
+"""Timesteps, noise and the mix, against their formulas."""
 
 from __future__ import annotations
 
 import pytest
 import torch
-from diffusers import DDIMScheduler
 
-from stylecrafter.errors import InvalidInputError
 from stylecrafter.training.diffusion import (
     clip_noise,
     clip_steps_before,
     draw_timesteps,
-    prediction_target,
     scale_logits_penalty,
 )
-
-
-def scheduler(prediction_type: str) -> DDIMScheduler:
-    return DDIMScheduler(beta_schedule="scaled_linear", prediction_type=prediction_type)
-
-
-def test_targets_are_noise_or_velocity() -> None:
-    latents, noise = torch.randn(2, 4, 1, 2, 2), torch.randn(2, 4, 1, 2, 2)
-    steps = torch.tensor([10, 900])
-    assert prediction_target(scheduler("epsilon"), latents, noise, steps) is noise
-    velocity = scheduler("v_prediction")
-    alpha = velocity.alphas_cumprod[steps].view(2, 1, 1, 1, 1)
-    expected = alpha.sqrt() * noise - (1 - alpha).sqrt() * latents
-    assert torch.allclose(prediction_target(velocity, latents, noise, steps), expected)
-    with pytest.raises(InvalidInputError, match="sample"):
-        prediction_target(scheduler("sample"), latents, noise, steps)
 
 
 @pytest.mark.parametrize(

@@ -40,12 +40,12 @@ def test_models_compute_in_bfloat16_and_come_back_to_the_bit() -> None:
     }
     rounded = MasterWeights(adapter.denoisers().values(), adapter.trainable())
     assert {p.dtype for model in adapter.denoisers().values() for p in model.parameters()} == {torch.bfloat16}
-    assert next(adapter.parts.vae.parameters()).dtype == torch.float32
-    places = [p.data_ptr() for p in adapter.parts.unet.parameters()]
+    assert next(adapter.parts.backbone.component("vae").parameters()).dtype == torch.float32
+    places = [p.data_ptr() for p in adapter.parts.backbone.denoiser.parameters()]
     with rounded.in_full():
-        assert adapter.parts.unet.dtype == torch.float32
+        assert adapter.parts.backbone.denoiser.dtype == torch.float32
     # Captured steps know the weights in bfloat16 by their place in memory.
-    assert [p.data_ptr() for p in adapter.parts.unet.parameters()] == places
+    assert [p.data_ptr() for p in adapter.parts.backbone.denoiser.parameters()] == places
     rounded.restore()
     for owner, model in adapter.denoisers().items():
         for name, value in model.named_parameters():
@@ -95,7 +95,7 @@ def test_samples_see_the_average_in_float32_and_training_goes_on_without_it(tmp_
         sampled,
         ROUNDED.replace(sample_every=2),
         tmp_path / "sampled",
-        on_sample=lambda step, weights: seen.append(sampled.parts.unet.dtype),
+        on_sample=lambda step, weights: seen.append(sampled.parts.backbone.denoiser.dtype),
     )
     run.run()
     Trainer(stage(), ROUNDED, tmp_path / "plain").run()
@@ -107,4 +107,4 @@ def test_it_is_for_denoising_in_whole_weights(tmp_path: Path) -> None:
     with pytest.raises(InvalidInputError, match="does not go with sharding"):
         ROUNDED.replace(sharding="full")
     with pytest.raises(InvalidInputError, match="denoising stages, not for 'autoencoder'"):
-        Trainer(AutoencoderStage(tiny_parts().vae, tiny_pictures()), ROUNDED, tmp_path)
+        Trainer(AutoencoderStage(tiny_parts().backbone.component("vae"), tiny_pictures()), ROUNDED, tmp_path)

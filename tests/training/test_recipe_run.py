@@ -37,8 +37,9 @@ def trained(tmp_path_factory: pytest.TempPathFactory) -> RecipeRun:
 
 def test_stages_leave_the_work_of_earlier_ones_alone(trained: RecipeRun) -> None:
     before, after = trained.models.parts(["autoencoder", "clip", "base"]), trained.models.parts(list(STAGES))
-    temporal = {id(value) for value in after.unet.temporal_parameters()}
-    for (name, old), new in zip(before.unet.named_parameters(), after.unet.parameters(), strict=True):
+    temporal = {id(value) for value in after.backbone.denoiser.temporal_parameters()}
+    denoisers = before.backbone.denoiser.named_parameters(), after.backbone.denoiser.parameters()
+    for (name, old), new in zip(*denoisers, strict=True):
         assert torch.equal(old, new) == (id(new) not in temporal), name
     for name in ("vae", "text_encoder", "image_encoder"):
         for (of, old), new in zip(
@@ -50,8 +51,8 @@ def test_stages_leave_the_work_of_earlier_ones_alone(trained: RecipeRun) -> None
 def test_the_text_encoder_that_base_trained_is_the_one_in_use(trained: RecipeRun) -> None:
     weights = load_file(trained.folder / "base" / "weights.safetensors")
     early, late = (
-        trained.models.parts(["autoencoder", "clip"]).text_encoder,
-        trained.models.parts(list(STAGES)).text_encoder,
+        trained.models.parts(["autoencoder", "clip"]).models()["text_encoder"],
+        trained.models.parts(list(STAGES)).models()["text_encoder"],
     )
     for (name, old), new in zip(early.named_parameters(), late.parameters(), strict=True):
         assert torch.equal(new, weights[f"text_encoder.{name}"]), name

@@ -9,7 +9,7 @@ import torch
 from diffusers import AutoencoderKL
 
 from stylecrafter.adapter.style_adapter import StyleAdapter
-from stylecrafter.backbones.videocrafter import VideoCrafterUNet
+from stylecrafter.backbones.videocrafter_unet import VideoCrafterUNet
 from stylecrafter.errors import InvalidInputError, UnknownNameError
 from stylecrafter.presets import load_preset
 from stylecrafter.training.from_scratch import fresh_models

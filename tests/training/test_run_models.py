@@ -83,7 +83,9 @@ def test_the_export_holds_what_the_stages_trained(trained: RecipeRun) -> None:
         expected = model.state_dict()
         for key, value in getattr(pipe, name).state_dict().items():
             assert torch.allclose(value, expected[key].half().float()), f"{name}.{key}"
-    assert pipe.vae.config.scaling_factor == pytest.approx(parts.vae.config.scaling_factor)
+    assert pipe.vae.config.scaling_factor == pytest.approx(
+        parts.backbone.component("vae").config.scaling_factor
+    )
     assert pipe.vae.config.scaling_factor != 0.18215
 
 
@@ -133,7 +135,9 @@ def test_what_an_export_of_an_earlier_version_lacks_is_added(trained: RecipeRun,
 def test_a_new_adapter_starts_from_the_trained_base(trained: RecipeRun) -> None:
     parts = trained.models.parts(["autoencoder", "clip", "base"])
     name = parts.adapter().layer_names[0]
-    assert torch.equal(parts.adapter().layers[0].to_k.weight, parts.unet.get_submodule(name).to_k.weight)
+    assert torch.equal(
+        parts.adapter().layers[0].to_k.weight, parts.backbone.denoiser.get_submodule(name).to_k.weight
+    )
 
 
 def test_a_new_adapter_on_a_finished_model_is_as_large_as_the_old_one(
@@ -168,7 +172,7 @@ def test_a_base_without_an_adapter_gets_one(trained: RecipeRun, tmp_path: Path) 
         f"data.mine.path={tmp_path}",
     ]
     parts = RecipeRun(load_recipe("finetune", changes), tmp_path / "run").models.parts([])
-    assert parts.adapter().is_attached_to(parts.unet)
+    assert parts.adapter().is_attached_to(parts.backbone.denoiser)
 
 
 def test_weights_that_are_missing_or_torn_are_named(trained: RecipeRun, tmp_path: Path) -> None:

@@ -54,7 +54,7 @@ def names(stage: DiffusionStage, owner: str) -> set[str]:
 
 
 def temporal_names(stage: DiffusionStage) -> set[str]:
-    owners = [name for name, _ in stage.parts.unet.temporal_modules()]
+    owners = [name for name, _ in stage.parts.backbone.denoiser.temporal_modules()]
     return {n for n in names(stage, "unet") if any(n.startswith(f"unet.{owner}.") for owner in owners)}
 
 

@@ -265,8 +265,8 @@ def test_gradient_checkpointing_changes_nothing_but_memory(tmp_path: Path) -> No
         trainer(tmp_path / "b", CONFIG.replace(gradient_checkpointing=True)),
     )
     for run in (plain, saving):
-        run.stage.parts.unet.train()  # type: ignore[attr-defined]
-    assert saving.stage.parts.unet.is_gradient_checkpointing  # type: ignore[attr-defined]
+        run.stage.parts.backbone.denoiser.train()  # type: ignore[attr-defined]
+    assert saving.stage.parts.backbone.denoiser.is_gradient_checkpointing  # type: ignore[attr-defined]
     for _ in range(2):
         assert saving.train_step() == pytest.approx(plain.train_step(), rel=1e-5)
 

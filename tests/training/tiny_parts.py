@@ -7,7 +7,8 @@ from diffusers import AutoencoderKL, DDIMScheduler
 from transformers import CLIPTextConfig, CLIPTextModel, CLIPVisionConfig, CLIPVisionModel
 
 from stylecrafter.adapter.style_adapter import StyleAdapter
-from stylecrafter.backbones.videocrafter import VideoCrafterUNet
+from stylecrafter.backbones.videocrafter import VideoCrafter
+from stylecrafter.backbones.videocrafter_unet import VideoCrafterUNet
 from stylecrafter.training.parts import Parts
 from stylecrafter.weights.tokenizer import compact_tokenizer
 
@@ -45,14 +46,14 @@ def tiny_parts(seed: int = 0, prediction_type: str = "v_prediction") -> Parts:
         torch.nn.init.normal_(module.proj_out.weight, std=0.1)
     adapter = StyleAdapter.for_model(unet, 16, extractor_heads=2, scale_heads=2, num_style_tokens=2)
     adapter.attach(unet)
-    return Parts(
+    backbone = VideoCrafter(
         vae=vae.eval(),
         text_encoder=CLIPTextModel(text).eval(),
         tokenizer=tokenizer,
-        image_encoder=CLIPVisionModel(vision).eval(),
         unet=unet,
         scheduler=DDIMScheduler(
             beta_schedule="scaled_linear", prediction_type=prediction_type, clip_sample=False
         ),
-        style_adapter=adapter,
     )
+    image_encoder = CLIPVisionModel(vision).eval()
+    return Parts(backbone=backbone, image_encoder=image_encoder, style_adapter=adapter)

@@ -133,14 +133,21 @@ class StyleAdapter(StrictWeights, ModelMixin, ConfigMixin):
         self._frame_scales: tuple[float, ...] | None = None
 
     @classmethod
-    def for_model(cls, module: nn.Module, image_dim: int, **options: Unpack[AdapterOptions]) -> StyleAdapter:
-        """Build a fresh adapter that fits `module`: one layer per cross-attention, found by type.
+    def for_model(
+        cls,
+        module: nn.Module,
+        image_dim: int,
+        layers: Mapping[str, Attention] | None = None,
+        **options: Unpack[AdapterOptions],
+    ) -> StyleAdapter:
+        """Build a fresh adapter that fits `module`: one layer per cross-attention.
 
         The style keys and values of dual fusion start as copies of the text's (keys from keys, values from values).
 
         Args:
             module: A model with diffusers cross-attention layers of one text width.
             image_dim: Width of the image encoder's tokens.
+            layers: Name -> cross-attention of the model, in the order of the scales; None: found by type.
             **options: Other arguments of the constructor (`num_style_tokens`, `fusion_type`, ...).
 
         Raises:
@@ -148,7 +155,7 @@ class StyleAdapter(StrictWeights, ModelMixin, ConfigMixin):
             UnknownNameError: An option that does not exist; or see the class.
         """
         check_options(options)
-        found = cross_attention_layers(module)
+        found = cross_attention_layers(module) if layers is None else layers
         if not found:
             raise InvalidInputError(f"{type(module).__name__} has no cross-attention layer to attach to")
         text_dims = sorted({layer.cross_attention_dim for layer in found.values()})

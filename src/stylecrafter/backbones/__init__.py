@@ -1,3 +1,3 @@
-"""The text-to-video models that the adapter is attached to."""
+"""The base models that the adapter is attached to: one file per family, and the protocol that they all follow."""
 
 from __future__ import annotations

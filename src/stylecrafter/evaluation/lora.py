@@ -67,7 +67,9 @@ class LoraStage(DiffusionStage):
     pictures_through_time = False
 
     def trainable(self) -> dict[str, nn.Parameter]:
-        return prefixed("unet", lora_parameters(self.parts.unet).items())
+        return prefixed(
+            self.parts.backbone.denoiser_name, lora_parameters(self.parts.backbone.denoiser).items()
+        )
 
     def _style(self, inputs: NoisyInputs, text: torch.Tensor) -> tuple[None, None]:
         return None, None
@@ -115,14 +117,7 @@ class LoraTuner:
                 "finetuning on the reference needs peft; pip install 'stylecrafter[eval]'"
             ) from error
         self.config, self._pipe = config, pipe
-        self._parts = Parts(
-            vae=pipe.vae,
-            text_encoder=pipe.text_encoder,
-            tokenizer=pipe.tokenizer,
-            image_encoder=pipe.image_encoder,
-            unet=pipe.unet,
-            scheduler=pipe.scheduler,
-        )
+        self._parts = Parts(backbone=pipe.backbone, image_encoder=pipe.image_encoder)
         with torch.random.fork_rng(devices=[]), _in_float32(pipe.unet):
             torch.manual_seed(config.seed)
             inject_adapter_in_model(
@@ -139,7 +134,7 @@ class LoraTuner:
             pictures: Its pictures, at least one.
         """
         if style not in self._learned:
-            with _in_float32(self._parts.vae, self._parts.text_encoder, self._parts.unet):
+            with _in_float32(*self._parts.backbone.models().values()):
                 self._set(self._start)
                 self._finetune(pictures)
                 self._learned[style] = self._values()

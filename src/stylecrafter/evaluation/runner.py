@@ -6,10 +6,9 @@ and the metric's key; what is there is not measured again.
 
 from __future__ import annotations
 
-import json
 import logging
 import os
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -20,6 +19,7 @@ from stylecrafter.evaluation.metrics.info import MeasuredClip, MetricInfo
 from stylecrafter.evaluation.testset import TestSet
 from stylecrafter.generation.batch_file import Entry
 from stylecrafter.media.images import file_hash
+from stylecrafter.media.json_lines import JsonLines
 from stylecrafter.media.tensors import clip_to_tensor
 from stylecrafter.media.video import SUFFIXES, read_frames
 
@@ -151,40 +151,16 @@ class _Kept:
     """Lines of figures by key; a line that a stopped run left half is dropped."""
 
     def __init__(self, file: Path) -> None:
-        self._file = file
-        self._figures = dict(_lines(file)) if file.is_file() else {}
+        self._file = JsonLines(file, _has_figures)
+        self._figures: dict[str, Figures] = {line["key"]: line["figures"] for line in self._file.found}
 
     def find(self, key: str) -> Figures | None:
         return self._figures.get(key)
 
     def add(self, key: str, figures: Figures) -> None:
         self._figures[key] = figures
-        line = json.dumps({"key": key, "figures": figures})
-        try:
-            self._file.parent.mkdir(parents=True, exist_ok=True)
-            with open(self._file, "a", encoding="utf-8") as file:
-                # A half line of a killed run must not swallow this one.
-                file.write(("" if self._ends_whole() else "\n") + line + "\n")
-        except OSError as error:
-            raise OutputError(f"cannot write {self._file}: {error.strerror}.") from error
-
-    def _ends_whole(self) -> bool:
-        if not self._file.is_file() or not self._file.stat().st_size:
-            return True
-        with open(self._file, "rb") as file:
-            file.seek(-1, os.SEEK_END)
-            return file.read(1) == b"\n"
+        self._file.add({"key": key, "figures": figures})
 
 
-def _lines(file: Path) -> Iterator[tuple[str, Figures]]:
-    for text in file.read_text(encoding="utf-8", errors="replace").splitlines():
-        try:
-            line = json.loads(text)
-        except ValueError:
-            continue  # the last line of a killed run
-        if (
-            isinstance(line, dict)
-            and isinstance(line.get("key"), str)
-            and isinstance(line.get("figures"), dict)
-        ):
-            yield line["key"], line["figures"]
+def _has_figures(line: dict[str, Any]) -> bool:
+    return isinstance(line.get("key"), str) and isinstance(line.get("figures"), dict)

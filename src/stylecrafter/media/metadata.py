@@ -10,17 +10,16 @@ import json
 import os
 from collections.abc import Mapping
 from pathlib import Path
-from typing import IO, Any, Literal
+from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, FiniteFloat, ValidationError
 
 from stylecrafter.errors import ImageReadError, InvalidInputError
 from stylecrafter.media.animations import opened_animation, pillow_errors
-from stylecrafter.media.bare import Refused, Unsound
-from stylecrafter.media.bare_png import text_of_png
 from stylecrafter.media.documents import MAX_BYTES, parse_json, shown
+from stylecrafter.media.png_chunks import text_of_png
 from stylecrafter.media.recognise import HEAD_BYTES, recognise
-from stylecrafter.media.streams import MISSING, NO_CLIP, is_animation, opened_container, opened_file
+from stylecrafter.media.streams import is_animation, naming, opened_container, opened_file
 
 METADATA_KEY = "stylecrafter"
 EXIF_DESCRIPTION = 0x010E
@@ -119,15 +118,8 @@ def read_metadata(path: str | os.PathLike[str]) -> dict[str, Any] | None:
         ImageReadError: The file is missing, is neither picture nor clip, or what is ours in it is damaged.
     """
     name = shown(path)
-    try:
+    with naming(path, "neither a picture nor a clip that can be read: "):
         text = _read_text(Path(path))
-    except MemoryError as error:
-        raise ImageReadError(f"{name} does not fit into memory.") from error
-    except ImageReadError as error:
-        if str(error) == MISSING:
-            raise ImageReadError(f"{name}: {error}.") from error
-        reason = str(error).removeprefix(NO_CLIP).rstrip(".")
-        raise ImageReadError(f"{name} is neither a picture nor a clip that can be read: {reason}.") from error
     if f'"{METADATA_KEY}"' not in text:
         return None  # a remark of another program
     if len(text) > MAX_BYTES:
@@ -166,21 +158,12 @@ def _read_text(path: Path) -> str:
             image = animation.image
             if image.format == "PNG":
                 image.load()  # told where it is cut short
-                return _text_of_png(file)
+                return text_of_png(file, METADATA_KEY.encode(), MAX_BYTES)
             if image.format == "GIF":
                 return bytes(image.info.get("comment", b"")).decode("utf-8", "replace")
             if METADATA_KEY.encode() not in image.info.get("exif", b""):
                 return ""  # that of others may be damaged, and is not looked at
             return str(image.getexif().get(EXIF_DESCRIPTION, ""))
-
-
-def _text_of_png(file: IO[bytes]) -> str:
-    try:
-        return text_of_png(file, METADATA_KEY.encode(), MAX_BYTES + 1)
-    except Unsound as error:
-        raise ImageReadError("damaged: a checksum is wrong") from error
-    except Refused as error:
-        raise ImageReadError(f"it {error}") from error
 
 
 def _first_problem(error: ValidationError) -> str:

@@ -1,4 +1,4 @@
-"""What the video and the image pipeline share: components, encoders, decoding."""
+"""What the video and the image pipeline share: components, encoders, and what the base model answers."""
 
 from __future__ import annotations
 
@@ -6,37 +6,45 @@ import logging
 import os
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, Self
+from typing import Any, Self, cast
 
 import torch
-from diffusers import AutoencoderKL, DiffusionPipeline, SchedulerMixin
+from diffusers import AutoencoderKL, DiffusionPipeline, SchedulerMixin, UNet2DConditionModel
 from torch import Tensor
 from transformers import CLIPTextModel, CLIPTokenizer, CLIPVisionModel
 
 from stylecrafter.adapter.style_adapter import StyleAdapter
 from stylecrafter.backbones.autoencoder import ShortcutAutoencoder
-from stylecrafter.backbones.videocrafter import VideoCrafterUNet
+from stylecrafter.backbones.families import backbone_for
+from stylecrafter.backbones.protocol import Backbone
+from stylecrafter.backbones.videocrafter_unet import VideoCrafterUNet
 from stylecrafter.errors import InvalidInputError
 from stylecrafter.media.documents import is_folder
 from stylecrafter.media.images import PictureLike, load_picture
 from stylecrafter.pipelines.finite import check_computed
-from stylecrafter.pipelines.fitting import check_defaults, check_ids, check_tokenizer, check_widths
+from stylecrafter.pipelines.fitting import check_defaults, check_widths
 from stylecrafter.references.crops import with_corners
 from stylecrafter.references.encoder import ReferenceEncoder
 from stylecrafter.references.groups import StyleWeights, check_groups, pack_tokens, weights_per_sample
 
 logger = logging.getLogger(__name__)
 
+#: Components that the base model is made of.
+_BASE = ("vae", "text_encoder", "tokenizer", "unet", "scheduler")
+
 
 class StylizedPipelineBase(DiffusionPipeline):
     """Components and the steps that are the same for clips and pictures.
+
+    The first five are the base model, which answers through `backbone`. Each but `unet` may be None, in a pipeline
+    that is never asked for what needs it.
 
     Args:
         vae: Autoencoder of single frames.
         text_encoder: Its `last_hidden_state` is the text embedding. (The published model reads CLIP before its
             last block, which is a text encoder of one block less.)
         tokenizer: CLIP tokenizer; its `model_max_length` is the length of every text.
-        unet: The text-to-video model.
+        unet: The model that denoises: VideoCrafter's, or that of Stable Diffusion, which makes images.
         scheduler: Any diffusers scheduler for noise, velocity or sample prediction.
         image_encoder: CLIP image tower; without it the pipeline takes style tokens, but no style pictures.
         style_adapter: Attached to `unet` here; without it there is text only.
@@ -78,7 +86,7 @@ class StylizedPipelineBase(DiffusionPipeline):
         vae: AutoencoderKL | ShortcutAutoencoder,
         text_encoder: CLIPTextModel,
         tokenizer: CLIPTokenizer,
-        unet: VideoCrafterUNet,
+        unet: VideoCrafterUNet | UNet2DConditionModel,
         scheduler: SchedulerMixin,
         image_encoder: CLIPVisionModel | None = None,
         style_adapter: StyleAdapter | None = None,
@@ -98,8 +106,8 @@ class StylizedPipelineBase(DiffusionPipeline):
         default_fps: float = 10.0,
     ) -> None:
         super().__init__()
-        check_widths(unet, text_encoder, image_encoder, style_adapter)
-        check_tokenizer(tokenizer, text_encoder)
+        base = {"vae": vae, "text_encoder": text_encoder, "tokenizer": tokenizer, "unet": unet}
+        check_widths(backbone_for(**base), image_encoder, style_adapter)
         check_defaults(
             {
                 "reference_size": reference_size,
@@ -189,14 +197,19 @@ class StylizedPipelineBase(DiffusionPipeline):
         return ReferenceEncoder(self.image_encoder, half_tokens=self.config.image_tokens_half)
 
     @property
+    def backbone(self) -> Backbone:
+        """The base model, as its components are now."""
+        return backbone_for(**{name: getattr(self, name) for name in _BASE})
+
+    @property
     def vae_scale_factor(self) -> int:
         """Pixels per latent, on either side."""
-        return int(2 ** (len(self.vae.config.block_out_channels) - 1))
+        return self.backbone.pixels_per_latent
 
     @property
     def size_multiple(self) -> int:
         """Width and height in pixels are multiples of this."""
-        return int(self.vae_scale_factor * 2 ** (len(self.unet.config["block_out_channels"]) - 1))
+        return self.backbone.size_multiple
 
     @property
     def interrupt(self) -> bool:
@@ -240,17 +253,9 @@ class StylizedPipelineBase(DiffusionPipeline):
         for text in texts:
             if not isinstance(text, str):
                 raise InvalidInputError(f"a prompt is a text, got {type(text).__name__}: {text!r}")
-        self._warn_about_cuts(texts)
-        tokens = self.tokenizer(
-            texts,
-            padding="max_length",
-            max_length=self.tokenizer.model_max_length,
-            truncation=True,
-            return_tensors="pt",
-        )
-        check_ids(tokens.input_ids, self.text_encoder)
-        ids = tokens.input_ids.to(self._execution_device)
-        return self.text_encoder(input_ids=ids).last_hidden_state
+        backbone = self.backbone
+        self._warn_about_cuts(backbone, texts)
+        return backbone.encode_tokens(backbone.tokenize(texts).to(self._execution_device))
 
     @torch.no_grad()
     def encode_image(self, pictures: PictureLike | Sequence[PictureLike]) -> Tensor:
@@ -302,66 +307,78 @@ class StylizedPipelineBase(DiffusionPipeline):
         return adapter.encode(packed.to(adapter.dtype), token_weights)
 
     @torch.no_grad()
-    def predict_scales(self, style_tokens: Tensor, text_embeds: Tensor) -> Tensor:
-        """Factor of every style layer (b, L), each in (0, 2), from style tokens and text embeddings.
+    def predict_scales(
+        self, style_tokens: Tensor, text: Tensor | None = None, *, text_embeds: Tensor | None = None
+    ) -> Tensor:
+        """Factor of every style layer (b, L), each in (0, 2), from style tokens and text states.
+
+        `text_embeds` is an older name of `text`.
 
         Raises:
             InvalidInputError: The pipeline has no adapter, or shapes do not fit.
         """
         adapter = self._need_adapter()
         dtype = adapter.dtype
-        return adapter.predict_scales(style_tokens.to(dtype), text_embeds.to(dtype))
+        return adapter.predict_scales(style_tokens.to(dtype), _either(text, text_embeds).to(dtype))
 
     @torch.no_grad()
     def predict_noise(
         self,
         latents: Tensor,
         timestep: Tensor | float | int,
-        text_embeds: Tensor,
+        text: Tensor | None = None,
         style_tokens: Tensor | None = None,
         style_scales: Tensor | None = None,
+        *,
+        text_embeds: Tensor | None = None,
+        **base_arguments: Any,
     ) -> Tensor:
-        """One pass of the UNet, in its own number format; the result has the latents'.
+        """One pass of the base model, in its own dtype; the result has the latents'.
 
         Args:
-            latents: (b, c, f, h, w); one frame is a picture and leaves out the temporal layers.
+            latents: (b, c, f, h, w); one frame is an image and leaves out the temporal layers.
             timestep: One for all samples, or one per sample.
-            text_embeds: (b, l, d).
+            text: States (b, l, d) from `encode_text`.
             style_tokens: (b, q, d), or None for the text alone.
             style_scales: (b, L) or (b, f, L); None: factor 1 in every layer.
+            text_embeds: An older name of `text`.
+            **base_arguments: Go to the base model as they are.
 
         Returns:
             (b, c, f, h, w): noise, or velocity where the scheduler's `prediction_type` says so.
+
+        Raises:
+            InvalidInputError: Shapes that do not fit, or several frames for a base model that makes images.
         """
-        dtype = self.unet.dtype
-        sample = self.unet(
+        backbone = self.backbone
+        dtype = backbone.dtype
+        predicted = backbone.predict(
             latents.to(dtype),
             timestep,
-            text_embeds.to(dtype),
-            style_tokens=None if style_tokens is None else style_tokens.to(dtype),
-            style_scales=None if style_scales is None else style_scales.to(dtype),
-        ).sample
-        return sample.to(latents.dtype)
+            _either(text, text_embeds).to(dtype),
+            None if style_tokens is None else style_tokens.to(dtype),
+            None if style_scales is None else style_scales.to(dtype),
+            **base_arguments,
+        )
+        return predicted.to(latents.dtype)
 
     @torch.no_grad()
     def decode_latents(self, latents: Tensor, chunk_size: int | None = None) -> Tensor:
         """Frames (b, f, 3, H, W), float32 in [0, 1], of latents (b, c, f, h, w).
 
         Args:
-            latents: As the UNet sees them; the autoencoder's scaling is undone here.
+            latents: As the base model sees them; the autoencoder's scaling is undone here.
             chunk_size: Frames decoded at once; None: all.
 
         Raises:
-            InvalidInputError: Latents or frames that are not finite.
+            InvalidInputError: Latents or frames that are not finite, or there is no autoencoder.
         """
-        check_computed("before decoding", {"latents": latents}, self.unet.dtype)
-        b, _, f = latents.shape[:3]
-        flat = (latents / self.vae.config.scaling_factor).transpose(1, 2).flatten(0, 1).to(self.vae.dtype)
-        chunks = [self.vae.decode(part).sample.float() for part in flat.split(chunk_size or b * f)]
-        frames = torch.cat(chunks)
+        backbone = self.backbone
+        check_computed("before decoding", {"latents": latents}, backbone.dtype)
+        frames = backbone.decode_latents(latents, chunk_size)
         # Before what is infinite would be cut to white.
-        check_computed("after decoding", {"frames": frames}, self.vae.dtype)
-        return (frames / 2 + 0.5).clamp(0, 1).unflatten(0, (b, f))
+        check_computed("after decoding", {"frames": frames}, getattr(self.vae, "dtype", backbone.dtype))
+        return frames.clamp(0, 1)
 
     def enable_vae_tiling(self) -> None:
         """Decode frames in tiles: less memory for large frames, at slight differences along the seams."""
@@ -391,13 +408,18 @@ class StylizedPipelineBase(DiffusionPipeline):
             raise InvalidInputError("this pipeline has no style adapter; it takes text only")
         return self.style_adapter
 
-    def _warn_about_cuts(self, texts: Sequence[str]) -> None:
-        room = self.tokenizer.model_max_length - 2
+    def _warn_about_cuts(self, backbone: Backbone, texts: Sequence[str]) -> None:
         for text in texts:
-            ids = self.tokenizer(text, add_special_tokens=False, verbose=False).input_ids
-            if len(ids) > room:
-                cut = self.tokenizer.decode(ids[room:])
+            cut, tokens, room = backbone.cut_off(text)
+            if cut:
                 shown = cut if len(cut) <= 200 else f"{cut[:200]}…"
                 logger.warning(
-                    "the prompt has %d tokens, %d fit; this part was cut off: %s", len(ids), room, shown
+                    "the prompt has %d tokens, %d fit; this part was cut off: %s", tokens, room, shown
                 )
+
+
+def _either(text: Tensor | None, text_embeds: Tensor | None) -> Tensor:
+    """Text states under one of the two names that they go by."""
+    if (text is None) == (text_embeds is None):
+        raise InvalidInputError("give text states as text (text_embeds is an older name), and once")
+    return cast("Tensor", text_embeds if text is None else text)

@@ -7,11 +7,10 @@ from collections.abc import Mapping
 from numbers import Real
 from typing import Any
 
-from torch import Tensor
-from transformers import CLIPTextModel, CLIPTokenizer, CLIPVisionModel
+from transformers import CLIPVisionModel
 
 from stylecrafter.adapter.style_adapter import StyleAdapter
-from stylecrafter.backbones.videocrafter import VideoCrafterUNet
+from stylecrafter.backbones.protocol import Backbone
 from stylecrafter.errors import InvalidInputError
 
 #: No picture, clip or number of steps is larger.
@@ -19,63 +18,23 @@ MOST = 2**20
 
 
 def check_widths(
-    unet: VideoCrafterUNet,
-    text_encoder: CLIPTextModel,
-    image_encoder: CLIPVisionModel | None,
-    adapter: StyleAdapter | None,
+    backbone: Backbone, image_encoder: CLIPVisionModel | None, adapter: StyleAdapter | None
 ) -> None:
     """Check that every component reads the width that another gives.
 
     Raises:
         InvalidInputError: One does not.
     """
-    width = unet.config["cross_attention_dim"]
-    pairs = [("text encoder", text_encoder.config.hidden_size, "UNet", width)]
-    if adapter is not None:
-        pairs.append(("style adapter", adapter.config["text_dim"], "UNet", width))
-        if image_encoder is not None:
-            image_width = image_encoder.config.hidden_size
-            pairs.append(("image encoder", image_width, "style adapter", adapter.config["image_dim"]))
+    backbone.check()
+    if adapter is None:
+        return
+    pairs = [("style adapter", adapter.config["text_dim"], "UNet", backbone.text_dim)]
+    if image_encoder is not None:
+        image_width = image_encoder.config.hidden_size
+        pairs.append(("image encoder", image_width, "style adapter", adapter.config["image_dim"]))
     for giver, given, reader, expected in pairs:
         if given != expected:
             raise InvalidInputError(f"the {giver} gives width {given}, the {reader} reads width {expected}")
-
-
-def check_tokenizer(tokenizer: CLIPTokenizer, text_encoder: CLIPTextModel) -> None:
-    """Check that a text encoder reads everything that a tokenizer may give it.
-
-    Raises:
-        InvalidInputError: Tokens or lengths that it has no place for, or no token to fill texts up with.
-    """
-    config = text_encoder.config
-    length, places = tokenizer.model_max_length, config.max_position_embeddings
-    if not isinstance(length, int) or not 3 <= length <= places:
-        raise InvalidInputError(
-            f"the tokenizer makes texts of {_brief(length)} tokens (model_max_length), the text encoder reads up to "
-            f"{places}"
-        )
-    largest = max(tokenizer.get_vocab().values(), default=-1)
-    if not 0 <= largest < config.vocab_size:
-        raise InvalidInputError(
-            f"the tokenizer has tokens up to {largest}, the text encoder reads 0 to {config.vocab_size - 1} "
-            "(vocab_size): they are of different models"
-        )
-    if tokenizer.pad_token_id is None:
-        raise InvalidInputError("the tokenizer has no pad_token, which fills texts up to their length")
-
-
-def check_ids(ids: Tensor, text_encoder: CLIPTextModel) -> None:
-    """Check tokens (b, l) before the text encoder looks them up.
-
-    Raises:
-        InvalidInputError: One that it does not have.
-    """
-    low, high = int(ids.min()), int(ids.max())
-    if low < 0 or high >= text_encoder.config.vocab_size:
-        raise InvalidInputError(
-            f"the tokenizer gave token {low if low < 0 else high}, the text encoder reads 0 to "
-            f"{text_encoder.config.vocab_size - 1} (vocab_size)"
-        )
 
 
 def check_defaults(counts: Mapping[str, Any], numbers: Mapping[str, Any]) -> None:

@@ -138,8 +138,7 @@ class SamplingPipeline(StylizedPipelineBase):
         # 5. Noise
         samples *= copies
         generators = sample_generators(request.generator, request.seed, samples)
-        factor = self.vae_scale_factor
-        shape = (self.unet.config["in_channels"], frames, height // factor, width // factor)
+        shape = self.backbone.latent_shape(frames, height, width)
         latents = self._initial_latents(request, (samples, *shape), generators)
         extra = step_arguments(self.scheduler, generators, eta)
         tensors: dict[str, Any] = {

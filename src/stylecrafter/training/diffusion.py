@@ -3,27 +3,8 @@
 from __future__ import annotations
 
 import torch
-from diffusers import DDIMScheduler
 
-from stylecrafter.errors import InvalidInputError
 from stylecrafter.pipelines.noise import mixed_noise
-
-
-def prediction_target(
-    scheduler: DDIMScheduler, latents: torch.Tensor, noise: torch.Tensor, timesteps: torch.Tensor
-) -> torch.Tensor:
-    """What the UNet is to predict: the noise, or the velocity of Salimans and Ho (2022).
-
-    Raises:
-        InvalidInputError: The scheduler's prediction type is neither.
-    """
-    if scheduler.config.prediction_type == "v_prediction":
-        return scheduler.get_velocity(latents, noise, timesteps)
-    if scheduler.config.prediction_type == "epsilon":
-        return noise
-    raise InvalidInputError(
-        f"prediction_type must be epsilon or v_prediction, got {scheduler.config.prediction_type!r}"
-    )
 
 
 def draw_timesteps(

@@ -6,26 +6,21 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 import torch
-from diffusers import AutoencoderKL, DDIMScheduler
 from torch import nn
-from transformers import CLIPTextModel, CLIPTokenizer, CLIPVisionModel
+from transformers import CLIPVisionModel
 
 from stylecrafter.adapter.style_adapter import StyleAdapter
-from stylecrafter.backbones.videocrafter import VideoCrafterUNet
+from stylecrafter.backbones.protocol import Backbone
 from stylecrafter.errors import CheckpointError, InvalidInputError
 from stylecrafter.references.encoder import ReferenceEncoder
 
 
 @dataclass(frozen=True, kw_only=True)
 class Parts:
-    """A text-to-video model with its style adapter; which of them move is the stage's matter."""
+    """A base model with its style adapter; which of their parameters move is the stage's matter."""
 
-    vae: AutoencoderKL
-    text_encoder: CLIPTextModel
-    tokenizer: CLIPTokenizer
+    backbone: Backbone
     image_encoder: CLIPVisionModel
-    unet: VideoCrafterUNet
-    scheduler: DDIMScheduler
     style_adapter: StyleAdapter | None = None
     half_tokens: bool = False
     """Whether image tokens are rounded to float16 (`ReferenceEncoder.half_tokens`)."""
@@ -37,12 +32,7 @@ class Parts:
 
     def models(self) -> dict[str, nn.Module]:
         """Name -> model of everything that has parameters."""
-        models: dict[str, nn.Module] = {
-            "vae": self.vae,
-            "text_encoder": self.text_encoder,
-            "image_encoder": self.image_encoder,
-            "unet": self.unet,
-        }
+        models = {**self.backbone.models(), "image_encoder": self.image_encoder}
         if self.style_adapter is not None:
             models["style_adapter"] = self.style_adapter
         return models

@@ -186,6 +186,10 @@ def _pretrained_faults(recipe: Recipe, stages: Sequence[StageSpec], folder: Path
     if part in (None, [None, None]) and not fresh and any(stage.stage in STYLE_STAGES for stage in stages):
         yield "has no style adapter to go on with; set model.new_adapter: true"
     unet = read_config(folder / "unet" / "config.json")
+    if unet.get("_class_name") == "UNet2DConditionModel" and any(
+        s.stage in ("temporal", "joint") for s in stages
+    ):
+        yield "makes images: it has no temporal layers, which stages 'temporal' and 'joint' train"
     levels, had = recipe.model.attention_levels, unet.get("attention_levels")
     if levels is not None and isinstance(had, list):
         taken = any(before and not after for before, after in zip(had, levels, strict=False))

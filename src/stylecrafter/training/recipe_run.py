@@ -25,6 +25,7 @@ from stylecrafter.runtime.ranks import is_main_process
 from stylecrafter.training.checkpoint import list_checkpoints
 from stylecrafter.training.from_scratch import fresh_models
 from stylecrafter.training.from_scratch.encoder_stages import AutoencoderStage, ClipStage, DecoderStage
+from stylecrafter.training.from_scratch.expansion import interpolate_positions
 from stylecrafter.training.from_scratch.text_separation import TextSeparationStage
 from stylecrafter.training.from_scratch.warm_start import warm_start
 from stylecrafter.training.parts import Parts, load_trained
@@ -279,8 +280,9 @@ class RecipeRun:
         if isinstance(spec, TextSeparationSpec):
             return TextSeparationStage(parts, self._pictures(spec), spec.options), parts
         if isinstance(spec, DecoderSpec):
-            return DecoderStage(parts.vae, self._pictures(spec), spec.options), parts
-        parts.unet.stretch_time(spec.position_interpolation)
+            vae = parts.backbone.component("vae")
+            return DecoderStage(vae, self._pictures(spec), spec.options), parts
+        interpolate_positions(parts.backbone, spec.position_interpolation)
         kind = DIFFUSION_STAGES[spec.stage]
         pictures, clips = (
             self.source(name) if name is not None else None for name in (spec.pictures, spec.clips)

@@ -12,11 +12,10 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from diffusers import DDIMScheduler
 from torch import nn
 
 from stylecrafter.adapter.style_adapter import StyleAdapter
-from stylecrafter.backbones.videocrafter import VideoCrafterUNet
+from stylecrafter.backbones.protocol import Backbone
 from stylecrafter.data.batch import BatchSource
 from stylecrafter.errors import CheckpointError, InvalidInputError
 from stylecrafter.media.files import write_atomic
@@ -26,7 +25,7 @@ from stylecrafter.presets import load_preset
 from stylecrafter.runtime.ranks import is_main_process
 from stylecrafter.training.from_scratch import fresh_models
 from stylecrafter.training.from_scratch.encoder_stages import latent_scale
-from stylecrafter.training.from_scratch.expansion import adapter_for_expanded, with_attention
+from stylecrafter.training.from_scratch.expansion import expand
 from stylecrafter.training.parts import Parts, load_trained
 from stylecrafter.training.recipes import Recipe, StageSpec
 from stylecrafter.training.run_folder import WEIGHTS
@@ -98,55 +97,41 @@ class RunModels:
         if "clip" in weights:
             _load_whole("clip", clip, _own_weights(weights["clip"]))
         text_encoder, image_encoder = fresh_models.split_clip(clip)
-        unet = VideoCrafterUNet(**sizes["unet"])
-        models: dict[str, nn.Module] = {"unet": unet, "text_encoder": text_encoder}
+        backbone = fresh_models.build_backbone(
+            sizes, vae=vae.eval(), text_encoder=text_encoder, tokenizer=tokenizer
+        )
         for spec in self.recipe.stages:
             if spec.stage == "base" and spec.name in weights:
-                # Before the adapter is built: its keys and values start as copies of the UNet's.
-                _check_whole("unet", unet, weights[spec.name])
-                load_trained(models, weights[spec.name])
-        adapter = StyleAdapter.for_model(
-            unet, sizes["vision"]["hidden_size"], **{**sizes["adapter"], **self.recipe.adapter}
-        )
-        adapter.attach(unet)
-        return Parts(
-            vae=vae.eval(),
-            text_encoder=text_encoder,
-            tokenizer=tokenizer,
-            image_encoder=image_encoder,
-            unet=unet,
-            scheduler=DDIMScheduler(**sizes["scheduler"]),
-            style_adapter=adapter,
-        )
+                # Before the adapter is built: its keys and values start as copies of the denoiser's.
+                _check_whole(backbone.denoiser_name, backbone.denoiser, weights[spec.name])
+                load_trained(backbone.models(), weights[spec.name])
+        options: Any = {**sizes["adapter"], **self.recipe.adapter}
+        adapter = _new_adapter(backbone, image_encoder, options)
+        return Parts(backbone=backbone, image_encoder=image_encoder, style_adapter=adapter)
 
     def _pretrained_parts(self, name: str) -> Parts:
         pipe = load_pipeline(fetch_model(name), torch.float32)
+        if pipe.image_encoder is None:
+            raise InvalidInputError(
+                f"{name} has no image encoder, which reads the style references of training"
+            )
+        backbone: Backbone = pipe.backbone
         adapter: StyleAdapter | None = pipe.style_adapter
-        unet, levels = pipe.unet, self.recipe.model.attention_levels
-        if levels is not None and tuple(levels) != tuple(unet.config["attention_levels"]):
-            if adapter is not None:
-                adapter.detach()
-            unet = with_attention(unet, levels)
-            if adapter is not None:
-                adapter = adapter_for_expanded(adapter, unet).attach(unet)
+        if self.recipe.model.attention_levels is not None:
+            backbone, adapter = expand(backbone, adapter, self.recipe.model.attention_levels)
         if self.recipe.model.new_adapter or self.recipe.adapter:
-            options = dict(self.recipe.adapter)
+            options: Any = dict(self.recipe.adapter)
             if adapter is not None:
                 # As large as the one that it stands in for, but for what the recipe says: so that runs compare.
                 options = {**adapter.options, **options}
                 adapter.detach()
                 if not self.recipe.model.new_adapter:
                     logger.info("a fresh adapter is trained: the recipe asks for another than %s has", name)
-            adapter = StyleAdapter.for_model(unet, pipe.image_encoder.config.hidden_size, **options)
-            adapter.attach(unet)
+            adapter = _new_adapter(backbone, pipe.image_encoder, options)
         self._settings = {k: v for k, v in pipe.config.items() if k in _SETTINGS or k.startswith("default_")}
         return Parts(
-            vae=pipe.vae.eval(),
-            text_encoder=pipe.text_encoder.eval(),
-            tokenizer=pipe.tokenizer,
+            backbone=backbone,
             image_encoder=pipe.image_encoder.eval(),
-            unet=unet,
-            scheduler=pipe.scheduler,
             style_adapter=adapter,
             half_tokens=pipe.config.image_tokens_half,
         )
@@ -165,11 +150,7 @@ class RunModels:
     def pipeline(self, parts: Parts) -> StyleCrafterPipeline:
         """A pipeline around these very models."""
         return StyleCrafterPipeline(
-            vae=parts.vae,
-            text_encoder=parts.text_encoder,
-            tokenizer=parts.tokenizer,
-            unet=parts.unet,
-            scheduler=parts.scheduler,
+            **parts.backbone.components,
             image_encoder=parts.image_encoder,
             style_adapter=parts.style_adapter,
             **self._settings,
@@ -198,7 +179,7 @@ class RunModels:
         parts = self.parts(stages)
         sizes = self._clip_sizes(stages)
         if sizes is not None and not self._has_clip():
-            self._export_clip(sizes, parts.tokenizer)
+            self._export_clip(sizes, parts.backbone.component("tokenizer"))
         if (folder / "model_index.json").is_file():
             # By a version that wrote one after the other.
             if text is not None:
@@ -290,6 +271,12 @@ def _preset_settings(sizes: dict[str, Any]) -> dict[str, Any]:
         "default_width": size,
         **sizes["sampling"],
     }
+
+
+def _new_adapter(backbone: Backbone, image_encoder: Any, options: Any) -> StyleAdapter:
+    """A fresh adapter in the layers of a base model."""
+    width, layers = image_encoder.config.hidden_size, backbone.attention_layers()
+    return StyleAdapter.for_model(backbone.denoiser, width, layers, **options).attach(backbone.denoiser)
 
 
 def _own_weights(trained: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:

@@ -1,14 +1,15 @@
 """The stages of training: what trains, on which mix, with which loss.
 
     autoencoder, clip   the frozen parts of a model of our own (`encoder_stages`)
-    base                the text-to-video UNet, on pictures and clips with captions that say everything
+    base                the base model itself, on pictures and clips with captions that say everything
     adapter             stage 1 of the paper: the style adapter alone, on styled pictures with decoupled captions
     extractor           what reads the style out of a picture alone, on a few pictures of one's own
     temporal            stage 2 of the paper: the temporal layers alone, on styled pictures (a fifth of the steps)
                         and plain clips
     joint               the paper's alternative: adapter and temporal layers in one stage, on the mix of stage 2
 
-The denoising stages minimise the plain mean squared error of the scheduler's prediction type (noise or velocity).
+The denoising stages know a base model by what it answers (`backbones.protocol`) alone, and minimise the plain mean
+squared error of what it predicts (noise, velocity or flow).
 Whether captions are decoupled and what the style references show is the data's matter (`data/`).
 """
 
@@ -23,6 +24,7 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
+from stylecrafter.backbones.protocol import Backbone
 from stylecrafter.data.batch import BatchSource, TrainingBatch
 from stylecrafter.errors import InvalidInputError
 from stylecrafter.runtime.devices import to_device
@@ -32,7 +34,6 @@ from stylecrafter.training.diffusion import (
     clip_noise,
     clip_steps_before,
     draw_timesteps,
-    prediction_target,
     scale_logits_penalty,
 )
 from stylecrafter.training.graphs import StageInputs
@@ -180,7 +181,7 @@ class DiffusionStage(ABC):
 
     def denoisers(self) -> dict[str, nn.Module]:
         """The models that `compute` runs through; the others encode what it is given."""
-        return {k: v for k, v in self.models().items() if k in ("text_encoder", "unet", "style_adapter")}
+        return {k: v for k, v in self.models().items() if k not in ("vae", "image_encoder")}
 
     def loss(self, step: int, shard: Shard = WHOLE) -> torch.Tensor:
         return self.compute(self.inputs(step, shard))
@@ -199,17 +200,18 @@ class DiffusionStage(ABC):
 
     def compute(self, inputs: NoisyInputs) -> torch.Tensor:
         """Mean squared error of the prediction, and the penalty on factors where it has a weight."""
-        dtype = self.parts.unet.dtype
-        text = self.parts.text_encoder(input_ids=inputs.token_ids).last_hidden_state.to(dtype)
+        backbone = self.parts.backbone
+        text = backbone.encode_tokens(inputs.token_ids).to(backbone.dtype)
         style_tokens, style_scales = self._style(inputs, text)
-        predicted = self.parts.unet(
-            inputs.noisy.to(dtype),
+        predicted = backbone.predict(
+            inputs.noisy.to(backbone.dtype),
             inputs.timesteps,
             text,
             style_tokens,
             style_scales,
             temporal=inputs.through_time,
-        ).sample
+            **backbone.text_arguments(inputs.token_ids),
+        )
         loss = F.mse_loss(predicted.float(), inputs.target)
         if self.config.scale_penalty and style_scales is not None:
             loss = loss + self.config.scale_penalty * scale_logits_penalty(style_scales)
@@ -217,7 +219,7 @@ class DiffusionStage(ABC):
 
     @property
     def device(self) -> torch.device:
-        return self.parts.unet.device
+        return self.parts.backbone.device
 
     def _cached(self, source: BatchSource, reuse: int) -> LatentCache:
         return LatentCache(
@@ -230,16 +232,12 @@ class DiffusionStage(ABC):
     @torch.no_grad()
     def _encode(self, batch: TrainingBatch, index: int, rows: slice, source: BatchSource) -> EncodedBatch:
         """Latents and image tokens of a batch; the sampling noise of the autoencoder is the whole batch's, cut."""
-        vae = self.parts.vae
-        frames = to_device(batch.frames, self.device)
-        n, f = frames.shape[:2]
-        posterior = vae.encode(frames.flatten(0, 1) * 2 - 1).latent_dist
-        shape = (source.batch_size, f, *posterior.mean.shape[1:])
+        backbone, frames = self.parts.backbone, to_device(batch.frames, self.device)
+        c, f, h, w = backbone.latent_shape(frames.shape[1], *frames.shape[-2:])
         # Streams of randomness below zero: no step's noise is drawn from them.
         generator = step_generator(self.config.seed, -2 - index, self.device)
-        noise = torch.randn(shape, generator=generator, device=self.device)[rows]
-        sampled = posterior.mean + posterior.std * noise.flatten(0, 1)
-        latents = (sampled.float() * vae.config.scaling_factor).unflatten(0, (n, f)).transpose(1, 2)
+        noise = torch.randn((source.batch_size, f, c, h, w), generator=generator, device=self.device)[rows]
+        latents = backbone.encode_frames(frames, noise.transpose(1, 2))
         tokens = None
         if batch.references is not None and self.parts.style_adapter is not None:
             tokens = self.parts.references.tokens(to_device(batch.references, self.device)).float()
@@ -248,8 +246,7 @@ class DiffusionStage(ABC):
         )
 
     def _token_ids(self, captions: list[str]) -> torch.Tensor:
-        tokens = self.parts.tokenizer(captions, padding="max_length", truncation=True, return_tensors="pt")
-        return to_device(tokens.input_ids, self.device)
+        return to_device(self.parts.backbone.tokenize(captions), self.device)
 
     def _noisy(
         self, encoded: EncodedBatch, step: int, rows: slice, total: int, *, through_time: bool | None
@@ -257,28 +254,28 @@ class DiffusionStage(ABC):
         """Fresh noise, timesteps and left out captions, drawn for all `total` rows, then cut."""
         generator, rng = step_generator(self.config.seed, step), random.Random(self.config.seed * 7919 + step)
         dropped = [rng.random() < self.config.text_dropout for _ in range(total)][rows]
-        scheduler, latents, token_ids = self.parts.scheduler, encoded.latents, encoded.token_ids
+        backbone, latents, token_ids = self.parts.backbone, encoded.latents, encoded.token_ids
         # Drawn where it is needed: an accelerator would wait for the copy at every step.
         device = latents.device
         if any(dropped):
             if self._no_caption is None:
-                self._no_caption = self._token_ids([""])
+                self._no_caption = self._token_ids([backbone.no_text])
             left_out = to_device(torch.tensor(dropped), device)
             token_ids = torch.where(left_out[:, None], self._no_caption, token_ids)
         own = generator if device.type == "cpu" else step_generator(self.config.seed, step, device)
         noise = clip_noise((total, *latents.shape[1:]), self.config.shared_noise, own)[rows]
         drawn = draw_timesteps(
             total,
-            scheduler.config.num_train_timesteps,
+            backbone.num_train_timesteps,
             self.config.logit_normal_ratio,
             generator,
             self.config.clip_timestep_shift if latents.shape[2] > 1 else self.config.timestep_shift,
         )
         timesteps = to_device(drawn[rows], device)
         return NoisyInputs(
-            noisy=scheduler.add_noise(latents, noise, timesteps),
+            noisy=backbone.add_noise(latents, noise, timesteps),
             timesteps=timesteps,
-            target=prediction_target(scheduler, latents, noise, timesteps),
+            target=backbone.target(latents, noise, timesteps),
             token_ids=token_ids,
             reference_tokens=encoded.reference_tokens,
             through_time=through_time,
@@ -305,9 +302,10 @@ class BaseStage(DiffusionStage):
     name = "base"
 
     def trainable(self) -> dict[str, nn.Parameter]:
-        moving = prefixed("unet", self.parts.unet.named_parameters())
+        backbone = self.parts.backbone
+        moving = prefixed(backbone.denoiser_name, backbone.denoiser.named_parameters())
         if self.config.train_text_encoder:
-            moving |= prefixed("text_encoder", self.parts.text_encoder.named_parameters())
+            moving |= prefixed("text_encoder", backbone.component("text_encoder").named_parameters())
         return moving
 
     def _style(self, inputs: NoisyInputs, text: torch.Tensor) -> tuple[None, None]:
@@ -354,7 +352,7 @@ class TemporalStage(DiffusionStage):
 
     def trainable(self) -> dict[str, nn.Parameter]:
         self.parts.adapter()
-        return temporal_layers(self.parts)
+        return temporal_layers(self.parts.backbone)
 
 
 class JointStage(DiffusionStage):
@@ -365,15 +363,23 @@ class JointStage(DiffusionStage):
     pictures_through_time = True
 
     def trainable(self) -> dict[str, nn.Parameter]:
-        return prefixed("style_adapter", self.parts.adapter().named_parameters()) | temporal_layers(
-            self.parts
+        own = prefixed("style_adapter", self.parts.adapter().named_parameters())
+        return own | temporal_layers(self.parts.backbone)
+
+
+def temporal_layers(backbone: Backbone) -> dict[str, nn.Parameter]:
+    """Name -> parameter of the base model's temporal layers.
+
+    Raises:
+        InvalidInputError: It has none.
+    """
+    found = backbone.temporal_parameters()
+    if not found:
+        raise InvalidInputError(
+            f"{backbone.label} has no temporal layers, which stages 'temporal' and 'joint' train; on such a base "
+            "model the adapter is all that there is to train: stage 'adapter'"
         )
-
-
-def temporal_layers(parts: Parts) -> dict[str, nn.Parameter]:
-    """Name -> parameter of the UNet's temporal layers."""
-    moving = {id(value) for value in parts.unet.temporal_parameters()}
-    return prefixed("unet", ((n, v) for n, v in parts.unet.named_parameters() if id(v) in moving))
+    return prefixed(backbone.denoiser_name, found.items())
 
 
 DIFFUSION_STAGES: dict[str, type[DiffusionStage]] = {

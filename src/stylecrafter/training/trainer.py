@@ -22,6 +22,7 @@ from torch import nn
 
 from stylecrafter.data.reporting import Described, Fingerprint, refuse_changes
 from stylecrafter.errors import CheckpointError, DivergedError, InvalidInputError
+from stylecrafter.runtime.seeding import step_seed
 from stylecrafter.training.batch_shares import Shard
 from stylecrafter.training.checkpoint import (
     checkpoint_path,
@@ -257,7 +258,7 @@ class Trainer:
         for part in range(parts):
             shard = self.shard(part)
             # Dropout, where a model has it, is a function of the step too.
-            torch.manual_seed(((self.config.seed * 1_000_003 + self.step) * 1009 + shard.index) % 2**63)
+            torch.manual_seed((step_seed(self.config.seed, self.step) * 1009 + shard.index) % 2**63)
             last = part == parts - 1
             waiting = contextlib.nullcontext() if last else self.accelerator.no_sync(self.model)
             with waiting, attention_for_training(self.accelerator.device.type):

@@ -17,7 +17,7 @@ PARTS: dict[str, tuple[tuple[str, str], ...]] = {
     "vae": (("diffusers", "AutoencoderKL"), ("stylecrafter", "ShortcutAutoencoder")),
     "text_encoder": (("transformers", "CLIPTextModel"), ("transformers", "CLIPTextModelWithProjection")),
     "tokenizer": (("transformers", "CLIPTokenizer"), ("transformers", "CLIPTokenizerFast")),
-    "unet": (("stylecrafter", "VideoCrafterUNet"),),
+    "unet": (("stylecrafter", "VideoCrafterUNet"), ("diffusers", "UNet2DConditionModel")),
     "scheduler": (),
     "image_encoder": (("transformers", "CLIPVisionModel"),),
     "style_adapter": (("stylecrafter", "StyleAdapter"),),

@@ -90,13 +90,13 @@ def _parameter(stage, name: str) -> torch.Tensor:
 
 
 def test_the_autoencoder_stage_moves_exactly_the_autoencoder(tmp_path: Path) -> None:
-    stage = AutoencoderStage(tiny_parts().vae, tiny_pictures(4))
+    stage = AutoencoderStage(tiny_parts().models()["vae"], tiny_pictures(4))
     assert stage.trainable().keys() == {f"vae.{name}" for name, _ in stage.vae.named_parameters()}
     assert moved(stage, tmp_path) == set(stage.trainable())
 
 
 def test_the_decoder_stage_moves_exactly_the_decoder_and_latents_stay(tmp_path: Path) -> None:
-    vae, pictures = tiny_parts().vae, tiny_pictures(4)
+    vae, pictures = tiny_parts().models()["vae"], tiny_pictures(4)
     stage = DecoderStage(vae, pictures)
     frames = pictures.batch(0, slice(0, 4)).frames[:, 0] * 2 - 1
     latents = vae.encode(frames).latent_dist.mean.detach()
@@ -132,7 +132,7 @@ def test_a_decoder_learns_to_read_latents_with_noise(tmp_path: Path) -> None:
 
 
 def test_a_batch_of_the_decoder_in_parts_is_the_batch_whole() -> None:
-    stage = DecoderStage(tiny_parts().vae, tiny_pictures(4), DecoderConfig(texture_weight=0.5))
+    stage = DecoderStage(tiny_parts().models()["vae"], tiny_pictures(4), DecoderConfig(texture_weight=0.5))
     with torch.no_grad():
         halves = [stage.loss(3, Shard(rank, 2)) for rank in (0, 1)]
         assert torch.stack(halves).mean().item() == pytest.approx(stage.loss(3).item(), rel=1e-4)
@@ -161,14 +161,14 @@ def test_settings_out_of_range_are_refused() -> None:
 
 
 def test_the_loss_of_the_autoencoder_falls(tmp_path: Path) -> None:
-    stage = AutoencoderStage(tiny_parts().vae, tiny_pictures(4))
+    stage = AutoencoderStage(tiny_parts().models()["vae"], tiny_pictures(4))
     first, last = fall(stage, tmp_path, 25)
     assert last < first
     assert 0 < latent_scale(stage.vae, stage.pictures, 8) < math.inf
 
 
 def test_the_latent_scale_gives_unit_variance() -> None:
-    vae, pictures = tiny_parts().vae, tiny_pictures(4)
+    vae, pictures = tiny_parts().models()["vae"], tiny_pictures(4)
     factor = latent_scale(vae, pictures, 8)
     with torch.no_grad():
         frames = torch.cat([pictures.batch(k, slice(0, 4)).frames[:, 0] for k in range(2)])

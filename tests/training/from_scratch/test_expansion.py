@@ -9,7 +9,7 @@ import torch
 
 from stylecrafter import StyleCrafterPipeline
 from stylecrafter.adapter.style_adapter import StyleAdapter
-from stylecrafter.backbones.videocrafter import VideoCrafterUNet
+from stylecrafter.backbones.videocrafter_unet import VideoCrafterUNet
 from stylecrafter.errors import InvalidInputError
 from stylecrafter.training.from_scratch.expansion import adapter_for_expanded, with_attention
 from stylecrafter.training.recipe_files import load_recipe
@@ -139,7 +139,7 @@ def test_a_recipe_grows_a_finished_model_and_trains_what_is_new(tmp_path: Path) 
     adapter.attach(unet)
     pipe = StyleCrafterPipeline(
         **{**parts.models(), "unet": unet, "style_adapter": adapter},
-        tokenizer=parts.tokenizer, scheduler=parts.scheduler,
+        tokenizer=parts.backbone.component("tokenizer"), scheduler=parts.backbone.component("scheduler"),
         reference_size=16, default_height=16, default_width=16, default_frames=2,
     )  # fmt: skip
     save_model(pipe, tmp_path / "old")

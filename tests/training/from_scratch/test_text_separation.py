@@ -43,9 +43,11 @@ def stage_of(parts: Parts, **config) -> TextSeparationStage:
 
 
 def states(parts: Parts, caption: str) -> torch.Tensor:
-    tokens = parts.tokenizer([caption], padding="max_length", truncation=True, return_tensors="pt")
+    tokens = parts.backbone.component("tokenizer")(
+        [caption], padding="max_length", truncation=True, return_tensors="pt"
+    )
     with torch.no_grad():
-        return parts.text_encoder(input_ids=tokens.input_ids).last_hidden_state[0]
+        return parts.models()["text_encoder"](input_ids=tokens.input_ids).last_hidden_state[0]
 
 
 def test_the_text_encoder_alone_moves() -> None:
@@ -57,13 +59,15 @@ def test_the_text_encoder_alone_moves() -> None:
             name for name, value in model.named_parameters() if value.grad is not None and value.grad.any()
         }
         assert bool(moved) == (owner == "text_encoder"), owner
-    assert set(stage.trainable()) == {f"text_encoder.{n}" for n, _ in parts.text_encoder.named_parameters()}
+    assert set(stage.trainable()) == {
+        f"text_encoder.{n}" for n, _ in parts.models()["text_encoder"].named_parameters()
+    }
 
 
 def test_what_the_encoder_was_goes_where_the_encoder_goes() -> None:
     parts = tiny_parts()
     stage = stage_of(parts)
-    parts.text_encoder.to("meta")
+    parts.models()["text_encoder"].to("meta")
     assert stage.inputs(0).wanted.device == torch.device("meta")
 
 
@@ -79,13 +83,13 @@ def test_before_the_first_step_exactly_the_directions_are_missing() -> None:
         if found is not None:
             missing += 9.0 * (12 - found[1])
     assert missing > 0
-    width = parts.text_encoder.config.hidden_size
+    width = parts.models()["text_encoder"].config.hidden_size
     torch.testing.assert_close(stage.loss(0), torch.tensor(missing / (len(captions) * 12 * width)))
 
 
 def test_phrases_are_found_as_words_the_longest_first() -> None:
     stage = stage_of(tiny_parts())
-    tokens = stage.parts.tokenizer("a dog").input_ids
+    tokens = stage.parts.backbone.component("tokenizer")("a dog").input_ids
     assert stage.find("a dog to the LEFT") == (0, len(tokens) - 1)
     assert stage.find("right") == (1, 1)
     assert stage.find("a dog leftover") is None and stage.find("") is None

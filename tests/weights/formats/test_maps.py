@@ -125,7 +125,7 @@ def test_unet_and_adapter_lead_back_to_the_published_tensors() -> None:
 
 def test_deeper_transformers_and_other_levels_are_inferred() -> None:
     """Shapes that no published file has: two blocks per transformer, attention in the second level only."""
-    from stylecrafter.backbones.videocrafter import VideoCrafterUNet
+    from stylecrafter.backbones.videocrafter_unet import VideoCrafterUNet
 
     with torch.device("meta"):
         unet = VideoCrafterUNet(

@@ -13,9 +13,46 @@ import torch
 from torch import nn
 
 from stylecrafter.adapter.style_adapter import StyleAdapter
+from stylecrafter.backbones.protocol import Backbone
 from stylecrafter.backbones.spatial import SpatialTransformer
-from stylecrafter.backbones.videocrafter import VideoCrafterUNet
+from stylecrafter.backbones.videocrafter import VideoCrafter
+from stylecrafter.backbones.videocrafter_unet import VideoCrafterUNet
 from stylecrafter.errors import InvalidInputError
+
+
+def expand(
+    backbone: Backbone, adapter: StyleAdapter | None, levels: Sequence[bool]
+) -> tuple[Backbone, StyleAdapter | None]:
+    """A base model with attention at more resolutions, and its adapter, attached there; themselves where it has that.
+
+    Raises:
+        InvalidInputError: It is no VideoCrafter model; or see `with_attention`.
+    """
+    unet = _videocrafter_unet(backbone, "model.attention_levels")
+    if tuple(levels) == tuple(unet.config["attention_levels"]):
+        return backbone, adapter
+    if adapter is not None:
+        adapter.detach()
+    unet = with_attention(unet, levels)
+    if adapter is not None:
+        adapter = adapter_for_expanded(adapter, unet).attach(unet)
+    return VideoCrafter(**{**backbone.components, "unet": unet}), adapter
+
+
+def interpolate_positions(backbone: Backbone, factor: float) -> None:
+    """Let a base model take so many times the frames (`VideoCrafterUNet.stretch_time`).
+
+    Raises:
+        InvalidInputError: It is no VideoCrafter model, or the factor is below 1.
+    """
+    if factor != 1:
+        _videocrafter_unet(backbone, "position_interpolation").stretch_time(factor)
+
+
+def _videocrafter_unet(backbone: Backbone, what: str) -> VideoCrafterUNet:
+    if not isinstance(backbone, VideoCrafter):
+        raise InvalidInputError(f"{what} changes VideoCrafter models, this one is of {backbone.label}")
+    return backbone.denoiser
 
 
 def with_attention(unet: VideoCrafterUNet, levels: Sequence[bool]) -> VideoCrafterUNet:

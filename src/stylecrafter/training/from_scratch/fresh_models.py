@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from typing import Any
 
 import torch
+from diffusers import DDIMScheduler
 from transformers import (
     CLIPConfig,
     CLIPImageProcessorPil,
@@ -18,6 +19,8 @@ from transformers import (
 from transformers.image_utils import OPENAI_CLIP_MEAN, OPENAI_CLIP_STD
 
 from stylecrafter.backbones.autoencoder import ShortcutAutoencoder
+from stylecrafter.backbones.videocrafter import VideoCrafter
+from stylecrafter.backbones.videocrafter_unet import VideoCrafterUNet
 from stylecrafter.weights.tokenizer import compact_tokenizer
 
 Sizes = dict[str, Any]
@@ -26,6 +29,13 @@ Sizes = dict[str, Any]
 def build_vae(sizes: Sizes) -> ShortcutAutoencoder:
     """A fresh autoencoder; its stage sets the shortcuts by its first pictures."""
     return ShortcutAutoencoder(**sizes["vae"])
+
+
+def build_backbone(sizes: Sizes, **others: Any) -> VideoCrafter:
+    """A base model with a fresh UNet, around its other components."""
+    return VideoCrafter(
+        **others, unet=VideoCrafterUNet(**sizes["unet"]), scheduler=DDIMScheduler(**sizes["scheduler"])
+    )
 
 
 def build_tokenizer(sizes: Sizes, words: Sequence[str]) -> Any:

@@ -88,12 +88,14 @@ class TextSeparationStage(PictureStage):
     ) -> None:
         config = config or TextSeparationConfig()
         self.parts, self.pictures, self.config = parts, pictures, config
-        width = parts.text_encoder.config.hidden_size
+        self.text_encoder = parts.backbone.component("text_encoder")
+        self.tokenizer = parts.backbone.component("tokenizer")
+        width = self.text_encoder.config.hidden_size
         if len(config.groups) > width:
             raise InvalidInputError(
                 f"{len(config.groups)} groups of words need states at least as wide, not {width}"
             )
-        self._former = copy.deepcopy(parts.text_encoder).requires_grad_(False)
+        self._former = copy.deepcopy(self.text_encoder).requires_grad_(False)
         self._directions = directions(len(config.groups), width, config.seed) * config.strength
         self._phrases = [
             (re.compile(rf"\b{re.escape(phrase)}\b", re.IGNORECASE), group)
@@ -103,15 +105,15 @@ class TextSeparationStage(PictureStage):
         freeze_all_but(self.models().values(), self.trainable())
 
     def models(self) -> dict[str, nn.Module]:
-        return {"text_encoder": self.parts.text_encoder}
+        return {"text_encoder": self.text_encoder}
 
     def trainable(self) -> dict[str, nn.Parameter]:
-        return prefixed("text_encoder", self.parts.text_encoder.named_parameters())
+        return prefixed("text_encoder", self.text_encoder.named_parameters())
 
     def inputs(self, step: int, shard: Shard = WHOLE) -> TextSeparationInputs:
         captions = self._captions(step, shard.rows(self.pictures.batch_size))
-        device = self.parts.text_encoder.device
-        tokens = self.parts.tokenizer(captions, padding="max_length", truncation=True, return_tensors="pt")
+        device = self.text_encoder.device
+        tokens = self.tokenizer(captions, padding="max_length", truncation=True, return_tensors="pt")
         ids = to_device(tokens.input_ids, device)
         added = torch.zeros(*tokens.input_ids.shape, self._directions.shape[1])
         for row, caption in enumerate(captions):
@@ -126,7 +128,7 @@ class TextSeparationStage(PictureStage):
         return TextSeparationInputs(token_ids=ids, wanted=wanted)
 
     def compute(self, inputs: TextSeparationInputs) -> Tensor:
-        states = self.parts.text_encoder(input_ids=inputs.token_ids).last_hidden_state
+        states = self.text_encoder(input_ids=inputs.token_ids).last_hidden_state
         return F.mse_loss(states.float(), inputs.wanted)
 
     def _captions(self, step: int, rows: slice) -> list[str]:
@@ -141,7 +143,7 @@ class TextSeparationStage(PictureStage):
             return None
         match, group = max(matches, key=lambda one: len(one[0].group()))
         # Before it come the start token and the words in front; the end token of those does not count.
-        return group, len(self.parts.tokenizer(caption[: match.start()].strip()).input_ids) - 1
+        return group, len(self.tokenizer(caption[: match.start()].strip()).input_ids) - 1
 
 
 def directions(n: int, width: int, seed: int) -> Tensor:

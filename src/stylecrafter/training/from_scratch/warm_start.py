@@ -17,7 +17,7 @@ from torch import Tensor, nn
 from transformers import CLIPTokenizer
 
 from stylecrafter.adapter.dual_attention import StyleKeyValue
-from stylecrafter.backbones.videocrafter import VideoCrafterUNet
+from stylecrafter.backbones.videocrafter_unet import VideoCrafterUNet
 from stylecrafter.data.batch import BatchSource
 from stylecrafter.errors import CheckpointError
 from stylecrafter.pipelines.stylized_video import StyleCrafterPipeline
@@ -63,14 +63,15 @@ def warm_start(stage: Stage, parts: Parts | None, source: StyleCrafterPipeline) 
             source.tokenizer,
         )
     elif parts is not None and isinstance(stage, BaseStage):
-        _take_over("unet", parts.unet, source.unet)
+        own = parts.backbone.components
+        _take_over("unet", own["unet"], source.unet)
         if stage.pictures is not None:
-            translate_latents(parts.unet, parts.vae, source.unet, source.vae, stage.pictures)
+            translate_latents(own["unet"], own["vae"], source.unet, source.vae, stage.pictures)
         if stage.config.train_text_encoder:
-            _take_over("text_encoder", parts.text_encoder, source.text_encoder)
+            _take_over("text_encoder", own["text_encoder"], source.text_encoder)
             translate_words(
-                parts.text_encoder.get_input_embeddings(),
-                parts.tokenizer,
+                own["text_encoder"].get_input_embeddings(),
+                own["tokenizer"],
                 source.text_encoder.get_input_embeddings(),
                 source.tokenizer,
             )
