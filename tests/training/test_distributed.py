@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -12,7 +11,6 @@ import pytest
 import torch
 
 from stylecrafter.training.checkpoint import list_checkpoints, load_checkpoint
-from tests.training.distributed_run import train
 
 ROOT = Path(__file__).parents[2]
 STAGES = ("joint", "base", "clip")
@@ -23,13 +21,10 @@ pytestmark = pytest.mark.skipif(
 )
 
 
-@pytest.fixture(scope="module")
-def together(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Two processes, started once for all that they do: `none` and `full` by their sharding, and a run `stopped`."""
-    folder = tmp_path_factory.mktemp("together")
+def launch(processes: int, *arguments: str) -> None:
     command = [
-        sys.executable, "-m", "torch.distributed.run", "--nproc_per_node", "2", "--standalone",
-        "--module", "tests.training.distributed_run", str(folder),
+        sys.executable, "-m", "torch.distributed.run", "--nproc_per_node", str(processes), "--standalone",
+        "--module", "tests.training.distributed_run", *arguments,
     ]  # fmt: skip
     environment = {
         **os.environ,
@@ -38,13 +33,12 @@ def together(tmp_path_factory: pytest.TempPathFactory) -> Path:
     }
     done = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, timeout=600)
     assert done.returncode == 0, done.stderr[-3000:]
-    return folder
 
 
 @pytest.fixture(scope="module")
 def alone(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("alone")
-    train(folder, "none")
+    launch(1, str(folder), "none")
     return folder
 
 
@@ -73,13 +67,14 @@ def same_training(first: Path, second: Path) -> None:
 
 
 @pytest.mark.parametrize("sharding", ["none", "full"])
-def test_two_processes_equal_one(alone: Path, together: Path, sharding: str) -> None:
-    same_training(alone, together / sharding)
+def test_two_processes_equal_one(alone: Path, tmp_path: Path, sharding: str) -> None:
+    launch(2, str(tmp_path), sharding)
+    same_training(alone, tmp_path)
 
 
-def test_a_run_goes_on_with_another_number_of_processes(alone: Path, together: Path, tmp_path: Path) -> None:
-    shutil.copytree(together / "stopped", tmp_path, dirs_exist_ok=True)
-    train(tmp_path, "none")
+def test_a_run_goes_on_with_another_number_of_processes(alone: Path, tmp_path: Path) -> None:
+    launch(2, str(tmp_path), "full", "2")
+    launch(1, str(tmp_path), "none")
     for stage in STAGES:
         one, two = (load_checkpoint(list_checkpoints(folder / stage)[-1]) for folder in (alone, tmp_path))
         for name, value in one["weights"].items():
