@@ -12,7 +12,7 @@ from stylecrafter.data.batch import TrainingBatch
 from stylecrafter.errors import InvalidInputError
 from stylecrafter.training.batch_shares import Shard
 from stylecrafter.training.diffusion import clip_steps_before
-from stylecrafter.training.latent_cache import POOL_BATCHES
+from stylecrafter.training.latent_cache import CACHE_BATCHES
 from stylecrafter.training.stages import (
     DIFFUSION_STAGES,
     AdapterStage,
@@ -263,8 +263,8 @@ def test_reused_clips_come_again_with_other_noise() -> None:
             return tiny_clips().batch(step, rows)
 
     stage = BaseStage(tiny_parts(), DiffusionConfig(clip_ratio=1.0, clip_reuse=2), clips=Counted())
-    seen = [stage.inputs(step) for step in range(2 * POOL_BATCHES)]
-    assert asked == list(range(POOL_BATCHES))
+    seen = [stage.inputs(step) for step in range(2 * CACHE_BATCHES)]
+    assert asked == list(range(CACHE_BATCHES))
     captions = Counter(tuple(row.tolist()) for inputs in seen for row in inputs.token_ids)
     assert all(count % 2 == 0 for count in captions.values())
     assert len({inputs.noisy.sum().item() for inputs in seen}) == len(seen)
