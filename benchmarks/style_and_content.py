@@ -23,9 +23,9 @@ from typing import Any
 import torch
 
 from stylecrafter import StyleCrafterPipeline
-from stylecrafter.evaluation.evaluate import world_set_for
 from stylecrafter.evaluation.metrics.style import found_among, style_distances
 from stylecrafter.evaluation.truth.probes import Probe, labels_of, seen_in, some_renders, train_probe
+from stylecrafter.evaluation.truth.world_set import world_set_for
 from stylecrafter.media.tensors import clip_to_tensor, to_pictures
 from stylecrafter.styleworld import splits, world
 

@@ -7,9 +7,9 @@ import pytest
 import torch
 
 from stylecrafter.errors import ImageReadError, InvalidInputError, StyleCrafterError
-from stylecrafter.evaluation.evaluate import world_set_for
 from stylecrafter.evaluation.methods import read_style_texts
-from stylecrafter.evaluation.testset import WorldSetSpec, read_testset, write_world_set
+from stylecrafter.evaluation.testset import read_testset
+from stylecrafter.evaluation.truth.world_set import WorldSetSpec, world_set_for, write_world_set
 from stylecrafter.media.tensors import to_pictures
 from stylecrafter.styleworld import world
 from tests.tiny import tiny_picture

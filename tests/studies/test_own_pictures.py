@@ -8,7 +8,7 @@ import torch
 from PIL import Image
 
 from stylecrafter.errors import InvalidInputError, OutputError, UnknownNameError
-from stylecrafter.evaluation.testset import WorldSetSpec
+from stylecrafter.evaluation.truth.world_set import WorldSetSpec
 from stylecrafter.studies.own_pictures import (
     ALL_GIVEN,
     BEFORE,

@@ -13,7 +13,7 @@ from stylecrafter.evaluation.method_names import Method
 
 if TYPE_CHECKING:
     from stylecrafter.evaluation.runner import Evaluation
-    from stylecrafter.evaluation.testset import WorldSetSpec
+    from stylecrafter.evaluation.truth.world_set import WorldSetSpec
 
 METRICS, WORLD_SET = "Metrics", "Set of StyleWorld"
 
@@ -183,7 +183,7 @@ def evaluate(
 def _world_set(
     model: str, vocabulary: str | None, references: int, prompts: int, pictures: int, seed: int
 ) -> WorldSetSpec:
-    from stylecrafter.evaluation.evaluate import world_set_for
+    from stylecrafter.evaluation.truth.world_set import world_set_for
 
     unseen = min(6, max(0, references) // 2)
     return world_set_for(

@@ -21,7 +21,6 @@ import torch
 import torch.nn.functional as F
 
 from stylecrafter.errors import InvalidInputError
-from stylecrafter.evaluation.evaluate import world_set_for
 from stylecrafter.evaluation.metrics.encoders import StyleVectorEncoder
 from stylecrafter.evaluation.metrics.flow import optical_flow
 from stylecrafter.evaluation.metrics.info import MetricInfo
@@ -36,6 +35,7 @@ from stylecrafter.evaluation.metrics.temporal import (
 )
 from stylecrafter.evaluation.report import SIGNIFICANT, shown, titled
 from stylecrafter.evaluation.statistics import Interval, bootstrap_mean, paired_difference
+from stylecrafter.evaluation.truth.world_set import world_set_for
 from stylecrafter.media.tensors import to_pictures
 from stylecrafter.runtime.seeding import make_generator
 from stylecrafter.studies.plots import lines

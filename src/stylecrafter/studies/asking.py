@@ -7,13 +7,15 @@ from dataclasses import replace
 from pathlib import Path
 
 from stylecrafter.errors import InvalidInputError
-from stylecrafter.evaluation.evaluate import EvaluationRequest, metrics_for
+from stylecrafter.evaluation.asked_metrics import metrics_for
 from stylecrafter.evaluation.method_names import Method
 from stylecrafter.evaluation.methods import ClipRequest, make_clips, read_style_texts
 from stylecrafter.evaluation.report import shown, summarise, titled
+from stylecrafter.evaluation.request import EvaluationRequest
 from stylecrafter.evaluation.runner import Evaluation, measure_folder
 from stylecrafter.evaluation.statistics import Interval
-from stylecrafter.evaluation.testset import STYLE_TEXTS_NAME, WorldSetSpec, read_testset, write_world_set
+from stylecrafter.evaluation.testset import read_testset
+from stylecrafter.evaluation.truth.world_set import STYLE_TEXTS_NAME, WorldSetSpec, write_world_set
 from stylecrafter.generation.settings import GenerationSettings
 from stylecrafter.studies.plots import bars
 from stylecrafter.studies.result import Table

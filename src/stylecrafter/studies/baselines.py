@@ -10,8 +10,8 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from stylecrafter.evaluation.evaluate import world_set_for
 from stylecrafter.evaluation.method_names import Method
+from stylecrafter.evaluation.truth.world_set import world_set_for
 from stylecrafter.generation.settings import GenerationSettings
 from stylecrafter.studies.asking import Asked
 from stylecrafter.studies.claims import Claim, check_claims

@@ -13,11 +13,11 @@ from typing import TYPE_CHECKING
 
 import torch
 
-from stylecrafter.evaluation.evaluate import world_set_for
 from stylecrafter.evaluation.metrics.temporal import temporal_figures
 from stylecrafter.evaluation.report import shown
 from stylecrafter.evaluation.statistics import bootstrap_mean, paired_difference
 from stylecrafter.evaluation.truth.probes import seen_in
+from stylecrafter.evaluation.truth.world_set import world_set_for
 from stylecrafter.media.tensors import to_pictures
 from stylecrafter.studies.result import StudyResult, Table, listed
 from stylecrafter.studies.subject import Judgement, Subject

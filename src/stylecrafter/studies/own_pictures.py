@@ -18,14 +18,13 @@ from pathlib import Path
 import torch
 
 from stylecrafter.errors import InvalidInputError, unknown_name
-from stylecrafter.evaluation.evaluate import world_set_for
 from stylecrafter.evaluation.report import shown
 from stylecrafter.evaluation.statistics import bootstrap_mean, paired_difference
-from stylecrafter.evaluation.testset import WorldSetSpec
 from stylecrafter.evaluation.truth.held_out import HeldOutSet
 from stylecrafter.evaluation.truth.probes import Question, labels_of, seen_in
 from stylecrafter.evaluation.truth.style_probe import seen_style
 from stylecrafter.evaluation.truth.trained_probes import WorldProbes, world_probes
+from stylecrafter.evaluation.truth.world_set import WorldSetSpec, world_set_for
 from stylecrafter.generation.settings import look_up_model
 from stylecrafter.media.files import write_atomic
 from stylecrafter.media.tensors import to_pictures

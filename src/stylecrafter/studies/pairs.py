@@ -15,11 +15,11 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
-from stylecrafter.evaluation.evaluate import world_set_for
 from stylecrafter.evaluation.report import shown
 from stylecrafter.evaluation.statistics import bootstrap_mean
 from stylecrafter.evaluation.truth.held_out import HeldOutSet
 from stylecrafter.evaluation.truth.probes import world_indices
+from stylecrafter.evaluation.truth.world_set import world_set_for
 from stylecrafter.media.tensors import to_pictures
 from stylecrafter.studies.plots import bars
 from stylecrafter.studies.result import StudyResult, Table, listed

@@ -18,9 +18,9 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
-from stylecrafter.evaluation.evaluate import world_set_for
 from stylecrafter.evaluation.report import shown
 from stylecrafter.evaluation.statistics import bootstrap_mean, paired_difference, rank_correlation
+from stylecrafter.evaluation.truth.world_set import world_set_for
 from stylecrafter.studies.plots import bars, lines
 from stylecrafter.studies.result import StudyResult, Table, listed
 from stylecrafter.studies.subject import Judgement, Subject

@@ -14,9 +14,9 @@ from typing import TYPE_CHECKING, Any
 import torch
 
 from stylecrafter.evaluation.metrics.style import describe_style, descriptor_distances
-from stylecrafter.evaluation.testset import WorldSetSpec
 from stylecrafter.evaluation.truth.probes import Probe, Question, labels_of, train_probe
 from stylecrafter.evaluation.truth.trained_probes import content_probe
+from stylecrafter.evaluation.truth.world_set import WorldSetSpec
 from stylecrafter.generation.settings import look_up_model
 from stylecrafter.media.tensors import to_pictures
 from stylecrafter.pipelines.loading import load_pipeline

@@ -12,7 +12,7 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from stylecrafter.evaluation.evaluate import world_set_for
+from stylecrafter.evaluation.truth.world_set import world_set_for
 from stylecrafter.generation.settings import GenerationSettings, look_up_model
 from stylecrafter.studies.asking import Asked
 from stylecrafter.studies.claims import Claim, check_claims

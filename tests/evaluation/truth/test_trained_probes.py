@@ -7,11 +7,11 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from stylecrafter.errors import CheckpointError
-from stylecrafter.evaluation.testset import WorldSetSpec
 from stylecrafter.evaluation.truth import trained_probes
 from stylecrafter.evaluation.truth.probes import QUESTIONS
 from stylecrafter.evaluation.truth.trained_probes import PACKAGED, content_probe, packaged_file, world_probes
 from stylecrafter.evaluation.truth.world_metric import WorldMetric, accuracy_on_renders
+from stylecrafter.evaluation.truth.world_set import WorldSetSpec
 
 SPEC = WorldSetSpec(references=4, prompts=3, unseen_kinds=1, size=16)
 

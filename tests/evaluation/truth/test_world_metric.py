@@ -4,11 +4,11 @@ import pytest
 import torch
 
 from stylecrafter.evaluation.metrics.info import MeasuredClip
-from stylecrafter.evaluation.testset import WorldSetSpec
 from stylecrafter.evaluation.truth.probes import QUESTIONS, Question, labels_of
 from stylecrafter.evaluation.truth.style_probe import PARAMETERS, SeenStyle, StyleProbe, style_labels
 from stylecrafter.evaluation.truth.trained_probes import WorldProbes
 from stylecrafter.evaluation.truth.world_metric import WorldMetric
+from stylecrafter.evaluation.truth.world_set import WorldSetSpec
 from stylecrafter.styleworld import world
 
 SPEC = WorldSetSpec(references=4, prompts=3, unseen_kinds=1, size=16)

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import torch
 
 from stylecrafter.evaluation.clip_metrics import VERSION, Figures, some_frames
 from stylecrafter.evaluation.metrics.info import MeasuredClip, MetricInfo
 from stylecrafter.evaluation.metrics.style import describe_style, descriptor_distances
-from stylecrafter.evaluation.testset import WorldSetSpec
 from stylecrafter.evaluation.truth.held_out import HeldOutSet
 from stylecrafter.evaluation.truth.probes import (
     MOTION_FRAMES,
@@ -20,7 +21,8 @@ from stylecrafter.evaluation.truth.style_probe import (
     seen_style,
     style_labels,
 )
-from stylecrafter.evaluation.truth.trained_probes import WorldProbes
+from stylecrafter.evaluation.truth.trained_probes import WorldProbes, world_probes
+from stylecrafter.evaluation.truth.world_set import WorldSetSpec
 from stylecrafter.styleworld import splits, world
 
 _SOURCE = "StyleWorld: a probe trained on real renders"
@@ -163,6 +165,21 @@ class WorldMetric:
             figures[PARAMETER_ERROR.name] = float(errors[reference])
             figures[PARAMETER_ERROR_BY_CHANCE.name] = float(errors[others].mean())
         return figures
+
+
+def world_metric(spec: WorldSetSpec, folder: Path) -> tuple[WorldMetric, dict[str, float]]:
+    """What a set's clips are asked, and what the probes behind it reach on renders (`accuracy_on_renders`).
+
+    Args:
+        spec: How the set was drawn.
+        folder: Keeps probes that have to be trained.
+
+    Raises:
+        CheckpointError: A file that the folder keeps is broken.
+        OutputError: The folder cannot be written.
+    """
+    probes = world_probes(spec.vocabulary, spec.size, folder)
+    return WorldMetric(spec, probes), accuracy_on_renders(probes, spec)
 
 
 @torch.no_grad()
