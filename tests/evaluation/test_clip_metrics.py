@@ -13,10 +13,9 @@ from stylecrafter.evaluation.clip_metrics import (
     some_frames,
 )
 from stylecrafter.evaluation.metrics.flow import optical_flow
-from stylecrafter.evaluation.metrics.info import MeasuredClip
-from stylecrafter.evaluation.metrics.similarity import dino_style
+from stylecrafter.evaluation.metrics.info import MeasuredClip, metric_info
 
-DINO_STYLE = dino_style("a test")
+DINO_STYLE = metric_info("dino_style", "a test")
 
 
 def noise(seed: int, *shape: int) -> torch.Tensor:

@@ -15,8 +15,9 @@ from stylecrafter.evaluation.clip_metrics import (
     TemporalMetric,
 )
 from stylecrafter.evaluation.metrics.encoders import ClipEncoder, CsdEncoder, DinoEncoder, StyleVectorEncoder
+from stylecrafter.evaluation.metrics.info import metric_info
 from stylecrafter.evaluation.metrics.raft import RaftFlow
-from stylecrafter.evaluation.metrics.similarity import PUBLISHED_CLIP, csd_style, dino_style, style_vector
+from stylecrafter.evaluation.metrics.similarity import PUBLISHED_CLIP
 from stylecrafter.evaluation.named_weights import check_encoder, check_files
 from stylecrafter.evaluation.request import EvaluationRequest
 from stylecrafter.evaluation.testset import TestSet
@@ -67,7 +68,9 @@ def metrics_for(
     if request.style_vector:
         vectors = StyleVectorEncoder()
         metrics.append(
-            SimilarityMetric(style_vector(vectors.name), vectors, pictures, as_large_as_frames=True)
+            SimilarityMetric(
+                metric_info("style_vector", vectors.name), vectors, pictures, as_large_as_frames=True
+            )
         )
     if request.clip is not None:
         if request.clip != PUBLISHED_CLIP:
@@ -87,10 +90,10 @@ def metrics_for(
         metrics.append(ClipMetric(encoder, pictures, prompts))
     if request.dino is not None:
         dino = DinoEncoder(request.dino, device)
-        metrics.append(SimilarityMetric(dino_style(dino.name), dino, pictures))
+        metrics.append(SimilarityMetric(metric_info("dino_style", dino.name), dino, pictures))
     if request.csd is not None:
         csd = CsdEncoder(request.csd, device=device)
-        metrics.append(SimilarityMetric(csd_style(Path(csd.name).name), csd, pictures))
+        metrics.append(SimilarityMetric(metric_info("csd_style", Path(csd.name).name), csd, pictures))
     if testset.truth is None:
         return metrics, {}
     metric, accuracy = world_metric(testset.truth, target / PROBES)

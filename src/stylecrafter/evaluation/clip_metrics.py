@@ -24,22 +24,14 @@ from stylecrafter.evaluation.metrics.copying import COPYING, copying
 from stylecrafter.evaluation.metrics.digest import pictures_digest
 from stylecrafter.evaluation.metrics.encoders import ClipEncoder
 from stylecrafter.evaluation.metrics.flow import FLOW_NAME, Flow, optical_flow
-from stylecrafter.evaluation.metrics.info import MeasuredClip, MetricInfo
+from stylecrafter.evaluation.metrics.info import MeasuredClip, MetricInfo, metric_info
 from stylecrafter.evaluation.metrics.similarity import (
-    clip_style,
-    clip_temporal,
-    clip_text,
     reference_similarity,
     temporal_similarity,
     text_similarity,
 )
 from stylecrafter.evaluation.metrics.style import STYLE_FOUND, describe_style, descriptor_distances
-from stylecrafter.evaluation.metrics.temporal import (
-    FLICKER,
-    dynamics_info,
-    temporal_figures,
-    warping_info,
-)
+from stylecrafter.evaluation.metrics.temporal import temporal_figures
 from stylecrafter.evaluation.metrics.texture import TEXTURE_DISTANCE, texture_distances
 from stylecrafter.media.tensors import to_pictures, to_tensor
 
@@ -145,7 +137,7 @@ class TemporalMetric:
 
     def __init__(self, flow: Flow = optical_flow, flow_name: str = FLOW_NAME, flow_digest: str = "") -> None:
         self._flow = flow
-        self.infos = (warping_info(flow_name), FLICKER, dynamics_info(flow_name))
+        self.infos = tuple(metric_info(name, flow_name) for name in ("warping_error", "flicker", "dynamics"))
         self.key = f"temporal {VERSION} {flow_name} {flow_digest}".rstrip()
 
     def __call__(self, clip: MeasuredClip) -> Figures:
@@ -201,7 +193,9 @@ class ClipMetric:
     def __init__(
         self, encoder: ClipEncoder, pictures: Sequence[torch.Tensor], prompts: Sequence[str]
     ) -> None:
-        self.infos = (clip_text(encoder.name), clip_style(encoder.name), clip_temporal(encoder.name))
+        self.infos = tuple(
+            metric_info(name, encoder.name) for name in ("clip_text", "clip_style", "clip_temporal")
+        )
         self.key = f"clip {VERSION} {encoder.name} {encoder.digest} {pictures_digest(pictures)}"
         self._encoder = encoder
         self._references = torch.cat([encoder.pictures(picture[None]) for picture in pictures])

@@ -23,7 +23,7 @@ import torch.nn.functional as F
 from stylecrafter.errors import InvalidInputError
 from stylecrafter.evaluation.metrics.encoders import StyleVectorEncoder
 from stylecrafter.evaluation.metrics.flow import optical_flow
-from stylecrafter.evaluation.metrics.info import MetricInfo
+from stylecrafter.evaluation.metrics.info import MetricInfo, metric_info
 from stylecrafter.evaluation.metrics.similarity import temporal_similarity
 from stylecrafter.evaluation.metrics.temporal import (
     DYNAMICS,
@@ -52,15 +52,7 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 
-STYLE_VECTOR_TEMPORAL = MetricInfo(
-    "style_vector_temporal",
-    "style vector, frame to frame",
-    "higher",
-    -1.0,
-    1.0,
-    "cosine of consecutive frames' style vectors, as CLIP-Temporal",
-    "a still clip has 1",
-)
+STYLE_VECTOR_TEMPORAL = metric_info("style_vector_temporal")
 INFOS = (WARPING_ERROR, FLICKER, DYNAMICS, STYLE_VECTOR_TEMPORAL)
 #: Figures that the two ways of denoising are compared by.
 REPAIR_INFOS = (WARPING_ERROR, FLICKER, STYLE_VECTOR_TEMPORAL)

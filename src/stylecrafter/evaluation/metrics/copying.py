@@ -6,18 +6,9 @@ import torch
 import torch.nn.functional as F
 
 from stylecrafter.errors import InvalidInputError
-from stylecrafter.evaluation.metrics.info import MetricInfo
+from stylecrafter.evaluation.metrics.info import metric_info
 
-COPYING = MetricInfo(
-    "copying",
-    "copying",
-    "lower",
-    0.0,
-    1.0,
-    "ours: greatest correlation of edge maps over shifts and mirroring",
-    "unrelated pictures do not reach 0, and regular textures meet each other: read it beside real renders; "
-    "rotated or resized content is not seen",
-)
+COPYING = metric_info("copying")
 #: Pictures are compared at this height and width.
 SIDE = 64
 #: Content may have moved by this part of the side.

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import tomllib
 from dataclasses import dataclass
+from importlib import resources
 from typing import Literal
 
 import torch
@@ -31,6 +33,28 @@ class MetricInfo:
     highest: float | None
     source: str
     note: str = ""
+
+
+_TABLE = tomllib.loads((resources.files(__package__) / "infos.toml").read_text("utf-8"))
+
+
+def metric_info(name: str, measured_by: str = "") -> MetricInfo:
+    """What the metric of that name is, as `infos.toml` has it.
+
+    Args:
+        name: Of the metric.
+        measured_by: Encoder or optical flow, which the sources of some metrics name.
+    """
+    entry = _TABLE[name]
+    return MetricInfo(
+        name,
+        entry["title"],
+        entry["better"],
+        entry.get("lowest"),
+        entry.get("highest"),
+        entry["source"].format(by=measured_by),
+        entry.get("note", ""),
+    )
 
 
 @dataclass(frozen=True)

@@ -12,17 +12,9 @@ import torch
 import torch.nn.functional as F
 
 from stylecrafter.errors import InvalidInputError
-from stylecrafter.evaluation.metrics.info import MetricInfo
+from stylecrafter.evaluation.metrics.info import metric_info
 
-STYLE_FOUND = MetricInfo(
-    "style_found",
-    "own reference nearest",
-    "higher",
-    0.0,
-    1.0,
-    "ours: colour statistics and texture, untrained",
-    "chance is 1 / references; real renders do not reach 1",
-)
+STYLE_FOUND = metric_info("style_found")
 
 HISTOGRAM_LEVELS = 8
 OCTAVES = 4

@@ -11,47 +11,14 @@ import torch
 import torch.nn.functional as F
 
 from stylecrafter.evaluation.metrics.flow import FLOW_NAME, Flow, check_clip, optical_flow, warp
-from stylecrafter.evaluation.metrics.info import MetricInfo
+from stylecrafter.evaluation.metrics.info import metric_info
 
 #: Mean absolute difference of consecutive frames under which a clip stands still: what a codec leaves of equal frames.
 STILL = 1 / 255 / 4
 
 
-def warping_info(flow: str = FLOW_NAME) -> MetricInfo:
-    """What a warping error by the flow of that name is."""
-    return MetricInfo(
-        "warping_error",
-        "warping error",
-        "lower",
-        0.0,
-        1.0,
-        f"Lai et al. 2018, occlusions left out; optical flow by {flow}",
-        "a clip that stands still has none; figures of other optical flows do not compare",
-    )
-
-
-def dynamics_info(flow: str = FLOW_NAME) -> MetricInfo:
-    """What dynamics by the flow of that name are."""
-    return MetricInfo(
-        "dynamics",
-        "dynamics",
-        "neither",
-        0.0,
-        None,
-        f"speed of the faster twentieth of the pixels, widths per frame; {flow}",
-        "flicker and grain move too; whether it is the right motion is not asked",
-    )
-
-
-WARPING_ERROR, DYNAMICS = warping_info(), dynamics_info()
-FLICKER = MetricInfo(
-    "flicker",
-    "flicker",
-    "lower",
-    0.0,
-    1.0,
-    "ours: second difference of the mean colours of 4 x 4 cells",
-    "a clip that stands still has none; flicker inside a cell is not seen",
+WARPING_ERROR, FLICKER, DYNAMICS = (
+    metric_info(name, FLOW_NAME) for name in ("warping_error", "flicker", "dynamics")
 )
 
 

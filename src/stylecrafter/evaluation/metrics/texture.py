@@ -13,17 +13,9 @@ import torch
 import torch.nn.functional as F
 
 from stylecrafter.errors import InvalidInputError
-from stylecrafter.evaluation.metrics.info import MetricInfo
+from stylecrafter.evaluation.metrics.info import metric_info
 
-TEXTURE_DISTANCE = MetricInfo(
-    "texture_distance",
-    "texture distance",
-    "lower",
-    0.0,
-    1.0,
-    "Gram matrices (Gatys et al. 2015) of fixed oriented filters",
-    "depends on the size that pictures are shown at; no colours",
-)
+TEXTURE_DISTANCE = metric_info("texture_distance")
 OCTAVES = 4
 ORIENTATIONS = 4
 #: Shorter sides have too few pixels left in the coarsest octave.

@@ -7,7 +7,7 @@ from pathlib import Path
 import torch
 
 from stylecrafter.evaluation.clip_metrics import VERSION, Figures, some_frames
-from stylecrafter.evaluation.metrics.info import MeasuredClip, MetricInfo
+from stylecrafter.evaluation.metrics.info import MeasuredClip, metric_info
 from stylecrafter.evaluation.metrics.style import describe_style, descriptor_distances
 from stylecrafter.evaluation.truth.held_out import HeldOutSet
 from stylecrafter.evaluation.truth.probes import (
@@ -25,57 +25,19 @@ from stylecrafter.evaluation.truth.trained_probes import WorldProbes, world_prob
 from stylecrafter.evaluation.truth.world_set import WorldSetSpec
 from stylecrafter.styleworld import splits, world
 
-_SOURCE = "StyleWorld: a probe trained on real renders"
-OBJECT = MetricInfo("object_right", "object as the prompt says", "higher", 0.0, 1.0, _SOURCE)
-SCENE = MetricInfo("scene_right", "scene as the prompt says", "higher", 0.0, 1.0, _SOURCE)
-MOTION = MetricInfo("motion_right", "motion as the prompt says", "higher", 0.0, 1.0, _SOURCE)
-FOUND = MetricInfo(
-    "style_found_by_probe",
-    "own reference nearest, by a probe",
-    "higher",
-    0.0,
-    1.0,
-    _SOURCE,
-    "chance is 1 / references",
-)
-#: Own reference nearest of all, by who says so and for which kinds of style the references are of.
+OBJECT, SCENE, MOTION = (metric_info(f"{question}_right") for question in QUESTIONS)
+FOUND = metric_info("style_found_by_probe")
+#: Style retrieval by who judges, and for which kinds of style the references are of.
 FOUND_BY_KIND = {
-    (judge, unseen): MetricInfo(
-        f"{name}_{'unseen' if unseen else 'known'}",
-        f"own reference nearest, {title}, {'unseen kinds' if unseen else 'kinds of training'}",
-        "higher",
-        0.0,
-        1.0,
-        source,
-        "a part of the clips, chosen among all references",
-    )
-    for judge, name, title, source in (
-        ("descriptor", "style_found", "untrained", "ours: colour statistics and texture, untrained"),
-        ("probe", "style_found_by_probe", "by a probe", _SOURCE),
-    )
+    (judge, unseen): metric_info(f"{name}_{'unseen' if unseen else 'known'}")
+    for judge, name in (("descriptor", "style_found"), ("probe", FOUND.name))
     for unseen in (False, True)
 }
-KIND = MetricInfo(
-    "kind_right", "kind of style as the reference's", "higher", 0.0, 1.0, _SOURCE, "only kinds of training"
-)
-PARAMETER_ERROR = MetricInfo(
-    "parameter_error",
-    "error of style parameters",
-    "lower",
-    0.0,
-    1.0,
-    _SOURCE,
-    "only parameters that the probe can tell in renders; read it beside that by chance",
-)
-PARAMETER_ERROR_BY_CHANCE = MetricInfo(
-    "parameter_error_by_chance", "error against the other references", "neither", 0.0, 1.0, _SOURCE
-)
-LEAKED = MetricInfo(
-    "leaked", "object of the reference seen", "lower", 0.0, 1.0, _SOURCE, "read it beside leakage by chance"
-)
-LEAKED_BY_CHANCE = MetricInfo(
-    "leaked_by_chance", "object of another reference seen", "neither", 0.0, 1.0, _SOURCE
-)
+KIND = metric_info("kind_right")
+PARAMETER_ERROR = metric_info("parameter_error")
+PARAMETER_ERROR_BY_CHANCE = metric_info("parameter_error_by_chance")
+LEAKED = metric_info("leaked")
+LEAKED_BY_CHANCE = metric_info("leaked_by_chance")
 #: Renders that a probe's own accuracy is measured on.
 FRESH_RENDERS = 500
 
