@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import torch
 
-from stylecrafter.errors import InvalidInputError
-from stylecrafter.evaluation.metrics.info import metric_info
+from stylecrafter.evaluation.metrics.info import check_pictures, metric_info
 
 PALETTE_DISTANCE = metric_info("palette_distance")
 PALETTE_NEARER = metric_info("palette_nearer")
@@ -67,8 +66,7 @@ def colour_quantiles(pictures: torch.Tensor, *, directions: int = 64, seed: int 
     Raises:
         InvalidInputError: Another shape.
     """
-    if pictures.ndim != 4 or pictures.shape[1] != 3:
-        raise InvalidInputError(f"pictures of shape {tuple(pictures.shape)}; (n, 3, h, w) is needed")
+    check_pictures(pictures)
     drawn = torch.randn(3, directions, generator=torch.Generator().manual_seed(seed))
     drawn = (drawn / drawn.norm(dim=0)).to(pictures)
     colours = to_lab(pictures.flatten(2).transpose(1, 2)) @ drawn

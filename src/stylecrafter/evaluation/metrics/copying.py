@@ -5,8 +5,7 @@ from __future__ import annotations
 import torch
 import torch.nn.functional as F
 
-from stylecrafter.errors import InvalidInputError
-from stylecrafter.evaluation.metrics.info import metric_info
+from stylecrafter.evaluation.metrics.info import check_pictures, metric_info
 
 COPYING = metric_info("copying")
 #: Pictures are compared at this height and width.
@@ -29,9 +28,8 @@ def copying(pictures: torch.Tensor, references: torch.Tensor) -> torch.Tensor:
     Raises:
         InvalidInputError: Other shapes.
     """
-    for given in (pictures, references):
-        if given.ndim != 4 or given.shape[1] != 3:
-            raise InvalidInputError(f"pictures of shape {tuple(given.shape)}; (n, 3, h, w) is needed")
+    check_pictures(pictures)
+    check_pictures(references)
     mine, theirs = _edges(pictures), _edges(references)
     return torch.maximum(_correlation(mine, theirs), _correlation(mine, theirs.flip(2))).clamp(0, 1)
 

@@ -20,6 +20,7 @@ from PIL import Image
 
 from stylecrafter.errors import CheckpointError, InvalidInputError, MissingDependencyError
 from stylecrafter.evaluation.metrics.digest import weights_digest
+from stylecrafter.evaluation.metrics.info import check_pictures
 from stylecrafter.generation.paths import shareable
 from stylecrafter.media.documents import is_file, is_folder, read_json, shown
 from stylecrafter.media.tensors import to_pictures
@@ -352,6 +353,5 @@ def _processor(source: str) -> Callable[[torch.Tensor], torch.Tensor]:
 
 
 def _in_batches(pictures: torch.Tensor, describe: Callable[[torch.Tensor], torch.Tensor]) -> torch.Tensor:
-    if pictures.ndim != 4 or pictures.shape[1] != 3:
-        raise InvalidInputError(f"pictures of shape {tuple(pictures.shape)}; (n, 3, h, w) is needed")
+    check_pictures(pictures)
     return torch.cat([F.normalize(describe(part).float(), dim=1).cpu() for part in pictures.split(BATCH)])

@@ -9,6 +9,8 @@ from typing import Literal
 
 import torch
 
+from stylecrafter.errors import InvalidInputError
+
 Direction = Literal["higher", "lower", "neither"]
 
 
@@ -55,6 +57,18 @@ def metric_info(name: str, measured_by: str = "") -> MetricInfo:
         entry["source"].format(by=measured_by),
         entry.get("note", ""),
     )
+
+
+def check_pictures(pictures: torch.Tensor, least_side: int = 1) -> None:
+    """Refuse what are no pictures (n, 3, h, w) with sides of at least so many pixels.
+
+    Raises:
+        InvalidInputError: With the shape.
+    """
+    if pictures.ndim != 4 or pictures.shape[1] != 3 or min(pictures.shape[2:]) < least_side:
+        raise InvalidInputError(
+            f"pictures of shape {tuple(pictures.shape)}; (n, 3, h, w) with sides of at least {least_side} is needed"
+        )
 
 
 @dataclass(frozen=True)

@@ -13,7 +13,7 @@ import torch
 import torch.nn.functional as F
 
 from stylecrafter.errors import InvalidInputError
-from stylecrafter.evaluation.metrics.info import metric_info
+from stylecrafter.evaluation.metrics.info import check_pictures, metric_info
 
 TEXTURE_DISTANCE = metric_info("texture_distance")
 OCTAVES = 4
@@ -37,11 +37,7 @@ def describe_texture(pictures: torch.Tensor) -> torch.Tensor:
     Raises:
         InvalidInputError: Another shape.
     """
-    if pictures.ndim != 4 or pictures.shape[1] != 3 or min(pictures.shape[2:]) < LEAST_SIDE:
-        raise InvalidInputError(
-            f"cannot describe the texture of a tensor of shape {tuple(pictures.shape)}: "
-            f"(n, 3, h, w) with sides of at least {LEAST_SIDE} is needed"
-        )
+    check_pictures(pictures, LEAST_SIDE)
     level = torch.einsum("c,nchw->nhw", pictures.new_tensor((0.299, 0.587, 0.114)), pictures)[:, None]
     filters = oriented_filters().to(pictures)
     upper = torch.triu_indices(len(filters), len(filters))
