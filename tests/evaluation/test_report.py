@@ -18,9 +18,8 @@ from stylecrafter.evaluation.report import (
     style_name,
     summarise,
     to_json,
-    to_markdown,
 )
-from stylecrafter.evaluation.report_page import PageOptions, to_html
+from stylecrafter.evaluation.report_page import to_html, to_markdown
 from stylecrafter.evaluation.runner import ClipResult, Evaluation
 from stylecrafter.media.video import write_frames
 from tests.tiny import tiny_picture
@@ -78,7 +77,7 @@ def test_what_was_measured_otherwise_is_not_compared(tmp_path: Path) -> None:
     assert re.search(r"\| goodness \(a test\) ↑ \| 0\.535 \[[^|]+\| – \|", text)
     assert re.search(r"\| goodness \(another test\) ↑ \| – \| 0\.935 \[", text)
     assert "**goodness (another test)**: another test; 0 to 1" in text
-    page = to_html([first, other], PageOptions(1, 1, 0))
+    page = to_html([first, other])
     assert page.count("goodness (a test)") == page.count("goodness (another test)") > 0
 
 
@@ -88,7 +87,7 @@ def test_the_table_says_how_many_clips_have_a_figure_and_what_its_probe_reaches(
     text = to_markdown([probed])
     assert "| size | 7 [7, 7] of 1 |  |" in text and "of 24" not in text
     assert re.search(r"\| goodness ↑ \| 0\.535 \[[^|]+\] \| 0\.877 \|", text)
-    assert "The probe itself reaches 0.877" in to_html([probed], PageOptions(1, 1, 0))
+    assert "The probe itself reaches 0.877" in to_html([probed])
     assert "probe itself" not in to_markdown([first])
 
 
@@ -168,17 +167,17 @@ def test_the_page_stands_alone_and_shows_clips_pictures_plots_and_tables(
     on_disk: Evaluation, tmp_path: Path
 ) -> None:
     second = dataclasses.replace(on_disk, title="second")
-    page = to_html([on_disk, second], PageOptions(styles=3, prompts=2, extremes=0))
+    page = to_html([on_disk, second])
     assert "http" not in page.replace("http-equiv", "")
     assert (
-        "<b>" not in page.split("<h2>Figures")[0] and "a &lt;fox&gt;" in page
+        "<b>" not in page.split("<h2>Scores")[0] and "a &lt;fox&gt;" in page
     )  # nothing a user names is html
     assert page.count('<video src="data:video/mp4;base64,') == 2  # the first clip of both runs
-    assert page.count("data:image/webp;base64,") == 2 * (3 * 2 - 1)
-    assert page.count("data:image/jpeg;base64,") == 2 * 3
+    assert page.count("data:image/webp;base64,") == 2 * (6 * 3 - 1)
+    assert page.count("data:image/jpeg;base64,") == 2 * 6
     assert page.count("<svg") == 6 and "second against first" in page
     assert "style" in page and "prompt" in page and "&#34;seed&#34;: 3" in page
-    assert page == to_html([on_disk, second], PageOptions(styles=3, prompts=2, extremes=0))
+    assert page == to_html([on_disk, second])
 
 
 def test_best_and_worst_by_the_figure_that_tells_most(on_disk: Evaluation) -> None:
@@ -186,14 +185,14 @@ def test_best_and_worst_by_the_figure_that_tells_most(on_disk: Evaluation) -> No
     clips = tuple(
         dataclasses.replace(clip, figures={"style_vector": i / 100}) for i, clip in enumerate(on_disk.clips)
     )
-    page = to_html([dataclasses.replace(on_disk, infos=(telling,), clips=clips)], PageOptions(extremes=2))
+    page = to_html([dataclasses.replace(on_disk, infos=(telling,), clips=clips)])
     best, worst = re.findall(r"<h2>(?:Best|Worst) by style vector</h2>(.*?)</table>", page, re.S)
-    assert re.findall(r"<b>(.*?)</b>", best) == ["0.23", "0.22"]
-    assert re.findall(r"<b>(.*?)</b>", worst) == ["0", "0.01"]
+    assert re.findall(r"<b>(.*?)</b>", best) == ["0.23", "0.22", "0.21", "0.2", "0.19", "0.18"]
+    assert re.findall(r"<b>(.*?)</b>", worst) == ["0", "0.01", "0.02", "0.03", "0.04", "0.05"]
 
 
 def test_clips_and_pictures_that_are_gone_leave_a_gap(on_disk: Evaluation, tmp_path: Path) -> None:
     (on_disk.folder / "0000.mp4").unlink()
     (tmp_path / "pictures" / "s0.png").unlink()
-    page = to_html([on_disk], PageOptions(styles=1, prompts=2))
-    assert "<video" not in page and page.count("data:image/webp") == 1 and "s0" in page
+    page = to_html([on_disk])
+    assert "<video" not in page and page.count("data:image/webp") == 17 and "s0" in page

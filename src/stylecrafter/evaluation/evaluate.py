@@ -18,8 +18,8 @@ from stylecrafter.evaluation.asked_metrics import check_weights, metrics_for
 from stylecrafter.evaluation.method_names import Method
 from stylecrafter.evaluation.methods import ClipRequest, make_clips
 from stylecrafter.evaluation.provenance import settings_of
-from stylecrafter.evaluation.report import RUNS, read_evaluations, to_json, to_markdown
-from stylecrafter.evaluation.report_page import to_html
+from stylecrafter.evaluation.report import RUNS, read_evaluations, to_json
+from stylecrafter.evaluation.report_page import to_html, to_markdown
 from stylecrafter.evaluation.request import WORLD, EvaluationRequest
 from stylecrafter.evaluation.runner import Evaluation, measure_folder
 from stylecrafter.evaluation.testset import TestSet, read_testset
@@ -91,7 +91,7 @@ def evaluate(
             remember(evaluations[-1].clips[0].sha256, folder / evaluations[-1].clips[0].file)
     runs = [*evaluations, *(_with_pictures(run, testset) for run in earlier)]
     write_atomic(target / "report.md", to_markdown(runs).encode())
-    write_atomic(target / "report.html", to_html(runs, request.page).encode())
+    write_atomic(target / "report.html", to_html(runs).encode())
     return evaluations
 
 

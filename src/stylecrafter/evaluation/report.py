@@ -1,6 +1,6 @@
-"""What was measured as json (whole, and readable back), and as a Markdown table.
+"""What was measured: means and comparisons of runs, how they are shown, and json that is read back.
 
-The page with clips and plots is `report_page`.
+The documents that show it are `report_page`.
 """
 
 from __future__ import annotations
@@ -18,7 +18,6 @@ from stylecrafter.errors import InvalidInputError
 from stylecrafter.evaluation.metrics.info import MetricInfo
 from stylecrafter.evaluation.runner import ClipResult, Evaluation
 from stylecrafter.evaluation.statistics import (
-    LEVEL,
     Difference,
     Interval,
     bootstrap_mean,
@@ -214,44 +213,6 @@ def _read(file: Path) -> Evaluation:
     return from_json(read_text(file), file.parent.parent, str(file))
 
 
-def to_markdown(evaluations: Sequence[Evaluation]) -> str:
-    """Tables of all runs side by side, the first one being compared with each of the others."""
-    first = evaluations[0]
-    lines = [
-        f"# Evaluation: {', '.join(e.title for e in evaluations)}",
-        "",
-        f"Means with intervals of {LEVEL:.0%} (bootstrap over references); StyleCrafter {__version__}.",
-        "",
-    ]
-    lines += _summary(evaluations)
-    for other in evaluations[1:]:
-        lines += ["", f"## {other.title} against {first.title}", ""]
-        lines += table(
-            ["", "difference", "p", ""],
-            [
-                [
-                    titled(c.info),
-                    f"{c.difference.mean:+.4g} [{c.difference.low:+.4g}, {c.difference.high:+.4g}]",
-                    f"{c.difference.p_value:.3f}",
-                    c.verdict,
-                ]
-                for c in compare(first, other)
-            ],
-        )
-    for what, of in (("style", style_name), ("prompt", lambda clip: clip.prompt)):
-        lines += ["", f"## {first.title} by {what}", ""]
-        lines += table([what, *(titled(info) for info in first.infos)], group_rows(first, of))
-    lines += ["", "## What the figures are", ""]
-    lines += [f"- **{info.title}**: {described(info)}" for info in all_infos(evaluations)]
-    for evaluation in evaluations:
-        if evaluation.excluded:
-            lines += ["", f"## Left out of {evaluation.title}: {len(evaluation.excluded)}", ""]
-            lines += [f"- {name}: {reason}" for name, reason in evaluation.excluded.items()]
-        lines += ["", f"## Settings of {evaluation.title}", "", "```json"]
-        lines += [json.dumps(evaluation.settings, indent=1, ensure_ascii=False), "```"]
-    return "\n".join(lines) + "\n"
-
-
 def group_rows(evaluation: Evaluation, of: Callable[[ClipResult], str]) -> list[list[str]]:
     """For each group its name and the mean of every figure."""
     return [
@@ -277,7 +238,11 @@ def shown(interval: Interval | None, bounds: bool = True, clips: int | None = No
 
 def all_infos(evaluations: Sequence[Evaluation]) -> list[MetricInfo]:
     """What was measured of any of the runs; a figure from two sources is two, and says so in its title."""
-    infos = list({(info.name, info.source): info for e in evaluations for info in e.infos}.values())
+    found: dict[tuple[str, str], MetricInfo] = {}
+    for evaluation in evaluations:
+        for info in evaluation.infos:
+            found.setdefault((info.name, info.source), info)
+    infos = list(found.values())
     names = [info.name for info in infos]
     return [
         dataclasses.replace(info, title=f"{info.title} ({info.source})")
@@ -309,21 +274,6 @@ def table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> list[str]:
     """Lines of a Markdown table."""
     cells = [head, ["---"] * len(head), *rows]
     return ["| " + " | ".join(cell.replace("|", "\\|") for cell in row) + " |" for row in cells]
-
-
-def _summary(evaluations: Sequence[Evaluation]) -> list[str]:
-    """A row for each figure; beside those of probes what the probe reaches on renders."""
-    head = ["", *(f"{e.title} ({len(e.clips)} clips)" for e in evaluations)]
-    infos = all_infos(evaluations)
-    rows = [
-        [titled(info), *(shown(interval_of(e, info), clips=len(e.clips)) for e in evaluations)]
-        for info in infos
-    ]
-    rates = [probe_accuracy(evaluations, info) for info in infos]
-    if any(rate is not None for rate in rates):
-        head.append("the probe itself, on fresh held-out renders")
-        rows = [[*row, "" if rate is None else f"{rate:.3g}"] for row, rate in zip(rows, rates, strict=True)]
-    return table(head, rows)
 
 
 def described(info: MetricInfo) -> str:

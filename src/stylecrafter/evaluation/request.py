@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 
 from stylecrafter.evaluation.method_names import Method
-from stylecrafter.evaluation.report_page import PageOptions
 from stylecrafter.evaluation.truth.world_set import WorldSetSpec
 from stylecrafter.generation.settings import GenerationSettings
 
@@ -36,7 +35,6 @@ class EvaluationRequest:
         style_texts: Words for style pictures by file name.
         world: How StyleWorld draws its set; by default as it fits the model, see `world_set_for`.
         compare_with: Files of figures, or folders of earlier evaluations, whose runs are shown beside these.
-        page: How many clips the page shows.
         make_only: Stop when the clips are there, which a later call then measures: several calls side by side can
             make the clips of different methods in one folder.
     """
@@ -56,5 +54,4 @@ class EvaluationRequest:
     style_texts: dict[str, str] | None = None
     world: WorldSetSpec | None = None
     compare_with: Sequence[Path] = ()
-    page: PageOptions = field(default_factory=PageOptions)
     make_only: bool = False
