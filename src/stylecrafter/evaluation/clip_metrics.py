@@ -22,7 +22,7 @@ from stylecrafter.evaluation.metrics.colour import (
 )
 from stylecrafter.evaluation.metrics.copying import COPYING, copying
 from stylecrafter.evaluation.metrics.digest import pictures_digest
-from stylecrafter.evaluation.metrics.encoders import ClipEncoder
+from stylecrafter.evaluation.metrics.encoders import ClipEncoder, PictureEncoder
 from stylecrafter.evaluation.metrics.flow import FLOW_NAME, Flow, optical_flow
 from stylecrafter.evaluation.metrics.info import MeasuredClip, MetricInfo, metric_info
 from stylecrafter.evaluation.metrics.similarity import (
@@ -55,16 +55,6 @@ class Metric(Protocol):
 
     def __call__(self, clip: MeasuredClip) -> Figures:
         """A value for the name of each of `infos`; None where there is nothing to say."""
-
-
-class PictureEncoder(Protocol):
-    """See `metrics.encoders`."""
-
-    name: str
-    digest: str
-
-    def pictures(self, pictures: torch.Tensor) -> torch.Tensor:
-        """Pictures (n, 3, h, w) in [0, 1] to unit vectors (n, d)."""
 
 
 class AppearanceMetric:
