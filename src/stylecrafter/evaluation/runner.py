@@ -10,6 +10,7 @@ import json
 import logging
 import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -148,43 +149,33 @@ def _measure(
 
 
 class _Kept:
-    """Lines of figures by key; a line that a stopped run left half is dropped."""
+    """Lines of scores by key; a line that a stopped run left half is dropped."""
 
     def __init__(self, file: Path) -> None:
         self._file = file
-        self._figures = dict(_lines(file)) if file.is_file() else {}
+        text = file.read_text(encoding="utf-8", errors="replace") if file.is_file() else ""
+        self._scores = dict(_lines(text))
+        # A half line of a killed run must not swallow the next one.
+        self._before = "" if not text or text.endswith("\n") else "\n"
 
     def find(self, key: str) -> Figures | None:
-        return self._figures.get(key)
+        return self._scores.get(key)
 
-    def add(self, key: str, figures: Figures) -> None:
-        self._figures[key] = figures
-        line = json.dumps({"key": key, "figures": figures})
+    def add(self, key: str, scores: Figures) -> None:
+        self._scores[key] = scores
+        line = json.dumps({"key": key, "figures": scores})
         try:
             self._file.parent.mkdir(parents=True, exist_ok=True)
             with open(self._file, "a", encoding="utf-8") as file:
-                # A half line of a killed run must not swallow this one.
-                file.write(("" if self._ends_whole() else "\n") + line + "\n")
+                file.write(f"{self._before}{line}\n")
         except OSError as error:
             raise OutputError(f"cannot write {self._file}: {error.strerror}.") from error
-
-    def _ends_whole(self) -> bool:
-        if not self._file.is_file() or not self._file.stat().st_size:
-            return True
-        with open(self._file, "rb") as file:
-            file.seek(-1, os.SEEK_END)
-            return file.read(1) == b"\n"
+        self._before = ""
 
 
-def _lines(file: Path) -> Iterator[tuple[str, Figures]]:
-    for text in file.read_text(encoding="utf-8", errors="replace").splitlines():
-        try:
-            line = json.loads(text)
-        except ValueError:
-            continue  # the last line of a killed run
-        if (
-            isinstance(line, dict)
-            and isinstance(line.get("key"), str)
-            and isinstance(line.get("figures"), dict)
-        ):
-            yield line["key"], line["figures"]
+def _lines(text: str) -> Iterator[tuple[str, Figures]]:
+    for line in text.splitlines():
+        with suppress(ValueError):  # the last line of a killed run
+            match json.loads(line):
+                case {"key": str(key), "figures": dict(scores)}:
+                    yield key, scores
