@@ -39,7 +39,7 @@ from stylecrafter.evaluation.truth.world_set import world_set_for
 from stylecrafter.media.tensors import to_pictures
 from stylecrafter.runtime.seeding import make_generator
 from stylecrafter.studies.plots import lines
-from stylecrafter.studies.result import StudyResult, Table
+from stylecrafter.studies.result import StudyResult, StudySpec, Table
 from stylecrafter.studies.subject import Subject
 from stylecrafter.styleworld.sheets import contact_sheet
 
@@ -76,8 +76,8 @@ class Artefact(StrEnum):
     """Frames are shown again in place of the next; strength is their share."""
 
 
-@dataclass(frozen=True)
-class ArtefactSpec:
+@dataclass(frozen=True, kw_only=True)
+class ArtefactSpec(StudySpec):
     """What the study looks at.
 
     Attributes:
@@ -87,8 +87,6 @@ class ArtefactSpec:
         frames: Of a clip, after frames were dropped.
         repaired: Strength of the faults that are denoised again.
         depth: How far clips are noised for that, of 1.
-        steps: Of sampling, of which the part `depth` is taken; None: the model's.
-        dtype: Number format of the model's weights while it samples; "auto" is the device's.
     """
 
     styles: int = 8
@@ -97,8 +95,6 @@ class ArtefactSpec:
     frames: int = 16
     repaired: float = 0.2
     depth: float = 0.5
-    steps: int | None = None
-    dtype: str = "auto"
 
 
 QUICK = ArtefactSpec(styles=2, prompts=1, strengths=(0.1, 0.4), frames=4, steps=4)

@@ -14,47 +14,23 @@ from stylecrafter.evaluation.method_names import Method
 from stylecrafter.evaluation.truth.world_set import world_set_for
 from stylecrafter.generation.settings import GenerationSettings
 from stylecrafter.studies.asking import Asked
-from stylecrafter.studies.claims import Claim, check_claims
-from stylecrafter.studies.result import StudyResult
+from stylecrafter.studies.claims import check_claims, read_claims
+from stylecrafter.studies.result import StudyResult, StudySpec
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
 OURS, SEVERAL = Method.OURS.value, "ours, several pictures"
-TABLE_1 = (
-    Claim("1", OURS, "style-words", "style", "better", (0.4836, 0.4183)),
-    Claim("1", OURS, "style-words", "text", "better", (0.3028, 0.2766)),
-    Claim("1", OURS, "lora", "style", "better", (0.4836, 0.3459)),
-    Claim("1", OURS, "lora", "text", "worse", (0.3028, 0.3047)),
-    Claim("S6", OURS, "frame-transfer", "style", "better", (0.4836, 0.3549)),
-    Claim("S6", OURS, "frame-transfer", "text", "better", (0.3028, 0.3027)),
-)
-TABLE_2 = (
-    Claim("2", OURS, "style-words", "style", "better", (0.4531, 0.3124)),
-    Claim("2", OURS, "style-words", "text", "better", (0.2726, 0.2209)),
-    Claim("2", OURS, "style-words", "temporal", "better", (0.9892, 0.9757)),
-    Claim("2", OURS, "style-words", "warping", "better", (18.73, 61.41)),
-    Claim("S7", OURS, "frame-transfer", "style", "better", (0.4531, 0.2858)),
-    Claim("S7", OURS, "frame-transfer", "text", "better", (0.2726, 0.2487)),
-    Claim("S7", OURS, "frame-transfer", "temporal", "better", (0.9892, 0.9577)),
-)
-TABLE_2_SEVERAL = (
-    Claim("2", SEVERAL, OURS, "style", "better", (0.4887, 0.4803)),
-    Claim("2", SEVERAL, OURS, "text", "worse", (0.2634, 0.2661)),
-    Claim("2", SEVERAL, OURS, "warping", "better", (9.396, 14.13)),
-)
-TABLE_S4 = (
-    Claim("S4", SEVERAL, "lora", "style", "better", (0.5333, 0.4270)),
-    Claim("S4", SEVERAL, "lora", "text", "better", (0.2924, 0.2868)),
-    Claim("S4", SEVERAL, OURS, "style", "better", (0.5333, 0.4836)),
+TABLE_1, TABLE_S4, TABLE_2, TABLE_2_SEVERAL = (
+    read_claims(name) for name in ("table_1", "table_s4", "table_2", "table_2_several")
 )
 SINGLE = (Method.OURS, Method.TEXT_ONLY, Method.STYLE_WORDS, Method.LORA, Method.FRAME_TRANSFER, Method.REAL)
 #: Of clips finetuning is left out, as table 2 has no such row for single references.
 MOVING = tuple(method for method in SINGLE if method is not Method.LORA)
 
 
-@dataclass(frozen=True)
-class BaselinesSpec:
+@dataclass(frozen=True, kw_only=True)
+class BaselinesSpec(StudySpec):
     """What the study looks at.
 
     Attributes:
@@ -63,11 +39,9 @@ class BaselinesSpec:
         clip_prompts: The same for clips, which cost more.
         unseen_kinds: How many of the references are of kinds that training never showed.
         pictures: How many pictures give a style where several do.
-        steps: Of sampling; None: the model's.
         frames: Of clips; None: the model's.
         of_pictures: Methods that are asked for pictures; claims about others are left out.
         of_clips: Methods that are asked for clips.
-        dtype: Number format of the model's weights while it samples; "auto" is the device's.
     """
 
     references: int = 20
@@ -75,14 +49,15 @@ class BaselinesSpec:
     clip_prompts: int = 4
     unseen_kinds: int = 6
     pictures: int = 5
-    steps: int | None = None
     frames: int | None = None
     of_pictures: tuple[Method, ...] = SINGLE
     of_clips: tuple[Method, ...] = MOVING
-    dtype: str = "auto"
 
 
-QUICK = BaselinesSpec(3, 2, 1, 1, 2, 2, 3, (Method.OURS, Method.STYLE_WORDS), (Method.OURS, Method.TEXT_ONLY))
+QUICK = BaselinesSpec(
+    references=3, prompts=2, clip_prompts=1, unseen_kinds=1, pictures=2, steps=2, frames=3,
+    of_pictures=(Method.OURS, Method.STYLE_WORDS), of_clips=(Method.OURS, Method.TEXT_ONLY),
+)  # fmt: skip
 
 
 def run(

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import csv
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Literal
+from importlib import resources
+from typing import Literal, cast
 
 from stylecrafter.evaluation.report import SIGNIFICANT, Comparison, compare
 from stylecrafter.evaluation.runner import Evaluation
@@ -41,6 +43,25 @@ class Claim:
     aspect: Aspect
     expected: Literal["better", "worse"]
     published: tuple[float, float] | None = None
+
+
+def read_claims(name: str) -> tuple[Claim, ...]:
+    """The claims of that name in `claims.csv`."""
+    lines = (resources.files(__package__) / "claims.csv").read_text("utf-8").splitlines()
+    return tuple(
+        Claim(
+            row["table"],
+            row["first"],
+            row["other"],
+            cast("Aspect", row["aspect"]),
+            cast("Literal['better', 'worse']", row["expected"]),
+            (float(row["published_first"]), float(row["published_other"]))
+            if row["published_first"]
+            else None,
+        )
+        for row in csv.DictReader(lines)
+        if row["claims"] == name
+    )
 
 
 def check_claims(claims: Sequence[Claim], runs: Mapping[str, Evaluation], title: str) -> Table:

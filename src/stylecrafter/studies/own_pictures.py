@@ -29,7 +29,7 @@ from stylecrafter.generation.settings import look_up_model
 from stylecrafter.media.files import write_atomic
 from stylecrafter.media.tensors import to_pictures
 from stylecrafter.studies.plots import bars
-from stylecrafter.studies.result import StudyResult, Table, listed
+from stylecrafter.studies.result import StudyResult, StudySpec, Table, listed
 from stylecrafter.studies.subject import Subject
 from stylecrafter.studies.trained import trained_model
 from stylecrafter.styleworld import splits, world
@@ -60,8 +60,8 @@ TITLES = (
 )
 
 
-@dataclass(frozen=True)
-class OwnPicturesSpec:
+@dataclass(frozen=True, kw_only=True)
+class OwnPicturesSpec(StudySpec):
     """What the study looks at.
 
     Attributes:
@@ -71,8 +71,6 @@ class OwnPicturesSpec:
         references: Other styles: those that a picture is to be told from, and that are asked for by themselves.
         ways: Names in `WAYS`.
         train_steps: Of the recipe; None: its own.
-        steps: Of sampling; None: the model's.
-        dtype: Number format of the model's weights while it samples; "auto" is the device's.
     """
 
     kinds: tuple[str, ...] = splits.HELD_OUT_STYLES
@@ -81,14 +79,14 @@ class OwnPicturesSpec:
     references: int = 20
     ways: tuple[str, ...] = tuple(WAYS)
     train_steps: int | None = None
-    steps: int | None = None
-    dtype: str = "auto"
 
 
 #: Pictures of every model and kind on the sheet.
 SHOWN = 2
 
-QUICK = OwnPicturesSpec(("mosaic", "bricks"), 3, 2, 3, train_steps=1, steps=2)
+QUICK = OwnPicturesSpec(
+    kinds=("mosaic", "bricks"), pictures=3, prompts=2, references=3, train_steps=1, steps=2
+)
 
 Figures = dict[str, torch.Tensor]
 

@@ -22,7 +22,7 @@ from stylecrafter.evaluation.report import shown
 from stylecrafter.evaluation.statistics import bootstrap_mean, paired_difference, rank_correlation
 from stylecrafter.evaluation.truth.world_set import world_set_for
 from stylecrafter.studies.plots import bars, lines
-from stylecrafter.studies.result import StudyResult, Table, listed
+from stylecrafter.studies.result import StudyResult, StudySpec, Table, listed
 from stylecrafter.studies.subject import Judgement, Subject
 from stylecrafter.styleworld import splits, world
 from stylecrafter.styleworld.lexicon import MOTION_PHRASES, SCENE_PHRASES
@@ -42,8 +42,8 @@ logger = logging.getLogger(__name__)
 LENGTHS = ("object", "object, scene", "object, motion, scene", "two of these")
 
 
-@dataclass(frozen=True)
-class ScalesSpec:
+@dataclass(frozen=True, kw_only=True)
+class ScalesSpec(StudySpec):
     """What the study looks at.
 
     Attributes:
@@ -52,9 +52,7 @@ class ScalesSpec:
         unseen_kinds: How many of the references are of kinds that training never showed.
         per_kind: Renders of each kind of style that factors are predicted for.
         sweep: Global scales, rising; 1 among them.
-        steps: Of sampling; None: the model's.
         probe_steps: Of the object probe's training; None: the one that reports have.
-        dtype: Number format of the model's weights while it samples; "auto" is the device's.
     """
 
     references: int = 20
@@ -62,12 +60,12 @@ class ScalesSpec:
     unseen_kinds: int = 6
     per_kind: int = 12
     sweep: tuple[float, ...] = (0.0, 0.25, 0.5, 1.0, 1.5, 2.0)
-    steps: int | None = None
     probe_steps: int | None = None
-    dtype: str = "auto"
 
 
-QUICK = ScalesSpec(3, 2, 1, 2, (0.5, 1.0), 2, 4)
+QUICK = ScalesSpec(
+    references=3, prompts=2, unseen_kinds=1, per_kind=2, sweep=(0.5, 1.0), steps=2, probe_steps=4
+)
 
 
 def run(model: str, spec: ScalesSpec = ScalesSpec(), *, seed: int = 0) -> StudyResult:  # noqa: B008  # frozen

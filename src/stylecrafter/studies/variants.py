@@ -15,8 +15,8 @@ from typing import Any
 from stylecrafter.evaluation.truth.world_set import world_set_for
 from stylecrafter.generation.settings import GenerationSettings, look_up_model
 from stylecrafter.studies.asking import Asked
-from stylecrafter.studies.claims import Claim, check_claims
-from stylecrafter.studies.result import StudyResult
+from stylecrafter.studies.claims import check_claims, read_claims
+from stylecrafter.studies.result import StudyResult, StudySpec
 from stylecrafter.studies.trained import trained_model
 from stylecrafter.training.recipes import Recipe
 from stylecrafter.training.strategies import find_strategy
@@ -36,41 +36,11 @@ PICTURE_STRATEGIES = (
 )
 CLIP_STRATEGIES = (OURS, "two_stage", "joint")
 
-TABLE_4 = (
-    Claim("4", "no_augmentation", OURS, "style", "worse", (0.4005, 0.4836)),
-    Claim("4", "no_augmentation", OURS, "text", "better", (0.3173, 0.3028)),
-    Claim("4", "attach_to_text", OURS, "style", "better", (0.7332, 0.4836)),
-    Claim("4", "attach_to_text", OURS, "text", "worse", (0.0983, 0.3028)),
-    Claim("4", "fixed_scales", OURS, "style", "better", (0.4925, 0.4836)),
-    Claim("4", "fixed_scales", OURS, "text", "worse", (0.2807, 0.3028)),
-    Claim("S8", "mlp", OURS, "style", "worse", (0.2843, 0.4836)),
-    Claim("S8", "mlp", OURS, "text", "better", (0.3415, 0.3028)),
-    Claim("S8", "transformer", OURS, "style", "worse", (0.4149, 0.4836)),
-    Claim("S8", "transformer", OURS, "text", "better", (0.3221, 0.3028)),
-)
-DECOUPLING = (
-    Claim("ours", "full_captions", OURS, "style", "worse"),
-    Claim("ours", "full_captions", OURS, "text", "worse"),
-    Claim("ours", "whole_references", OURS, "style", "worse"),
-    Claim("ours", "whole_references", OURS, "leakage", "worse"),
-    Claim("ours", "no_augmentation", OURS, "leakage", "worse"),
-    Claim("ours", "cross_references", OURS, "style", "better"),
-    Claim("ours", "cross_references", OURS, "leakage", "better"),
-)
-TABLE_5 = (
-    Claim("5", "two_stage", OURS, "style", "better", (0.4531, 0.3923)),
-    Claim("5", "two_stage", OURS, "text", "better", (0.2726, 0.2691)),
-    Claim("5", "two_stage", OURS, "temporal", "better", (0.9892, 0.9612)),
-    Claim("5", "two_stage", OURS, "warping", "better", (18.73, 47.88)),
-    Claim("5", "joint", "two_stage", "style", "worse", (0.2226, 0.4531)),
-    Claim("5", "joint", "two_stage", "text", "better", (0.3138, 0.2726)),
-    Claim("5", "joint", "two_stage", "temporal", "worse", (0.9741, 0.9892)),
-    Claim("5", "joint", "two_stage", "warping", "worse", (24.74, 18.73)),
-)
+TABLE_4, DECOUPLING, TABLE_5 = (read_claims(name) for name in ("table_4", "decoupling", "table_5"))
 
 
-@dataclass(frozen=True)
-class VariantsSpec:
+@dataclass(frozen=True, kw_only=True)
+class VariantsSpec(StudySpec):
     """How variants are trained and asked.
 
     Attributes:
@@ -85,11 +55,9 @@ class VariantsSpec:
         prompts: Of the held-out set, for pictures.
         clip_prompts: The same for clips, which cost more.
         unseen_kinds: How many of the references are of kinds that training never showed.
-        steps: Of sampling; None: the model's.
         frames: Of clips; None: the model's.
         of_pictures: Strategies that are asked for pictures; claims about others are left out.
         of_clips: Strategies that are asked for clips.
-        dtype: Number format of the model's weights while it samples; "auto" is the device's.
         mixed_precision: Train in bfloat16 where tensors may be; false for processors without its arithmetic.
     """
 
@@ -103,11 +71,9 @@ class VariantsSpec:
     prompts: int = 12
     clip_prompts: int = 4
     unseen_kinds: int = 6
-    steps: int | None = None
     frames: int | None = None
     of_pictures: tuple[str, ...] = PICTURE_STRATEGIES
     of_clips: tuple[str, ...] = CLIP_STRATEGIES
-    dtype: str = "auto"
     mixed_precision: bool = True
 
 
