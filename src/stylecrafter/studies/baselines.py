@@ -67,19 +67,7 @@ def run(
     *,
     seed: int = 0,
 ) -> StudyResult:
-    """Make and measure the clips of every method, and test the claims.
-
-    Args:
-        model: Embedded name, folder or hub id.
-        folder: Of clips and figures; what a stopped study left in it is used again.
-        spec: What is asked.
-        seed: Decides styles, prompts and noise.
-
-    Raises:
-        InvalidInputError: There is no such model, or nothing tells which words of StyleWorld it knows.
-        MissingDependencyError: An optional package is not installed.
-        OutputError: The folder cannot be written.
-    """
+    """Make and measure the clips of every method, and test the claims; see `run_study.run_study`."""
 
     def asked(
         kind: str, methods: Sequence[Method], prompts: int, frames: int | None, pictures: int = 1

@@ -19,7 +19,7 @@ import torch
 
 from stylecrafter.errors import InvalidInputError, unknown_name
 from stylecrafter.evaluation.report import shown
-from stylecrafter.evaluation.statistics import bootstrap_mean, paired_difference
+from stylecrafter.evaluation.statistics import bootstrap_mean
 from stylecrafter.evaluation.truth.held_out import HeldOutSet
 from stylecrafter.evaluation.truth.probes import Question, labels_of, seen_in
 from stylecrafter.evaluation.truth.style_probe import seen_style
@@ -29,7 +29,7 @@ from stylecrafter.generation.settings import look_up_model
 from stylecrafter.media.files import write_atomic
 from stylecrafter.media.tensors import to_pictures
 from stylecrafter.studies.plots import bars
-from stylecrafter.studies.result import StudyResult, StudySpec, Table, listed
+from stylecrafter.studies.result import StudyResult, StudySpec, Table, listed, shown_change
 from stylecrafter.studies.subject import Subject
 from stylecrafter.studies.trained import trained_model
 from stylecrafter.styleworld import splits, world
@@ -48,16 +48,17 @@ WAYS: dict[str, tuple[str, ...]] = {
     "whole adapter": ("stages.0.stage=adapter", "stages.0.train.learning_rate=1e-4"),
 }
 PICTURE_QUESTIONS: tuple[Question, ...] = ("object", "scene")
-FIGURES = ("style", "nearness", "object", "scene", "leaked", "others_style", "others_object")
-TITLES = (
-    "own style found",
-    "nearness to it",
-    "object",
-    "scene",
-    "object of the reference",
-    "other styles found",
-    "object in them",
-)
+#: What is said of pictures, and its title in tables.
+TITLES = {
+    "style": "own style found",
+    "nearness": "nearness to it",
+    "object": "object",
+    "scene": "scene",
+    "leaked": "object of the reference",
+    "others_style": "other styles found",
+    "others_object": "object in them",
+}
+FIGURES = tuple(TITLES)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -98,20 +99,7 @@ def run(
     *,
     seed: int = 0,
 ) -> StudyResult:
-    """Finetune the model on every collection in every way, and ask before and after.
-
-    Args:
-        model: Embedded name, folder or hub id.
-        folder: Of collections and models; what a stopped run left in it is used again.
-        spec: What to look at.
-        seed: Decides collections, prompts, noise and training.
-
-    Raises:
-        InvalidInputError: There is no such model, it has no adapter, or the numbers do not fit.
-        UnknownNameError: There is no such kind of style, or no such way.
-        MissingDependencyError: An optional package is not installed.
-        OutputError: The folder cannot be written, or holds models of other settings.
-    """
+    """Finetune the model on every collection in every way, and ask before and after; see `run_study.run_study`."""
     for what, names, known in (("kind of style", spec.kinds, STYLE_NAMES), ("way", spec.ways, WAYS)):
         for name in names:
             if name not in known:
@@ -152,7 +140,10 @@ def run(
         shown_pictures.append(torch.cat([subject.references[:1], real[: SHOWN - 1]]))
         captions.append(f"{kind}: the picture given, renders")
     clusters = {f: [kind for kind, of in asked[BEFORE].items() for _ in of[f]] for f in FIGURES}
-    joined = {name: {f: _joined(of, f) for f in FIGURES} for name, of in asked.items()}
+    joined = {
+        name: {f: [value for scores in of.values() for value in scores[f].tolist()] for f in FIGURES}
+        for name, of in asked.items()
+    }
     means = {
         name: {f: bootstrap_mean(values[f], clusters[f]) for f in FIGURES} for name, values in joined.items()
     }
@@ -161,7 +152,7 @@ def run(
         (
             Table(
                 "Before and after",
-                ("", *TITLES),
+                ("", *TITLES.values()),
                 tuple((name, *(shown(of[f]) for f in FIGURES)) for name, of in means.items()),
                 "By probes trained on real renders: the picture of the collection, that was given (but for the row of "
                 "all of them), nearest of it and all other styles, and how near (cosine); object and scene as the "
@@ -280,10 +271,6 @@ def _figures(
     return {name: of.float() for name, of in figures.items()}
 
 
-def _joined(of: dict[str, Figures], figure: str) -> list[float]:
-    return [value for figures in of.values() for value in figures[figure].tolist()]
-
-
 def _by_kind(asked: dict[str, dict[str, Figures]]) -> Table:
     rows = [
         (kind, *(f"{of[kind]['style'].mean():.2f}, {of[kind]['object'].mean():.2f}" for of in asked.values()))
@@ -298,6 +285,6 @@ def _differences(joined: dict[str, dict[str, list[float]]], clusters: dict[str, 
     pairs = [(BEFORE, name) for name in (ALL_GIVEN, *ways)] + [(ways[0], way) for way in ways[1:]]
     rows = []
     for one, other in pairs:
-        differences = (paired_difference(joined[one][f], joined[other][f], clusters[f]) for f in FIGURES)
-        rows.append((f"{other} over {one}", *(f"{d.mean:+.3f}, p = {d.p_value:.3f}" for d in differences)))
-    return Table("What it changes", ("", *TITLES), tuple(rows), "Paired, by kinds of style.")
+        differences = (shown_change(joined[one][f], joined[other][f], clusters[f]) for f in FIGURES)
+        rows.append((f"{other} over {one}", *differences))
+    return Table("What it changes", ("", *TITLES.values()), tuple(rows), "Paired, by kinds of style.")

@@ -95,19 +95,10 @@ def run(
     *,
     seed: int = 0,
 ) -> StudyResult:
-    """Train the variants, draw the held-out set with each, and test the claims.
+    """Train the variants, draw the held-out set with each, and test the claims; see `run_study.run_study`.
 
-    Args:
-        model: The base, with or without an adapter; its temporal layers should not have seen stage 2 yet
-            (`stylecrafter train … --until base` leaves such a model).
-        folder: Of variants, clips and figures; what a stopped run left in it is used again.
-        spec: How variants are trained and asked.
-        seed: Decides training, styles, prompts and noise.
-
-    Raises:
-        InvalidInputError: There is no such model, or nothing tells which words of StyleWorld it knows.
-        MissingDependencyError: An optional package is not installed.
-        OutputError: The folder cannot be written, or holds variants of other settings.
+    The base may have an adapter or not; its temporal layers should not have seen stage 2 yet
+    (`stylecrafter train … --until base` leaves such a model).
     """
     variants = _Variants(model, folder, spec, seed)
     pictures = variants.ask("pictures", spec.of_pictures, spec.prompts, frames=1)
@@ -170,20 +161,19 @@ class _Variants:
     def _recipe(self, strategy: str) -> Recipe:
         spec, world = self.spec, {"kind": "styleworld", "vocabulary": self.world.vocabulary}
         train = {"mixed_precision": "bf16" if spec.mixed_precision else "no"}
-        stage_1 = {
-            **train,
-            "steps": spec.adapter_steps,
-            "warmup_steps": min(50, spec.adapter_steps),
-            "learning_rate": spec.learning_rate,
-            "ema_decay": 0.998,
-        }
-        stage_2 = {
-            **train,
-            "steps": spec.temporal_steps,
-            "warmup_steps": min(50, spec.temporal_steps),
-            "learning_rate": 0.4 * spec.learning_rate,
-            "ema_decay": 0.99,
-        }
+        stage_1, stage_2 = (
+            {
+                **train,
+                "steps": steps,
+                "warmup_steps": min(50, steps),
+                "learning_rate": rate,
+                "ema_decay": decay,
+            }
+            for steps, rate, decay in (
+                (spec.adapter_steps, spec.learning_rate, 0.998),
+                (spec.temporal_steps, 0.4 * spec.learning_rate, 0.99),
+            )
+        )
         adapter = {"stage": "adapter", "pictures": "styled", "train": stage_1,
                    "options": {"picture_reuse": 4, "scale_penalty": SCALE_PENALTY}}  # fmt: skip
         temporal: dict[str, Any] = {"stage": "temporal", "pictures": "styled", "clips": "plain", "train": stage_2,
