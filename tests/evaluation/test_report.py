@@ -36,10 +36,10 @@ def evaluation(title: str, folder: Path, good: float = 0.5, bad: float = 3.0) ->
     for style in range(STYLES):
         for prompt in range(PROMPTS):
             i = style * PROMPTS + prompt
-            figures = {"good": good + style / 100, "bad": bad - style / 10, "size": None if i else 7.0}
+            scores = {"good": good + style / 100, "bad": bad - style / 10, "size": None if i else 7.0}
             styles = (str(folder / "pictures" / f"s{style}.png"),)
             clips.append(
-                ClipResult(f"{i:04d}", f"a <fox> | {prompt}", styles, f"{i:04d}.webp", "ab" * 32, figures)
+                ClipResult(f"{i:04d}", f"a <fox> | {prompt}", styles, f"{i:04d}.webp", "ab" * 32, scores)
             )
     return Evaluation(title, folder / "clips", (GOOD, BAD, SIZE), tuple(clips), {}, {"seed": 3})
 
@@ -53,7 +53,7 @@ def test_means_with_styles_as_clusters(tmp_path: Path) -> None:
     assert (size.mean, size.count) == (7.0, 1)
 
 
-def test_figures_that_no_clip_has_are_dashes(tmp_path: Path) -> None:
+def test_scores_that_no_clip_has_are_dashes(tmp_path: Path) -> None:
     whole = evaluation("a", tmp_path)
     without = dataclasses.replace(whole, clips=whole.clips[1:])
     assert summarise(without)[2].interval is None
@@ -81,7 +81,7 @@ def test_what_was_measured_otherwise_is_not_compared(tmp_path: Path) -> None:
     assert page.count("goodness (a test)") == page.count("goodness (another test)") > 0
 
 
-def test_the_table_says_how_many_clips_have_a_figure_and_what_its_probe_reaches(tmp_path: Path) -> None:
+def test_the_table_says_how_many_clips_have_a_score_and_what_its_probe_reaches(tmp_path: Path) -> None:
     first = evaluation("first", tmp_path)
     probed = dataclasses.replace(first, settings={PROBE_ACCURACY: {"good": 0.87654}})
     text = to_markdown([probed])
@@ -180,10 +180,10 @@ def test_the_page_stands_alone_and_shows_clips_pictures_plots_and_tables(
     assert page == to_html([on_disk, second])
 
 
-def test_best_and_worst_by_the_figure_that_tells_most(on_disk: Evaluation) -> None:
+def test_best_and_worst_by_the_score_that_tells_most(on_disk: Evaluation) -> None:
     telling = dataclasses.replace(GOOD, name="style_vector", title="style vector")
     clips = tuple(
-        dataclasses.replace(clip, figures={"style_vector": i / 100}) for i, clip in enumerate(on_disk.clips)
+        dataclasses.replace(clip, scores={"style_vector": i / 100}) for i, clip in enumerate(on_disk.clips)
     )
     page = to_html([dataclasses.replace(on_disk, infos=(telling,), clips=clips)])
     best, worst = re.findall(r"<h2>(?:Best|Worst) by style vector</h2>(.*?)</table>", page, re.S)

@@ -26,7 +26,7 @@ def evaluate(
             show_default=False,
         ),
     ],
-    output: Annotated[Path, typer.Option("--output", "-o", help="Folder for clips, figures and report.")],
+    output: Annotated[Path, typer.Option("--output", "-o", help="Folder for clips, scores and report.")],
     method: Annotated[
         list[Method] | None,
         typer.Option(
@@ -115,7 +115,7 @@ def evaluate(
     """Measure how well clips follow the prompts and styles of TESTSET.
 
     Clips that are missing are made first, by every method from the same noise. The folder then holds report.md,
-    report.html and a json of all figures for each run. Stopped at any time, the same command goes on.
+    report.html and a json of all scores for each run. Stopped at any time, the same command goes on.
     """
     from stylecrafter.evaluation.evaluate import CLIPS, WORLD, EvaluationRequest
     from stylecrafter.evaluation.evaluate import evaluate as carry_out

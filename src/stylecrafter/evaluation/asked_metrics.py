@@ -75,7 +75,7 @@ def metrics_for(
     if request.clip is not None:
         if request.clip != PUBLISHED_CLIP:
             logger.warning(
-                "CLIP figures of %s do not compare with published ones, which use %s",
+                "CLIP scores of %s do not compare with published ones, which use %s",
                 request.clip,
                 PUBLISHED_CLIP,
             )

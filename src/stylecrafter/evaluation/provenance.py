@@ -31,7 +31,7 @@ def settings_of(
     metrics: Sequence[Metric],
     probes: dict[str, float],
 ) -> dict[str, Any]:
-    """All that the figures come from: what was asked, what the first clip says that it was made with, versions."""
+    """All that the scores come from: what was asked, what the first clip says that it was made with, versions."""
     given = request.clips is not None
     asked = request.settings.model_dump(mode="json", exclude={"prompt", "styles"}, exclude_none=True)
     asked["model"] = shareable(asked["model"])
@@ -58,7 +58,7 @@ def _made_with(folder: Path) -> dict[str, Any] | None:
 
 
 def _versions() -> dict[str, str]:
-    """Of Python and of the packages that figures depend on, where they are installed."""
+    """Of Python and of the packages that scores depend on, where they are installed."""
     found = {"python": platform.python_version()}
     for package in _PACKAGES:
         with suppress(metadata.PackageNotFoundError):

@@ -31,14 +31,14 @@ from stylecrafter.media.documents import is_folder, parse_json, read_text
 RUNS = "runs"
 FORMAT = 1
 SIGNIFICANT = 0.05
-#: Key of the settings that holds what the probes reach on renders, by the figures' names.
+#: Key of the settings that holds what the probes reach on renders, by the scores' names.
 PROBE_ACCURACY = "probe_accuracy_on_held_out_renders"
 ARROWS = {"higher": "↑", "lower": "↓", "neither": ""}
 
 
 @dataclass(frozen=True)
 class Row:
-    """One figure of one run; None where no clip has it."""
+    """One score of one run; None where no clip has it."""
 
     info: MetricInfo
     interval: Interval | None
@@ -46,7 +46,7 @@ class Row:
 
 @dataclass(frozen=True)
 class Comparison:
-    """One figure of a later run beside the first, over the entries that both have."""
+    """One score of a later run beside the first, over the entries that both have."""
 
     info: MetricInfo
     difference: Difference
@@ -62,7 +62,7 @@ class Comparison:
 
 
 def summarise(evaluation: Evaluation, clips: Sequence[ClipResult] | None = None) -> list[Row]:
-    """Mean and interval of every figure, clips with the same references drawn together.
+    """Mean and interval of every score, clips with the same references drawn together.
 
     Args:
         evaluation: What was measured.
@@ -73,7 +73,7 @@ def summarise(evaluation: Evaluation, clips: Sequence[ClipResult] | None = None)
         known = [
             (value, clip.styles)
             for clip in (evaluation.clips if clips is None else clips)
-            if (value := clip.figures.get(info.name)) is not None
+            if (value := clip.scores.get(info.name)) is not None
         ]
         values, clusters = [v for v, _ in known], [c for _, c in known]
         rows.append(Row(info, bootstrap_mean(values, _usable(clusters)) if values else None))
@@ -81,7 +81,7 @@ def summarise(evaluation: Evaluation, clips: Sequence[ClipResult] | None = None)
 
 
 def compare(first: Evaluation, other: Evaluation) -> list[Comparison]:
-    """Every figure that both runs have from one source, over the entries that both have.
+    """Every score that both runs have from one source, over the entries that both have.
 
     Raises:
         InvalidInputError: They have no entry in common.
@@ -93,7 +93,7 @@ def compare(first: Evaluation, other: Evaluation) -> list[Comparison]:
         raise InvalidInputError(
             f"{first.title!r} and {other.title!r} have no entry in common: were they made from one test set?"
         )
-    # Not where the two were measured by different encoders or optical flows: those figures do not compare.
+    # Not where the two were measured by different encoders or optical flows: those scores do not compare.
     measured = {(info.name, info.source) for info in other.infos}
     shared = [info for info in first.infos if (info.name, info.source) in measured]
     comparisons = []
@@ -101,8 +101,8 @@ def compare(first: Evaluation, other: Evaluation) -> list[Comparison]:
         pairs = [
             (a, b, mine[name].styles)
             for name in names
-            if (a := mine[name].figures.get(info.name)) is not None
-            and (b := theirs[name].figures.get(info.name)) is not None
+            if (a := mine[name].scores.get(info.name)) is not None
+            and (b := theirs[name].scores.get(info.name)) is not None
         ]
         if pairs:
             before, after, clusters = (list(column) for column in zip(*pairs, strict=True))
@@ -144,7 +144,14 @@ def to_json(evaluation: Evaluation, base: Path) -> str:
         },
         "metrics": [dataclasses.asdict(info) for info in evaluation.infos],
         "clips": [
-            {**dataclasses.asdict(clip), "styles": [names[style] for style in clip.styles]}
+            {
+                "name": clip.name,
+                "prompt": clip.prompt,
+                "styles": [names[style] for style in clip.styles],
+                "file": clip.file,
+                "sha256": clip.sha256,
+                "figures": clip.scores,
+            }
             for clip in evaluation.clips
         ],
         "excluded": evaluation.excluded,
@@ -172,7 +179,14 @@ def from_json(text: str, base: Path, name: str) -> Evaluation:
             folder=_clips_folder(content, base),
             infos=tuple(MetricInfo(**info) for info in content["metrics"]),
             clips=tuple(
-                ClipResult(**{**clip, "styles": tuple(_place(style, base) for style in clip["styles"])})
+                ClipResult(
+                    clip["name"],
+                    clip["prompt"],
+                    tuple(_place(style, base) for style in clip["styles"]),
+                    clip["file"],
+                    clip["sha256"],
+                    clip["figures"],
+                )
                 for clip in content["clips"]
             ),
             excluded=dict(content["excluded"]),
@@ -214,7 +228,7 @@ def _read(file: Path) -> Evaluation:
 
 
 def group_rows(evaluation: Evaluation, of: Callable[[ClipResult], str]) -> list[list[str]]:
-    """For each group its name and the mean of every figure."""
+    """For each group its name and the mean of every score."""
     return [
         [name, *(shown(row.interval, bounds=False) for row in summarise(evaluation, clips))]
         for name, clips in grouped(evaluation, of).items()
@@ -225,9 +239,9 @@ def shown(interval: Interval | None, bounds: bool = True, clips: int | None = No
     """ "0.512 [0.48, 0.55]", or a dash where there is nothing.
 
     Args:
-        interval: The figure.
+        interval: The score.
         bounds: Whether its ends are shown.
-        clips: How many clips there are; where fewer have the figure, it says how many: "0.512 [0.48, 0.55] of 93".
+        clips: How many clips there are; where fewer have the score, it says how many: "0.512 [0.48, 0.55] of 93".
     """
     if interval is None:
         return "–"
@@ -237,7 +251,7 @@ def shown(interval: Interval | None, bounds: bool = True, clips: int | None = No
 
 
 def all_infos(evaluations: Sequence[Evaluation]) -> list[MetricInfo]:
-    """What was measured of any of the runs; a figure from two sources is two, and says so in its title."""
+    """What was measured of any of the runs; a score from two sources is two, and says so in its title."""
     found: dict[tuple[str, str], MetricInfo] = {}
     for evaluation in evaluations:
         for info in evaluation.infos:
@@ -253,20 +267,20 @@ def all_infos(evaluations: Sequence[Evaluation]) -> list[MetricInfo]:
 
 
 def interval_of(evaluation: Evaluation, info: MetricInfo) -> Interval | None:
-    """The figure of a run, where it was measured by the same source."""
+    """The score of a run, where it was measured by the same source."""
     if all((i.name, i.source) != (info.name, info.source) for i in evaluation.infos):
         return None
     return {row.info.name: row.interval for row in summarise(evaluation)}[info.name]
 
 
 def probe_accuracy(evaluations: Sequence[Evaluation], info: MetricInfo) -> float | None:
-    """What the probe behind a figure reaches on renders itself, where one is."""
+    """What the probe behind a score reaches on renders itself, where one is."""
     rates = (e.settings.get(PROBE_ACCURACY, {}).get(info.name) for e in evaluations)
     return next((float(rate) for rate in rates if rate is not None), None)
 
 
 def titled(info: MetricInfo) -> str:
-    """A figure's title with the arrow of its better direction."""
+    """A score's title with the arrow of its better direction."""
     return f"{info.title} {ARROWS[info.better]}".strip()
 
 
@@ -277,7 +291,7 @@ def table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> list[str]:
 
 
 def described(info: MetricInfo) -> str:
-    """Source, range, direction and caveat of a figure in one line."""
+    """Source, range, direction and caveat of a score in one line."""
     low = "-∞" if info.lowest is None else f"{info.lowest:g}"
     high = "∞" if info.highest is None else f"{info.highest:g}"
     better = "" if info.better == "neither" else f", {info.better} is better"

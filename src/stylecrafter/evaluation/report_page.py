@@ -112,7 +112,7 @@ def _metric(info: MetricInfo, evaluations: Sequence[Evaluation]) -> dict[str, An
     least = min((i.low for i in known), default=0.0) if info.lowest is None else info.lowest
     most = max((i.high for i in known), default=1.0) if info.highest is None else info.highest
     if known and most - least > 10 * (max(i.high for i in known) - least) > 0:
-        most = max(i.high for i in known) * 1.1  # small figures of a long range would all stand at its start
+        most = max(i.high for i in known) * 1.1  # small scores of a long range would all stand at its start
 
     def place(value: float) -> float:
         return round(100 * (value - least) / (most - least), 2) if most > least else 50.0
@@ -176,8 +176,8 @@ def _extremes(evaluation: Evaluation) -> list[dict[str, Any]]:
     name = next((name for name in _TELLING if name in infos), None)
     if name is None:
         return []
-    known = [clip for clip in evaluation.clips if clip.figures.get(name) is not None]
-    known.sort(key=lambda clip: float(clip.figures[name] or 0.0), reverse=infos[name].better == "higher")
+    known = [clip for clip in evaluation.clips if clip.scores.get(name) is not None]
+    known.sort(key=lambda clip: float(clip.scores[name] or 0.0), reverse=infos[name].better == "higher")
     groups = (("Best", known[:EXTREMES]), ("Worst", known[::-1][:EXTREMES]))
     return [
         {
@@ -187,7 +187,7 @@ def _extremes(evaluation: Evaluation) -> list[dict[str, Any]]:
                     "pictures": _thumbnails(clip.styles),
                     "clip": _clip(clip, evaluation.folder),
                     "prompt": clip.prompt,
-                    "value": f"{clip.figures[name]:.3g}",
+                    "value": f"{clip.scores[name]:.3g}",
                 }
                 for clip in clips
             ],
@@ -221,7 +221,7 @@ def _thumbnails(paths: Sequence[str]) -> list[str]:
         try:
             picture = load_picture(path)
         except StyleCrafterError:
-            continue  # the figures were measured when it was still there; the name is shown without it
+            continue  # the scores were measured when it was still there; the name is shown without it
         picture.thumbnail((THUMBNAIL, THUMBNAIL), Image.Resampling.LANCZOS)
         buffer = io.BytesIO()
         picture.save(buffer, "JPEG", quality=85)

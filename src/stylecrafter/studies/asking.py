@@ -22,7 +22,7 @@ from stylecrafter.studies.result import Table
 
 logger = logging.getLogger(__name__)
 
-#: Figures that tables of studies show, where the runs have them.
+#: Scores that tables of studies show, where the runs have them.
 SHOWN = ("object_right", "scene_right", "motion_right", "style_found_by_probe", "style_vector", "style_found",
          "palette_distance", "leaked", "leaked_by_chance", "flicker", "warping_error", "dynamics")  # fmt: skip
 
@@ -34,7 +34,7 @@ class Asked:
         kind: Name of the set, and of its folder.
         spec: How StyleWorld draws it.
         settings: Seed and sampling; with `frames` 1 pictures are made, otherwise clips.
-        folder: Keeps set, clips, probes and figures; what a stopped study left in it is used again.
+        folder: Keeps set, clips, probes and scores; what a stopped study left in it is used again.
 
     Raises:
         InvalidInputError: The set's numbers do not fit.
@@ -89,27 +89,27 @@ class Asked:
         make_clips(method, request, target, lambda source: self._make(source.value, model, source))
         return target
 
-    def figures(self, title: str) -> Table:
-        """A row per run; figures that no run has are left out."""
+    def scores(self, title: str) -> Table:
+        """A row per run; scores that no run has are left out."""
         rows = {name: {row.info.name: row for row in summarise(run)} for name, run in self.runs.items()}
         known = [f for f in SHOWN if any(f in of and of[f].interval is not None for of in rows.values())]
         infos = {row.info.name: row.info for of in rows.values() for row in of.values()}
-        cells = [(name, *(shown(of[figure].interval) for figure in known)) for name, of in rows.items()]
+        cells = [(name, *(shown(of[score].interval) for score in known)) for name, of in rows.items()]
         note = "Accuracy of the probes on renders: " + ", ".join(
             f"{name} {value:.2f}" for name, value in self.probe_accuracy.items()
         )
-        return Table(title, ("run", *(titled(infos[figure]) for figure in known)), tuple(cells), f"{note}.")
+        return Table(title, ("run", *(titled(infos[score]) for score in known)), tuple(cells), f"{note}.")
 
-    def bars(self, figure: str) -> str:
-        """One figure over the runs."""
+    def bars(self, score: str) -> str:
+        """One score over the runs."""
         values: dict[str, Interval] = {}
-        title = figure
+        title = score
         for name, evaluation in self.runs.items():
             for row in summarise(evaluation):
-                if row.info.name == figure and row.interval is not None:
+                if row.info.name == score and row.interval is not None:
                     values[name], title = row.interval, titled(row.info)
         return bars(f"{self.kind.capitalize()}: {title}", title, values)
 
     def data(self) -> dict[str, dict[str, dict[str, float | None]]]:
-        """Every figure of every clip of every run."""
-        return {name: {clip.name: clip.figures for clip in run.clips} for name, run in self.runs.items()}
+        """Every score of every clip of every run."""
+        return {name: {clip.name: clip.scores for clip in run.clips} for name, run in self.runs.items()}

@@ -97,10 +97,10 @@ def run(
     return StudyResult(
         "Baselines on the same base model",
         (
-            of_pictures.figures("Pictures"),
+            of_pictures.scores("Pictures"),
             check_claims(TABLE_1, of_pictures.runs, "Orderings of tables 1 and S6"),
             check_claims(TABLE_S4, of_pictures.runs, "Orderings of table S4, several pictures"),
-            of_clips.figures("Clips"),
+            of_clips.scores("Clips"),
             check_claims(TABLE_2, of_clips.runs, "Orderings of tables 2 and S7"),
             check_claims(TABLE_2_SEVERAL, of_clips.runs, "Orderings of table 2, several pictures"),
         ),

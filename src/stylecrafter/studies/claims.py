@@ -14,8 +14,8 @@ from stylecrafter.studies.result import Table
 
 Aspect = Literal["text", "style", "temporal", "warping", "leakage"]
 
-#: The figures that stand for an aspect here, in the order in which they are shown.
-FIGURES: dict[Aspect, tuple[str, ...]] = {
+#: The scores that stand for an aspect here, in the order in which they are shown.
+METRICS: dict[Aspect, tuple[str, ...]] = {
     "text": ("object_right", "scene_right"),
     "style": ("style_found_by_probe", "style_vector", "style_found"),
     "temporal": ("flicker",),
@@ -34,7 +34,7 @@ class Claim:
         other: Name of another.
         aspect: What is compared.
         expected: Of `first` beside `other`.
-        published: The published figures of both, for the reader; None where the paper has none.
+        published: The published scores of both, for the reader; None where the paper has none.
     """
 
     source: str
@@ -81,14 +81,14 @@ def check_claims(claims: Sequence[Claim], runs: Mapping[str, Evaluation], title:
             continue
         # `compare` says how the second differs from the first.
         found = {c.info.name: c for c in compare(runs[claim.other], runs[claim.first])}
-        for figure in FIGURES[claim.aspect]:
-            if figure in found:
-                rows.append(_row(claim, found[figure]))
+        for score in METRICS[claim.aspect]:
+            if score in found:
+                rows.append(_row(claim, found[score]))
     note = (
         f"Difference: mean over pairs of the first minus the other, with its interval. It holds, or is reversed, where "
         f"p <= {SIGNIFICANT:g}; otherwise it is not seen here, which is no proof against it."
     )
-    head = ("table", "claim", "published", "figure", "difference", "p", "verdict")
+    head = ("table", "claim", "published", "metric", "difference", "p", "verdict")
     return Table(title, head, tuple(rows), note)
 
 

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 import torch
 
-from stylecrafter.evaluation.metrics.temporal import temporal_figures
+from stylecrafter.evaluation.metrics.temporal import temporal_scores
 from stylecrafter.evaluation.truth.probes import seen_in
 from stylecrafter.media.tensors import to_pictures
 from stylecrafter.studies.result import StudyResult, StudySpec, Table, listed, means_row, shown_mean
@@ -142,7 +142,7 @@ def _of_clips(
 ) -> dict[str, list[float]]:
     contents = subject.set.prompts[subject.set.prompt_of[rows]]
     middle = subject.judge(clips[:, clips.shape[1] // 2], rows, objects)
-    times = [temporal_figures(clip) for clip in clips]
+    times = [temporal_scores(clip) for clip in clips]
     return {
         "style ↑": listed(middle.style),
         "object ↑": listed(middle.text),

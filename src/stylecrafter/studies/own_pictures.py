@@ -58,7 +58,7 @@ TITLES = {
     "others_style": "other styles found",
     "others_object": "object in them",
 }
-FIGURES = tuple(TITLES)
+SCORES = tuple(TITLES)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -89,7 +89,7 @@ QUICK = OwnPicturesSpec(
     kinds=("mosaic", "bricks"), pictures=3, prompts=2, references=3, train_steps=1, steps=2
 )
 
-Figures = dict[str, torch.Tensor]
+Scores = dict[str, torch.Tensor]
 
 
 def run(
@@ -113,7 +113,7 @@ def run(
         model, references=spec.references, prompts=spec.prompts, unseen_kinds=spec.references // 3, seed=seed
     )
     probes = world_probes(drawn.vocabulary, drawn.size)
-    asked: dict[str, dict[str, Figures]] = {name: {} for name in (BEFORE, ALL_GIVEN, *spec.ways, RENDERS)}
+    asked: dict[str, dict[str, Scores]] = {name: {} for name in (BEFORE, ALL_GIVEN, *spec.ways, RENDERS)}
     shown_pictures, captions = [], []
     for kind in spec.kinds:
         collection = _collection(kind, drawn, spec.pictures, seed)
@@ -130,22 +130,22 @@ def run(
                 subject.style_tokens[:1] = _read_together(subject, collection)
             rows = _rows(subject.set)
             pictures = subject.paint(rows)
-            asked[name][kind] = _figures(subject, rows, pictures, probes)
+            asked[name][kind] = _scores(subject, rows, pictures, probes)
             shown_pictures.append(pictures[:SHOWN])
             captions.append(f"{kind}, {name}")
-            said = {figure: round(float(of.mean()), 3) for figure, of in asked[name][kind].items()}
+            said = {score: round(float(of.mean()), 3) for score, of in asked[name][kind].items()}
             logger.info("%s, %s: %s", kind, name, said)
         real = subject.set.real_clips(rows, drawn.size, 1)[:, 0]
-        asked[RENDERS][kind] = _figures(subject, rows, real, probes)
+        asked[RENDERS][kind] = _scores(subject, rows, real, probes)
         shown_pictures.append(torch.cat([subject.references[:1], real[: SHOWN - 1]]))
         captions.append(f"{kind}: the picture given, renders")
-    clusters = {f: [kind for kind, of in asked[BEFORE].items() for _ in of[f]] for f in FIGURES}
+    clusters = {f: [kind for kind, of in asked[BEFORE].items() for _ in of[f]] for f in SCORES}
     joined = {
-        name: {f: [value for scores in of.values() for value in scores[f].tolist()] for f in FIGURES}
+        name: {f: [value for scores in of.values() for value in scores[f].tolist()] for f in SCORES}
         for name, of in asked.items()
     }
     means = {
-        name: {f: bootstrap_mean(values[f], clusters[f]) for f in FIGURES} for name, values in joined.items()
+        name: {f: bootstrap_mean(values[f], clusters[f]) for f in SCORES} for name, values in joined.items()
     }
     return StudyResult(
         "Finetuning on pictures of one's own",
@@ -153,7 +153,7 @@ def run(
             Table(
                 "Before and after",
                 ("", *TITLES.values()),
-                tuple((name, *(shown(of[f]) for f in FIGURES)) for name, of in means.items()),
+                tuple((name, *(shown(of[f]) for f in SCORES)) for name, of in means.items()),
                 "By probes trained on real renders: the picture of the collection, that was given (but for the row of "
                 "all of them), nearest of it and all other styles, and how near (cosine); object and scene as the "
                 "prompt says; the object of the given picture instead. Then the other styles, one picture of each. "
@@ -177,7 +177,7 @@ def run(
             )
         },
         data={
-            name: {kind: {f: listed(v) for f, v in figures.items()} for kind, figures in of.items()}
+            name: {kind: {f: listed(v) for f, v in scores.items()} for kind, scores in of.items()}
             for name, of in asked.items()
         },
         settings={"study": "own_pictures", "model": model, "seed": seed, **asdict(spec)},
@@ -245,10 +245,10 @@ def _rows(held_out: HeldOutSet) -> torch.Tensor:
 
 
 @torch.no_grad()
-def _figures(
+def _scores(
     subject: Subject, rows: torch.Tensor, pictures: torch.Tensor, probes: WorldProbes
 ) -> dict[str, torch.Tensor]:
-    """`FIGURES` of pictures (n, 3, h, w) in [0, 1] of the pairs `rows`, each for those that it is asked of."""
+    """`SCORES` of pictures (n, 3, h, w) in [0, 1] of the pairs `rows`, each for those that it is asked of."""
     held_out, words = subject.set, subject.set.vocabulary
     own = held_out.reference_of[rows]
     contents = held_out.prompts[held_out.prompt_of[rows]]
@@ -259,7 +259,7 @@ def _figures(
     right = {q: seen[q] == labels_of(q, contents, words) for q in PICTURE_QUESTIONS}
     leaked = seen["object"] == labels_of("object", held_out.references[:1], words)
     mine = own == 0
-    figures = {
+    scores = {
         "style": found[mine],
         "nearness": nearness[mine, 0],
         "object": right["object"][mine],
@@ -268,10 +268,10 @@ def _figures(
         "others_style": found[~mine],
         "others_object": right["object"][~mine],
     }
-    return {name: of.float() for name, of in figures.items()}
+    return {name: of.float() for name, of in scores.items()}
 
 
-def _by_kind(asked: dict[str, dict[str, Figures]]) -> Table:
+def _by_kind(asked: dict[str, dict[str, Scores]]) -> Table:
     rows = [
         (kind, *(f"{of[kind]['style'].mean():.2f}, {of[kind]['object'].mean():.2f}" for of in asked.values()))
         for kind in asked[BEFORE]
@@ -285,6 +285,6 @@ def _differences(joined: dict[str, dict[str, list[float]]], clusters: dict[str, 
     pairs = [(BEFORE, name) for name in (ALL_GIVEN, *ways)] + [(ways[0], way) for way in ways[1:]]
     rows = []
     for one, other in pairs:
-        differences = (shown_change(joined[one][f], joined[other][f], clusters[f]) for f in FIGURES)
+        differences = (shown_change(joined[one][f], joined[other][f], clusters[f]) for f in SCORES)
         rows.append((f"{other} over {one}", *differences))
     return Table("What it changes", ("", *TITLES.values()), tuple(rows), "Paired, by kinds of style.")

@@ -1,6 +1,6 @@
 """Extreme pairs: styles and contents that are hard together, and where the method breaks.
 
-Every group is a set of StyleWorld in which one thing is made hard; the same figures of real renders say how much of it
+Every group is a set of StyleWorld in which one thing is made hard; the same scores of real renders say how much of it
 is the pair's fault and not the model's.
 """
 
@@ -38,7 +38,7 @@ logger = logging.getLogger(__name__)
 ABSTRACT_KINDS = ("mosaic", "stripes", "contours", "spiral", "bricks", "stained glass")
 #: Kinds made of many small marks.
 INTRICATE_KINDS = ("halftone", "engraving", "pointillism", "crosshatch", "cross stitch", "woodcut")
-#: Of `_figures`, in its order.
+#: Of `_scores`, in its order.
 TITLES = ("style", "found", "object", "scene", "object of the reference", "scene of the reference")
 
 
@@ -76,16 +76,16 @@ def run(model: str, spec: PairsSpec = PairsSpec(), *, seed: int = 0) -> StudyRes
         asked = subject.with_set(made_hard(subject.set))
         pictures = asked.paint(asked.rows)
         real = asked.set.real_clips(asked.rows, subject.spec.size, 1)[:, 0]
-        ours, ceiling = (_figures(asked, of, *probes) for of in (pictures, real))
+        ours, ceiling = (_scores(asked, of, *probes) for of in (pictures, real))
         clusters = asked.set.reference_of.tolist()
         rows.append(means_row(name, list(ours.values()), clusters))
         rows.append(means_row("… real renders", list(ceiling.values()), clusters))
-        for figure, of in means.items():
-            of[name] = bootstrap_mean(listed(ours[figure]), clusters)
+        for score, of in means.items():
+            of[name] = bootstrap_mean(listed(ours[score]), clusters)
         sheets[name.replace(" ", "_").replace(",", "")] = _worst(asked, pictures, real, ours, spec.worst)
         data[name] = {
-            label: {figure: listed(of) for figure, of in figures.items()}
-            for label, figures in (("ours", ours), ("real", ceiling))
+            label: {score: listed(of) for score, of in scores.items()}
+            for label, scores in (("ours", ours), ("real", ceiling))
         }
         logger.info(
             "%s: style %.2f, object %.2f", name, *(float(ours[f].mean()) for f in ("style", "object"))
@@ -108,7 +108,7 @@ def run(model: str, spec: PairsSpec = PairsSpec(), *, seed: int = 0) -> StudyRes
     )
 
 
-def _figures(
+def _scores(
     subject: Subject, pictures: torch.Tensor, objects: Probe, scenes: Probe
 ) -> dict[str, torch.Tensor]:
     """What is said of the pictures of all pairs, each (n,)."""
@@ -127,10 +127,10 @@ def _figures(
 
 
 def _worst(
-    subject: Subject, pictures: torch.Tensor, real: torch.Tensor, figures: dict[str, torch.Tensor], count: int
+    subject: Subject, pictures: torch.Tensor, real: torch.Tensor, scores: dict[str, torch.Tensor], count: int
 ) -> Image.Image:
     """Pairs of least style and object: reference, picture, real render."""
-    order = (figures["style"] + figures["object"]).argsort()[:count]
+    order = (scores["style"] + scores["object"]).argsort()[:count]
     shown_pictures, captions = [], []
     for row in order.tolist():
         reference = subject.references[subject.set.reference_of[row]]

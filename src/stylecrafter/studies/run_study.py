@@ -58,7 +58,7 @@ def run_study(
         folder: Of the tables, plots and numbers; what a stopped study made is in `work` and is used again.
         model: Embedded name, folder or hub id, for the studies that look at one.
         seed: Decides styles, prompts and noise.
-        quick: At toy size: everything runs, and the figures mean nothing.
+        quick: At toy size: everything runs, and the scores mean nothing.
         changes: "key=value" for the study's own settings (`ScalesSpec` and its like), in place of its own.
 
     Returns:

@@ -104,10 +104,10 @@ def run(
     pictures = variants.ask("pictures", spec.of_pictures, spec.prompts, frames=1)
     clips = variants.ask("clips", spec.of_clips, spec.clip_prompts, frames=spec.frames)
     tables = (
-        pictures.figures("Pictures"),
+        pictures.scores("Pictures"),
         check_claims(TABLE_4, pictures.runs, "Orderings of tables 4 and S8"),
         check_claims(DECOUPLING, pictures.runs, "Decoupling, one half at a time"),
-        clips.figures("Clips"),
+        clips.scores("Clips"),
         check_claims(TABLE_5, clips.runs, "Orderings of table 5"),
     )
     of_pictures = ("object_right", "style_found_by_probe", "style_vector", "leaked")

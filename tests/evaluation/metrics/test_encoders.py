@@ -187,7 +187,7 @@ def spoiled(
 def test_encoders_that_are_not_filled_from_their_files_are_refused(
     kind: type, clip: Path, tmp_path: Path
 ) -> None:
-    """Their figures would be of a random encoder."""
+    """Their scores would be of a random encoder."""
     source = clip
     if kind is DinoEncoder:
         source = tmp_path / "vit"

@@ -36,7 +36,7 @@ def test_probes_are_trained_once_and_say_how_good_they_are(
     assert all(0 <= rate <= 1 for rate in rates.values())
 
 
-def test_figures_are_kept_by_the_probes_weights(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_scores_are_kept_by_the_probes_weights(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(trained_probes, "STEPS", 2)
     probes = world_probes(SPEC.vocabulary, SPEC.size, tmp_path)
     key = WorldMetric(SPEC, probes).key

@@ -1,6 +1,6 @@
 """Pretrained encoders that metrics ask: CLIP, DINO and CSD, from folders and files that the user names.
 
-Pictures go through each encoder's own preprocessing on 8-bit pictures, as published figures were made.
+Pictures go through each encoder's own preprocessing on 8-bit pictures, as published scores were made.
 """
 
 from __future__ import annotations
@@ -283,7 +283,7 @@ def _csd_tensors(path: Path) -> dict[str, torch.Tensor]:
 def _pretrained(
     kind: Any, source: str, what: str, spare: re.Pattern[str] | None = None, **options: Any
 ) -> Any:
-    """A model whose every weight comes from its files and is finite: figures of a random encoder look like any other.
+    """A model whose every weight comes from its files and is finite: scores of a random encoder look like any other.
 
     Args:
         kind: Class of transformers that loads it.

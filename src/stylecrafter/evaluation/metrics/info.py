@@ -1,4 +1,4 @@
-"""What a figure is: where it comes from, between what it lies, and which way is better."""
+"""What a score is: where it comes from, between what it lies, and which way is better."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ Direction = Literal["higher", "lower", "neither"]
 
 @dataclass(frozen=True)
 class MetricInfo:
-    """One figure of a clip.
+    """One score of a clip.
 
     Attributes:
         name: Key in json and in tables of data.
         title: As a reader sees it.
-        better: Which way is better; "neither" where the figure only helps to read others.
+        better: Which way is better; "neither" where the score only helps to read others.
         lowest: Least value, None for no bound.
         highest: Greatest value, None for no bound.
         source: Where it was published, or that it is ours.

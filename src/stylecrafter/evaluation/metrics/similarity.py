@@ -1,4 +1,4 @@
-"""Figures of a clip by a pretrained encoder: how near its frames are to the prompt, to the reference, to each other.
+"""Scores of a clip by a pretrained encoder: how near its frames are to the prompt, to the reference, to each other.
 
 Every function is the mean over frames of a cosine, as the paper has it (supplement B.1): of frame and content prompt,
 of frame and style reference (the mean over several references), of frame and next frame.

@@ -1,6 +1,6 @@
 """Small classifiers that say what a clip shows: object, scene and motion. Trained on real StyleWorld renders only.
 
-They never see a generated picture while they learn, so that a generator cannot teach them its mistakes; every figure of
+They never see a generated picture while they learn, so that a generator cannot teach them its mistakes; every score of
 them is shown beside what they reach on renders that they have not seen.
 """
 

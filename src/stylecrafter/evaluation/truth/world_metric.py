@@ -6,7 +6,7 @@ from pathlib import Path
 
 import torch
 
-from stylecrafter.evaluation.clip_metrics import VERSION, Figures, some_frames
+from stylecrafter.evaluation.clip_metrics import VERSION, Scores, some_frames
 from stylecrafter.evaluation.metrics.info import MeasuredClip, metric_info
 from stylecrafter.evaluation.metrics.style import describe_style, descriptor_distances
 from stylecrafter.evaluation.truth.held_out import HeldOutSet
@@ -77,7 +77,7 @@ class WorldMetric:
         self._described = describe_style(references[:, 0])
         self._unseen = self._set.of_held_out_kind
 
-    def __call__(self, clip: MeasuredClip) -> Figures:
+    def __call__(self, clip: MeasuredClip) -> Scores:
         prompt, reference = (int(of[clip.index]) for of in (self._set.prompt_of, self._set.reference_of))
         moving = len(clip.frames) > 1
         asked = [q for q in QUESTIONS if moving or q != "motion"]
@@ -89,14 +89,14 @@ class WorldMetric:
             OBJECT.name: float(seen["object"] == int(self._wanted["object"][prompt])),
             SCENE.name: float(seen["scene"] == int(self._wanted["scene"][prompt])),
             MOTION.name: float(seen["motion"] == int(self._wanted["motion"][prompt])) if moving else None,
-            **self._style_figures(clip.frames, reference, unseen=bool(self._unseen[clip.index])),
+            **self._style_scores(clip.frames, reference, unseen=bool(self._unseen[clip.index])),
             LEAKED.name: float((shown == seen["object"]).any()),
             LEAKED_BY_CHANCE.name: float((others == seen["object"]).any(1).float().mean())
             if len(others)
             else None,
         }
 
-    def _style_figures(self, frames: torch.Tensor, reference: int, *, unseen: bool) -> Figures:
+    def _style_scores(self, frames: torch.Tensor, reference: int, *, unseen: bool) -> Scores:
         """No kind and no parameters where the vocabulary, and so the probe, does not have the reference's kind."""
         seen = seen_style(self._probes.style, frames[None])
         described = describe_style(some_frames(frames)).mean(0, keepdim=True)
@@ -105,7 +105,7 @@ class WorldMetric:
             "descriptor": float(nearest == reference),
             "probe": float(int((self._styles @ seen.embedding[0]).argmax()) == reference),
         }
-        figures: Figures = {
+        scores: Scores = {
             FOUND.name: found["probe"],
             **{
                 info.name: found[judge] if kind == unseen else None
@@ -117,16 +117,16 @@ class WorldMetric:
         }
         kind = int(self._kinds[reference])
         if kind < 0:
-            return figures
-        figures[KIND.name] = float(int(seen.kind[0].argmax()) == kind)
+            return scores
+        scores[KIND.name] = float(int(seen.kind[0].argmax()) == kind)
         counted = self._probes.style.tellable[kind]
         if bool(counted.any()):
             truth = self._set.references.style_parameters[:, :PARAMETERS]
             errors = (seen.parameters[0, kind] - truth).abs()[:, counted].mean(1)
             others = torch.arange(len(truth)) != reference
-            figures[PARAMETER_ERROR.name] = float(errors[reference])
-            figures[PARAMETER_ERROR_BY_CHANCE.name] = float(errors[others].mean())
-        return figures
+            scores[PARAMETER_ERROR.name] = float(errors[reference])
+            scores[PARAMETER_ERROR_BY_CHANCE.name] = float(errors[others].mean())
+        return scores
 
 
 def world_metric(spec: WorldSetSpec, folder: Path) -> tuple[WorldMetric, dict[str, float]]:
@@ -151,7 +151,7 @@ def accuracy_on_renders(
     """What the probes reach on held-out renders that they have not seen, all of them styled as a set's clips are.
 
     Returns:
-        By the figures' names: how often each question is answered right, how often the kind of style is, the mean error
+        By the scores' names: how often each question is answered right, how often the kind of style is, the mean error
         of the parameters that count (and against another render's parameters), and how often a real render of the set
         finds its own reference.
     """
