@@ -110,14 +110,6 @@ def compare(first: Evaluation, other: Evaluation) -> list[Comparison]:
     return comparisons
 
 
-def grouped(evaluation: Evaluation, of: Callable[[ClipResult], str]) -> dict[str, list[ClipResult]]:
-    """Clips by what `of` says of them (style, prompt), in the order in which they come first."""
-    groups: dict[str, list[ClipResult]] = {}
-    for clip in evaluation.clips:
-        groups.setdefault(of(clip), []).append(clip)
-    return groups
-
-
 def style_name(clip: ClipResult) -> str:
     """The names of a clip's style pictures, without folder and suffix."""
     return " + ".join(Path(style).stem for style in clip.styles)
@@ -228,10 +220,13 @@ def _read(file: Path) -> Evaluation:
 
 
 def group_rows(evaluation: Evaluation, of: Callable[[ClipResult], str]) -> list[list[str]]:
-    """For each group its name and the mean of every score."""
+    """The mean of every score of the clips of which `of` says the same (style, prompt), after what it says."""
+    groups: dict[str, list[ClipResult]] = {}
+    for clip in evaluation.clips:
+        groups.setdefault(of(clip), []).append(clip)
     return [
         [name, *(shown(row.interval, bounds=False) for row in summarise(evaluation, clips))]
-        for name, clips in grouped(evaluation, of).items()
+        for name, clips in groups.items()
     ]
 
 
