@@ -112,33 +112,7 @@ def run(
     drawn = world_set_for(
         model, references=spec.references, prompts=spec.prompts, unseen_kinds=spec.references // 3, seed=seed
     )
-    probes = world_probes(drawn.vocabulary, drawn.size)
-    asked: dict[str, dict[str, Scores]] = {name: {} for name in (BEFORE, ALL_GIVEN, *spec.ways, RENDERS)}
-    shown_pictures, captions = [], []
-    for kind in spec.kinds:
-        collection = _collection(kind, drawn, spec.pictures, seed)
-        name_of_kind = kind.replace(" ", "_")
-        place = _written(collection, folder / "collections" / name_of_kind, drawn.size)
-        models = {BEFORE: model, ALL_GIVEN: model}
-        for way in spec.ways:
-            trained = folder / "models" / f"{name_of_kind}_{way.replace(' ', '_')}"
-            models[way] = str(trained_model(_recipe(model, place, way, spec, seed), trained))
-        for name, trained_or_not in models.items():
-            subject = Subject(trained_or_not, drawn, steps=spec.steps, dtype=spec.dtype)
-            subject = subject.with_set(_set_for(collection, subject.set))
-            if name == ALL_GIVEN:
-                subject.style_tokens[:1] = _read_together(subject, collection)
-            rows = _rows(subject.set)
-            pictures = subject.paint(rows)
-            asked[name][kind] = _scores(subject, rows, pictures, probes)
-            shown_pictures.append(pictures[:SHOWN])
-            captions.append(f"{kind}, {name}")
-            said = {score: round(float(of.mean()), 3) for score, of in asked[name][kind].items()}
-            logger.info("%s, %s: %s", kind, name, said)
-        real = subject.set.real_clips(rows, drawn.size, 1)[:, 0]
-        asked[RENDERS][kind] = _scores(subject, rows, real, probes)
-        shown_pictures.append(torch.cat([subject.references[:1], real[: SHOWN - 1]]))
-        captions.append(f"{kind}: the picture given, renders")
+    asked, shown_pictures, captions = _ask_all(model, folder, spec, drawn, seed)
     clusters = {f: [kind for kind, of in asked[BEFORE].items() for _ in of[f]] for f in SCORES}
     joined = {
         name: {f: [value for scores in of.values() for value in scores[f].tolist()] for f in SCORES}
@@ -182,6 +156,40 @@ def run(
         },
         settings={"study": "own_pictures", "model": model, "seed": seed, **asdict(spec)},
     )
+
+
+def _ask_all(
+    model: str, folder: Path, spec: OwnPicturesSpec, drawn: WorldSetSpec, seed: int
+) -> tuple[dict[str, dict[str, Scores]], list[torch.Tensor], list[str]]:
+    """Scores by model and kind of style, some pictures (`SHOWN`, 3, h, w) of each, and what they are called."""
+    probes = world_probes(drawn.vocabulary, drawn.size)
+    asked: dict[str, dict[str, Scores]] = {name: {} for name in (BEFORE, ALL_GIVEN, *spec.ways, RENDERS)}
+    shown_pictures, captions = [], []
+    for kind in spec.kinds:
+        collection = _collection(kind, drawn, spec.pictures, seed)
+        name_of_kind = kind.replace(" ", "_")
+        place = _written(collection, folder / "collections" / name_of_kind, drawn.size)
+        models = {BEFORE: model, ALL_GIVEN: model}
+        for way in spec.ways:
+            trained = folder / "models" / f"{name_of_kind}_{way.replace(' ', '_')}"
+            models[way] = str(trained_model(_recipe(model, place, way, spec, seed), trained))
+        for name, trained_or_not in models.items():
+            subject = Subject(trained_or_not, drawn, steps=spec.steps, dtype=spec.dtype)
+            subject = subject.with_set(_set_for(collection, subject.set))
+            if name == ALL_GIVEN:
+                subject.style_tokens[:1] = _read_together(subject, collection)
+            rows = _rows(subject.set)
+            pictures = subject.paint(rows)
+            asked[name][kind] = _scores(subject, rows, pictures, probes)
+            shown_pictures.append(pictures[:SHOWN])
+            captions.append(f"{kind}, {name}")
+            said = {score: round(float(of.mean()), 3) for score, of in asked[name][kind].items()}
+            logger.info("%s, %s: %s", kind, name, said)
+        real = subject.set.real_clips(rows, drawn.size, 1)[:, 0]
+        asked[RENDERS][kind] = _scores(subject, rows, real, probes)
+        shown_pictures.append(torch.cat([subject.references[:1], real[: SHOWN - 1]]))
+        captions.append(f"{kind}: the picture given, renders")
+    return asked, shown_pictures, captions
 
 
 def _collection(kind: str, drawn: WorldSetSpec, count: int, seed: int) -> world.WorldBatch:
