@@ -18,7 +18,7 @@ from stylecrafter.evaluation.testset import read_testset
 from stylecrafter.evaluation.truth.world_set import STYLE_TEXTS_NAME, WorldSetSpec, write_world_set
 from stylecrafter.generation.settings import GenerationSettings
 from stylecrafter.studies.plots import bars
-from stylecrafter.studies.result import Table
+from stylecrafter.studies.result import StudySpec, Table
 
 logger = logging.getLogger(__name__)
 
@@ -32,8 +32,9 @@ class Asked:
 
     Args:
         kind: Name of the set, and of its folder.
-        spec: How StyleWorld draws it.
-        settings: Seed and sampling; with `frames` 1 pictures are made, otherwise clips.
+        drawn: How StyleWorld draws it; its seed is that of the noise, too.
+        spec: Settings of the study.
+        frames: 1 makes pictures, more make clips; None: as many as the model makes.
         folder: Keeps set, clips, probes and scores; what a stopped study left in it is used again.
 
     Raises:
@@ -42,11 +43,22 @@ class Asked:
         OutputError: The folder cannot be written.
     """
 
-    def __init__(self, kind: str, spec: WorldSetSpec, settings: GenerationSettings, folder: Path) -> None:
-        self.kind, self._settings, self._folder = kind, settings, folder
-        self._testset = read_testset(write_world_set(spec, folder / f"testset_{kind}"))
-        self._suffix = ".png" if settings.frames == 1 else ".mp4"
-        request = EvaluationRequest(str(self._testset.file), settings)
+    def __init__(
+        self, kind: str, drawn: WorldSetSpec, spec: StudySpec, frames: int | None, folder: Path
+    ) -> None:
+        self.kind, self._folder = kind, folder
+        # Read whole, as in the paper, whatever the model's default.
+        self._settings = GenerationSettings(
+            prompt="-",
+            style_corners=False,
+            seed=drawn.seed,
+            frames=frames,
+            steps=spec.steps,
+            dtype=spec.dtype,
+        )
+        self._testset = read_testset(write_world_set(drawn, folder / f"testset_{kind}"))
+        self._suffix = ".png" if frames == 1 else ".mp4"
+        request = EvaluationRequest(str(self._testset.file), self._settings)
         self._metrics, self.probe_accuracy = metrics_for(request, self._testset, folder)
         self.runs: dict[str, Evaluation] = {}
 

@@ -12,7 +12,6 @@ from typing import TYPE_CHECKING
 
 from stylecrafter.evaluation.method_names import Method
 from stylecrafter.evaluation.truth.world_set import world_set_for
-from stylecrafter.generation.settings import GenerationSettings
 from stylecrafter.studies.asking import Asked
 from stylecrafter.studies.claims import check_claims, read_claims
 from stylecrafter.studies.result import StudyResult, StudySpec
@@ -72,18 +71,9 @@ def run(
     def asked(
         kind: str, methods: Sequence[Method], prompts: int, frames: int | None, pictures: int = 1
     ) -> Asked:
-        world = world_set_for(
-            model,
-            references=spec.references,
-            prompts=prompts,
-            unseen_kinds=spec.unseen_kinds,
-            pictures=pictures,
-            seed=seed,
-        )
-        settings = GenerationSettings(
-            prompt="-", style_corners=False, seed=seed, frames=frames, steps=spec.steps, dtype=spec.dtype
-        )
-        one = Asked(kind, world, settings, folder)
+        numbers = {"references": spec.references, "prompts": prompts, "unseen_kinds": spec.unseen_kinds}
+        drawn = world_set_for(model, vocabulary=None, **numbers, pictures=pictures, seed=seed)
+        one = Asked(kind, drawn, spec, frames, folder)
         for method in methods:
             one.ask(method.value, model, method)
         return one

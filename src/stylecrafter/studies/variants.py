@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from stylecrafter.evaluation.truth.world_set import world_set_for
-from stylecrafter.generation.settings import GenerationSettings, look_up_model
+from stylecrafter.generation.settings import look_up_model
 from stylecrafter.studies.asking import Asked
 from stylecrafter.studies.claims import check_claims, read_claims
 from stylecrafter.studies.result import StudyResult, StudySpec
@@ -136,16 +136,8 @@ class _Variants:
 
     def ask(self, kind: str, strategies: Sequence[str], prompts: int, frames: int | None) -> Asked:
         """Every strategy's model asked a set of so many prompts."""
-        spec = self.world.model_copy(update={"prompts": prompts})
-        settings = GenerationSettings(
-            prompt="-",
-            style_corners=False,
-            seed=self.seed,
-            frames=frames,
-            steps=self.spec.steps,
-            dtype=self.spec.dtype,
-        )
-        asked = Asked(kind, spec, settings, self.folder)
+        drawn = self.world.model_copy(update={"prompts": prompts})
+        asked = Asked(kind, drawn, self.spec, frames, self.folder)
         for name in strategies:
             asked.ask(name, str(self.trained(name)))
         return asked
