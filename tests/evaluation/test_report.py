@@ -45,7 +45,7 @@ def evaluation(title: str, folder: Path, good: float = 0.5, bad: float = 3.0) ->
 
 
 def test_means_with_styles_as_clusters(tmp_path: Path) -> None:
-    rows = {row.info.name: row.interval for row in summarise(evaluation("a", tmp_path))}
+    rows = {info.name: interval for info, interval in summarise(evaluation("a", tmp_path)).items()}
     good, size = rows["good"], rows["size"]
     assert good is not None and size is not None
     assert good.mean == pytest.approx(0.5 + 3.5 / 100) and good.count == 24
@@ -56,7 +56,7 @@ def test_means_with_styles_as_clusters(tmp_path: Path) -> None:
 def test_scores_that_no_clip_has_are_dashes(tmp_path: Path) -> None:
     whole = evaluation("a", tmp_path)
     without = dataclasses.replace(whole, clips=whole.clips[1:])
-    assert summarise(without)[2].interval is None
+    assert summarise(without)[SIZE] is None
     assert "| size | – |" in to_markdown([without])
 
 

@@ -202,15 +202,16 @@ def _show(evaluation: Evaluation) -> None:
 
     left_out = f", {len(evaluation.excluded)} left out" if evaluation.excluded else ""
     show(f"{evaluation.title}: {len(evaluation.clips)} clips{left_out}")
-    for row in summarise(evaluation):
-        show(f"  {titled(row.info):<36} {shown(row.interval)}")
+    for info, interval in summarise(evaluation).items():
+        show(f"  {titled(info):<36} {shown(interval)}")
 
 
 def _as_dict(evaluation: Evaluation) -> dict[str, object]:
     from stylecrafter.evaluation.report import summarise
 
     means = {
-        row.info.name: None if row.interval is None else row.interval.mean for row in summarise(evaluation)
+        info.name: None if interval is None else interval.mean
+        for info, interval in summarise(evaluation).items()
     }
     return {
         "title": evaluation.title,

@@ -37,14 +37,6 @@ ARROWS = {"higher": "↑", "lower": "↓", "neither": ""}
 
 
 @dataclass(frozen=True)
-class Row:
-    """One score of one run; None where no clip has it."""
-
-    info: MetricInfo
-    interval: Interval | None
-
-
-@dataclass(frozen=True)
 class Comparison:
     """One score of a later run beside the first, over the entries that both have."""
 
@@ -61,14 +53,16 @@ class Comparison:
         return "better" if (self.difference.mean > 0) == (self.info.better == "higher") else "worse"
 
 
-def summarise(evaluation: Evaluation, clips: Sequence[ClipResult] | None = None) -> list[Row]:
-    """Mean and interval of every score, clips with the same references drawn together.
+def summarise(
+    evaluation: Evaluation, clips: Sequence[ClipResult] | None = None
+) -> dict[MetricInfo, Interval | None]:
+    """Mean and interval of every score, None where no clip has it; clips with the same references are drawn together.
 
     Args:
         evaluation: What was measured.
         clips: Only these of its clips.
     """
-    rows = []
+    means: dict[MetricInfo, Interval | None] = {}
     for info in evaluation.infos:
         known = [
             (value, clip.styles)
@@ -76,8 +70,8 @@ def summarise(evaluation: Evaluation, clips: Sequence[ClipResult] | None = None)
             if (value := clip.scores.get(info.name)) is not None
         ]
         values, clusters = [v for v, _ in known], [c for _, c in known]
-        rows.append(Row(info, bootstrap_mean(values, _usable(clusters)) if values else None))
-    return rows
+        means[info] = bootstrap_mean(values, _usable(clusters)) if values else None
+    return means
 
 
 def compare(first: Evaluation, other: Evaluation) -> list[Comparison]:
@@ -131,8 +125,8 @@ def to_json(evaluation: Evaluation, base: Path) -> str:
         "clips_in": portable_path(evaluation.folder, base / "-") or evaluation.folder.name,
         "settings": evaluation.settings,
         "summary": {
-            row.info.name: None if row.interval is None else dataclasses.asdict(row.interval)
-            for row in summarise(evaluation)
+            info.name: None if interval is None else dataclasses.asdict(interval)
+            for info, interval in summarise(evaluation).items()
         },
         "metrics": [dataclasses.asdict(info) for info in evaluation.infos],
         "clips": [
@@ -225,7 +219,7 @@ def group_rows(evaluation: Evaluation, of: Callable[[ClipResult], str]) -> list[
     for clip in evaluation.clips:
         groups.setdefault(of(clip), []).append(clip)
     return [
-        [name, *(shown(row.interval, bounds=False) for row in summarise(evaluation, clips))]
+        [name, *(shown(interval, bounds=False) for interval in summarise(evaluation, clips).values())]
         for name, clips in groups.items()
     ]
 
@@ -263,9 +257,8 @@ def all_infos(evaluations: Sequence[Evaluation]) -> list[MetricInfo]:
 
 def interval_of(evaluation: Evaluation, info: MetricInfo) -> Interval | None:
     """The score of a run, where it was measured by the same source."""
-    if all((i.name, i.source) != (info.name, info.source) for i in evaluation.infos):
-        return None
-    return {row.info.name: row.interval for row in summarise(evaluation)}[info.name]
+    means = {(own.name, own.source): interval for own, interval in summarise(evaluation).items()}
+    return means.get((info.name, info.source))
 
 
 def probe_accuracy(evaluations: Sequence[Evaluation], info: MetricInfo) -> float | None:

@@ -13,7 +13,6 @@ from stylecrafter.evaluation.methods import ClipRequest, make_clips, read_style_
 from stylecrafter.evaluation.report import shown, summarise, titled
 from stylecrafter.evaluation.request import EvaluationRequest
 from stylecrafter.evaluation.runner import Evaluation, measure_folder
-from stylecrafter.evaluation.statistics import Interval
 from stylecrafter.evaluation.testset import read_testset
 from stylecrafter.evaluation.truth.world_set import STYLE_TEXTS_NAME, WorldSetSpec, write_world_set
 from stylecrafter.generation.settings import GenerationSettings
@@ -60,6 +59,7 @@ class Asked:
         self._suffix = ".png" if frames == 1 else ".mp4"
         request = EvaluationRequest(str(self._testset.file), self._settings)
         self._metrics, self.probe_accuracy = metrics_for(request, self._testset, folder)
+        self._infos = {info.name: info for metric in self._metrics for info in metric.infos}
         self.runs: dict[str, Evaluation] = {}
 
     def ask(self, name: str, model: str, method: Method = Method.OURS) -> None:
@@ -103,24 +103,21 @@ class Asked:
 
     def scores(self, title: str) -> Table:
         """A row per run; scores that no run has are left out."""
-        rows = {name: {row.info.name: row for row in summarise(run)} for name, run in self.runs.items()}
-        known = [f for f in SHOWN if any(f in of and of[f].interval is not None for of in rows.values())]
-        infos = {row.info.name: row.info for of in rows.values() for row in of.values()}
-        cells = [(name, *(shown(of[score].interval) for score in known)) for name, of in rows.items()]
+        means = {name: summarise(run) for name, run in self.runs.items()}
+        asked = [self._infos[name] for name in SHOWN if name in self._infos]
+        known = [info for info in asked if any(of[info] is not None for of in means.values())]
+        cells = [(name, *(shown(of[info]) for info in known)) for name, of in means.items()]
         note = "Accuracy of the probes on renders: " + ", ".join(
             f"{name} {value:.2f}" for name, value in self.probe_accuracy.items()
         )
-        return Table(title, ("run", *(titled(infos[score]) for score in known)), tuple(cells), f"{note}.")
+        return Table(title, ("run", *map(titled, known)), tuple(cells), f"{note}.")
 
     def bars(self, score: str) -> str:
-        """One score over the runs."""
-        values: dict[str, Interval] = {}
-        title = score
-        for name, evaluation in self.runs.items():
-            for row in summarise(evaluation):
-                if row.info.name == score and row.interval is not None:
-                    values[name], title = row.interval, titled(row.info)
-        return bars(f"{self.kind.capitalize()}: {title}", title, values)
+        """One score over the runs that have it."""
+        info = self._infos[score]
+        means = {name: summarise(run)[info] for name, run in self.runs.items()}
+        values = {name: interval for name, interval in means.items() if interval is not None}
+        return bars(f"{self.kind.capitalize()}: {titled(info)}", titled(info), values)
 
     def data(self) -> dict[str, dict[str, dict[str, float | None]]]:
         """Every score of every clip of every run."""
