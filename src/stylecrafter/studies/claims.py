@@ -14,7 +14,7 @@ from stylecrafter.studies.result import Table
 
 Aspect = Literal["text", "style", "temporal", "warping", "leakage"]
 
-#: The scores that stand for an aspect here, in the order in which they are shown.
+#: The metrics that stand for an aspect here, in the order in which they are shown.
 METRICS: dict[Aspect, tuple[str, ...]] = {
     "text": ("object_right", "scene_right"),
     "style": ("style_found_by_probe", "style_vector", "style_found"),
@@ -81,9 +81,7 @@ def check_claims(claims: Sequence[Claim], runs: Mapping[str, Evaluation], title:
             continue
         # `compare` says how the second differs from the first.
         found = {c.info.name: c for c in compare(runs[claim.other], runs[claim.first])}
-        for score in METRICS[claim.aspect]:
-            if score in found:
-                rows.append(_row(claim, found[score]))
+        rows += [_row(claim, found[name]) for name in METRICS[claim.aspect] if name in found]
     note = (
         f"Difference: mean over pairs of the first minus the other, with its interval. It holds, or is reversed, where "
         f"p <= {SIGNIFICANT:g}; otherwise it is not seen here, which is no proof against it."

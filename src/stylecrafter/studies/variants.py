@@ -152,20 +152,19 @@ class _Variants:
 
     def _recipe(self, strategy: str) -> Recipe:
         spec, world = self.spec, {"kind": "styleworld", "vocabulary": self.world.vocabulary}
-        train = {"mixed_precision": "bf16" if spec.mixed_precision else "no"}
-        stage_1, stage_2 = (
-            {
-                **train,
+        precision = "bf16" if spec.mixed_precision else "no"
+
+        def training(steps: int, learning_rate: float, ema_decay: float) -> dict[str, Any]:
+            return {
+                "mixed_precision": precision,
                 "steps": steps,
                 "warmup_steps": min(50, steps),
-                "learning_rate": rate,
-                "ema_decay": decay,
+                "learning_rate": learning_rate,
+                "ema_decay": ema_decay,
             }
-            for steps, rate, decay in (
-                (spec.adapter_steps, spec.learning_rate, 0.998),
-                (spec.temporal_steps, 0.4 * spec.learning_rate, 0.99),
-            )
-        )
+
+        stage_1 = training(spec.adapter_steps, spec.learning_rate, 0.998)
+        stage_2 = training(spec.temporal_steps, 0.4 * spec.learning_rate, 0.99)
         adapter = {"stage": "adapter", "pictures": "styled", "train": stage_1,
                    "options": {"picture_reuse": 4, "scale_penalty": SCALE_PENALTY}}  # fmt: skip
         temporal: dict[str, Any] = {"stage": "temporal", "pictures": "styled", "clips": "plain", "train": stage_2,
