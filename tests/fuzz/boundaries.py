@@ -24,7 +24,8 @@ from stylecrafter.data.check import check_data
 from stylecrafter.data.manifest import find_records
 from stylecrafter.evaluation.methods import read_style_texts
 from stylecrafter.evaluation.report import read_evaluations
-from stylecrafter.evaluation.testset import WorldSetSpec, read_testset
+from stylecrafter.evaluation.testset import read_testset
+from stylecrafter.evaluation.truth.world_set import WorldSetSpec
 from stylecrafter.generation.batch import run_batch
 from stylecrafter.generation.batch_file import read_entries
 from stylecrafter.generation.replay import replay

@@ -13,7 +13,7 @@ from stylecrafter.evaluation.method_names import Method
 
 if TYPE_CHECKING:
     from stylecrafter.evaluation.runner import Evaluation
-    from stylecrafter.evaluation.testset import WorldSetSpec
+    from stylecrafter.evaluation.truth.world_set import WorldSetSpec
 
 METRICS, WORLD_SET = "Metrics", "Set of StyleWorld"
 
@@ -26,7 +26,7 @@ def evaluate(
             show_default=False,
         ),
     ],
-    output: Annotated[Path, typer.Option("--output", "-o", help="Folder for clips, figures and report.")],
+    output: Annotated[Path, typer.Option("--output", "-o", help="Folder for clips, scores and report.")],
     method: Annotated[
         list[Method] | None,
         typer.Option(
@@ -115,7 +115,7 @@ def evaluate(
     """Measure how well clips follow the prompts and styles of TESTSET.
 
     Clips that are missing are made first, by every method from the same noise. The folder then holds report.md,
-    report.html and a json of all figures for each run. Stopped at any time, the same command goes on.
+    report.html and a json of all scores for each run. Stopped at any time, the same command goes on.
     """
     from stylecrafter.evaluation.evaluate import CLIPS, WORLD, EvaluationRequest
     from stylecrafter.evaluation.evaluate import evaluate as carry_out
@@ -183,7 +183,7 @@ def evaluate(
 def _world_set(
     model: str, vocabulary: str | None, references: int, prompts: int, pictures: int, seed: int
 ) -> WorldSetSpec:
-    from stylecrafter.evaluation.evaluate import world_set_for
+    from stylecrafter.evaluation.truth.world_set import world_set_for
 
     unseen = min(6, max(0, references) // 2)
     return world_set_for(
@@ -202,15 +202,16 @@ def _show(evaluation: Evaluation) -> None:
 
     left_out = f", {len(evaluation.excluded)} left out" if evaluation.excluded else ""
     show(f"{evaluation.title}: {len(evaluation.clips)} clips{left_out}")
-    for row in summarise(evaluation):
-        show(f"  {titled(row.info):<36} {shown(row.interval)}")
+    for info, interval in summarise(evaluation).items():
+        show(f"  {titled(info):<36} {shown(interval)}")
 
 
 def _as_dict(evaluation: Evaluation) -> dict[str, object]:
     from stylecrafter.evaluation.report import summarise
 
     means = {
-        row.info.name: None if row.interval is None else row.interval.mean for row in summarise(evaluation)
+        info.name: None if interval is None else interval.mean
+        for info, interval in summarise(evaluation).items()
     }
     return {
         "title": evaluation.title,

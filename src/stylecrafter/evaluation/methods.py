@@ -28,7 +28,8 @@ from stylecrafter.evaluation.lora import LoraConfig, LoraTuner
 from stylecrafter.evaluation.method_names import Method
 from stylecrafter.evaluation.metrics.encoders import StyleTransferEngine
 from stylecrafter.evaluation.runner import find_clip
-from stylecrafter.evaluation.testset import STYLE_TEXTS_NAME, TestSet
+from stylecrafter.evaluation.testset import TestSet
+from stylecrafter.evaluation.truth.world_set import STYLE_TEXTS_NAME
 from stylecrafter.generation.batch import SHARED_NAME, Progress, run_batch
 from stylecrafter.generation.engine import Engine
 from stylecrafter.generation.settings import GenerationSettings, Job, StyleInput, look_up_model, prepare

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from stylecrafter.errors import InvalidInputError, OutputError
-from stylecrafter.evaluation.clip_metrics import Figures, Metric
+from stylecrafter.evaluation.clip_metrics import Metric, Scores
 from stylecrafter.evaluation.metrics.info import MeasuredClip, MetricInfo
 from stylecrafter.evaluation.testset import TestSet
 from stylecrafter.generation.batch_file import Entry
@@ -25,19 +25,19 @@ from stylecrafter.media.video import SUFFIXES, read_frames
 
 logger = logging.getLogger(__name__)
 
-FIGURES_NAME = "figures.jsonl"
+SCORES_NAME = "figures.jsonl"
 
 
 @dataclass(frozen=True)
 class ClipResult:
-    """Figures of one clip, and the file that they come from."""
+    """Scores of one clip, and the file that they come from."""
 
     name: str
     prompt: str
     styles: tuple[str, ...]
     file: str
     sha256: str
-    figures: Figures
+    scores: Scores
 
 
 @dataclass(frozen=True)
@@ -49,8 +49,8 @@ class Evaluation:
         folder: Where the clips lie.
         infos: What was measured, in the order of tables.
         clips: Every clip that could be read, in the order of the test set.
-        excluded: Name of an entry -> why it has no figures.
-        settings: All that the clips and figures were made with.
+        excluded: Name of an entry -> why it has no scores.
+        settings: All that the clips and scores were made with.
     """
 
     title: str
@@ -83,14 +83,14 @@ def measure_folder(
         on_progress: Called after every entry with how many are done and how many there are.
 
     Returns:
-        Figures of all clips; a missing or broken one is listed with its reason, and the others go on.
+        Scores of all clips; a missing or broken one is listed with its reason, and the others go on.
 
     Raises:
         InvalidInputError: Not one clip could be read.
         OutputError: `kept_in` cannot be written.
     """
     source = Path(folder)
-    kept = _Kept(Path(kept_in) / FIGURES_NAME)
+    kept = _Kept(Path(kept_in) / SCORES_NAME)
     clips: list[ClipResult] = []
     excluded: dict[str, str] = {}
     for index, entry in enumerate(testset.entries):
@@ -131,7 +131,7 @@ def _measure(
 ) -> ClipResult:
     path = find_clip(source, entry)
     sha256 = file_hash(path)
-    figures: Figures = {}
+    scores: Scores = {}
     clip: MeasuredClip | None = None
     for metric in metrics:
         # The same file may stand for several entries (a copy, a baseline without style): they ask different things.
@@ -143,24 +143,24 @@ def _measure(
                 clip = MeasuredClip(index, entry.name, entry.prompt, frames, testset.references_of(entry))
             known = metric(clip)
             kept.add(key, known)
-        figures.update(known)
-    return ClipResult(entry.name, entry.prompt, tuple(entry.styles), path.name, sha256, figures)
+        scores.update(known)
+    return ClipResult(entry.name, entry.prompt, tuple(entry.styles), path.name, sha256, scores)
 
 
 class _Kept:
-    """Lines of figures by key; a line that a stopped run left half is dropped."""
+    """Lines of scores by key; a line that a stopped run left half is dropped."""
 
     def __init__(self, file: Path) -> None:
-        self._file = JsonLines(file, _has_figures)
-        self._figures: dict[str, Figures] = {line["key"]: line["figures"] for line in self._file.found}
+        self._file = JsonLines(file, _has_scores)
+        self._scores: dict[str, Scores] = {line["key"]: line["figures"] for line in self._file.found}
 
-    def find(self, key: str) -> Figures | None:
-        return self._figures.get(key)
+    def find(self, key: str) -> Scores | None:
+        return self._scores.get(key)
 
-    def add(self, key: str, figures: Figures) -> None:
-        self._figures[key] = figures
-        self._file.add({"key": key, "figures": figures})
+    def add(self, key: str, scores: Scores) -> None:
+        self._scores[key] = scores
+        self._file.add({"key": key, "figures": scores})
 
 
-def _has_figures(line: dict[str, Any]) -> bool:
+def _has_scores(line: dict[str, Any]) -> bool:
     return isinstance(line.get("key"), str) and isinstance(line.get("figures"), dict)
