@@ -10,7 +10,8 @@ from typing import Any
 
 import pytest
 
-from stylecrafter.media.metadata import read_metadata, read_record
+from stylecrafter.generation.record import read_record
+from stylecrafter.media.metadata import read_metadata
 from stylecrafter.media.video import read_frames
 from tests.cli.support import assert_one_line_error, command, environment, invoke
 from tests.tiny import tiny_picture, tiny_pipeline

@@ -16,8 +16,8 @@ from stylecrafter.evaluation.method_names import Method
 from stylecrafter.evaluation.methods import ClipRequest, make_clips, read_style_texts
 from stylecrafter.evaluation.runner import find_clip
 from stylecrafter.evaluation.testset import TestSet, WorldSetSpec, read_testset, write_world_set
+from stylecrafter.generation.record import read_record
 from stylecrafter.generation.settings import GenerationSettings
-from stylecrafter.media.metadata import read_record
 from stylecrafter.media.video import read_frames
 from tests.tiny import tiny_picture, tiny_pipeline
 

@@ -27,12 +27,12 @@ from stylecrafter.evaluation.report import read_evaluations
 from stylecrafter.evaluation.testset import WorldSetSpec, read_testset
 from stylecrafter.generation.batch import run_batch
 from stylecrafter.generation.batch_file import read_entries
+from stylecrafter.generation.record import GenerationRecord, ModelReference, StyleReference, read_record
 from stylecrafter.generation.replay import replay
 from stylecrafter.generation.settings import check_settings, look_up_model, parse_size, prepare
 from stylecrafter.media.clips import index_clip, read_clip
 from stylecrafter.media.documents import parse_json, parse_yaml
 from stylecrafter.media.images import load_picture
-from stylecrafter.media.metadata import GenerationRecord, ModelReference, StyleReference, read_record
 from stylecrafter.media.video import read_frames, write_frames
 from stylecrafter.pipelines.loading import load_pipeline
 from stylecrafter.runtime.devices import resolve_device

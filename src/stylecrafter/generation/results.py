@@ -16,10 +16,11 @@ from typing import Any
 from stylecrafter.errors import InvalidInputError, OutputError
 from stylecrafter.generation.batch_file import Entry
 from stylecrafter.generation.paths import portable_path, readable, without_folders
+from stylecrafter.generation.record import GenerationRecord, read_record
 from stylecrafter.media.documents import decode_text, parse_json, read_bytes
 from stylecrafter.media.files import write_atomic
 from stylecrafter.media.images import file_hash
-from stylecrafter.media.metadata import GenerationRecord, read_metadata, read_record
+from stylecrafter.media.metadata import read_metadata
 from stylecrafter.media.video import check_frames
 
 logger = logging.getLogger(__name__)

@@ -7,7 +7,7 @@ from typing import Annotated, Any, get_type_hints
 
 from pydantic import BeforeValidator, Field, TypeAdapter, ValidationError
 
-from stylecrafter.generation.settings import MAX_FRAMES, MAX_SIDE, MAX_STEPS
+from stylecrafter.pipelines.sampling_params import MAX_FRAMES, MAX_SIDE, MAX_STEPS
 from stylecrafter.runtime.seeding import MAX_SEED
 from stylecrafter.training.faults import Fault, FaultsError, faults_of
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal, TypeVar
 
 from pydantic import Field, TypeAdapter, ValidationError, ValidationInfo, field_validator, model_validator
 
-from stylecrafter.generation.settings import MAX_FRAMES
+from stylecrafter.pipelines.sampling_params import MAX_FRAMES
 from stylecrafter.training.faults import Fault, FaultsError, faults_of, unknown_key
 from stylecrafter.training.from_scratch.encoder_stages import AutoencoderConfig, ClipConfig, DecoderConfig
 from stylecrafter.training.from_scratch.text_separation import WordsConfig
