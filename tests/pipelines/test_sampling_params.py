@@ -131,7 +131,7 @@ def test_names_of_a_pipelines_call() -> None:
 
 
 def test_a_models_values_fill_what_is_not_said() -> None:
-    defaults = {knob.default: 1 for knob in SamplingParams.knobs().values() if knob.default}
+    defaults = {f"default_{name}": 1 for name, knob in SamplingParams.knobs().items() if knob.of_model}
     defaults |= {"default_published_guidance": False, "default_style_corners": True}
     filled = SamplingParams(steps=7).filled(defaults)
     assert (filled.steps, filled.frames, filled.style_corners) == (7, 1, True)
@@ -146,14 +146,10 @@ def test_a_models_values_fill_what_is_not_said() -> None:
 #: A copy of the list with one more knob takes the place of the list before anything else is imported.
 ONE_MORE = """
 import sys
-from typing import Annotated
-from pydantic import Field
 from stylecrafter.pipelines import knobs, sampling_params
 
 class More(sampling_params.SamplingParams):
-    sparkle: Annotated[
-        float, Field(ge=0, le=1), knobs.Knob("How much it sparkles.", "--sparkle", argument="sparkle")
-    ] = 0.25
+    sparkle: float = knobs.knob("How much it sparkles.", "--sparkle", "sparkle", default=0.25, ge=0, le=1)
 
 sampling_params.SamplingParams = More
 

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import json
 import os
-from typing import Annotated, Any, Literal, Self
+from typing import Any, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, FiniteFloat, model_validator
 
 from stylecrafter.errors import InvalidInputError
 from stylecrafter.media.documents import parse_json, shown
 from stylecrafter.media.metadata import read_metadata
-from stylecrafter.pipelines.knobs import Knob, SettingsError
+from stylecrafter.pipelines.knobs import SettingsError, knob
 from stylecrafter.pipelines.sampling_params import SamplingParams
 
 
@@ -46,7 +46,7 @@ class GenerationRecord(SamplingParams):
     kind: Literal["video", "image"]
     prompt: str
     styles: list[StyleReference] = []
-    scheduler: Annotated[str, Knob("Its short name, or the class of the one that the model came with.")]
+    scheduler: str = knob("Its short name, or the class of the one that the model came with.", default=...)
     device: str
     dtype: str
     model: ModelReference

@@ -8,15 +8,16 @@ from __future__ import annotations
 import inspect
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Self, TypeVar, get_args
+from typing import Any, Self, TypeVar, cast, get_args
 
-from pydantic import BaseModel, ConfigDict, ValidationError, field_validator
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 from pydantic.fields import FieldInfo
 
 from stylecrafter.errors import InvalidInputError, StyleCrafterError, unknown_name
 from stylecrafter.media.documents import shown
 
 _KINDS = {bool: "True or False", int: "a whole number", float: "a number", str: "a text"}
+_MARK = "knob"
 _Call = TypeVar("_Call", bound=Callable[..., Any])
 
 
@@ -27,18 +28,36 @@ class Knob:
     Attributes:
         help: What it does, in one line.
         flag: On the command line; empty: it is not there.
-        panel: Part of the help that lists the flag; empty: the first.
         argument: Of a pipeline's call; empty: the call does not take it.
-        default: Name of the model's own value in its `model_index.json`; empty: models have none.
+        panel: Part of the command line's help that lists the flag; empty: the first.
+        of_model: Whether models come with a value of their own, `default_` and the field's name in their index.
         without: What held before there was this knob, for models and files that are older than it.
     """
 
     help: str
     flag: str = ""
-    panel: str = ""
     argument: str = ""
-    default: str = ""
+    panel: str = "Sampling"
+    of_model: bool = False
     without: Any = None
+
+
+def knob(
+    help: str,
+    flag: str = "",
+    argument: str = "",
+    *,
+    default: Any = None,
+    panel: str = "Sampling",
+    of_model: bool = False,
+    without: Any = None,
+    ge: float | None = None,
+    gt: float | None = None,
+    le: float | None = None,
+) -> Any:
+    """A field that is a knob, with its limits; see `Knob` and pydantic's `Field`."""
+    found = Knob(help, flag, argument, panel, of_model, without)
+    return Field(default, ge=ge, gt=gt, le=le, json_schema_extra={_MARK: cast(Any, found)})
 
 
 class SettingsError(InvalidInputError):
@@ -80,10 +99,10 @@ class KnobModel(BaseModel):
     @classmethod
     def knobs(cls) -> dict[str, Knob]:
         """The knobs among the fields, by their names."""
-        marked = {
-            name: [m for m in f.metadata if isinstance(m, Knob)] for name, f in cls.model_fields.items()
+        extras = {name: field.json_schema_extra for name, field in cls.model_fields.items()}
+        return {
+            name: cast(Knob, e[_MARK]) for name, e in extras.items() if isinstance(e, dict) and _MARK in e
         }
-        return {name: found[0] for name, found in marked.items() if found}
 
     @classmethod
     def from_arguments(cls, arguments: Mapping[str, Any]) -> Self:
@@ -134,10 +153,10 @@ class KnobModel(BaseModel):
         """
         own = {}
         for name, knob in self.knobs().items():
-            if knob.default and getattr(self, name) is None:
-                own[name] = defaults.get(knob.default, knob.without)
+            if knob.of_model and getattr(self, name) is None:
+                own[name] = defaults.get(f"default_{name}", knob.without)
                 if own[name] is None:
-                    raise InvalidInputError(f"{knob.default} is missing.")
+                    raise InvalidInputError(f"default_{name} is missing.")
         return self.changed(**own)
 
 

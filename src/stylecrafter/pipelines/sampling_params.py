@@ -9,11 +9,11 @@ from __future__ import annotations
 import re
 from typing import Annotated, Any
 
-from pydantic import AfterValidator, Field, model_validator
+from pydantic import AfterValidator, model_validator
 
 from stylecrafter.errors import InvalidInputError, unknown_name
 from stylecrafter.media.documents import shown
-from stylecrafter.pipelines.knobs import Knob, KnobModel, brief
+from stylecrafter.pipelines.knobs import KnobModel, brief, knob
 from stylecrafter.pipelines.schedulers import SCHEDULERS
 from stylecrafter.runtime.seeding import MAX_SEED
 
@@ -23,8 +23,6 @@ MAX_FRAMES = 10_000
 MAX_SIDE = 16_384
 # A tokenizer cuts a prompt after some 75 words; what is given is kept in the file all the same.
 MAX_PROMPT_CHARACTERS = 50_000
-
-SAMPLING = "Sampling"
 
 
 def check_text(text: str, name: str) -> str:
@@ -73,131 +71,83 @@ class SamplingParams(KnobModel):
         SettingsError: A value that cannot be; the message shows it and what would be right.
     """
 
-    seed: Annotated[
-        int | None,
-        Field(ge=0, le=MAX_SEED),
-        Knob("Random seed; drawn and shown if not given.", "--seed", argument="seed"),
-    ] = None
-    steps: Annotated[
-        int | None,
-        Field(ge=1, le=MAX_STEPS),
-        Knob(
-            "Denoising steps.", "--steps", SAMPLING, argument="num_inference_steps", default="default_steps"
-        ),
-    ] = None
-    frames: Annotated[
-        int | None,
-        Field(ge=1, le=MAX_FRAMES),
-        Knob("Frames; 1 makes a picture.", "--frames", argument="num_frames", default="default_frames"),
-    ] = None
-    width: Annotated[
-        int | None,
-        Field(ge=1, le=MAX_SIDE),
-        Knob("Width in pixels.", argument="width", default="default_width"),
-    ] = None
-    height: Annotated[
-        int | None,
-        Field(ge=1, le=MAX_SIDE),
-        Knob("Height in pixels.", argument="height", default="default_height"),
-    ] = None
-    fps: Annotated[
-        float | None,
-        Field(gt=0, le=240),
-        Knob("Frames per second.", "--fps", default="default_fps"),
-    ] = None
-    style_scale: Annotated[
-        float,
-        Field(ge=-1000, le=1000),
-        Knob("Strength of the style; 0 leaves it out.", "--style-scale", SAMPLING, argument="style_scale"),
-    ] = 1.0
-    text_guidance: Annotated[
-        float | None,
-        Field(ge=-1000, le=1000),
-        Knob(
-            "Weight of the prompt.",
-            "--text-guidance",
-            SAMPLING,
-            argument="text_guidance_scale",
-            default="default_text_guidance",
-        ),
-    ] = None
-    style_guidance: Annotated[
-        float | None,
-        Field(ge=-1000, le=1000),
-        Knob(
-            "Weight of the style pictures.",
-            "--style-guidance",
-            SAMPLING,
-            argument="style_guidance_scale",
-            default="default_style_guidance",
-        ),
-    ] = None
-    published_guidance: Annotated[
-        bool | None,
-        Knob(
-            "Read both weights as the published video sampler does, which adds 1 to each.",
-            argument="published_guidance",
-            default="default_published_guidance",
-        ),
-    ] = None
-    guidance_rescale: Annotated[
-        float,
-        Field(ge=0, le=1),
-        Knob(
-            "Pull the spread of the guided prediction back, 0 (not at all) to 1.",
-            argument="guidance_rescale",
-        ),
-    ] = 0.0
-    guidance_stop: Annotated[
-        float | None,
-        Field(ge=0, le=1),
-        Knob(
-            "Part of the steps that are guided, 0 to 1; the others take a third of the time.",
-            "--guidance-stop",
-            SAMPLING,
-            argument="guidance_stop",
-            default="default_guidance_stop",
-            without=1.0,
-        ),
-    ] = None
-    shared_noise: Annotated[
-        float | None,
-        Field(ge=0, le=1),
-        Knob(
-            "Part of the noise that all frames share, 0 to 1: more is steadier, and moves less.",
-            "--shared-noise",
-            SAMPLING,
-            argument="shared_noise",
-            default="default_shared_noise",
-            without=0.0,
-        ),
-    ] = None
-    style_corners: Annotated[
-        bool | None,
-        Knob(
-            "Read a single style picture by its four corners as well as whole.",
-            "--style-corners/--no-style-corners",
-            SAMPLING,
-            argument="style_corners",
-            default="default_style_corners",
-            without=False,
-        ),
-    ] = None
-    negative_prompt: Annotated[
-        str,
-        AfterValidator(lambda text: check_text(text, "negative prompt")),
-        Knob("What not to show.", "--negative", SAMPLING),
-    ] = ""
-    scheduler: Annotated[
-        str | None,
-        AfterValidator(_known_scheduler),
-        Knob("Sampler, such as ddim or dpm++.", "--scheduler", SAMPLING),
-    ] = None
-    eta: Annotated[
-        float | None,
-        Field(ge=0, le=1),
-        Knob("Noise that DDIM adds on the way, 0 to 1.", argument="eta", default="default_eta"),
-    ] = None
+    seed: int | None = knob(
+        "Random seed; drawn and shown if not given.", "--seed", "seed", panel="", ge=0, le=MAX_SEED
+    )
+    steps: int | None = knob(
+        "Denoising steps.", "--steps", "num_inference_steps", of_model=True, ge=1, le=MAX_STEPS
+    )
+    frames: int | None = knob(
+        "Frames; 1 makes a picture.", "--frames", "num_frames", panel="", of_model=True, ge=1, le=MAX_FRAMES
+    )
+    width: int | None = knob("Width in pixels.", argument="width", of_model=True, ge=1, le=MAX_SIDE)
+    height: int | None = knob("Height in pixels.", argument="height", of_model=True, ge=1, le=MAX_SIDE)
+    fps: float | None = knob("Frames per second.", "--fps", panel="", of_model=True, gt=0, le=240)
+    style_scale: float = knob(
+        "Strength of the style; 0 leaves it out.",
+        "--style-scale",
+        "style_scale",
+        default=1.0,
+        ge=-1000,
+        le=1000,
+    )
+    text_guidance: float | None = knob(
+        "Weight of the prompt.", "--text-guidance", "text_guidance_scale", of_model=True, ge=-1000, le=1000
+    )
+    style_guidance: float | None = knob(
+        "Weight of the style pictures.",
+        "--style-guidance",
+        "style_guidance_scale",
+        of_model=True,
+        ge=-1000,
+        le=1000,
+    )
+    published_guidance: bool | None = knob(
+        "Read both weights as the published video sampler does, which adds 1 to each.",
+        argument="published_guidance",
+        of_model=True,
+    )
+    guidance_rescale: float = knob(
+        "Pull the spread of the guided prediction back, 0 (not at all) to 1.",
+        argument="guidance_rescale",
+        default=0.0,
+        ge=0,
+        le=1,
+    )
+    guidance_stop: float | None = knob(
+        "Part of the steps that are guided, 0 to 1; the others take a third of the time.",
+        "--guidance-stop",
+        "guidance_stop",
+        of_model=True,
+        without=1.0,
+        ge=0,
+        le=1,
+    )
+    shared_noise: float | None = knob(
+        "Part of the noise that all frames share, 0 to 1: more is steadier, and moves less.",
+        "--shared-noise",
+        "shared_noise",
+        of_model=True,
+        without=0.0,
+        ge=0,
+        le=1,
+    )
+    style_corners: bool | None = knob(
+        "Read a single style picture by its four corners as well as whole.",
+        "--style-corners/--no-style-corners",
+        "style_corners",
+        of_model=True,
+        without=False,
+    )
+    negative_prompt: Annotated[str, AfterValidator(lambda text: check_text(text, "negative prompt"))] = knob(
+        "What not to show.", "--negative", default=""
+    )
+    scheduler: Annotated[str | None, AfterValidator(_known_scheduler)] = knob(
+        "Sampler, such as ddim or dpm++.", "--scheduler"
+    )
+    eta: float | None = knob(
+        "Noise that DDIM adds on the way, 0 to 1.", argument="eta", of_model=True, ge=0, le=1
+    )
 
     @model_validator(mode="before")
     @classmethod
