@@ -7,7 +7,7 @@ import pytest
 
 from stylecrafter import StyleCrafterPipeline
 from stylecrafter.errors import OutputError
-from stylecrafter.media.metadata import read_record
+from stylecrafter.generation.record import read_record
 from stylecrafter.studies.variants import QUICK, TABLE_4, TABLE_5, VariantsSpec, run
 from stylecrafter.training.recipe_files import load_recipe
 from stylecrafter.training.recipe_run import RecipeRun

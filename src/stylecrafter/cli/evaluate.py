@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 METRICS, WORLD_SET = "Metrics", "Set of StyleWorld"
 
 
+@options.takes_sampling(seed="Seed of the noise: entry i takes seed + i. Default: 0.")
 def evaluate(
     testset: Annotated[
         str,
@@ -27,6 +28,7 @@ def evaluate(
         ),
     ],
     output: Annotated[Path, typer.Option("--output", "-o", help="Folder for clips, scores and report.")],
+    sampling: options.Sampling,
     method: Annotated[
         list[Method] | None,
         typer.Option(
@@ -92,24 +94,6 @@ def evaluate(
             "--world-seed", help="Another draw of styles, things and prompts.", rich_help_panel=WORLD_SET
         ),
     ] = 0,
-    model: options.Model = "mini",
-    seed: Annotated[
-        int | None, typer.Option("--seed", help="Seed of the noise: entry i takes seed + i. Default: 0.")
-    ] = None,
-    steps: options.Steps = None,
-    frames: options.Frames = None,
-    size: options.Size = None,
-    fps: options.Fps = None,
-    style_scale: options.StyleScale = 1.0,
-    text_guidance: options.TextGuidance = None,
-    style_guidance: options.StyleGuidance = None,
-    guidance_stop: options.GuidanceStop = None,
-    shared_noise: options.SharedNoise = None,
-    style_corners: options.StyleCorners = None,
-    negative: options.Negative = "",
-    scheduler: options.Scheduler = None,
-    device: options.Device = "auto",
-    dtype: options.Dtype = "auto",
     json: options.AsJson = False,
 ) -> None:
     """Measure how well clips follow the prompts and styles of TESTSET.
@@ -121,26 +105,7 @@ def evaluate(
     from stylecrafter.evaluation.evaluate import evaluate as carry_out
     from stylecrafter.evaluation.methods import read_style_texts
 
-    settings = options.make_settings(
-        prompt="",
-        styles=[],
-        model=model,
-        seed=seed,
-        steps=steps,
-        frames=frames,
-        size=size,
-        fps=fps,
-        style_scale=style_scale,
-        text_guidance=text_guidance,
-        style_guidance=style_guidance,
-        guidance_stop=guidance_stop,
-        shared_noise=shared_noise,
-        style_corners=style_corners,
-        negative_prompt=negative,
-        scheduler=scheduler,
-        device=device,
-        dtype=dtype,
-    )
+    settings = options.make_settings(prompt="", styles=[], **sampling)
     request = EvaluationRequest(
         testset=testset,
         settings=settings,
@@ -155,7 +120,7 @@ def evaluate(
         raft=raft,
         style_vector=not no_style_vector,
         style_texts=None if style_texts is None else read_style_texts(style_texts),
-        world=_world_set(model, vocabulary, references, prompts, pictures, world_seed)
+        world=_world_set(settings.model, vocabulary, references, prompts, pictures, world_seed)
         if testset == WORLD
         else None,
         compare_with=tuple(compare or ()),

@@ -58,7 +58,7 @@ def evaluate(
     """
     target = Path(output)
     if request.settings.seed is None:
-        request = replace(request, settings=request.settings.model_copy(update={"seed": 0}))
+        request = replace(request, settings=request.settings.changed(seed=0))
     check_weights(request)
     earlier = [run for path in request.compare_with for run in read_evaluations(path)]
     refuse_overwriting(_reports(request, target), _given_files(request))

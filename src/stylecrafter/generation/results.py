@@ -15,9 +15,10 @@ from typing import Any
 from stylecrafter.errors import InvalidInputError
 from stylecrafter.generation.batch_file import Entry
 from stylecrafter.generation.paths import portable_path, readable, without_folders
+from stylecrafter.generation.record import GenerationRecord, read_record
 from stylecrafter.media.images import file_hash
 from stylecrafter.media.json_lines import JsonLines
-from stylecrafter.media.metadata import GenerationRecord, read_metadata, read_record
+from stylecrafter.media.metadata import read_metadata
 from stylecrafter.media.video import check_frames
 
 RESULTS_NAME = "results.jsonl"

@@ -95,7 +95,7 @@ class Asked:
     def _make(self, name: str, model: str, method: Method) -> Path:
         target = self._folder / self.kind / name
         words = read_style_texts(self._testset.file.parent / STYLE_TEXTS_NAME)
-        settings = self._settings.model_copy(update={"model": model})
+        settings = self._settings.changed(model=model)
         request = ClipRequest(self._testset, settings, self._suffix, words)
         # A method that starts from another's clips takes that of the same model.
         make_clips(method, request, target, lambda source: self._make(source.value, model, source))

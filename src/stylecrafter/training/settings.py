@@ -14,7 +14,7 @@ from pydantic import (
     model_serializer,
 )
 
-from stylecrafter.generation.settings import MAX_FRAMES, MAX_SIDE, MAX_STEPS
+from stylecrafter.pipelines.sampling_params import MAX_FRAMES, MAX_SIDE, MAX_STEPS
 from stylecrafter.runtime.faults import FaultsError, faults_of
 from stylecrafter.runtime.seeding import MAX_SEED
 

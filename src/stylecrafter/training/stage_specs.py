@@ -7,7 +7,7 @@ from typing import Annotated, Any, Literal, Self, TypeVar
 
 from pydantic import Field, ValidationInfo, field_validator, model_validator
 
-from stylecrafter.generation.settings import MAX_FRAMES
+from stylecrafter.pipelines.sampling_params import MAX_FRAMES
 from stylecrafter.runtime.faults import Fault, FaultsError
 from stylecrafter.training.from_scratch.encoder_stages import AutoencoderConfig, ClipConfig, DecoderConfig
 from stylecrafter.training.from_scratch.text_separation import TextSeparationConfig
