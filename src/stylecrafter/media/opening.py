@@ -75,6 +75,8 @@ def open_image(
         _check_tiff(image)
     elif image.format == "JPEG2000":
         image.info.update(_profile_of_jp2(file))
+    elif "icc_profile" in image.info and image.info["icc_profile"] is None:
+        image.info["icc_profile"] = b"damaged"  # a segment of it is missing, of which `colour` speaks
     return image
 
 
