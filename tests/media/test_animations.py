@@ -178,6 +178,15 @@ def test_canvas_of_a_webp_is_limited() -> None:
         index_clip(bytes(data), "a.webp")
 
 
+def test_a_damaged_frame_of_a_webp_is_told() -> None:
+    buffer = io.BytesIO()
+    disc(8).save(buffer, "WEBP", save_all=True, append_images=[disc(16)], duration=100)
+    data = buffer.getvalue()
+    for end in (data.rindex(b"ANMF"), data.rindex(b"ANMF") + 30, len(data) - 9):
+        with pytest.raises(ImageReadError, match="damaged"):
+            index_clip(data[:end], "a.webp")
+
+
 def test_fewer_frames_than_declared_and_wrong_sums() -> None:
     part = Part(np.full((HEIGHT, WIDTH, 4), 200, np.uint8))
     whole = bytearray(apng_bytes([part] * 3, WIDTH, HEIGHT, 10))

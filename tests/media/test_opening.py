@@ -251,9 +251,9 @@ def test_a_jpeg_with_odd_segments(odd: bytes) -> None:
     assert np.array_equal(pixels(plain[:2] + odd + plain[2:]), pixels(plain))
 
 
-def test_a_profile_in_many_segments_of_a_jpeg() -> None:
+def test_a_profile_in_many_segments_of_a_jpeg(caplog: pytest.LogCaptureFixture) -> None:
     profile = rgb_profile(SRGB, 1.0)
-    parts = [profile[at : at + 500] for at in range(0, len(profile), 500)]
+    parts = [profile[at : at + 100] for at in range(0, len(profile), 100)]
     segments = [
         segment(0xE2, b"ICC_PROFILE\0" + bytes([number + 1, len(parts)]) + part)
         for number, part in enumerate(parts)
@@ -261,7 +261,9 @@ def test_a_profile_in_many_segments_of_a_jpeg() -> None:
     grey = encoded("jpeg", Image.new("RGB", (16, 16), (60, 60, 60)))
     for order in (segments, segments[::-1]):
         assert decode_picture(grey[:2] + b"".join(order) + grey[2:], "x").getpixel((8, 8)) == (133, 133, 133)
-    assert decode_picture(grey[:2] + b"".join(segments[1:]) + grey[2:], "x").getpixel((8, 8)) == (60, 60, 60)
+    assert not caplog.records
+    assert decode_picture(grey[:2] + b"".join(segments[1:]) + grey[2:], "y").getpixel((8, 8)) == (60, 60, 60)
+    assert "y: its colour profile cannot be used" in caplog.text
 
 
 @pytest.mark.parametrize("behind", [b"EXIF\xff\xff\xff\x7fII*\0", b"EXIF\x04\0\0\0abc", b"XMP \0\0", b"JUNK"])

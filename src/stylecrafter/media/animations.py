@@ -25,7 +25,6 @@ _FORMATS = ("GIF", "WEBP", "PNG", "AVIF", "JPEG")
 #: A JPEG may hold other pictures than the one it shows, which are no frames.
 _MOVING = _FORMATS[:4]
 
-
 #: Of what stands beside the pixels, all that changes how they look.
 _SHOWN = ("icc_profile", "cicp", "srgb", "gamma", "chromaticity", "exif", "xmp", "Raw profile type exif")
 
@@ -224,7 +223,7 @@ def _open(file: IO[bytes]) -> Image.Image:
     file.seek(0)
     with pillow_errors():
         try:
-            return open_image(file, _FORMATS)
+            return open_image(file, _FORMATS, frames=True)
         except ImageReadError as error:
             raise ImageReadError(f"it {error}") from error
 

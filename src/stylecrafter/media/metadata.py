@@ -15,11 +15,10 @@ from typing import Any
 from stylecrafter.errors import ImageReadError
 from stylecrafter.media.animations import opened_animation, pillow_errors
 from stylecrafter.media.documents import MAX_BYTES, parse_json, shown
-from stylecrafter.media.png_chunks import text_of_png
+from stylecrafter.media.png_chunks import METADATA_KEY
 from stylecrafter.media.recognise import HEAD_BYTES, recognise
 from stylecrafter.media.streams import is_animation, naming, opened_container, opened_file
 
-METADATA_KEY = "stylecrafter"
 EXIF_DESCRIPTION = 0x010E
 #: Pictures that nothing of ours is ever written to.
 _OTHER_PICTURES = ("a TIFF image", "a BMP image", "a JPEG 2000 image")
@@ -61,7 +60,10 @@ def _read_text(path: Path) -> str:
             image = animation.image
             if image.format == "PNG":
                 image.load()  # told where it is cut short
-                return text_of_png(file, METADATA_KEY.encode(), MAX_BYTES)
+                text = image.info.get(METADATA_KEY, "")
+                if text is None:
+                    raise ImageReadError("damaged: a checksum is wrong")
+                return str(text)
             if image.format == "GIF":
                 return bytes(image.info.get("comment", b"")).decode("utf-8", "replace")
             if METADATA_KEY.encode() not in image.info.get("exif", b""):

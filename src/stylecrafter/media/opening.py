@@ -38,12 +38,15 @@ _NUMBERED, _PROFILED = re.compile(rb"colrnclx(..)(..)", re.DOTALL), (b"colrprof"
 _WIDE, _HDR, _SRGB_CURVE = (9, 11, 12), (16, 18), 13
 
 
-def open_image(file: IO[bytes], formats: tuple[str, ...] | None = None) -> Image.Image:
+def open_image(
+    file: IO[bytes], formats: tuple[str, ...] | None = None, *, frames: bool = False
+) -> Image.Image:
     """An image that is not decoded yet, of the first picture of a PNG.
 
     Args:
         file: At its beginning.
         formats: Those of Pillow that it may have; any by default.
+        frames: All of them are wanted: then nothing but metadata of a PNG is left out, and damage is told.
 
     Raises:
         ImageReadError: There is more in it than is read, or Pillow would get its colours wrong; what stands behind the
@@ -64,7 +67,7 @@ def open_image(file: IO[bytes], formats: tuple[str, ...] | None = None) -> Image
         except Image.DecompressionBombError:
             raise
         except Exception:
-            bare = _without_metadata(file, head)
+            bare = None if frames else _without_metadata(file, head)
             if bare is None:
                 raise
             image = Image.open(bare, formats=formats)
@@ -72,6 +75,8 @@ def open_image(file: IO[bytes], formats: tuple[str, ...] | None = None) -> Image
         _check_tiff(image)
     elif image.format == "JPEG2000":
         image.info.update(_profile_of_jp2(file))
+    elif "icc_profile" in image.info and image.info["icc_profile"] is None:
+        image.info["icc_profile"] = b"damaged"  # a segment of it is missing, of which `colour` speaks
     return image
 
 

@@ -75,7 +75,7 @@ def opened_orientation(image: Image.Image) -> int:
     """The orientation of a picture that was opened and is not decoded yet; 1 where it has none."""
     if image.format == "TIFF":
         return 1  # Pillow turns these when it decodes them
-    exif = image.info.get("exif") or _from_hex(image.info.get("Raw profile type exif", ""))
+    exif = image.info.get("exif") or _from_hex(image.info.get("Raw profile type exif"))
     return exif_orientation(exif) or xmp_orientation(image.info.get("xmp")) or 1
 
 
@@ -90,10 +90,10 @@ def loaded_orientation(image: Image.Image) -> int:
     return value if isinstance(value, int) and value in range(1, 9) else 1
 
 
-def _from_hex(text: str) -> bytes:
+def _from_hex(text: str | None) -> bytes:
     """The EXIF in what ImageMagick keeps as text in a PNG: a name, a length, and lines of hexadecimal digits."""
     try:
-        return bytes.fromhex("".join(text.split("\n")[3:]))
+        return bytes.fromhex("".join((text or "").split("\n")[3:]))
     except ValueError:
         return b""
 

@@ -27,11 +27,14 @@ _FRAMES = frozenset((b"acTL", b"fcTL", b"fdAT"))
 #: How they look, with the length that it has.
 _LOOKS = {b"sRGB": 1, b"gAMA": 4, b"cHRM": 32}
 _TEXTS = frozenset((b"tEXt", b"zTXt", b"iTXt"))
-#: Texts that may say how it is turned, by the names that Pillow has for them.
-_TURNS = {
+METADATA_KEY = "stylecrafter"
+"""The text that holds the settings of one of ours."""
+#: Texts that are read, by the names that they get: how the picture is turned, by those of Pillow, and our own.
+_READ = {
     b"XML:com.adobe.xmp": "xmp",
     b"Raw profile type exif": "Raw profile type exif",
     b"Raw profile type APP1": "Raw profile type exif",
+    METADATA_KEY.encode(): METADATA_KEY,
 }
 _END = b"\0\0\0\0IEND\xaeB`\x82"
 #: In a PNG of fewer bits, how far two greys lie apart in 8 bits.
@@ -39,7 +42,9 @@ _GREY_STEPS = {"L;2": 85, "L;4": 17}
 
 
 def open_png(file: IO[bytes]) -> Image.Image:
-    """The picture alone, its `info` with what it says of colours and turns, and its number of "frames" if it moves.
+    """The picture alone, with what it says of colours and turns, its settings, and its number of "frames" if it moves.
+
+    All this stands in `info`; a text whose checksum is wrong is None there.
 
     Raises:
         ImageReadError: It has more than `MAX_CHUNKS` chunks.
@@ -86,25 +91,6 @@ def _copied(file: IO[bytes], needed: frozenset[bytes], info: Info) -> io.BytesIO
     return copy
 
 
-def text_of_png(file: IO[bytes], keyword: bytes, limit: int) -> str:
-    """What a PNG says under a keyword; empty where it says nothing.
-
-    Raises:
-        ImageReadError: Its checksum is wrong, it has more than `limit` bytes, or there are more than `MAX_CHUNKS`
-            chunks.
-    """
-    for kind, at, length in _chunks(file):
-        if kind not in _TEXTS or _read_at(file, at + 8, len(keyword) + 1) != keyword + b"\0":
-            continue
-        if length > limit:
-            raise ImageReadError(f"has settings that are too large: more than {limit:,} characters")
-        data = _contents(file, kind, at, length)
-        if data is None:
-            raise ImageReadError("is damaged: a checksum is wrong")
-        return _text(kind, data)
-    return ""
-
-
 def _chunks(file: IO[bytes]) -> Iterator[tuple[bytes, int, int]]:
     """Kind, place, and length of the contents of all chunks before the last."""
     at, number = len(SIGNATURE), 0
@@ -127,16 +113,16 @@ def _contents(file: IO[bytes], kind: bytes, at: int, length: int) -> bytes | Non
 def _note(info: Info, file: IO[bytes], kind: bytes, at: int, length: int) -> None:
     """Keep what a chunk says that Pillow passes over, or holds to tighter limits."""
     keyword = _read_at(file, at + 8, min(length, 80)).split(b"\0")[0] if kind in _TEXTS else b""
-    if kind not in (b"iCCP", b"cICP") and keyword not in _TURNS:
+    if kind not in (b"iCCP", b"cICP") and keyword not in _READ:
         return
     data = _contents(file, kind, at, length)
-    if data is None:
+    if keyword:
+        info.setdefault(_READ[keyword], None if data is None else _text(kind, data))
+    elif data is None:
         return
-    if kind == b"iCCP":
+    elif kind == b"iCCP":
         # What cannot be unpacked is a broken profile, of which `colour` speaks.
         info.setdefault("icc_profile", _inflate(data.partition(b"\0")[2][1:]) or b"damaged")
-    elif kind in _TEXTS:
-        info.setdefault(_TURNS[keyword], _text(kind, data))
     elif length == 4:
         info.setdefault("cicp", tuple(data))
 
