@@ -18,9 +18,8 @@ from transformers import (
 )
 from typer.testing import Result
 
-from stylecrafter.evaluation import evaluate as evaluation_run
 from stylecrafter.evaluation.metrics.raft import RaftSmall
-from stylecrafter.evaluation.truth import trained_probes
+from stylecrafter.evaluation.truth import trained_probes, world_metric
 from stylecrafter.generation.record import read_record
 from stylecrafter.media.video import write_frames
 from tests.cli.support import assert_one_line_error, invoke
@@ -222,7 +221,7 @@ def test_styleworld_can_be_drawn_again(model: Path, tmp_path: Path) -> None:
 
 def test_styleworld_brings_its_truth(model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(trained_probes, "STEPS", 2)
-    monkeypatch.setattr(evaluation_run, "FRESH_RENDERS", 8)
+    monkeypatch.setattr(world_metric, "FRESH_RENDERS", 8)
     out = tmp_path / "out"
     more = ("--vocabulary", "small", "--references", 2, "--prompts", 2, "--size", "24x24")
     result = evaluate("styleworld", out, model, *more, "--method", "real", "--method", "style-words")

@@ -141,7 +141,7 @@ def world_metric(spec: WorldSetSpec, folder: Path) -> tuple[WorldMetric, dict[st
         OutputError: The folder cannot be written.
     """
     probes = world_probes(spec.vocabulary, spec.size, folder)
-    return WorldMetric(spec, probes), accuracy_on_renders(probes, spec)
+    return WorldMetric(spec, probes), accuracy_on_renders(probes, spec, FRESH_RENDERS)
 
 
 @torch.no_grad()
