@@ -125,7 +125,7 @@ def test_stopping_after_a_stage_leaves_the_model_as_it_is_then(trained: RecipeRu
     assert run.run(resume=True, until="base") and not run.is_finished("adapter")
     assert run.exported_to("base") == run.folder / "model_base" and not (run.folder / "model").exists()
     base = StyleCrafterPipeline.from_pretrained(run.folder / "model_base").unet.state_dict()
-    wanted = trained.models.parts(["autoencoder", "clip", "base"]).unet.state_dict()
+    wanted = trained.models.parts(["autoencoder", "clip", "base"]).models()["unet"].state_dict()
     assert all(torch.allclose(value, wanted[name].half().float()) for name, value in base.items())
     assert run.run(resume=True, until="adapter") and run.is_finished("adapter")
 
@@ -292,11 +292,12 @@ def test_a_base_in_two_stages_after_the_words(
     assert [line for line in caplog.messages if line.startswith("few: step 1 of 1")]
     assert {path.name for path in run.folder.iterdir() if path.is_dir()} == {"words", "few", "base", "model"}
     names = ["words", "few", "base"]
-    none, words, few, base = (run.models.parts(names[:n]) for n in range(4))
-    assert not _same(none.text_encoder, words.text_encoder) and _same(none.unet, words.unet)
-    assert _same(words.text_encoder, few.text_encoder) and not _same(words.unet, few.unet)
-    few.unet.stretch_time(3)
-    for (name, one), other in zip(few.unet.named_parameters(), base.unet.parameters(), strict=True):
+    none, words, few, base = (run.models.parts(names[:n]).models() for n in range(4))
+    text = "text_encoder"
+    assert not _same(none[text], words[text]) and _same(none["unet"], words["unet"])
+    assert _same(words[text], few[text]) and not _same(words["unet"], few["unet"])
+    few["unet"].stretch_time(3)
+    for (name, one), other in zip(few["unet"].named_parameters(), base["unet"].parameters(), strict=True):
         torch.testing.assert_close(one, other, msg=name)
     with pytest.raises(UnknownNameError, match="few"):
         run.run(until="fewer", resume=True)
