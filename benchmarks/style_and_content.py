@@ -23,9 +23,9 @@ from typing import Any
 import torch
 
 from stylecrafter import StyleCrafterPipeline
-from stylecrafter.evaluation.evaluate import world_set_for
-from stylecrafter.evaluation.metrics.style import found_among, style_distances
+from stylecrafter.evaluation.metrics.style import describe_style, descriptor_distances
 from stylecrafter.evaluation.truth.probes import Probe, labels_of, seen_in, some_renders, train_probe
+from stylecrafter.evaluation.truth.world_set import world_set_for
 from stylecrafter.media.tensors import clip_to_tensor, to_pictures
 from stylecrafter.styleworld import splits, world
 
@@ -34,8 +34,14 @@ logger = logging.getLogger("style_and_content")
 
 def rate_found(clips: torch.Tensor, references: torch.Tensor, choices: int, seed: int) -> float:
     """Part of the clips (n, f, 3, h, w) whose own reference (n, 3, h, w) is nearest among `choices` of them."""
-    distances = style_distances(clips, references)
-    return float(found_among(distances, torch.arange(len(clips)), choices, seed).float().mean())
+    described = torch.stack([describe_style(clip).mean(0) for clip in clips])
+    distances = descriptor_distances(described, describe_style(references))
+    rng = random.Random(seed)
+    found = []
+    for own, row in enumerate(distances):
+        others = rng.sample([i for i in range(len(row)) if i != own], choices - 1)
+        found.append(bool((row[own] < row[others]).all()))
+    return sum(found) / len(found)
 
 
 def rate_recognised(probe: Probe, clips: torch.Tensor, wanted: torch.Tensor) -> float:

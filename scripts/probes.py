@@ -15,11 +15,11 @@ from pathlib import Path
 import torch
 from safetensors.torch import save
 
-from stylecrafter.evaluation.testset import WorldSetSpec
 from stylecrafter.evaluation.truth import trained_probes
 from stylecrafter.evaluation.truth.probes import QUESTIONS, train_probe
 from stylecrafter.evaluation.truth.style_probe import train_style_probe
 from stylecrafter.evaluation.truth.world_metric import FRESH_RENDERS, accuracy_on_renders
+from stylecrafter.evaluation.truth.world_set import WorldSetSpec
 from stylecrafter.media.files import write_atomic
 from stylecrafter.styleworld import splits
 

@@ -16,15 +16,14 @@ from pathlib import Path
 
 import numpy as np
 import torch
-import yaml
 from PIL import Image, ImageDraw
 
 from stylecrafter.media.files import write_atomic
 from stylecrafter.media.tensors import to_pictures
 from stylecrafter.pipelines.stylized_video import StyleCrafterPipeline
 from stylecrafter.styleworld import splits, world
+from stylecrafter.training.recipe_files import load_recipe, recorded_recipe
 from stylecrafter.training.recipe_run import RecipeRun
-from stylecrafter.training.recipes import Recipe
 
 logger = logging.getLogger("training_report")
 #: Panels of curves beside each other.
@@ -121,8 +120,7 @@ def main() -> None:
     parser.add_argument("--name", default="mini")
     args = parser.parse_args()
     logging.basicConfig(level=logging.INFO, format="%(message)s")
-    recipe = Recipe.model_validate(yaml.safe_load((args.run / "recipe.yaml").read_text()))
-    run = RecipeRun(recipe, args.run)
+    run = RecipeRun(load_recipe(recorded_recipe(args.run)), args.run)
     print(write_atomic(args.output / f"{args.name}_losses.svg", curves(run)))
     sheet = io.BytesIO()
     samples(run).save(sheet, "WEBP", quality=85)

@@ -16,6 +16,10 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Iterable
+from enum import StrEnum
+from typing import TypeVar
+
+_E = TypeVar("_E", bound=StrEnum)
 
 
 class StyleCrafterError(Exception):
@@ -65,3 +69,20 @@ def unknown_name(kind: str, name: str, known: Iterable[str], hint: str = "") -> 
     listing = ", ".join(names) if names else "none"
     advice = f" {hint}" if hint else ""
     return UnknownNameError(f"unknown {kind} {name!r}.{nearest} Known: {listing}.{advice}")
+
+
+def choose(what: str, names: type[_E], value: str) -> _E:
+    """The member of that name.
+
+    Args:
+        what: What the name stands for, in the singular.
+        names: The enumeration.
+        value: A member, or its name.
+
+    Raises:
+        UnknownNameError: There is none.
+    """
+    known = [member.value for member in names]
+    if value not in known:
+        raise unknown_name(what, str(value), known)
+    return names(value)

@@ -15,17 +15,14 @@ from stylecrafter.adapter.adapter_options import ExtractorType, FusionType, Scal
 from stylecrafter.adapter.style_adapter import StyleAdapter
 from stylecrafter.backbones.videocrafter_unet import VideoCrafterUNet
 from stylecrafter.presets import load_preset
+from tests.pages import blocks, run_python, text_of
 
-ROOT = Path(__file__).resolve().parents[2]
-PAGE = (ROOT / "docs" / "adapter.md").read_text(encoding="utf-8")
+PAGE = "docs/adapter.md"
 
 
-def test_the_code_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    snippets = re.findall(r"```python\n(.*?)```", PAGE, re.DOTALL)
-    assert len(snippets) == 3
-    (tmp_path / "examples").symlink_to(ROOT / "examples")
-    monkeypatch.chdir(tmp_path)
-    exec("\n".join(snippets), {})
+def test_the_code_runs(tmp_path: Path) -> None:
+    assert len(blocks(PAGE, "python")) == 3
+    run_python(PAGE, tmp_path)
     assert (tmp_path / "my-adapter" / "config.json").is_file()
 
 
@@ -49,7 +46,7 @@ def test_the_weights_are_counted(published_unet: VideoCrafterUNet) -> None:
         counts = map(_millions, (adapter.extractor, adapter.scale_predictor, adapter.layers, adapter))
         cells = " | ".join([*(f"`{name}`" for name in types), *counts])
         rows.append(f"| {cells} |")
-    assert re.findall(r"^\| `\w+` \| `\w+` \| `\w+` \| \d.*$", PAGE, re.MULTILINE) == rows
+    assert re.findall(r"^\| `\w+` \| `\w+` \| `\w+` \| \d.*$", text_of(PAGE), re.MULTILINE) == rows
 
 
 def _millions(module: nn.Module | None) -> str:

@@ -10,7 +10,8 @@ from typing import Any
 
 import pytest
 
-from stylecrafter.media.metadata import read_metadata, read_record
+from stylecrafter.generation.record import read_record
+from stylecrafter.media.metadata import read_metadata
 from stylecrafter.media.video import read_frames
 from tests.cli.support import assert_one_line_error, command, environment, invoke
 from tests.tiny import tiny_picture, tiny_pipeline
@@ -120,6 +121,58 @@ def test_failed_entries_do_not_stop_the_others(model: Path, entries: Path, tmp_p
     assert again.exit_code == 0
     assert again.stdout.splitlines()[-1] == "2 made, 2 finished before, 0 failed"
     assert [line["status"] for line in lines(tmp_path / "out")] == ["done"] * 4
+
+
+def test_entries_with_settings_of_their_own(model: Path, entries: Path, tmp_path: Path) -> None:
+    asked = json.loads(entries.read_text())
+    asked[1] |= {"seed": 3, "num_frames": 2, "size": "16x16"}
+    asked[2] |= {"num_inference_steps": 2, "text_guidance_scale": 4}
+    folder = tmp_path / "out"
+    assert batch(model, write(entries, asked), folder, "--seed", 10, "--steps", 1).exit_code == 0
+    records = [read_record(folder / name) for name in outputs(folder)]
+    assert [r.seed for r in records] == [10, 3, 12, 13]
+    assert [(r.frames, r.width, r.steps) for r in records] == [(3, 24, 1), (2, 16, 1), (3, 24, 2), (3, 24, 1)]
+    assert records[2].text_guidance == 4.0 != records[0].text_guidance
+
+    before = outputs(folder)
+    asked[1]["seed"], asked[3]["eta"] = 4, 0.5
+    again = batch(model, write(entries, asked), folder, "--steps", 1, "--resume")
+    assert again.stdout.splitlines()[-1] == "2 made, 2 finished before, 0 failed"
+    made_again = [i for i, (name, digest) in enumerate(outputs(folder).items()) if before[name] != digest]
+    assert made_again == [1, 3]
+    assert json.loads((folder / "batch.json").read_text())["seed"] == 10
+
+
+@pytest.mark.parametrize(
+    ("own", "more", "says"),
+    [
+        ({"steps": 0}, [], "entry 3: steps must be a whole number between 1 and 999, not 0"),
+        ({"size": "25x25"}, [], "entry 3: size 25x25 does not fit the model"),
+        ({"frames": 2}, ["--format", "png"], "entry 3: a .png holds one picture, not 2 frames"),
+        ({"motion": 2}, [], "unknown key 'motion'"),
+    ],
+)
+def test_what_an_entry_cannot_ask_is_found_before_anything_is_made(
+    model: Path, entries: Path, tmp_path: Path, own: dict[str, Any], more: list[object], says: str
+) -> None:
+    asked = json.loads(entries.read_text())
+    asked[3] |= own
+    assert_one_line_error(batch(model, write(entries, asked), tmp_path / "out", *more), says)
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_batch_of_an_earlier_version_goes_on(model: Path, entries: Path, tmp_path: Path) -> None:
+    folder = tmp_path / "out"
+    asked = ("--size", "16x16", "--steps", 1, "--seed", 3)
+    assert batch(model, entries, folder, "--limit", 1, *asked).exit_code == 0
+    shared = json.loads((folder / "batch.json").read_text())
+    size = [shared.pop("width"), shared.pop("height")]
+    del shared["guidance_rescale"]  # younger than the others
+    write(folder / "batch.json", {**shared, "size": size})
+    result = batch(model, entries, folder, "--limit", 2, "--resume", *asked)
+    assert result.stdout.splitlines()[-1] == "1 made, 1 finished before, 0 failed"
+    refused = batch(model, entries, folder, "--resume", "--size", "24x16", "--steps", 1)
+    assert_one_line_error(refused, "started with width 16, not 24")
 
 
 @pytest.mark.parametrize(

@@ -21,7 +21,7 @@ from typer.testing import Result
 from stylecrafter.evaluation import evaluate as evaluation_run
 from stylecrafter.evaluation.metrics.raft import RaftSmall
 from stylecrafter.evaluation.truth import trained_probes
-from stylecrafter.media.metadata import read_record
+from stylecrafter.generation.record import read_record
 from stylecrafter.media.video import write_frames
 from tests.cli.support import assert_one_line_error, invoke
 from tests.tiny import tiny_clip_config, tiny_tokenizer

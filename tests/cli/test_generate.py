@@ -12,9 +12,10 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from stylecrafter.generation.settings import SCHEDULERS
-from stylecrafter.media.metadata import read_metadata, read_record
+from stylecrafter.generation.record import read_record
+from stylecrafter.media.metadata import read_metadata
 from stylecrafter.media.video import read_frames
+from stylecrafter.pipelines.schedulers import SCHEDULERS
 from tests.cli.support import assert_one_line_error, command, environment, invoke
 from tests.tiny import tiny_picture, tiny_pipeline
 

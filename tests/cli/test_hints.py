@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import json
 import shutil
+import sys
 from pathlib import Path
 
 import pytest
 
+from stylecrafter.generation.engine import generate_file
+from stylecrafter.generation.settings import GenerationSettings
 from tests.cli.support import invoke
 
 
@@ -50,3 +53,14 @@ def test_known_objects_and_models_without_a_world_are_left_alone(
 def test_models_lists_names_and_counts_words(knowing: Path) -> None:
     shown = invoke("models", knowing).stdout
     assert "dog, cat, car" in shown and "5 in captions" in shown and "hound" not in shown
+
+
+def test_models_without_a_world_load_none(
+    model: Path, knowing: Path, picture: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, "stylecrafter.styleworld.prompts", None)  # importing it fails
+    assert generate(model, picture, "a kitten on the beach")[0] == ""
+    with pytest.raises(ModuleNotFoundError):
+        generate_file(
+            GenerationSettings(prompt="a kitten", model=str(knowing), steps=1), picture.with_name("b.png")
+        )

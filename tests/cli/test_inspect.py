@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from stylecrafter.media.metadata import read_record
+from stylecrafter.generation.record import read_record
 from stylecrafter.media.video import write_frames
 from tests.cli.support import assert_one_line_error, invoke, run
 from tests.tiny import tiny_picture, tiny_pipeline
@@ -136,14 +136,17 @@ def test_what_a_file_says_does_not_reach_the_terminal_as_it_is(clip: Path, tmp_p
         ({"styles": [], "model": {"name": "../\0", "sha256": "1"}}, "is missing: say where it is now"),
         ({"styles": [], "prompt": "x" * 60_000}, "up to 50,000 characters"),
         ({"styles": [], "prompt": ""}, "prompt is empty"),
-        ({"styles": [], "width": 60_000, "height": 60_000}, "sides must lie between 1 and 16384 pixels"),
+        (
+            {"styles": [], "width": 60_000, "height": 60_000},
+            "width must be a whole number between 1 and 16384",
+        ),
         (
             {"styles": [], "frames": 10_000, "width": 16_000, "height": 16_000},
             "use fewer frames or a smaller size",
         ),
-        ({"styles": [], "frames": 20_000}, "frames must lie between 1 and 10000"),
-        ({"styles": [], "steps": 5000}, "steps must lie between"),
-        ({"styles": [], "style_scale": 1e30}, "style scale"),
+        ({"styles": [], "frames": 20_000}, "frames must be a whole number between 1 and 10000"),
+        ({"styles": [], "steps": 5000}, "steps must be a whole number between"),
+        ({"styles": [], "style_scale": 1e30}, "style_scale"),
         ({"styles": [], "device": "\x1b", "dtype": "?"}, "unknown device"),
     ],
 )

@@ -8,7 +8,9 @@ from tests.cli.support import assert_one_line_error, invoke
 
 
 def test_all_that_is_wrong_is_said_at_once() -> None:
-    with pytest.raises(InvalidInputError, match=r"^prompt: .*; seed: .*; nonsense: [^;]*\.$"):
+    with pytest.raises(
+        InvalidInputError, match=r"^seed must .*; prompt must .*; unknown setting 'nonsense'[^;]*\.$"
+    ):
         make_settings(styles=[], size=None, prompt=3, seed="many", nonsense=1)
 
 

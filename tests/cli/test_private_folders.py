@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from stylecrafter.media.metadata import read_record
+from stylecrafter.generation.record import read_record
 from stylecrafter.media.video import read_frames, write_frames
 from tests.cli.support import assert_one_line_error, invoke
 from tests.tiny import tiny_picture

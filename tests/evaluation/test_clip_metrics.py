@@ -13,10 +13,9 @@ from stylecrafter.evaluation.clip_metrics import (
     some_frames,
 )
 from stylecrafter.evaluation.metrics.flow import optical_flow
-from stylecrafter.evaluation.metrics.info import MeasuredClip
-from stylecrafter.evaluation.metrics.similarity import dino_style
+from stylecrafter.evaluation.metrics.info import MeasuredClip, metric_info
 
-DINO_STYLE = dino_style("a test")
+DINO_STYLE = metric_info("dino_style", "a test")
 
 
 def noise(seed: int, *shape: int) -> torch.Tensor:
@@ -55,24 +54,24 @@ def test_a_copy_of_the_reference_is_nearest_to_it_and_exposed_by_copying(
     pictures: list[torch.Tensor],
 ) -> None:
     measure = AppearanceMetric(pictures)
-    figures = measure(clip(fitted(pictures, 64, 64)[:1].repeat(5, 1, 1, 1)))
-    assert figures["style_found"] == figures["palette_nearer"] == 1.0
-    assert figures["copying"] == pytest.approx(1.0, abs=1e-3)
-    assert figures["texture_distance"] == pytest.approx(0.0, abs=1e-3)
-    assert figures["palette_distance"] == pytest.approx(0.0, abs=0.5)
+    scores = measure(clip(fitted(pictures, 64, 64)[:1].repeat(5, 1, 1, 1)))
+    assert scores["style_found"] == scores["palette_nearer"] == 1.0
+    assert scores["copying"] == pytest.approx(1.0, abs=1e-3)
+    assert scores["texture_distance"] == pytest.approx(0.0, abs=1e-3)
+    assert scores["palette_distance"] == pytest.approx(0.0, abs=0.5)
     other = measure(clip(fitted(pictures, 64, 64)[1:].repeat(5, 1, 1, 1)))
     assert other["style_found"] == other["palette_nearer"] == 0.0
     assert other["copying"] is not None and other["copying"] < 0.5
-    assert set(figures) == {info.name for info in measure.infos}
+    assert set(scores) == {info.name for info in measure.infos}
 
 
 def test_the_nearest_of_several_own_references_counts(pictures: list[torch.Tensor]) -> None:
     third = noise(5, 3, 64, 64) * torch.tensor([1.0, 0.1, 0.1])[:, None, None]
     measure = AppearanceMetric([*pictures, third])
     copy_of_second = fitted(pictures, 64, 64)[1:].repeat(3, 1, 1, 1)
-    figures = measure(clip(copy_of_second, (0, 1)))
-    assert figures["style_found"] == 1.0
-    assert figures["copying"] == pytest.approx(1.0, abs=1e-3)
+    scores = measure(clip(copy_of_second, (0, 1)))
+    assert scores["style_found"] == 1.0
+    assert scores["copying"] == pytest.approx(1.0, abs=1e-3)
 
 
 def test_what_cannot_be_said_is_none(pictures: list[torch.Tensor]) -> None:
@@ -104,15 +103,15 @@ def test_similarity_by_hand() -> None:
     assert measure(clip(yellow))["dino_style"] == pytest.approx(0.5**0.5)
 
 
-def test_clip_figures_by_hand() -> None:
+def test_clip_scores_by_hand() -> None:
     red, green = torch.zeros(3, 8, 8), torch.zeros(3, 8, 8)
     red[0], green[1] = 1, 1
     encoder = MeanColour()
     measure = ClipMetric(encoder, [red], ["a red fox", "a fox"])  # type: ignore[arg-type]
     before = encoder.seen
-    figures = measure(clip(torch.stack([red, green, green]), prompt="a fox"))
+    scores = measure(clip(torch.stack([red, green, green]), prompt="a fox"))
     assert encoder.seen - before == 3  # every frame counts, as published
-    assert figures == {
+    assert scores == {
         "clip_text": pytest.approx(2 / 3),
         "clip_style": pytest.approx(1 / 3),
         "clip_temporal": pytest.approx(0.5),

@@ -15,9 +15,10 @@ from stylecrafter.evaluation.lora import LoraConfig, LoraTuner
 from stylecrafter.evaluation.method_names import Method
 from stylecrafter.evaluation.methods import ClipRequest, make_clips, read_style_texts
 from stylecrafter.evaluation.runner import find_clip
-from stylecrafter.evaluation.testset import TestSet, WorldSetSpec, read_testset, write_world_set
+from stylecrafter.evaluation.testset import TestSet, read_testset
+from stylecrafter.evaluation.truth.world_set import WorldSetSpec, write_world_set
+from stylecrafter.generation.record import read_record
 from stylecrafter.generation.settings import GenerationSettings
-from stylecrafter.media.metadata import read_record
 from stylecrafter.media.video import read_frames
 from tests.tiny import tiny_picture, tiny_pipeline
 
@@ -69,6 +70,22 @@ def test_ours_and_text_only_differ_in_nothing_but_the_style(
         assert (mine.style_scale, other.style_scale) == (1.0, 0.0)
         assert mine.model_copy(update={"style_scale": 0.0}) == other
     assert (frames(ours, testset, 0) != frames(plain, testset, 0)).any()
+
+
+def test_entries_keep_settings_of_their_own_whatever_makes_the_clips(
+    testset: TestSet, model: Path, tmp_path: Path
+) -> None:
+    own = {"seed": 9, "frames": 2, "size": "16x16", "style_scale": 0.5}
+    asked = json.loads(testset.file.read_text())
+    testset.file.write_text(json.dumps([asked[0], asked[1] | own]))
+    changed = read_testset(testset.file)
+    words = {"0.png": "oil painting", "1.png": "in watercolour"}
+    for method in (Method.OURS, Method.TEXT_ONLY, Method.STYLE_WORDS, Method.FRAME_BY_FRAME, Method.NOISE):
+        folder = make(method, request(changed, model, style_texts=words), tmp_path)
+        assert [frames(folder, changed, i).shape[:3] for i in range(2)] == [(3, 16, 24), (2, 16, 16)]
+        if method in (Method.OURS, Method.TEXT_ONLY, Method.STYLE_WORDS):
+            record = read_record(find_clip(folder, changed.entries[1]))
+            assert (record.seed, record.style_scale) == (9, 0.5 if method is Method.OURS else 0.0)
 
 
 def test_clips_are_made_once(testset: TestSet, model: Path, tmp_path: Path) -> None:

@@ -18,9 +18,8 @@ from stylecrafter.evaluation.report import (
     style_name,
     summarise,
     to_json,
-    to_markdown,
 )
-from stylecrafter.evaluation.report_page import PageOptions, to_html
+from stylecrafter.evaluation.report_page import to_html, to_markdown
 from stylecrafter.evaluation.runner import ClipResult, Evaluation
 from stylecrafter.media.video import write_frames
 from tests.tiny import tiny_picture
@@ -37,16 +36,16 @@ def evaluation(title: str, folder: Path, good: float = 0.5, bad: float = 3.0) ->
     for style in range(STYLES):
         for prompt in range(PROMPTS):
             i = style * PROMPTS + prompt
-            figures = {"good": good + style / 100, "bad": bad - style / 10, "size": None if i else 7.0}
+            scores = {"good": good + style / 100, "bad": bad - style / 10, "size": None if i else 7.0}
             styles = (str(folder / "pictures" / f"s{style}.png"),)
             clips.append(
-                ClipResult(f"{i:04d}", f"a <fox> | {prompt}", styles, f"{i:04d}.webp", "ab" * 32, figures)
+                ClipResult(f"{i:04d}", f"a <fox> | {prompt}", styles, f"{i:04d}.webp", "ab" * 32, scores)
             )
     return Evaluation(title, folder / "clips", (GOOD, BAD, SIZE), tuple(clips), {}, {"seed": 3})
 
 
 def test_means_with_styles_as_clusters(tmp_path: Path) -> None:
-    rows = {row.info.name: row.interval for row in summarise(evaluation("a", tmp_path))}
+    rows = {info.name: interval for info, interval in summarise(evaluation("a", tmp_path)).items()}
     good, size = rows["good"], rows["size"]
     assert good is not None and size is not None
     assert good.mean == pytest.approx(0.5 + 3.5 / 100) and good.count == 24
@@ -54,10 +53,10 @@ def test_means_with_styles_as_clusters(tmp_path: Path) -> None:
     assert (size.mean, size.count) == (7.0, 1)
 
 
-def test_figures_that_no_clip_has_are_dashes(tmp_path: Path) -> None:
+def test_scores_that_no_clip_has_are_dashes(tmp_path: Path) -> None:
     whole = evaluation("a", tmp_path)
     without = dataclasses.replace(whole, clips=whole.clips[1:])
-    assert summarise(without)[2].interval is None
+    assert summarise(without)[SIZE] is None
     assert "| size | – |" in to_markdown([without])
 
 
@@ -78,17 +77,17 @@ def test_what_was_measured_otherwise_is_not_compared(tmp_path: Path) -> None:
     assert re.search(r"\| goodness \(a test\) ↑ \| 0\.535 \[[^|]+\| – \|", text)
     assert re.search(r"\| goodness \(another test\) ↑ \| – \| 0\.935 \[", text)
     assert "**goodness (another test)**: another test; 0 to 1" in text
-    page = to_html([first, other], PageOptions(1, 1, 0))
+    page = to_html([first, other])
     assert page.count("goodness (a test)") == page.count("goodness (another test)") > 0
 
 
-def test_the_table_says_how_many_clips_have_a_figure_and_what_its_probe_reaches(tmp_path: Path) -> None:
+def test_the_table_says_how_many_clips_have_a_score_and_what_its_probe_reaches(tmp_path: Path) -> None:
     first = evaluation("first", tmp_path)
     probed = dataclasses.replace(first, settings={PROBE_ACCURACY: {"good": 0.87654}})
     text = to_markdown([probed])
     assert "| size | 7 [7, 7] of 1 |  |" in text and "of 24" not in text
     assert re.search(r"\| goodness ↑ \| 0\.535 \[[^|]+\] \| 0\.877 \|", text)
-    assert "The probe itself reaches 0.877" in to_html([probed], PageOptions(1, 1, 0))
+    assert "The probe itself reaches 0.877" in to_html([probed])
     assert "probe itself" not in to_markdown([first])
 
 
@@ -168,32 +167,32 @@ def test_the_page_stands_alone_and_shows_clips_pictures_plots_and_tables(
     on_disk: Evaluation, tmp_path: Path
 ) -> None:
     second = dataclasses.replace(on_disk, title="second")
-    page = to_html([on_disk, second], PageOptions(styles=3, prompts=2, extremes=0))
+    page = to_html([on_disk, second])
     assert "http" not in page.replace("http-equiv", "")
     assert (
-        "<b>" not in page.split("<h2>Figures")[0] and "a &lt;fox&gt;" in page
+        "<b>" not in page.split("<h2>Scores")[0] and "a &lt;fox&gt;" in page
     )  # nothing a user names is html
     assert page.count('<video src="data:video/mp4;base64,') == 2  # the first clip of both runs
-    assert page.count("data:image/webp;base64,") == 2 * (3 * 2 - 1)
-    assert page.count("data:image/jpeg;base64,") == 2 * 3
+    assert page.count("data:image/webp;base64,") == 2 * (6 * 3 - 1)
+    assert page.count("data:image/jpeg;base64,") == 2 * 6
     assert page.count("<svg") == 6 and "second against first" in page
     assert "style" in page and "prompt" in page and "&#34;seed&#34;: 3" in page
-    assert page == to_html([on_disk, second], PageOptions(styles=3, prompts=2, extremes=0))
+    assert page == to_html([on_disk, second])
 
 
-def test_best_and_worst_by_the_figure_that_tells_most(on_disk: Evaluation) -> None:
+def test_best_and_worst_by_the_score_that_tells_most(on_disk: Evaluation) -> None:
     telling = dataclasses.replace(GOOD, name="style_vector", title="style vector")
     clips = tuple(
-        dataclasses.replace(clip, figures={"style_vector": i / 100}) for i, clip in enumerate(on_disk.clips)
+        dataclasses.replace(clip, scores={"style_vector": i / 100}) for i, clip in enumerate(on_disk.clips)
     )
-    page = to_html([dataclasses.replace(on_disk, infos=(telling,), clips=clips)], PageOptions(extremes=2))
+    page = to_html([dataclasses.replace(on_disk, infos=(telling,), clips=clips)])
     best, worst = re.findall(r"<h2>(?:Best|Worst) by style vector</h2>(.*?)</table>", page, re.S)
-    assert re.findall(r"<b>(.*?)</b>", best) == ["0.23", "0.22"]
-    assert re.findall(r"<b>(.*?)</b>", worst) == ["0", "0.01"]
+    assert re.findall(r"<b>(.*?)</b>", best) == ["0.23", "0.22", "0.21", "0.2", "0.19", "0.18"]
+    assert re.findall(r"<b>(.*?)</b>", worst) == ["0", "0.01", "0.02", "0.03", "0.04", "0.05"]
 
 
 def test_clips_and_pictures_that_are_gone_leave_a_gap(on_disk: Evaluation, tmp_path: Path) -> None:
     (on_disk.folder / "0000.mp4").unlink()
     (tmp_path / "pictures" / "s0.png").unlink()
-    page = to_html([on_disk], PageOptions(styles=1, prompts=2))
-    assert "<video" not in page and page.count("data:image/webp") == 1 and "s0" in page
+    page = to_html([on_disk])
+    assert "<video" not in page and page.count("data:image/webp") == 17 and "s0" in page

@@ -9,9 +9,9 @@ import pytest
 from PIL import Image
 
 from stylecrafter.errors import InvalidInputError, OutputError
-from stylecrafter.evaluation.clip_metrics import Figures
+from stylecrafter.evaluation.clip_metrics import Scores
 from stylecrafter.evaluation.metrics.info import MeasuredClip, MetricInfo
-from stylecrafter.evaluation.runner import FIGURES_NAME, measure_folder
+from stylecrafter.evaluation.runner import SCORES_NAME, measure_folder
 from stylecrafter.evaluation.testset import TestSet, read_testset
 from stylecrafter.media.images import file_hash
 from stylecrafter.media.video import write_frames
@@ -29,7 +29,7 @@ class Light:
         self.key = key
         self.asked: list[str] = []
 
-    def __call__(self, clip: MeasuredClip) -> Figures:
+    def __call__(self, clip: MeasuredClip) -> Scores:
         self.asked.append(clip.name)
         return {"light": float(clip.frames.mean())}
 
@@ -55,7 +55,7 @@ def clips(testset: TestSet, tmp_path: Path) -> Path:
 
 
 def values(evaluation) -> list[float | None]:  # type: ignore[no-untyped-def]
-    return [clip.figures["light"] for clip in evaluation.clips]
+    return [clip.scores["light"] for clip in evaluation.clips]
 
 
 def test_every_clip_is_measured_and_names_its_file(testset: TestSet, clips: Path, tmp_path: Path) -> None:
@@ -94,7 +94,7 @@ def test_stopped_and_gone_on(testset: TestSet, clips: Path, tmp_path: Path) -> N
 
     with pytest.raises(KeyboardInterrupt):
         measure_folder(testset, clips, [Light()], tmp_path, on_progress=stop)
-    kept = tmp_path / FIGURES_NAME
+    kept = tmp_path / SCORES_NAME
     kept.write_text(kept.read_text()[:-9])  # killed while it wrote the second line
     light = Light()
     found = measure_folder(testset, clips, [light], tmp_path)
@@ -110,7 +110,7 @@ def test_changed_clips_and_other_metrics_are_measured(testset: TestSet, clips: P
     light = Light()
     found = measure_folder(testset, clips, [light], tmp_path)
     assert light.asked == names[:1]
-    assert found.clips[0].figures == found.clips[3].figures
+    assert found.clips[0].scores == found.clips[3].scores
     measure_folder(testset, clips, [newer := Light("light 2")], tmp_path)
     assert newer.asked == names
 

@@ -22,9 +22,9 @@ def held_out() -> HeldOutSet:
 
 @pytest.fixture(scope="module")
 def means(held_out: HeldOutSet) -> dict[str, dict[str, float]]:
-    """Mean of every figure over the clips of real renders, copies of the reference, still clips and noise.
+    """Mean of every score over the clips of real renders, copies of the reference, still clips and noise.
 
-    Figures that no clip of a set has are not there.
+    Scores that no clip of a set has are not there.
     """
     references = world.render(held_out.references, SIZE)[:, 0]
     real = held_out.real_clips(torch.arange(len(held_out)), SIZE, FRAMES)
@@ -51,9 +51,9 @@ def test_real_renders_are_in_their_style_and_noise_is_in_none(means: dict[str, d
     assert means["real"]["style_found"] >= 0.7
     assert means["noise"]["style_found"] <= 0.4
     assert means["noise"]["palette_nearer"] < means["real"]["palette_nearer"]
-    for figure in ("palette_distance", "texture_distance", "warping_error", "flicker"):
-        values = {name: of[figure] for name, of in means.items() if figure in of}
-        assert max(values, key=lambda name: values[name]) == "noise", (figure, values)
+    for score in ("palette_distance", "texture_distance", "warping_error", "flicker"):
+        values = {name: of[score] for name, of in means.items() if score in of}
+        assert max(values, key=lambda name: values[name]) == "noise", (score, values)
 
 
 def test_a_copy_of_the_reference_has_all_of_its_style_and_is_exposed(
@@ -67,6 +67,6 @@ def test_a_copy_of_the_reference_has_all_of_its_style_and_is_exposed(
 
 
 def test_a_still_clip_does_not_win(means: dict[str, dict[str, float]]) -> None:
-    # It has no figure to win with.
+    # It has no score to win with.
     assert not {"warping_error", "flicker"} & means["still"].keys()
     assert means["still"]["dynamics"] == means["copy"]["dynamics"] == 0 < means["real"]["dynamics"]

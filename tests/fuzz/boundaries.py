@@ -24,17 +24,19 @@ from stylecrafter.data.check import check_data
 from stylecrafter.data.manifest import find_records
 from stylecrafter.evaluation.methods import read_style_texts
 from stylecrafter.evaluation.report import read_evaluations
-from stylecrafter.evaluation.testset import WorldSetSpec, read_testset
+from stylecrafter.evaluation.testset import read_testset
+from stylecrafter.evaluation.truth.world_set import WorldSetSpec
 from stylecrafter.generation.batch import run_batch
 from stylecrafter.generation.batch_file import read_entries
+from stylecrafter.generation.record import GenerationRecord, ModelReference, StyleReference, read_record
 from stylecrafter.generation.replay import replay
-from stylecrafter.generation.settings import check_settings, look_up_model, parse_size, prepare
+from stylecrafter.generation.settings import look_up_model, prepare
 from stylecrafter.media.clips import index_clip, read_clip
 from stylecrafter.media.documents import parse_json, parse_yaml
 from stylecrafter.media.images import load_picture
-from stylecrafter.media.metadata import GenerationRecord, ModelReference, StyleReference, read_record
 from stylecrafter.media.video import read_frames, write_frames
 from stylecrafter.pipelines.loading import load_pipeline
+from stylecrafter.pipelines.sampling_params import SamplingParams, parse_size
 from stylecrafter.runtime.devices import resolve_device
 from stylecrafter.training.checkpoint import load_checkpoint, save_checkpoint
 from stylecrafter.training.recipe_files import find_recipe, load_recipe
@@ -284,10 +286,7 @@ def _changes() -> st.SearchStrategy[list[str]]:
 
 
 def _settings() -> st.SearchStrategy[dict[str, Any]]:
-    names = (
-        "prompt negative_prompt model seed steps frames fps style_scale text_guidance style_guidance guidance_stop "
-        "shared_noise style_corners eta scheduler device dtype"
-    ).split()
+    names = (*SamplingParams.knobs(), "prompt", "model", "device", "dtype")
     return st.fixed_dictionaries(
         {}, optional={name: absurd for name in names} | {"styles": st.lists(texts, max_size=3), "size": texts}
     )
@@ -299,8 +298,7 @@ def _use_settings(values: dict[str, Any], folder: Path) -> None:
         model_folder(folder)
     styles = [Path(text) for text in values.pop("styles", [])]
     given = {"prompt": "a fox", "model": str(folder), **values}
-    settings = make_settings(styles=styles, size=given.pop("size", None), **given)
-    check_settings(settings)
+    settings = make_settings(styles=styles, **given)
     resolve_device(settings.device)
     if "/" in settings.model and not Path(settings.model).is_absolute():
         return  # a hub id would be fetched

@@ -42,6 +42,26 @@ def test_names_are_different_short_and_plain(tmp_path: Path) -> None:
     assert all(re.fullmatch(r"[a-z0-9_-]{5,80}", name) for name in names)
 
 
+def knobs(*own: dict[str, object]) -> list[dict[str, object]]:
+    return [{"prompt": "a", "style_path": "a.png", **one} for one in own]
+
+
+def test_entries_set_knobs_by_either_name(tmp_path: Path) -> None:
+    asked = (
+        {},
+        {"seed": 3, "num_frames": 8, "num_inference_steps": 2, "text_guidance_scale": 4},
+        {"frames": 8, "size": "32x16", "style_corners": True, "scheduler": "ddim", "fps": None},
+        {"width": 32, "height": 16, "negative_prompt": "dull", "eta": 0.5},
+    )
+    entries = read_entries(write(tmp_path / "a.json", knobs(*asked)))
+    assert [entry.own for entry in entries] == [
+        {},
+        {"seed": 3, "frames": 8, "steps": 2, "text_guidance": 4.0},
+        {"frames": 8, "width": 32, "height": 16, "style_corners": True, "scheduler": "ddim"},
+        {"width": 32, "height": 16, "negative_prompt": "dull", "eta": 0.5},
+    ]
+
+
 @pytest.mark.parametrize(
     ("content", "says"),
     [
@@ -57,8 +77,8 @@ def test_names_are_different_short_and_plain(tmp_path: Path) -> None:
         ([{"prompt": "a", "style_path": [1]}], "entry 0 needs a style_path"),
         (["a"], "entry 0"),
         (
-            [{"prompt": "a", "style_path": "a.png", "seed": 3}],
-            "unknown key 'seed'.*Known: prompt, style_path.*entry 0",
+            [{"prompt": "a", "style_path": "a.png", "sparkle": 3}],
+            "unknown key 'sparkle'.*Known: .*num_frames, .*prompt, .*seed, .*size, .*style_path, .*entry 0",
         ),
         ([{"prompt": "a", "style_paths": "a.png"}], "Did you mean 'style_path'"),
         ([{"prompt": "a", "style_path": "a\0.png"}], "entry 0 needs a style_path"),
@@ -66,6 +86,16 @@ def test_names_are_different_short_and_plain(tmp_path: Path) -> None:
             [{"prompt": "a", "style_path": ["a.png"] * 65}],
             "entry 0 has 65 style pictures, but may have up to 64",
         ),
+        (
+            knobs({}, {"num_frames": 0}),
+            "entry 1: num_frames must be a whole number between 1 and 10000, not 0",
+        ),
+        (knobs({"steps": True}), "entry 0: steps must be a whole number between 1 and 999, not True"),
+        (knobs({"seed": "3"}), "entry 0: seed must be a whole number .* not '3'"),
+        (knobs({"size": "big"}), "entry 0: size 'big' is not WIDTHxHEIGHT"),
+        (knobs({"scheduler": "magic"}), "entry 0: unknown scheduler 'magic'"),
+        (knobs({"frames": 3, "num_frames": 3}), "entry 0: frames and num_frames are the same"),
+        (knobs({"num_step": 3}), "unknown key 'num_step'. Did you mean 'steps'"),
         ([1] * 100_001, "has 100,001 entries, but a batch takes up to 100,000"),
     ],
 )

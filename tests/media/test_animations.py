@@ -14,7 +14,7 @@ from stylecrafter.errors import ImageReadError
 from stylecrafter.media.clips import index_clip, read_clip
 from stylecrafter.media.images import decode_picture
 from stylecrafter.media.metadata import read_metadata
-from stylecrafter.media.video import check_frames, first_frame, read_frames
+from stylecrafter.media.video import check_frames, read_frames
 from tests.media.animation_files import Part, apng_bytes, gif_bytes, shown_over_white
 
 WIDTH, HEIGHT = 12, 10
@@ -134,7 +134,6 @@ def test_transparency_is_over_white_as_in_a_style_picture(tmp_path: Path, kind: 
     assert np.array_equal(found[0], np.asarray(decode_picture(buffer.getvalue(), "a")))
     (tmp_path / "a.mp4").write_bytes(buffer.getvalue())  # what it is, not what it is called
     assert worst([np.asarray(frame) for frame in read_frames(tmp_path / "a.mp4")[0]], found) == 0
-    assert np.array_equal(np.asarray(first_frame(tmp_path / "a.mp4")), found[0])
 
 
 def test_frame_numbers_and_times_of_a_gif() -> None:
@@ -185,7 +184,7 @@ def test_fewer_frames_than_declared_and_wrong_sums() -> None:
     with pytest.raises(ImageReadError, match="3 of the 2,000,000,003 frames"):
         index_clip(apng_bytes([part] * 3, WIDTH, HEIGHT, 10, more=2_000_000_000), "a.png")
     whole[whole.index(b"fdAT") + 9] ^= 1
-    with pytest.raises(ImageReadError, match="checksum"):
+    with pytest.raises(ImageReadError, match="damaged"):
         index_clip(bytes(whole), "a.png")
 
 

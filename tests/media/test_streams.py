@@ -16,7 +16,7 @@ from stylecrafter.errors import ImageReadError
 from stylecrafter.media.clips import index_clip, read_clip
 from stylecrafter.media.metadata import read_metadata
 from stylecrafter.media.streams import opened_container
-from stylecrafter.media.video import check_frames, first_frame, read_frames, write_frames
+from stylecrafter.media.video import check_frames, read_frames, write_frames
 from tests.data_sources.support import clip_frames, write_clip
 from tests.media.clip_files import box_content, solid, write_coded
 
@@ -65,7 +65,7 @@ def test_no_file_makes_us_read_another(
     healthy = write_clip(tmp_path / "healthy.mp4", 4)
     path = tmp_path / f"list{suffix}"
     path.write_text(PLAYLISTS[kind].format(healthy.name))
-    for read in (read_frames, first_frame, read_metadata, lambda path: index_clip(path, path.name)):
+    for read in (read_frames, read_metadata, lambda path: index_clip(path, path.name)):
         with pytest.raises(ImageReadError, match="only names other files"):
             read(path)
     # Where it is not told by its first bytes, FFmpeg may not take it either.

@@ -16,7 +16,7 @@ from stylecrafter.errors import ImageReadError
 from stylecrafter.media import upright
 from stylecrafter.media.clips import index_clip, read_clip
 from stylecrafter.media.streams import decoded, one_thread, opened_file, opened_stream
-from stylecrafter.media.video import first_frame, read_frames
+from stylecrafter.media.video import iterate_frames, read_frames
 from tests.media.clip_files import write_coded
 
 
@@ -140,8 +140,8 @@ def test_colours_beyond_a_screen_are_said(
     upright._say_what_is_lost.cache_clear()
     path = write_picture(tmp_path / "a.mkv", "ffv1", "yuv420p", CORNERS, setup=setup)
     with caplog.at_level(logging.WARNING):
-        first_frame(path)
-        first_frame(path)
+        next(iterate_frames(path))
+        next(iterate_frames(path))
     assert len(caplog.records) == bool(says) and says in caplog.text
 
 
@@ -158,9 +158,9 @@ def write_wide(path: Path, times: int) -> Path:
 
 
 def test_pixels_that_are_no_squares(tmp_path: Path) -> None:
-    assert first_frame(write_wide(tmp_path / "a.mp4", 2)).size == (96, 32)
+    assert next(iterate_frames(write_wide(tmp_path / "a.mp4", 2))).size == (96, 32)
     with pytest.raises(ImageReadError, match="too large: frames of .*x32 pixels"):
-        first_frame(write_wide(tmp_path / "b.mp4", 10**8))
+        next(iterate_frames(write_wide(tmp_path / "b.mp4", 10**8)))
 
 
 @pytest.mark.skipif(not Path("/proc/self/task").is_dir(), reason="threads are counted there")

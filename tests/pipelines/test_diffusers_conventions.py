@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 from typing import Any
 
 import numpy as np
@@ -12,6 +13,7 @@ from diffusers.callbacks import MultiPipelineCallbacks, PipelineCallback, SDCFGC
 
 from stylecrafter.errors import InvalidInputError
 from stylecrafter.pipelines.stylized_image import StyleCrafterImagePipeline
+from stylecrafter.pipelines.stylized_video import StyleCrafterPipeline
 from tests.tiny import tiny_pipeline
 
 CALL = {"seed": 0, "num_inference_steps": 3, "num_frames": 2, "output_type": "np"}
@@ -125,6 +127,23 @@ def test_a_callback_of_diffusers_ends_guidance(pipe, picture) -> None:
     ended = frames(pipe, **asked, callback_on_step_end=cut)
     np.testing.assert_allclose(ended, frames(pipe, **asked, guidance_stop=0.3), atol=1e-5)
     assert not np.allclose(ended, frames(pipe, **asked), atol=1e-3)
+
+
+def test_calls_show_their_arguments_with_types() -> None:
+    clips = inspect.signature(StyleCrafterPipeline.__call__).parameters
+    images = inspect.signature(StyleCrafterImagePipeline.__call__).parameters
+    for parameters in (clips, images):
+        kinds = {parameter.kind for parameter in parameters.values()}
+        assert not kinds & {inspect.Parameter.VAR_KEYWORD, inspect.Parameter.VAR_POSITIONAL}
+        assert list(parameters)[:3] == ["self", "prompt", "style_images"]
+        assert parameters["num_inference_steps"].annotation == int | None
+        assert parameters["style_scale"].default == 1.0
+    assert clips["num_frames"].annotation == int | None and clips["num_videos_per_prompt"].default == 1
+    assert set(clips) - set(images) == {
+        "num_frames", "shared_noise", "frame_style_scales", "num_videos_per_prompt"
+    }  # fmt: skip
+    assert set(images) - set(clips) == {"num_images_per_prompt"}
+    assert "num_frames: Frames" in (StyleCrafterPipeline.__call__.__doc__ or "")
 
 
 def test_components_make_another_pipeline(pipe) -> None:

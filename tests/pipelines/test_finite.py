@@ -127,9 +127,10 @@ def test_decoding(broken: Any) -> None:
         pipe.decode_latents(spoiled(LATENTS))
 
 
-def test_numbers_that_guidance_blows_up(pipe) -> None:
+def test_numbers_that_given_factors_blow_up(pipe, picture) -> None:
+    factors = torch.full((1, pipe.style_adapter.num_layers), 3e38)
     with pytest.raises(InvalidInputError, match="latents at step 1 of 3: not finite"):
-        pipe("a fox", text_guidance_scale=1e39)
+        pipe("a fox", picture, style_scales=factors, style_scale=1000.0)
 
 
 def test_accelerators_are_asked_at_the_end() -> None:

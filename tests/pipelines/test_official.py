@@ -158,7 +158,7 @@ def without(part: str, key: str) -> Callable[[dict[str, Any]], dict[str, Any]]:
         (lambda files: files | {"videocrafter": files["adapter"]}, "not a VideoCrafter UNet"),
         (lambda files: files | {"adapter": files["openclip"]}, "not an adapter for this model"),
         (lambda files: files | {"temporal": files["adapter"]}, "temporal checkpoint does not fit"),
-        (lambda files: files | {"openclip": "absent.bin"}, "OpenCLIP checkpoint: no such file: absent.bin"),
+        (lambda files: files | {"openclip": "absent.bin"}, "OpenCLIP checkpoint: absent.bin: no such file"),
     ],
 )
 def test_files_that_do_not_fit_are_named(

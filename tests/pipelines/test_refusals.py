@@ -10,6 +10,7 @@ import torch
 
 from stylecrafter.errors import InvalidInputError, UnknownNameError
 from stylecrafter.pipelines.schedulers import make_scheduler
+from stylecrafter.pipelines.stylized_image import StyleCrafterImagePipeline
 from stylecrafter.pipelines.stylized_video import StyleCrafterPipeline
 from tests.tiny import WIDTH, tiny_components
 
@@ -22,20 +23,29 @@ TEXT = torch.zeros(1, 16, WIDTH)
     ("arguments", "says"),
     [
         ({"height": 18}, "size 24x18 .* multiples of 4. Nearest: 24x16 or 24x20"),
-        ({"width": 0}, "width must be a whole number of at least 1, got 0"),
-        ({"width": 24.0}, "width must be a whole number .* got 24.0"),
+        ({"width": 0}, "width must be a whole number between 1 and 16384, not 0"),
+        ({"width": 24.0}, "width must be a whole number .* not 24.0"),
         ({"style_weights": 2.0}, "a list with one number per picture, got 2.0"),
         ({"frame_style_scales": 0.5}, "per frame are a sequence of 3 numbers or a schedule .* got 0.5"),
-        ({"num_frames": 0}, "num_frames must be .* at least 1, got 0"),
-        ({"num_inference_steps": 0}, "num_inference_steps must be .* got 0"),
-        ({"num_inference_steps": 1001}, "at most 1000, got 1001"),
+        ({"num_frames": 0}, "num_frames must be a whole number between 1 and 10000, not 0"),
+        ({"num_inference_steps": 0}, "num_inference_steps must be .* not 0"),
+        ({"num_inference_steps": 1001}, "num_inference_steps must be .* between 1 and 999, not 1001"),
         ({"num_videos_per_prompt": 0}, "at least 1, got 0"),
-        ({"text_guidance_scale": float("nan")}, "text_guidance_scale must be a finite number, got nan"),
-        ({"style_guidance_scale": float("inf")}, "style_guidance_scale must be a finite number"),
-        ({"style_scale": float("nan")}, "style_scale must be a finite number"),
-        ({"guidance_rescale": 2.0}, "between 0 and 1, not 2.0"),
-        ({"shared_noise": -0.1}, "shared_noise must lie between 0 and 1, not -0.1"),
-        ({"guidance_stop": 1.5}, "guidance_stop must lie between 0 and 1, not 1.5"),
+        (
+            {"text_guidance_scale": float("nan")},
+            "text_guidance_scale must be a number between -1000 and 1000, not nan",
+        ),
+        ({"style_guidance_scale": float("inf")}, "style_guidance_scale must be a number .* not inf"),
+        ({"style_scale": float("nan")}, "style_scale must be a number .* not nan"),
+        ({"guidance_rescale": 2.0}, "guidance_rescale must be a number between 0 and 1, not 2.0"),
+        ({"shared_noise": -0.1}, "shared_noise must be a number between 0 and 1, not -0.1"),
+        ({"guidance_stop": 1.5}, "guidance_stop must be a number between 0 and 1, not 1.5"),
+        ({"num_frames": True}, "num_frames must be a whole number .* not True"),
+        ({"num_frames": "3"}, "num_frames must be a whole number .* not '3'"),
+        ({"style_corners": 1}, "style_corners must be True or False, not 1"),
+        ({"eta": 1.5}, "eta must be a number between 0 and 1, not 1.5"),
+        ({"guidance_scale": 7.5}, "unknown argument 'guidance_scale'.*text_guidance_scale"),
+        ({"fps": 8}, "unknown argument 'fps'"),
         ({"output_type": "mp3"}, "unknown output type 'mp3'.*latent"),
         ({"prompt": None}, "either a prompt or text_embeds"),
         ({"text_embeds": TEXT}, "either a prompt or text_embeds"),
@@ -68,7 +78,7 @@ TEXT = torch.zeros(1, 16, WIDTH)
         ({"latents": torch.zeros(1, 4, 8, 12)}, "latents must be .* got \\(1, 4, 8, 12\\)"),
         ({"latents": torch.zeros(2, 4, 3, 8, 12)}, "latents must be \\(1, 4, 3, 8, 12\\), got \\(2,"),
         ({"seed": 1, "generator": torch.Generator()}, "a generator or a seed, not both"),
-        ({"seed": -1}, "seed must lie between .* not -1"),
+        ({"seed": -1}, "seed must be a whole number between 0 and .* not -1"),
         ({"generator": [torch.Generator()] * 2}, "got 2 generators for 1 samples"),
         (
             {"callback_on_step_end_tensor_inputs": ["latent"]},
@@ -86,6 +96,23 @@ def test_refusals(pipe, picture, arguments: dict[str, Any], says: str) -> None:
     given = {"prompt": "a fox", "style_images": picture, **{k: filled(v) for k, v in arguments.items()}}
     with pytest.raises(InvalidInputError, match=says):
         pipe(**given)
+
+
+def test_more_steps_than_a_scheduler_has(pipe, picture) -> None:
+    few = pipe.scheduler.from_config(pipe.scheduler.config, num_train_timesteps=20)
+    whole, pipe.scheduler = pipe.scheduler, few
+    try:
+        with pytest.raises(InvalidInputError, match="num_inference_steps must be at most 20, got 21"):
+            pipe("a fox", picture, num_inference_steps=21)
+    finally:
+        pipe.scheduler = whole
+
+
+def test_pictures_have_no_arguments_of_clips(pipe) -> None:
+    images = StyleCrafterImagePipeline.from_pipe(pipe)
+    for name in ("num_frames", "shared_noise", "frame_style_scales", "num_videos_per_prompt"):
+        with pytest.raises(UnknownNameError, match=f"unknown argument '{name}'.*num_images_per_prompt"):
+            images("a fox", **{name: 1})
 
 
 def test_an_unknown_scheduler(pipe) -> None:

@@ -4,9 +4,9 @@ import pytest
 import torch
 
 from stylecrafter.errors import InvalidInputError
-from stylecrafter.evaluation.evaluate import world_set_for
 from stylecrafter.evaluation.metrics.info import MetricInfo
 from stylecrafter.evaluation.statistics import Difference
+from stylecrafter.evaluation.truth.world_set import world_set_for
 from stylecrafter.runtime.seeding import make_generator
 from stylecrafter.studies.artefacts import Artefact, ArtefactSpec, inject, noticed_from, run
 from stylecrafter.studies.subject import Subject

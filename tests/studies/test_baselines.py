@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from stylecrafter.evaluation.method_names import Method
-from stylecrafter.media.metadata import read_record
+from stylecrafter.generation.record import read_record
 from stylecrafter.studies.baselines import (
     MOVING,
     QUICK,

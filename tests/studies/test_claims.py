@@ -29,7 +29,7 @@ def verdicts(*claims: Claim) -> list[tuple[str, str]]:
     return [(row[3], row[-1]) for row in check_claims(claims, RUNS, "Claims").rows]
 
 
-def test_directions_are_those_of_the_figures() -> None:
+def test_directions_are_those_of_the_scores() -> None:
     assert verdicts(Claim("4", "a", "b", "text", "better")) == [("object", "holds")]
     assert verdicts(Claim("4", "b", "a", "text", "better")) == [("object", "reversed")]
     assert verdicts(Claim("4", "b", "a", "text", "worse")) == [("object", "holds")]

@@ -8,13 +8,13 @@ import torch
 from PIL import Image
 
 from stylecrafter.errors import InvalidInputError, OutputError, UnknownNameError
-from stylecrafter.evaluation.testset import WorldSetSpec
+from stylecrafter.evaluation.truth.world_set import WorldSetSpec
 from stylecrafter.studies.own_pictures import (
     ALL_GIVEN,
     BEFORE,
-    FIGURES,
     QUICK,
     RENDERS,
+    SCORES,
     WAYS,
     _collection,
     _read_together,
@@ -73,11 +73,11 @@ def result(folder: Path) -> StudyResult:
 
 def test_the_study_at_toy_size(result: StudyResult, folder: Path) -> None:
     assert list(result.data) == [BEFORE, ALL_GIVEN, *WAYS, RENDERS]
-    assert all(set(result.data[BEFORE][kind]) == set(FIGURES) for kind in QUICK.kinds)
+    assert all(set(result.data[BEFORE][kind]) == set(SCORES) for kind in QUICK.kinds)
     for kind in QUICK.kinds:
         one, all_given = result.data[BEFORE][kind], result.data[ALL_GIVEN][kind]
         assert one["nearness"] != all_given["nearness"]
-        assert all(one[figure] == all_given[figure] for figure in ("others_style", "others_object"))
+        assert all(one[score] == all_given[score] for score in ("others_style", "others_object"))
     assert [row[0] for row in result.tables[1].rows] == [
         "all pictures given over before",
         "recipe over before",
@@ -102,8 +102,10 @@ def test_ways_differ_in_what_they_say(result: StudyResult, folder: Path) -> None
     )
     assert [stage["stage"] for stage in whole["stages"]] == ["adapter"]
     settings = [way["stages"][0].pop("train") for way in (recipe, learned, whole)]
-    assert [of["blend"] for of in settings] == [0.5, 1, 0.5]
-    assert settings[0] == {**settings[1], "blend": 0.5} == {**settings[2], "learning_rate": 3e-4}
+    assert [of["weight_interpolation"] for of in settings] == [0.5, 1, 0.5]
+    assert (
+        settings[0] == {**settings[1], "weight_interpolation": 0.5} == {**settings[2], "learning_rate": 3e-4}
+    )
     assert recipe == learned and recipe["data"] == whole["data"]
 
 

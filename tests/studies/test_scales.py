@@ -5,8 +5,8 @@ import dataclasses
 import pytest
 import torch
 
-from stylecrafter.evaluation.evaluate import world_set_for
 from stylecrafter.evaluation.truth.probes import make_probe
+from stylecrafter.evaluation.truth.world_set import world_set_for
 from stylecrafter.studies.scales import QUICK, run
 from stylecrafter.studies.subject import Judgement, Subject
 from stylecrafter.styleworld import world

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import torch
 
-from stylecrafter.evaluation.testset import WorldSetSpec
+from stylecrafter.evaluation.truth.world_set import WorldSetSpec
 from stylecrafter.media.tensors import to_pictures
 from stylecrafter.studies.subject import Subject
 

@@ -7,7 +7,7 @@ import pytest
 
 from stylecrafter import StyleCrafterPipeline
 from stylecrafter.errors import OutputError
-from stylecrafter.media.metadata import read_record
+from stylecrafter.generation.record import read_record
 from stylecrafter.studies.variants import QUICK, TABLE_4, TABLE_5, VariantsSpec, run
 from stylecrafter.training.recipe_files import load_recipe
 from stylecrafter.training.recipe_run import RecipeRun
@@ -71,7 +71,7 @@ def test_variants_are_trained_asked_and_kept(
     # Frames share noise wherever clips are learned from, as in the base.
     for name in ("two_stage", "joint"):
         (stage,) = load_recipe(str(tmp_path / "variants" / name / "recipe.yaml")).stages
-        assert stage.diffusion_config.shared_noise == spec.shared_noise > 0, name
+        assert stage.options.shared_noise == spec.shared_noise > 0, name
 
     # Again: nothing is trained or drawn anew, and the numbers are the same.
     files = {

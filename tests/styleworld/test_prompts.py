@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import json
+from importlib import resources
+
 import pytest
 
 from stylecrafter.styleworld import splits
+from stylecrafter.styleworld.lexicon import NEAREST, RELATIVES
 from stylecrafter.styleworld.objects import OBJECT_NAMES, OBJECTS, object_index
 from stylecrafter.styleworld.prompts import hint, names_any, nearest_names, plural, understand
-from stylecrafter.styleworld.relatives import NEAREST, RELATIVES
 
 WORLD = {"objects": list(splits.SMALL.objects), "scenes": list(splits.SMALL.scenes)}
 
@@ -97,23 +100,24 @@ def test_what_is_alike_comes_first(prompt: str, full: str, medium: str, small: s
 
 
 def test_every_everyday_word_leads_to_objects() -> None:
-    words = [word for group in NEAREST for word in group.split(", ")]
-    assert len(words) >= 150 and len(set(words)) == len(words)
-    for group, objects in NEAREST.items():
-        targets = objects.split(", ")
-        assert set(targets) <= set(OBJECT_NAMES), group
+    groups = json.loads((resources.files("stylecrafter.styleworld") / "lexicon.json").read_text("utf-8"))[
+        "nearest"
+    ]
+    words = [word for group in groups for word in group.split(", ")]
+    assert len(words) >= 150 and sorted(words) == sorted(NEAREST)
+    for word, targets in NEAREST.items():
+        assert set(targets) <= set(OBJECT_NAMES), word
         known = [name for name in targets if name in splits.FULL.objects]
-        for word in group.split(", "):
-            found = nearest_names(f"two {plural(word)}", splits.FULL.objects)
-            assert found[: len(known)] == known[:3] and known, word
-    assert {OBJECTS[object_index(name)].group for text in NEAREST.values() for name in text.split(", ")} == {
+        found = nearest_names(f"two {plural(word)}", splits.FULL.objects)
+        assert found[: len(known)] == known[:3] and known, word
+    assert {OBJECTS[object_index(name)].group for targets in NEAREST.values() for name in targets} == {
         thing.group for thing in OBJECTS
     }
 
 
 def test_relatives_are_objects_and_no_object_is_its_own() -> None:
-    for name, text in RELATIVES.items():
-        assert {name, *text.split(", ")} <= set(OBJECT_NAMES) and name not in text.split(", "), name
+    for name, alike in RELATIVES.items():
+        assert {name, *alike} <= set(OBJECT_NAMES) and name not in alike, name
 
 
 def test_a_word_that_is_understood_is_not_taken_for_misspelled() -> None:

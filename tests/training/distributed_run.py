@@ -35,7 +35,7 @@ def train(folder: Path, sharding: str, stop_after: int | None = None) -> None:
             learning_rate=1e-3,
             warmup_steps=0,
             ema_decay=0.9,
-            blend=0.5 if stage.name == "joint" else 1.0,
+            weight_interpolation=0.5 if stage.name == "joint" else 1.0,
             log_every=1,
             sharding=sharding,
             sample_every=4,

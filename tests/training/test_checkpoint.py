@@ -133,7 +133,7 @@ def test_the_first_is_saved_early(minutes: float, seconds: list[float]) -> None:
 def test_what_is_no_checkpoint_is_named(tmp_path: Path, content: object) -> None:
     path = checkpoint_path(tmp_path, 1)
     torch.save(content, path)
-    with pytest.raises(CheckpointError, match=r"holds a list|has no 'average'"):
+    with pytest.raises(CheckpointError, match=r"holds a list|has no 'data'"):
         refuse_foreign(path, load_checkpoint(path), "adapter", [])
 
 

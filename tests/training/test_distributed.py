@@ -46,15 +46,15 @@ def same_training(first: Path, second: Path) -> None:
     for stage in STAGES:
         one, two = (load_checkpoint(list_checkpoints(folder / stage)[-1]) for folder in (first, second))
         assert one["step"] == two["step"] == 4
-        for kind in ("weights", "average"):
+        for kind in ("weights", "ema"):
             assert one[kind].keys() == two[kind].keys()
             for name, value in one[kind].items():
                 # Adam divides by the root of squared gradients: where these are rounding, so is the step.
                 assert torch.allclose(value, two[kind][name], atol=2e-4), f"{stage} {kind} {name}"
         for folder, state in ((first, one), (second, two)):
             sampled = torch.load(folder / stage / "sampled.pt", weights_only=True)
-            assert sampled.keys() == state["average"].keys()
-            average, begun = state["average"], state.get("begun_with")
+            assert sampled.keys() == state["ema"].keys()
+            average, begun = state["ema"], state.get("start")
             assert (begun is not None) == (stage == "joint")
             for name, value in sampled.items():
                 left = average[name] if begun is None else begun[name].lerp(average[name], 0.5)

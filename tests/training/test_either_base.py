@@ -11,7 +11,7 @@ from safetensors.torch import load_file
 
 from stylecrafter import StyleAdapter, StyleCrafterPipeline
 from stylecrafter.errors import InvalidInputError
-from stylecrafter.training.from_scratch.expansion import grow, stretch_time
+from stylecrafter.training.from_scratch.expansion import expand, interpolate_positions
 from stylecrafter.training.parts import Parts
 from stylecrafter.training.preflight import check_run
 from stylecrafter.training.recipe_files import load_recipe
@@ -138,8 +138,8 @@ def test_a_recipe_for_stage_2_is_refused_before_stage_1(image_base: Path) -> Non
 def test_what_only_videocrafter_has_is_refused_on_others() -> None:
     pipe = tiny_image_pipeline()
     with pytest.raises(
-        InvalidInputError, match="stretch_time changes VideoCrafter models, this one is of Stable"
+        InvalidInputError, match="position_interpolation changes VideoCrafter models, this one is of Stable"
     ):
-        stretch_time(pipe.backbone, 5.0)
+        interpolate_positions(pipe.backbone, 5.0)
     with pytest.raises(InvalidInputError, match="attention_levels changes VideoCrafter models"):
-        grow(pipe.backbone, pipe.style_adapter, [True, True])
+        expand(pipe.backbone, pipe.style_adapter, [True, True])

@@ -1,4 +1,4 @@
-"""Recorded steps: what tells their kinds apart, and that a replay computes what the step does."""
+"""Captured steps: what tells their kinds apart, and that a replay computes what the step does."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from stylecrafter.training.graphs import RecordedSteps, kind_of, tensors_of
+from stylecrafter.training.graphs import CapturedSteps, kind_of, tensors_of
 from stylecrafter.training.stages import BaseStage, DiffusionConfig, NoisyInputs
 from stylecrafter.training.train_config import TrainConfig
 from stylecrafter.training.trainer import Trainer
@@ -56,7 +56,7 @@ def test_a_loss_is_a_function_of_its_inputs() -> None:
 @needs_cuda
 def test_replays_compute_losses_and_gradients() -> None:
     recorded, plain = stage("cuda"), stage("cuda")
-    steps = RecordedSteps(recorded.compute, list(recorded.trainable().values()))
+    steps = CapturedSteps(recorded.compute, list(recorded.trainable().values()))
     for step in (0, 1, 2, 3):
         plain.models()["unet"].zero_grad()
         loss = plain.loss(step)
@@ -73,7 +73,7 @@ def test_recorded_training_is_the_same_training(tmp_path: Path, rounded: bool) -
     final = []
     for recorded in (True, False):
         config = TrainConfig(
-            steps=6, learning_rate=1e-3, warmup_steps=2, rounded_weights=rounded, record_steps=recorded
+            steps=6, learning_rate=1e-3, warmup_steps=2, bf16_compute=rounded, cuda_graphs=recorded
         )
         run = Trainer(stage("cuda"), config, tmp_path / str(recorded))
         final.append([run.train_step() for _ in range(6)])

@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from stylecrafter.errors import InvalidInputError
-from stylecrafter.training.latent_cache import POOL_BATCHES, EncodedBatch, Pool, pool_picks
+from stylecrafter.training.latent_cache import CACHE_BATCHES, EncodedBatch, LatentCache, cache_picks
 
 BATCH, REUSE = 4, 3
 
@@ -24,7 +24,7 @@ def encode(index: int, rows: slice) -> EncodedBatch:
     )
 
 
-def seen(pool: Pool, step: int, rows: slice = slice(0, BATCH)) -> list[int]:
+def seen(pool: LatentCache, step: int, rows: slice = slice(0, BATCH)) -> list[int]:
     batch = pool.batch(step, rows)
     numbers = [int(value) for value in batch.latents.flatten()]
     assert batch.token_ids.flatten().tolist() == numbers
@@ -34,41 +34,41 @@ def seen(pool: Pool, step: int, rows: slice = slice(0, BATCH)) -> list[int]:
 
 
 def test_each_picture_is_seen_as_often_as_asked() -> None:
-    pool = Pool(encode, BATCH, REUSE, seed=5)
-    steps = 2 * POOL_BATCHES * REUSE
+    pool = LatentCache(encode, BATCH, REUSE, seed=5)
+    steps = 2 * CACHE_BATCHES * REUSE
     counts = Counter(number for step in range(steps) for number in seen(pool, step))
-    assert set(counts.values()) == {REUSE} and len(counts) == 2 * POOL_BATCHES * BATCH
+    assert set(counts.values()) == {REUSE} and len(counts) == 2 * CACHE_BATCHES * BATCH
 
 
 def test_neighbours_change_from_turn_to_turn() -> None:
-    pool = Pool(encode, BATCH, REUSE, seed=5)
-    first = [tuple(seen(pool, step)) for step in range(POOL_BATCHES)]
-    second = [tuple(seen(pool, POOL_BATCHES + step)) for step in range(POOL_BATCHES)]
+    pool = LatentCache(encode, BATCH, REUSE, seed=5)
+    first = [tuple(seen(pool, step)) for step in range(CACHE_BATCHES)]
+    second = [tuple(seen(pool, CACHE_BATCHES + step)) for step in range(CACHE_BATCHES)]
     assert sorted(sum(first, ())) == sorted(sum(second, ())) and set(first) != set(second)
 
 
 def test_processes_share_a_pool_by_rows() -> None:
-    whole = Pool(encode, BATCH, REUSE, seed=1)
-    halves = [Pool(encode, BATCH, REUSE, seed=1) for _ in range(2)]
+    whole = LatentCache(encode, BATCH, REUSE, seed=1)
+    halves = [LatentCache(encode, BATCH, REUSE, seed=1) for _ in range(2)]
     for step in (0, 20, 60, 3):
         parts = [seen(half, step, slice(2 * i, 2 * i + 2)) for i, half in enumerate(halves)]
         assert seen(whole, step) == parts[0] + parts[1]
 
 
 def test_a_step_does_not_depend_on_the_steps_before() -> None:
-    walked, jumped = (Pool(encode, BATCH, REUSE, seed=2) for _ in range(2))
+    walked, jumped = (LatentCache(encode, BATCH, REUSE, seed=2) for _ in range(2))
     for step in range(70):
         last = seen(walked, step)
     assert seen(jumped, 69) == last
 
 
 def test_without_reuse_nothing_is_kept() -> None:
-    pool = Pool(encode, BATCH, 1, seed=0)
+    pool = LatentCache(encode, BATCH, 1, seed=0)
     assert seen(pool, 7) == [7000, 7001, 7002, 7003] and not pool._kept
     with pytest.raises(InvalidInputError, match="reuse"):
-        Pool(encode, BATCH, 0, seed=0)
+        LatentCache(encode, BATCH, 0, seed=0)
 
 
 def test_rows_stay_in_their_place() -> None:
-    _, picks = pool_picks(5, BATCH, REUSE, seed=0)
-    assert picks.shape == (BATCH,) and picks.max() < POOL_BATCHES
+    _, picks = cache_picks(5, BATCH, REUSE, seed=0)
+    assert picks.shape == (BATCH,) and picks.max() < CACHE_BATCHES

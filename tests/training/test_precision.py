@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 from pathlib import Path
 
 import pytest
@@ -10,7 +9,7 @@ import torch
 
 from stylecrafter.errors import InvalidInputError
 from stylecrafter.training.from_scratch.encoder_stages import AutoencoderStage
-from stylecrafter.training.precision import RoundedWeights
+from stylecrafter.training.precision import MasterWeights
 from stylecrafter.training.stages import AdapterStage, BaseStage, DiffusionConfig
 from stylecrafter.training.train_config import TrainConfig
 from stylecrafter.training.trainer import Trainer
@@ -19,7 +18,7 @@ from tests.training.tiny_parts import tiny_parts
 from tests.training.tiny_sources import tiny_clips, tiny_pictures
 
 ROUNDED = TrainConfig(
-    steps=6, learning_rate=1e-3, warmup_steps=2, ema_decay=0.9, log_every=1, rounded_weights=True
+    steps=6, learning_rate=1e-3, warmup_steps=2, ema_decay=0.9, log_every=1, bf16_compute=True
 )
 
 
@@ -39,13 +38,13 @@ def test_models_compute_in_bfloat16_and_come_back_to_the_bit() -> None:
         for owner, model in adapter.denoisers().items()
         for name, value in model.named_parameters()
     }
-    rounded = RoundedWeights(adapter.denoisers().values(), adapter.trainable())
+    rounded = MasterWeights(adapter.denoisers().values(), adapter.trainable())
     assert {p.dtype for model in adapter.denoisers().values() for p in model.parameters()} == {torch.bfloat16}
     assert next(adapter.parts.backbone.component("vae").parameters()).dtype == torch.float32
     places = [p.data_ptr() for p in adapter.parts.backbone.denoiser.parameters()]
     with rounded.in_full():
         assert adapter.parts.backbone.denoiser.dtype == torch.float32
-    # Recorded steps know rounded weights by their place in memory.
+    # Captured steps know the weights in bfloat16 by their place in memory.
     assert [p.data_ptr() for p in adapter.parts.backbone.denoiser.parameters()] == places
     rounded.restore()
     for owner, model in adapter.denoisers().items():
@@ -56,7 +55,7 @@ def test_models_compute_in_bfloat16_and_come_back_to_the_bit() -> None:
 def test_gradients_are_those_of_float32_but_for_rounding() -> None:
     exact, rough = stage(), stage()
     exact.loss(0).backward()
-    rounded = RoundedWeights(rough.denoisers().values(), rough.trainable())
+    rounded = MasterWeights(rough.denoisers().values(), rough.trainable())
     rough.loss(0).backward()
     rounded.hand_on_gradients()
     wanted = torch.cat([p.grad.flatten() for p in exact.trainable().values() if p.grad is not None])
@@ -66,9 +65,7 @@ def test_gradients_are_those_of_float32_but_for_rounding() -> None:
 
 
 def test_what_is_too_small_for_bfloat16_adds_up(tmp_path: Path) -> None:
-    run = Trainer(
-        stage(), dataclasses.replace(ROUNDED, steps=30, learning_rate=1e-5, warmup_steps=0), tmp_path
-    )
+    run = Trainer(stage(), ROUNDED.replace(steps=30, learning_rate=1e-5, warmup_steps=0), tmp_path)
     before = {name: value.detach().clone() for name, value in run.parameters.items()}
     run.run()
     moved = torch.cat([(run.parameters[n] - v).abs().flatten() for n, v in before.items()])
@@ -96,7 +93,7 @@ def test_samples_see_the_average_in_float32_and_training_goes_on_without_it(tmp_
     sampled = stage()
     run = Trainer(
         sampled,
-        dataclasses.replace(ROUNDED, sample_every=2),
+        ROUNDED.replace(sample_every=2),
         tmp_path / "sampled",
         on_sample=lambda step, weights: seen.append(sampled.parts.backbone.denoiser.dtype),
     )
@@ -108,6 +105,6 @@ def test_samples_see_the_average_in_float32_and_training_goes_on_without_it(tmp_
 
 def test_it_is_for_denoising_in_whole_weights(tmp_path: Path) -> None:
     with pytest.raises(InvalidInputError, match="does not go with sharding"):
-        dataclasses.replace(ROUNDED, sharding="full")
+        ROUNDED.replace(sharding="full")
     with pytest.raises(InvalidInputError, match="denoising stages, not for 'autoencoder'"):
         Trainer(AutoencoderStage(tiny_parts().backbone.component("vae"), tiny_pictures()), ROUNDED, tmp_path)

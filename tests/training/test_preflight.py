@@ -71,8 +71,8 @@ def test_what_is_right_passes_and_leaves_nothing_behind(place: Path) -> None:
         ("data.mine.cross_reference_ratio=0.5", "needs records that share a style"),
         ("samples.styles=[nowhere.png]", "samples.styles.0: .*nowhere.png"),
         ("samples.styles=[test.yaml]", "samples.styles.0: .*test.yaml"),
-        ("model.begin_with=nowhere", "model.begin_with: unknown model 'nowhere'"),
-        ("model.begin_with=pictures", "model.begin_with: .*no model folder"),
+        ("model.warm_start=nowhere", "model.warm_start: unknown model 'nowhere'"),
+        ("model.warm_start=pictures", "model.warm_start: .*no model folder"),
         (
             "stages.adapter.train.mixed_precision=fp16",
             "stages.1.train.mixed_precision: fp16 needs an accelerator",

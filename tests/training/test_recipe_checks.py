@@ -63,18 +63,21 @@ def path(tmp_path: Path) -> Path:
            "learning_rate=.inf", "warmup_steps=-1", "warmup_steps=6", "final_lr_ratio=-3", "final_lr_ratio=1.5",
            "weight_decay=-1", "weight_decay=.inf", "betas=[2, 3]", "betas=[0.9]", "betas=[0.9, 1]", "betas=[-1, 0.9]",
            "betas=0.9", "gradient_clip=0", "gradient_clip=.nan", "ema_decay=1", "ema_decay=-0.1", "ema_decay=.nan",
-           "blend=0", "blend=1.5", "mixed_precision=fp8", "rounded_weights=2", "accumulation=0", "accumulation=3",
+           "weight_interpolation=0",
+           "weight_interpolation=1.5", "mixed_precision=fp8", "bf16_compute=2", "accumulation=0", "accumulation=3",
            "sharding=half", "checkpoint_minutes=-1", "checkpoint_minutes=.nan", "checkpoint_minutes=.inf",
            "keep_checkpoints=0", "log_every=0", "sample_every=-1", "seed=1.5", "seed=true")),
         *(f"stages.temporal.options.{change}" for change in
-          ("clip_ratio=1.5", "clip_ratio=.nan", "clip_ratio=0", "clip_ratio=1", "text_dropout=2", "middle_timesteps=-1",
-           "timestep_shift=0", "timestep_shift=.inf", "clip_timestep_shift=-1", "shared_noise=1.1", "picture_reuse=0",
+          ("clip_ratio=1.5", "clip_ratio=.nan", "clip_ratio=0", "clip_ratio=1", "text_dropout=2",
+           "logit_normal_ratio=-1", "timestep_shift=0", "timestep_shift=.inf", "clip_timestep_shift=-1",
+           "shared_noise=1.1", "picture_reuse=0",
            "clip_reuse=1.5", "scale_penalty=-1", "scale_penalty=.nan", "seed=x")),
         *(f"stages.autoencoder.{change}" for change in
           ("options.kl_weight=-1", "options.texture_weight=.inf", "options.seed=true", "clips=films", "pictures=null",
-           "train.rounded_weights=true", "stretch_time=2", "stage=decoders")),
+           "train.bf16_compute=true", "position_interpolation=2", "stage=decoders")),
         *(f"stages.temporal.{change}" for change in
-          ("stretch_time=0.5", "stretch_time=.nan", "stretch_time=.inf", "pictures=null", "clips=null", "clips=styled",
+          ("position_interpolation=0.5", "position_interpolation=.nan", "position_interpolation=.inf",
+           "pictures=null", "clips=null", "clips=styled",
            "pictures=films", "pictures=nothing", "name=../x", "name=model", "name=model_base", "name=" + "a" * 300)),
         *(f"samples.{change}" for change in
           ("prompts=[]", "prompts=['']", "prompts=[' ']", "num_frames=0", "seed=-1", "steps=0", "steps=1000")),
@@ -100,7 +103,7 @@ def test_what_is_out_of_range_is_refused_when_the_recipe_is_read(path: Path, cha
     ["stages.adapter.train.gradient_clip=.inf", "stages.adapter.train.warmup_steps=5", "data.films.size=48",
      "data.mixed.unit=steps", "stages.adapter.train.seed=-5",
      "stages.adapter.train.final_lr_ratio=1", "stages.adapter.train.checkpoint_minutes=0",
-     "stages.adapter.train.rounded_weights=yes", "stages.adapter.train.accumulation=4", "stages.adapter.name=adapter",
+     "stages.adapter.train.bf16_compute=yes", "stages.adapter.train.accumulation=4", "stages.adapter.name=adapter",
      "stages.adapter.train.betas=[0, 0]", "data.styled.span=[1, 1]", "stages.autoencoder.pictures=films"],
 )  # fmt: skip
 def test_the_ends_of_the_ranges_are_right(path: Path, change: str) -> None:
@@ -176,7 +179,7 @@ def test_keys_that_come_twice_are_refused(path: Path) -> None:
         TEXT.replace("train: {steps: 5, learning_rate: 1.0e-3}", "train: &t {steps: 5, learning_rate: 1.0e-3}", 1)
         .replace("train: {steps: 5, learning_rate: 1.0e-3}", "train: {<<: *t, steps: 6}", 1)
     )  # fmt: skip
-    assert [stage.train["steps"] for stage in load_recipe(path).stages] == [5, 6, 5]
+    assert [stage.train.steps for stage in load_recipe(path).stages] == [5, 6, 5]
 
 
 def test_configurations_keep_to_their_ranges_however_they_are_made() -> None:

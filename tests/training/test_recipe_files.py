@@ -2,13 +2,20 @@
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 
 import pytest
 import yaml
 
 from stylecrafter.errors import InvalidInputError, UnknownNameError
-from stylecrafter.training.recipe_files import load_recipe, recorded_recipe
+from stylecrafter.training.recipe_files import (
+    find_recipe,
+    load_recipe,
+    recipe_names,
+    recorded_recipe,
+    refuse_unnamed_files,
+)
 
 
 def test_paths_that_are_typed_start_where_one_is(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -52,7 +59,7 @@ def test_what_is_written_down_with_a_run_means_the_same_elsewhere(
     (run / "recipe.yaml").write_text(yaml.safe_dump(recipe.standalone().model_dump(mode="json")))
     monkeypatch.chdir(tmp_path)
     again = load_recipe(recorded_recipe(run))
-    assert again.stages[0].train_config.steps == 7
+    assert again.stages[0].train.steps == 7
     assert again.data["mine"].path == str(place / "pictures")
     assert again.samples is not None and again.samples.styles == [str(place / "a.png")]
     assert again.model.pretrained == str(place / "model")
@@ -62,8 +69,41 @@ def test_what_is_written_down_with_a_run_means_the_same_elsewhere(
 def test_mixed_precision_no_needs_no_quotes() -> None:
     """YAML reads the bare word as false."""
     assert (
-        load_recipe("smoke", ["stages.base.train.mixed_precision=no"]).stages[2].train_config.mixed_precision
-        == "no"
+        load_recipe("smoke", ["stages.base.train.mixed_precision=no"]).stages[2].train.mixed_precision == "no"
     )
     with pytest.raises(InvalidInputError, match="mixed_precision"):
         load_recipe("smoke", ["stages.base.train.mixed_precision=true"])
+
+
+@pytest.mark.parametrize(
+    ("name", "until", "wanted"),
+    [
+        ("finetune", None, ["mine"]),
+        ("paper", None, ["art", "art_stage_2", "video"]),
+        ("paper", "adapter", ["art"]),
+    ],
+)
+def test_own_files_have_to_be_named(name: str, until: str | None, wanted: list[str]) -> None:
+    with pytest.raises(InvalidInputError) as caught:
+        refuse_unnamed_files(load_recipe(name), until)
+    message = str(caught.value)
+    assert " ".join(f"--set data.{source}.path=FOLDER" for source in wanted) in message
+    assert message.count("--set") == len(wanted) and "recipes/" not in message
+
+
+def test_every_recipe_can_be_begun_or_says_what_it_needs(tmp_path: Path) -> None:
+    unnamed = set()
+    for name in recipe_names():
+        try:
+            refuse_unnamed_files(load_recipe(name))
+        except InvalidInputError:
+            unnamed.add(name)
+    assert unnamed == {"finetune", "paper"}
+
+
+def test_named_files_and_recipes_of_ones_own(tmp_path: Path) -> None:
+    refuse_unnamed_files(load_recipe("finetune", [f"data.mine.path={tmp_path / 'not there'}"]))
+    refuse_unnamed_files(load_recipe("finetune"), "no such stage")
+    own = tmp_path / "own.yaml"
+    shutil.copy(find_recipe("finetune"), own)
+    refuse_unnamed_files(load_recipe(own))

@@ -109,9 +109,9 @@ def test_changes_and_the_recipe_are_refused_together() -> None:
 
 
 def test_what_may_be_absent_can_be_taken_away() -> None:
-    changes = ["model.preset=mini", "model.begin_with=mini", "stages.0.stage=adapter", "model.pretrained="]
-    recipe = load_recipe("finetune", [*changes, "model.begin_with=null"])
-    assert (recipe.model.pretrained, recipe.model.preset, recipe.model.begin_with) == (None, "mini", None)
+    changes = ["model.preset=mini", "model.warm_start=mini", "stages.0.stage=adapter", "model.pretrained="]
+    recipe = load_recipe("finetune", [*changes, "model.warm_start=null"])
+    assert (recipe.model.pretrained, recipe.model.preset, recipe.model.warm_start) == (None, "mini", None)
 
 
 def test_a_new_source_is_known_by_its_kind_or_before_it() -> None:
@@ -126,7 +126,7 @@ def test_a_new_source_is_known_by_its_kind_or_before_it() -> None:
 
 def test_a_warmup_follows_steps_that_are_lowered_alone() -> None:
     def warmup(*changes: str) -> int:
-        return load_recipe("finetune", list(changes)).stages[0].train_config.warmup
+        return load_recipe("finetune", list(changes)).stages[0].train.warmup
 
     assert warmup() == warmup("stages.0.train.steps=20") == 20
     assert warmup("stages.extractor.train.steps=3") == warmup("stages.0.train.steps=0003") == 3
@@ -140,7 +140,7 @@ def test_a_warmup_follows_steps_that_are_lowered_alone() -> None:
 
 def test_numbers_with_zeros_in_front_are_decimal() -> None:
     """Those of checkpoints have them; YAML would read 192."""
-    assert load_recipe("finetune", ["stages.0.train.steps=00000300"]).stages[0].train_config.steps == 300
+    assert load_recipe("finetune", ["stages.0.train.steps=00000300"]).stages[0].train.steps == 300
 
 
 def test_other_settings_are_read_by_their_types() -> None:

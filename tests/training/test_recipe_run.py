@@ -23,7 +23,6 @@ from stylecrafter.training.recipe_files import load_recipe, recorded_recipe
 from stylecrafter.training.recipe_run import RecipeRun
 from stylecrafter.training.recipes import Recipe
 from stylecrafter.training.strategies import STRATEGIES
-from stylecrafter.training.tracking import Trackers
 from tests.training.short_run import SHORT, STAGES
 
 
@@ -125,7 +124,7 @@ def test_stopping_after_a_stage_leaves_the_model_as_it_is_then(trained: RecipeRu
     assert run.run(resume=True, until="base") and not run.is_finished("adapter")
     assert run.exported_to("base") == run.folder / "model_base" and not (run.folder / "model").exists()
     base = StyleCrafterPipeline.from_pretrained(run.folder / "model_base").unet.state_dict()
-    wanted = trained.models.parts(["autoencoder", "clip", "base"]).models()["unet"].state_dict()
+    wanted = trained.models.parts(["autoencoder", "clip", "base"]).unet.state_dict()
     assert all(torch.allclose(value, wanted[name].half().float()) for name, value in base.items())
     assert run.run(resume=True, until="adapter") and run.is_finished("adapter")
 
@@ -189,30 +188,23 @@ def test_what_cannot_be_used_is_told_once_and_by_one_process(
 
 
 def test_sheets_of_models_in_parts_are_drawn_with_whole_ones(trained: RecipeRun) -> None:
-    class Keeper(Trackers):
-        def picture(self, step: int, name: str, picture: Image.Image) -> None:
-            drawn.append(picture.tobytes())
-
-    drawn: list[bytes] = []
     spec = trained.recipe.stages[3]
-    parts = trained.models.parts(list(STAGES[:4]))
-    keeper = Keeper([])
-    draw = trained._sampler(spec, parts, keeper)
+    draw = trained._sampler(spec, trained.models.parts(list(STAGES[:4])))
     assert draw is not None
-    draw(1, None)
-    spread = spec.model_copy(update={"train": {**spec.train, "sharding": "full"}})
-    draw = trained._sampler(spread, trained.models.parts(list(STAGES[:3])), keeper)
+    whole = draw(1, None)
+    spread = spec.replace(train=spec.train.replace(sharding="full"))
+    draw = trained._sampler(spread, trained.models.parts(list(STAGES[:3])))
     assert draw is not None
-    draw(1, load_file(trained.folder / "adapter" / "weights.safetensors"))
-    assert drawn[0] == drawn[1]
+    spread_out = draw(1, load_file(trained.folder / "adapter" / "weights.safetensors"))
+    assert whole is not None and spread_out is not None and whole.tobytes() == spread_out.tobytes()
 
 
 def test_the_seed_of_a_recipe_is_that_of_its_stages() -> None:
     recipe = load_recipe("smoke", [*SHORT, "seed=5", "stages.base.options.seed=7"])
     seeded = {stage.stage: stage.seeded(recipe.seed) for stage in recipe.stages}
-    assert {stage.train_config.seed for stage in seeded.values()} == {5}
-    assert seeded["base"].diffusion_config.seed == 7
-    assert seeded["adapter"].diffusion_config.seed == seeded["autoencoder"].autoencoder_config.seed == 5
+    assert {stage.train.seed for stage in seeded.values()} == {5}
+    assert seeded["base"].options.seed == 7
+    assert seeded["adapter"].options.seed == seeded["autoencoder"].options.seed == 5
 
 
 def test_runs_of_two_seeds_differ_in_their_noise(trained: RecipeRun, tmp_path: Path) -> None:
@@ -281,8 +273,8 @@ def test_a_base_in_two_stages_after_the_words(
             "stages": [
                 {"stage": "words", "pictures": "ends", "train": train},
                 {"stage": "base", "name": "few", "pictures": "ends", "train": train, "options": {"clip_ratio": 0.0}},
-                {"stage": "base", "clips": "clips", "stretch_time": 3, "train": {**train, "learning_rate": 1e-30},
-                 "options": {"clip_ratio": 1.0}},
+                {"stage": "base", "clips": "clips", "position_interpolation": 3,
+                 "train": {**train, "learning_rate": 1e-30}, "options": {"clip_ratio": 1.0}},
             ],
         }
     )  # fmt: skip
@@ -293,11 +285,11 @@ def test_a_base_in_two_stages_after_the_words(
     assert {path.name for path in run.folder.iterdir() if path.is_dir()} == {"words", "few", "base", "model"}
     names = ["words", "few", "base"]
     none, words, few, base = (run.models.parts(names[:n]).models() for n in range(4))
-    text = "text_encoder"
-    assert not _same(none[text], words[text]) and _same(none["unet"], words["unet"])
-    assert _same(words[text], few[text]) and not _same(words["unet"], few["unet"])
-    few["unet"].stretch_time(3)
-    for (name, one), other in zip(few["unet"].named_parameters(), base["unet"].parameters(), strict=True):
+    text, unet = "text_encoder", "unet"
+    assert not _same(none[text], words[text]) and _same(none[unet], words[unet])
+    assert _same(words[text], few[text]) and not _same(words[unet], few[unet])
+    few[unet].stretch_time(3)
+    for (name, one), other in zip(few[unet].named_parameters(), base[unet].parameters(), strict=True):
         torch.testing.assert_close(one, other, msg=name)
     with pytest.raises(UnknownNameError, match="few"):
         run.run(until="fewer", resume=True)

@@ -13,6 +13,7 @@ from stylecrafter.backbones.videocrafter_unet import VideoCrafterUNet
 from stylecrafter.errors import InvalidInputError, UnknownNameError
 from stylecrafter.presets import load_preset
 from stylecrafter.training.from_scratch import fresh_models
+from stylecrafter.training.recipe_checks import members_of
 from stylecrafter.training.recipe_files import load_recipe, recipe_names
 from stylecrafter.training.recipes import Recipe
 from stylecrafter.training.sources import words_for
@@ -75,19 +76,19 @@ def test_the_paper_s_numbers() -> None:
     recipe = load_recipe("paper")
     adapter, temporal = recipe.stages
     assert (adapter.stage, temporal.stage) == ("adapter", "temporal")
-    assert adapter.train_config.steps == 40_000 and temporal.train_config.steps == 20_000
+    assert adapter.train.steps == 40_000 and temporal.train.steps == 20_000
     assert recipe.data[adapter.pictures].batch_size == 256
     assert recipe.data[temporal.pictures].batch_size == 128 and recipe.data[temporal.clips].batch_size == 8
-    assert temporal.diffusion_config.clip_ratio == 0.8
-    assert temporal.diffusion_config.text_dropout == 0.0 == adapter.diffusion_config.text_dropout
+    assert temporal.options.clip_ratio == 0.8
+    assert temporal.options.text_dropout == 0.0 == adapter.options.text_dropout
     video = recipe.data["video"]
     assert (video.num_frames, video.height, video.width) == (16, 320, 512)
 
 
 def test_values_can_be_set_by_stage_name_or_position(path: Path) -> None:
     changed = load_recipe(path, ["stages.adapter.train.steps=9", "stages.1.options.clip_ratio=0.5", "seed=3"])
-    assert changed.stages[0].train_config.steps == 9
-    assert changed.stages[1].diffusion_config.clip_ratio == 0.5 and changed.seed == 3
+    assert changed.stages[0].train.steps == 9
+    assert changed.stages[1].options.clip_ratio == 0.5 and changed.seed == 3
     with pytest.raises(InvalidInputError, match="key=value"):
         load_recipe(path, ["seed"])
     with pytest.raises(UnknownNameError, match="adapter"):
@@ -110,8 +111,8 @@ def test_values_can_be_set_by_stage_name_or_position(path: Path) -> None:
         ("batch_size: 4", "batch_size: 0", "data.styled.batch_size must be at least 1, got 0"),
         ("stage: temporal", "stage: adapter", "every stage needs its own name"),
         ("stage: temporal", "stage: adapter\n    name: again", "only the stage 'base'"),
-        ("stage: adapter", "stage: adapter, stretch_time: 5", "stretch_time is for base"),
-        ("stage: temporal", "stage: temporal\n    stretch_time: 0.5", "stretch_time"),
+        ("stage: adapter", "stage: adapter, position_interpolation: 5", "position_interpolation is for base"),
+        ("stage: temporal", "stage: temporal\n    position_interpolation: 0.5", "position_interpolation"),
         ("name: test", "name: a/b", "name"),
         ("learning_rate: 1.0e-3", "learning_rate: fast", "learning_rate"),
         ("references: crop", "references: none", "data.styled.references to crop"),
@@ -167,8 +168,8 @@ def test_the_joint_stage_keeps_the_factors_alive_too(path: Path) -> None:
         find_strategy("joint")
     )
     (joint,) = changed.stages
-    assert joint.diffusion_config.scale_penalty == 0.25
-    assert joint.diffusion_config.clip_ratio == load_recipe(path).stages[-1].diffusion_config.clip_ratio
+    assert joint.options.scale_penalty == 0.25
+    assert joint.options.clip_ratio == load_recipe(path).stages[-1].options.clip_ratio
 
 
 def test_a_strategy_needs_its_stages(path: Path) -> None:
@@ -194,7 +195,7 @@ def test_strategies_reach_the_members_of_mixes(path: Path) -> None:
     changed = load_recipe(path).with_strategy(find_strategy("no_augmentation"))
     for name in ("styled", "more"):
         assert (changed.data[name].captions, changed.data[name].references) == ("keep", "whole")
-    assert load_recipe(path).members_of("mixed") == {"styled", "more"}
+    assert members_of(load_recipe(path).data, "mixed") == {"styled", "more"}
 
 
 def test_mixes_are_checked_like_what_they_are_made_of(path: Path) -> None:
@@ -231,7 +232,7 @@ def test_a_base_may_come_in_several_stages_with_names_of_their_own(path: Path) -
         ("base", "base"),
         ("adapter", "adapter"),
     ]
-    assert [s.train_config.steps for s in recipe.stages[:2]] == [7, 4]
+    assert [s.train.steps for s in recipe.stages[:2]] == [7, 4]
     joint = recipe.with_strategy(find_strategy("joint"))
     assert [s.name for s in joint.stages] == ["first", "base", "joint"]
 

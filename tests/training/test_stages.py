@@ -12,7 +12,7 @@ from stylecrafter.data.batch import TrainingBatch
 from stylecrafter.errors import InvalidInputError
 from stylecrafter.training.batch_shares import Shard
 from stylecrafter.training.diffusion import clip_steps_before
-from stylecrafter.training.latent_cache import POOL_BATCHES
+from stylecrafter.training.latent_cache import CACHE_BATCHES
 from stylecrafter.training.stages import (
     DIFFUSION_STAGES,
     AdapterStage,
@@ -89,7 +89,7 @@ def test_base_moves_the_whole_unet_and_nothing_else() -> None:
 
 
 def test_base_trains_the_text_encoder_along_where_asked() -> None:
-    stage = make(BaseStage, dataclasses.replace(MIX, train_text_encoder=True))
+    stage = make(BaseStage, MIX.replace(train_text_encoder=True))
     # Positions beyond the longest caption still count: captions are padded to the full length.
     assert moved_names(stage, 4) == names(stage, "unet") | names(stage, "text_encoder")
 
@@ -150,7 +150,7 @@ def test_the_loss_of_a_step_is_a_function_of_the_step() -> None:
 
 @pytest.mark.parametrize("kind", DIFFUSION_STAGES.values())
 def test_the_loss_of_a_batch_is_the_mean_of_its_shards(kind: type[DiffusionStage]) -> None:
-    stage = make(kind, dataclasses.replace(MIX if kind is not AdapterStage else PICTURES, text_dropout=0.5))
+    stage = make(kind, (MIX if kind is not AdapterStage else PICTURES).replace(text_dropout=0.5))
     for step in (0, 1):
         parts = torch.stack([stage.loss(step, Shard(i, 2)) for i in range(2)])
         assert stage.loss(step).item() == pytest.approx(parts.mean().item(), abs=2e-6)
@@ -173,20 +173,20 @@ def test_the_style_does_not_reach_the_base() -> None:
 
 def test_the_penalty_of_scales_is_added_and_shards_like_the_loss() -> None:
     plain = make(AdapterStage, PICTURES)
-    stage = make(AdapterStage, dataclasses.replace(PICTURES, scale_penalty=0.5))
+    stage = make(AdapterStage, PICTURES.replace(scale_penalty=0.5))
     with torch.no_grad():
         for model in (plain, stage):
             model.parts.adapter().scale_predictor.head[2].bias.fill_(1.0)
     assert stage.loss(0).item() > plain.loss(0).item() + 0.1
     parts = torch.stack([stage.loss(0, Shard(i, 2)) for i in range(2)])
     assert stage.loss(0).item() == pytest.approx(parts.mean().item(), abs=2e-6)
-    assert make(BaseStage, dataclasses.replace(PICTURES, scale_penalty=0.5)).loss(0).item() == pytest.approx(
+    assert make(BaseStage, PICTURES.replace(scale_penalty=0.5)).loss(0).item() == pytest.approx(
         make(BaseStage, PICTURES).loss(0).item()
     )
 
 
 def test_clips_alone_share_noise() -> None:
-    own, shared = (make(BaseStage, dataclasses.replace(MIX, shared_noise=part)) for part in (0.0, 0.9))
+    own, shared = (make(BaseStage, MIX.replace(shared_noise=part)) for part in (0.0, 0.9))
     for step in range(5):
         of_clips = clip_steps_before(step + 1, MIX.clip_ratio) > clip_steps_before(step, MIX.clip_ratio)
         assert (own.loss(step).item() != shared.loss(step).item()) is of_clips
@@ -194,7 +194,7 @@ def test_clips_alone_share_noise() -> None:
 
 @pytest.mark.parametrize("shift", ["clip_timestep_shift", "timestep_shift"])
 def test_clips_and_pictures_have_a_shift_of_timesteps_each(shift: str) -> None:
-    shifted = dataclasses.replace(MIX, **{shift: 1000.0})
+    shifted = MIX.replace(**{shift: 1000.0})
     plain, stage = make(BaseStage, MIX), make(BaseStage, shifted)
     of_clips = [
         clip_steps_before(step + 1, MIX.clip_ratio) > clip_steps_before(step, MIX.clip_ratio)
@@ -207,12 +207,12 @@ def test_clips_and_pictures_have_a_shift_of_timesteps_each(shift: str) -> None:
 
 
 def test_dropping_all_captions_leaves_the_empty_one() -> None:
-    stage = make(BaseStage, dataclasses.replace(PICTURES, text_dropout=1.0))
-    other = make(BaseStage, dataclasses.replace(PICTURES, text_dropout=1.0))
+    stage = make(BaseStage, PICTURES.replace(text_dropout=1.0))
+    other = make(BaseStage, PICTURES.replace(text_dropout=1.0))
     batch = other.pictures.batch(0, slice(0, 4))
     empty = TrainingBatch(frames=batch.frames, captions=[""] * 4, references=batch.references)
     other.pictures = type("Fixed", (), {"batch_size": 4, "batch": lambda self, step, rows: empty[rows]})()
-    other = BaseStage(other.parts, dataclasses.replace(PICTURES, text_dropout=0.0), pictures=other.pictures)
+    other = BaseStage(other.parts, PICTURES.replace(text_dropout=0.0), pictures=other.pictures)
     assert stage.loss(0).item() == pytest.approx(other.loss(0).item())
 
 
@@ -263,8 +263,8 @@ def test_reused_clips_come_again_with_other_noise() -> None:
             return tiny_clips().batch(step, rows)
 
     stage = BaseStage(tiny_parts(), DiffusionConfig(clip_ratio=1.0, clip_reuse=2), clips=Counted())
-    seen = [stage.inputs(step) for step in range(2 * POOL_BATCHES)]
-    assert asked == list(range(POOL_BATCHES))
+    seen = [stage.inputs(step) for step in range(2 * CACHE_BATCHES)]
+    assert asked == list(range(CACHE_BATCHES))
     captions = Counter(tuple(row.tolist()) for inputs in seen for row in inputs.token_ids)
     assert all(count % 2 == 0 for count in captions.values())
     assert len({inputs.noisy.sum().item() for inputs in seen}) == len(seen)

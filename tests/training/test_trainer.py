@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import csv
-import dataclasses
 import errno
 import os
 import signal
@@ -22,6 +21,7 @@ from stylecrafter.training.checkpoint import (
 )
 from stylecrafter.training.processes import placed_moments
 from stylecrafter.training.stages import AdapterStage, DiffusionConfig, JointStage
+from stylecrafter.training.tracking import begun
 from stylecrafter.training.train_config import TrainConfig, learning_rate_factor
 from stylecrafter.training.trainer import Trainer
 from tests.training.tiny_parts import tiny_parts
@@ -45,7 +45,7 @@ def losses(folder: Path) -> list[float]:
 def same_state(first: Path, second: Path) -> None:
     one, two = (load_checkpoint(list_checkpoints(folder)[-1]) for folder in (first, second))
     assert one["step"] == two["step"]
-    for kind in ("weights", "average"):
+    for kind in ("weights", "ema"):
         for name, value in one[kind].items():
             assert torch.equal(value, two[kind][name]), f"{kind} {name}"
     for name, moments in one["moments"].items():
@@ -97,7 +97,7 @@ def test_a_run_under_nohup_goes_on_without_its_terminal(tmp_path: Path) -> None:
 
 def test_what_a_stop_between_two_reports_leaves_is_reported_as_without_it(tmp_path: Path) -> None:
     """A line of losses is the mean of some steps, of which a stop may come in the middle."""
-    config = dataclasses.replace(CONFIG, log_every=4, steps=8)
+    config = CONFIG.replace(log_every=4, steps=8)
     trainer(tmp_path / "whole", config).run()
     for stop in (3, 6):
         run = trainer(tmp_path / "parts", config)
@@ -144,7 +144,7 @@ def test_more_steps_than_asked_for_are_refused_and_nothing_is_changed(tmp_path: 
     run.run()
     before = {path: path.read_bytes() for path in tmp_path.iterdir()}
     with pytest.raises(InvalidInputError, match=r"beyond the 4 steps.*stages\.adapter\.train\.steps=6"):
-        trainer(tmp_path, dataclasses.replace(CONFIG, steps=4)).resume()
+        trainer(tmp_path, CONFIG.replace(steps=4)).resume()
     assert {path: path.read_bytes() for path in tmp_path.iterdir()} == before
 
 
@@ -173,7 +173,7 @@ def test_a_stop_that_comes_at_the_very_end_is_not_forgotten(
 def test_a_stop_that_another_process_is_asked_for_counts_here_too(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    run = trainer(tmp_path, dataclasses.replace(CONFIG, steps=1, warmup_steps=0))
+    run = trainer(tmp_path, CONFIG.replace(steps=1, warmup_steps=0))
     monkeypatch.setattr(run, "_agree", lambda stop, *others: (True, *others))
     assert run.run() is True and run.stopped_by is signal.SIGTERM
 
@@ -216,7 +216,7 @@ def test_what_was_logged_after_the_checkpoint_is_logged_once(tmp_path: Path) -> 
     run = trainer(tmp_path)
     for step in range(1, 7):
         run.train_step()
-        run.tracker.log(step, {"loss": float(step)})
+        begun(run.accelerator, step).log({"loss": float(step)}, step=step)
         if step == 2:
             run.save()
     with (tmp_path / "losses.csv").open("a") as file:
@@ -231,7 +231,7 @@ def test_what_was_logged_after_the_checkpoint_is_logged_once(tmp_path: Path) -> 
 def test_a_full_disk_stops_with_the_last_checkpoint_intact(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    run = trainer(tmp_path, dataclasses.replace(CONFIG, checkpoint_minutes=0.0))
+    run = trainer(tmp_path, CONFIG.replace(checkpoint_minutes=0.0))
 
     def fill(step: int, loss: float) -> None:
         if step == 3:
@@ -249,20 +249,20 @@ def test_a_full_disk_stops_with_the_last_checkpoint_intact(
 
 
 def test_only_the_newest_checkpoints_stay(tmp_path: Path) -> None:
-    trainer(tmp_path, dataclasses.replace(CONFIG, checkpoint_minutes=0.0, keep_checkpoints=3)).run()
+    trainer(tmp_path, CONFIG.replace(checkpoint_minutes=0.0, keep_checkpoints=3)).run()
     assert list_checkpoints(tmp_path) == [checkpoint_path(tmp_path, step) for step in (4, 5, 6)]
 
 
 def test_accumulating_parts_equals_the_whole_batch(tmp_path: Path) -> None:
     trainer(tmp_path / "whole").run()
-    trainer(tmp_path / "parts", dataclasses.replace(CONFIG, accumulation=2)).run()
+    trainer(tmp_path / "parts", CONFIG.replace(accumulation=2)).run()
     assert losses(tmp_path / "parts") == pytest.approx(losses(tmp_path / "whole"), rel=1e-4)
 
 
 def test_gradient_checkpointing_changes_nothing_but_memory(tmp_path: Path) -> None:
     plain, saving = (
         trainer(tmp_path / "a"),
-        trainer(tmp_path / "b", dataclasses.replace(CONFIG, gradient_checkpointing=True)),
+        trainer(tmp_path / "b", CONFIG.replace(gradient_checkpointing=True)),
     )
     for run in (plain, saving):
         run.stage.parts.backbone.denoiser.train()  # type: ignore[attr-defined]
@@ -275,7 +275,7 @@ def test_the_rate_of_a_resumed_run_is_its_own(tmp_path: Path) -> None:
     first = trainer(tmp_path)
     first.train_step()
     first.save()
-    second = trainer(tmp_path, dataclasses.replace(CONFIG, weight_decay=0.25, betas=(0.5, 0.6)))
+    second = trainer(tmp_path, CONFIG.replace(weight_decay=0.25, betas=(0.5, 0.6)))
     second.resume()
     group = second.optimizer.param_groups[0]
     assert group["weight_decay"] == 0.25 and group["betas"] == (0.5, 0.6)
@@ -313,7 +313,7 @@ def test_training_lowers_the_loss_of_a_fixed_batch(tmp_path: Path) -> None:
 def test_a_run_leaves_the_averaged_weights_in_the_model(tmp_path: Path) -> None:
     run = trainer(tmp_path)
     run.run()
-    average = run.average.weights()
+    average = run.ema.weights()
     for name, value in run.parameters.items():
         assert torch.equal(value.detach(), average[name])
 
@@ -323,10 +323,10 @@ def test_samples_see_the_average_and_training_goes_on_without_it(tmp_path: Path)
 
     def look(step: int, weights: object) -> None:
         assert weights is None
-        current, average = run.stage.trainable(), run.average.weights()
+        current, average = run.stage.trainable(), run.ema.weights()
         seen.append((step, all(torch.equal(current[n], average[n]) for n in current)))
 
-    run = trainer(tmp_path / "looked", dataclasses.replace(CONFIG, sample_every=4), on_sample=look)
+    run = trainer(tmp_path / "looked", CONFIG.replace(sample_every=4), on_sample=look)
     run.run()
     assert seen == [(4, True), (6, True)]
     trainer(tmp_path / "alone").run()
@@ -339,10 +339,10 @@ def test_a_blended_run_learns_alike_and_goes_part_of_the_way(tmp_path: Path) -> 
     def look(step: int, weights: object) -> None:
         seen.append({name: value.detach().clone() for name, value in run.parameters.items()})
 
-    whole, blended = trainer(tmp_path / "whole"), dataclasses.replace(CONFIG, blend=0.25)
+    whole, blended = trainer(tmp_path / "whole"), CONFIG.replace(weight_interpolation=0.25)
     before = {name: value.detach().clone() for name, value in whole.parameters.items()}
     whole.run()
-    run = trainer(tmp_path / "blended", dataclasses.replace(blended, sample_every=6), on_sample=look)
+    run = trainer(tmp_path / "blended", blended.replace(sample_every=6), on_sample=look)
     run.run()
     same_state(tmp_path / "whole", tmp_path / "blended")
     left = run.averaged_weights()
@@ -354,7 +354,7 @@ def test_a_blended_run_learns_alike_and_goes_part_of_the_way(tmp_path: Path) -> 
 
 
 def test_a_blended_run_goes_on_from_the_weights_that_it_began_with(tmp_path: Path) -> None:
-    blended = dataclasses.replace(CONFIG, blend=0.25)
+    blended = CONFIG.replace(weight_interpolation=0.25)
     whole = trainer(tmp_path / "whole", blended)
     whole.run()
     first = trainer(tmp_path / "parts", blended)
@@ -376,32 +376,34 @@ def test_a_blended_run_does_not_go_on_from_a_whole_one(tmp_path: Path) -> None:
     first = trainer(tmp_path)
     first.train_step()
     first.save()
-    with pytest.raises(InvalidInputError, match=r"blend 0.25 needs .* go on with blend 1, or begin anew"):
-        trainer(tmp_path, dataclasses.replace(CONFIG, blend=0.25)).resume()
+    with pytest.raises(
+        InvalidInputError, match=r"weight_interpolation 0.25 needs .* go on with 1, or begin anew"
+    ):
+        trainer(tmp_path, CONFIG.replace(weight_interpolation=0.25)).resume()
 
 
 def test_gradients_that_are_scaled_for_fp16_train_alike(tmp_path: Path) -> None:
     plain, scaled = trainer(tmp_path / "plain"), trainer(tmp_path / "scaled")
-    scaled.accelerator.scaler = torch.amp.GradScaler("cpu", init_scale=1024.0)
+    scaled.precision.scaler = torch.amp.GradScaler("cpu", init_scale=1024.0)
     for _ in range(3):
         assert scaled.train_step() == pytest.approx(plain.train_step(), rel=1e-4)
     for name, value in plain.parameters.items():
         torch.testing.assert_close(scaled.parameters[name], value, rtol=1e-3, atol=1e-5)
     scaled.save()
     again = trainer(tmp_path / "scaled")
-    again.accelerator.scaler = torch.amp.GradScaler("cpu", init_scale=8.0)
+    again.precision.scaler = torch.amp.GradScaler("cpu", init_scale=8.0)
     again.resume()
-    assert again.accelerator.scaler.get_scale() == 1024.0
+    assert again.precision.scaler.get_scale() == 1024.0
 
 
 def test_a_step_whose_scaled_gradients_overflow_is_left_out(tmp_path: Path) -> None:
     run = trainer(tmp_path)
-    run.accelerator.scaler = torch.amp.GradScaler("cpu", init_scale=1024.0)
+    run.precision.scaler = torch.amp.GradScaler("cpu", init_scale=1024.0)
     before = {name: value.detach().clone() for name, value in run.parameters.items()}
     hook = next(iter(run.parameters.values())).register_hook(lambda gradient: gradient * float("inf"))
     run.train_step()
     assert all(torch.equal(value, before[name]) for name, value in run.parameters.items())
-    assert run.accelerator.scaler.get_scale() == 512.0
+    assert run.precision.scaler.get_scale() == 512.0
     hook.remove()
     run.train_step()
     assert not all(torch.equal(value, before[name]) for name, value in run.parameters.items())
@@ -409,9 +411,9 @@ def test_a_step_whose_scaled_gradients_overflow_is_left_out(tmp_path: Path) -> N
 
 def test_fp16_is_refused_where_it_cannot_work(tmp_path: Path) -> None:
     with pytest.raises(InvalidInputError, match="needs an accelerator"):
-        trainer(tmp_path, dataclasses.replace(CONFIG, mixed_precision="fp16"))
+        trainer(tmp_path, CONFIG.replace(mixed_precision="fp16"))
     with pytest.raises(InvalidInputError, match="bf16"):
-        trainer(tmp_path, dataclasses.replace(CONFIG, mixed_precision="fp16", sharding="full"))
+        trainer(tmp_path, CONFIG.replace(mixed_precision="fp16", sharding="full"))
 
 
 def test_a_damaged_checkpoint_is_passed_over_for_the_one_before(
@@ -435,7 +437,7 @@ def test_a_damaged_checkpoint_is_passed_over_for_the_one_before(
 def test_a_full_disk_is_no_traceback_when_losses_are_noted(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    run = trainer(tmp_path, dataclasses.replace(CONFIG, checkpoint_minutes=0.0))
+    run = trainer(tmp_path, CONFIG.replace(checkpoint_minutes=0.0))
 
     def fill(step: int, loss: float) -> None:
         if step == 3:
@@ -462,7 +464,7 @@ def test_another_world_than_before_is_refused(tmp_path: Path) -> None:
 
 
 def test_a_run_in_another_thread_needs_no_signals(tmp_path: Path) -> None:
-    run, done = trainer(tmp_path, dataclasses.replace(CONFIG, steps=1, warmup_steps=0)), []
+    run, done = trainer(tmp_path, CONFIG.replace(steps=1, warmup_steps=0)), []
     thread = threading.Thread(target=lambda: done.append(run.run()))
     thread.start()
     thread.join()
@@ -525,17 +527,18 @@ def test_a_batch_that_cannot_be_shared_is_refused_at_once(tmp_path: Path) -> Non
         tiny_parts(), DiffusionConfig(clip_ratio=0.5), pictures=tiny_pictures(4), clips=tiny_clips(3)
     )
     with pytest.raises(InvalidInputError, match="batch of 3"):
-        Trainer(stage, dataclasses.replace(CONFIG, accumulation=2), tmp_path)
+        Trainer(stage, CONFIG.replace(accumulation=2), tmp_path)
 
 
 @pytest.mark.parametrize(
     ("name", "value"),
-    [("steps", 0), ("warmup_steps", -1), ("learning_rate", 0.0), ("ema_decay", 1.0), ("blend", 0.0), ("blend", 1.5),
-     ("accumulation", 0), ("keep_checkpoints", 0), ("gradient_clip", 0.0), ("log_every", 0), ("sample_every", -1)],
+    [("steps", 0), ("warmup_steps", -1), ("learning_rate", 0.0), ("ema_decay", 1.0), ("weight_interpolation", 0.0),
+     ("weight_interpolation", 1.5), ("accumulation", 0),
+     ("keep_checkpoints", 0), ("gradient_clip", 0.0), ("log_every", 0), ("sample_every", -1)],
 )  # fmt: skip
 def test_settings_out_of_range_are_refused(name: str, value: float) -> None:
     with pytest.raises(InvalidInputError, match=name):
-        dataclasses.replace(CONFIG, **{name: value})
+        CONFIG.replace(**{name: value})
 
 
 def test_learning_rate_warms_up_and_falls() -> None:
@@ -550,7 +553,7 @@ def test_where_losses_are_read_at_reports_only_the_numbers_are_the_same(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """As on accelerators, which would stand still at every number that is read."""
-    config = dataclasses.replace(CONFIG, log_every=3)
+    config = CONFIG.replace(log_every=3)
     trainer(tmp_path / "cpu", config).run()
     shown: list[float] = []
     monkeypatch.setattr(Trainer, "_waits", False)
@@ -563,7 +566,7 @@ def test_where_losses_are_read_at_reports_only_the_numbers_are_the_same(
 
 @pytest.mark.parametrize("seed", [20260101120000, 2**63 - 1, 2**70, -5])
 def test_every_seed_trains(tmp_path: Path, seed: int) -> None:
-    run = trainer(tmp_path, dataclasses.replace(CONFIG, seed=seed))
+    run = trainer(tmp_path, CONFIG.replace(seed=seed))
     assert run.train_step() > 0
 
 
@@ -572,7 +575,7 @@ def test_weights_of_an_infinite_loss_are_never_saved(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, waits: bool
 ) -> None:
     monkeypatch.setattr(Trainer, "_waits", waits)
-    run = trainer(tmp_path, dataclasses.replace(CONFIG, log_every=4, checkpoint_minutes=0))
+    run = trainer(tmp_path, CONFIG.replace(log_every=4, checkpoint_minutes=0))
     spoiled = run.stage.loss
 
     def loss(step: int, *rest: object) -> torch.Tensor:

@@ -16,7 +16,7 @@ from safetensors.torch import save_file
 from stylecrafter.errors import CheckpointError
 from stylecrafter.weights.footprint import count_parameters
 from stylecrafter.weights.formats.checkpoint_files import fill, read_checkpoint
-from stylecrafter.weights.headers import read_header
+from stylecrafter.weights.headers import read_shapes
 from stylecrafter.weights.tensor_files import MAX_PICKLE_BYTES, tensors_only
 
 TENSORS = {"a.weight": torch.arange(6.0).view(2, 3), "b": torch.ones(2)}
@@ -62,7 +62,7 @@ HEADERS = {
 def test_headers_that_lie(data: bytes, tmp_path: Path) -> None:
     file = tmp_path / "x.safetensors"
     file.write_bytes(data)
-    for read in (count_parameters, read_header, lambda path: read_checkpoint(path, "adapter")):
+    for read in (count_parameters, read_shapes, lambda path: read_checkpoint(path, "adapter")):
         with pytest.raises(CheckpointError, match="safetensors") as caught:
             read(file)
         assert "\n" not in str(caught.value)
@@ -71,8 +71,8 @@ def test_headers_that_lie(data: bytes, tmp_path: Path) -> None:
 def test_what_is_no_plain_file(tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "pipe.pth")
     for path, says in (
-        (tmp_path / "pipe.pth", "no plain file"),
-        ("/dev/zero", "no plain file"),
+        (tmp_path / "pipe.pth", "not a plain file"),
+        ("/dev/zero", "not a plain file"),
         (tmp_path, "folder"),
     ):
         for read in (count_parameters, lambda path: read_checkpoint(path, "adapter")):

@@ -44,7 +44,7 @@ class ShortcutAutoencoder(StrictWeights, AutoencoderKL):
 
     Residual autoencoding as in DC-AE (Chen et al., 2024), with one shortcut from end to end. A small autoencoder from
     nothing needs very long to learn what principal components give at once: with 12 channels for patches of 4 x 4
-    pixels of StyleWorld it was at 21 dB after 5,000 steps, the components are at 24 dB (see docs/training.md).
+    pixels of StyleWorld it was at 21 dB after 5,000 steps, the components are at 24 dB (docs/notes/training_mini.md).
 
     Its config is that of `AutoencoderKL`, less the convolutions between moments and networks.
     """

@@ -11,33 +11,19 @@ from stylecrafter.cli import options
 from stylecrafter.cli.console import EXIT_BAD_INPUT, EXIT_INTERRUPTED, say, show, show_json
 
 
+@options.takes_sampling()
 def batch(
     file: Annotated[
         Path,
         typer.Argument(help='Json: [{"prompt": …, "style_path": PIC or [PIC, …]}, …].', show_default=False),
     ],
     output: Annotated[Path, typer.Option("--output", "-o", help="Folder for the results.")],
+    sampling: options.Sampling,
     resume: Annotated[
         bool, typer.Option("--resume", help="Go on where a batch in the folder stopped.")
     ] = False,
     format: Annotated[str, typer.Option("--format", help="mp4, gif, webp, or png for pictures.")] = "mp4",
     limit: Annotated[int | None, typer.Option("--limit", help="Only the first N entries.")] = None,
-    model: options.Model = "mini",
-    seed: options.Seed = None,
-    steps: options.Steps = None,
-    frames: options.Frames = None,
-    size: options.Size = None,
-    fps: options.Fps = None,
-    style_scale: options.StyleScale = 1.0,
-    text_guidance: options.TextGuidance = None,
-    style_guidance: options.StyleGuidance = None,
-    guidance_stop: options.GuidanceStop = None,
-    shared_noise: options.SharedNoise = None,
-    style_corners: options.StyleCorners = None,
-    negative: options.Negative = "",
-    scheduler: options.Scheduler = None,
-    device: options.Device = "auto",
-    dtype: options.Dtype = "auto",
     no_metadata: options.NoMetadata = False,
     json: options.AsJson = False,
 ) -> None:
@@ -50,26 +36,7 @@ def batch(
         if not json:
             show(f"[{entry.index + 1}/{progress.total}] {entry.name}  {notes[progress.status]}")
 
-    settings = options.make_settings(
-        prompt="",
-        styles=[],
-        model=model,
-        seed=seed,
-        steps=steps,
-        frames=frames,
-        size=size,
-        fps=fps,
-        style_scale=style_scale,
-        text_guidance=text_guidance,
-        style_guidance=style_guidance,
-        guidance_stop=guidance_stop,
-        shared_noise=shared_noise,
-        style_corners=style_corners,
-        negative_prompt=negative,
-        scheduler=scheduler,
-        device=device,
-        dtype=dtype,
-    )
+    settings = options.make_settings(prompt="", styles=[], **sampling)
     try:
         report = run_batch(
             file,

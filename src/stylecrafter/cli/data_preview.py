@@ -12,9 +12,6 @@ from stylecrafter.cli.console import say, show
 if TYPE_CHECKING:
     from PIL import Image
 
-_PICTURES = (".png", ".jpg", ".jpeg", ".webp", ".bmp", ".tif", ".tiff", ".gif")
-_CLIPS = (".mp4", ".mov", ".avi", ".mkv", ".webm", ".m4v")
-
 
 def preview(
     output: Annotated[
@@ -101,38 +98,32 @@ def _world_sheets(
 
 def _folder_sheet(folder: Path, count: int, columns: int, size: int) -> tuple[list[Image.Image], list[str]]:
     """A sheet of up to `count` readable files (of a clip its first frame), and what could not be read."""
+    from stylecrafter.data.folder import read_folder
+    from stylecrafter.data.records import CLIP_SUFFIXES, PICTURE_SUFFIXES, reason_of
+    from stylecrafter.data.samples import load_whole
     from stylecrafter.errors import InvalidInputError
-    from stylecrafter.media.images import load_picture
-    from stylecrafter.media.video import first_frame
     from stylecrafter.styleworld.sheets import contact_sheet
 
     if not folder.is_dir():
         raise InvalidInputError(f"{folder} is not a folder; give one with pictures, or none for StyleWorld.")
+    found = read_folder(folder)
     pictures: list[Image.Image] = []
     captions: list[str] = []
-    problems: list[str] = []
-    for file in sorted(folder.rglob("*")):
-        suffix = file.suffix.lower()
-        if suffix not in (*_PICTURES, *_CLIPS) or len(pictures) == count:
-            continue
+    problems = [f"{problem.name}: {problem.reason}" for problem in found.problems]
+    for record in found.records:
+        if len(pictures) == count:
+            break
         try:
-            picture = load_picture(file) if suffix in _PICTURES else first_frame(file)
+            picture = load_whole(record)
         except InvalidInputError as error:
-            problems.append(str(error))
+            problems.append(f"{record.label}: {reason_of(error, record.label)}")
             continue
         pictures.append(picture)
-        captions.append(f"{file.name}: {_sidecar(file)}".rstrip(": "))
+        captions.append(f"{record.path.name}: {record.caption or ''}".rstrip(": "))
     if not pictures:
+        endings = ", ".join(sorted(PICTURE_SUFFIXES | CLIP_SUFFIXES))
         raise InvalidInputError(
             f"{folder} holds no picture or clip that can be read"
-            + (f"; first problem: {problems[0]}" if problems else f" ({', '.join(_PICTURES + _CLIPS)}).")
+            + (f"; first problem: {problems[0]}" if problems else f" ({endings}).")
         )
     return [contact_sheet(pictures, captions, columns, size)], problems
-
-
-def _sidecar(file: Path) -> str:
-    """The caption beside a file, where there is one."""
-    try:
-        return " ".join(file.with_suffix(".txt").read_text(encoding="utf-8").split())
-    except (OSError, ValueError):
-        return ""

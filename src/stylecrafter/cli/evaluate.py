@@ -13,11 +13,12 @@ from stylecrafter.evaluation.method_names import Method
 
 if TYPE_CHECKING:
     from stylecrafter.evaluation.runner import Evaluation
-    from stylecrafter.evaluation.testset import WorldSetSpec
+    from stylecrafter.evaluation.truth.world_set import WorldSetSpec
 
 METRICS, WORLD_SET = "Metrics", "Set of StyleWorld"
 
 
+@options.takes_sampling(seed="Seed of the noise: entry i takes seed + i. Default: 0.")
 def evaluate(
     testset: Annotated[
         str,
@@ -26,7 +27,8 @@ def evaluate(
             show_default=False,
         ),
     ],
-    output: Annotated[Path, typer.Option("--output", "-o", help="Folder for clips, figures and report.")],
+    output: Annotated[Path, typer.Option("--output", "-o", help="Folder for clips, scores and report.")],
+    sampling: options.Sampling,
     method: Annotated[
         list[Method] | None,
         typer.Option(
@@ -92,55 +94,18 @@ def evaluate(
             "--world-seed", help="Another draw of styles, things and prompts.", rich_help_panel=WORLD_SET
         ),
     ] = 0,
-    model: options.Model = "mini",
-    seed: Annotated[
-        int | None, typer.Option("--seed", help="Seed of the noise: entry i takes seed + i. Default: 0.")
-    ] = None,
-    steps: options.Steps = None,
-    frames: options.Frames = None,
-    size: options.Size = None,
-    fps: options.Fps = None,
-    style_scale: options.StyleScale = 1.0,
-    text_guidance: options.TextGuidance = None,
-    style_guidance: options.StyleGuidance = None,
-    guidance_stop: options.GuidanceStop = None,
-    shared_noise: options.SharedNoise = None,
-    style_corners: options.StyleCorners = None,
-    negative: options.Negative = "",
-    scheduler: options.Scheduler = None,
-    device: options.Device = "auto",
-    dtype: options.Dtype = "auto",
     json: options.AsJson = False,
 ) -> None:
     """Measure how well clips follow the prompts and styles of TESTSET.
 
     Clips that are missing are made first, by every method from the same noise. The folder then holds report.md,
-    report.html and a json of all figures for each run. Stopped at any time, the same command goes on.
+    report.html and a json of all scores for each run. Stopped at any time, the same command goes on.
     """
     from stylecrafter.evaluation.evaluate import CLIPS, WORLD, EvaluationRequest
     from stylecrafter.evaluation.evaluate import evaluate as carry_out
     from stylecrafter.evaluation.methods import read_style_texts
 
-    settings = options.make_settings(
-        prompt="",
-        styles=[],
-        model=model,
-        seed=seed,
-        steps=steps,
-        frames=frames,
-        size=size,
-        fps=fps,
-        style_scale=style_scale,
-        text_guidance=text_guidance,
-        style_guidance=style_guidance,
-        guidance_stop=guidance_stop,
-        shared_noise=shared_noise,
-        style_corners=style_corners,
-        negative_prompt=negative,
-        scheduler=scheduler,
-        device=device,
-        dtype=dtype,
-    )
+    settings = options.make_settings(prompt="", styles=[], **sampling)
     request = EvaluationRequest(
         testset=testset,
         settings=settings,
@@ -155,7 +120,7 @@ def evaluate(
         raft=raft,
         style_vector=not no_style_vector,
         style_texts=None if style_texts is None else read_style_texts(style_texts),
-        world=_world_set(model, vocabulary, references, prompts, pictures, world_seed)
+        world=_world_set(settings.model, vocabulary, references, prompts, pictures, world_seed)
         if testset == WORLD
         else None,
         compare_with=tuple(compare or ()),
@@ -183,7 +148,7 @@ def evaluate(
 def _world_set(
     model: str, vocabulary: str | None, references: int, prompts: int, pictures: int, seed: int
 ) -> WorldSetSpec:
-    from stylecrafter.evaluation.evaluate import world_set_for
+    from stylecrafter.evaluation.truth.world_set import world_set_for
 
     unseen = min(6, max(0, references) // 2)
     return world_set_for(
@@ -202,15 +167,16 @@ def _show(evaluation: Evaluation) -> None:
 
     left_out = f", {len(evaluation.excluded)} left out" if evaluation.excluded else ""
     show(f"{evaluation.title}: {len(evaluation.clips)} clips{left_out}")
-    for row in summarise(evaluation):
-        show(f"  {titled(row.info):<36} {shown(row.interval)}")
+    for info, interval in summarise(evaluation).items():
+        show(f"  {titled(info):<36} {shown(interval)}")
 
 
 def _as_dict(evaluation: Evaluation) -> dict[str, object]:
     from stylecrafter.evaluation.report import summarise
 
     means = {
-        row.info.name: None if row.interval is None else row.interval.mean for row in summarise(evaluation)
+        info.name: None if interval is None else interval.mean
+        for info, interval in summarise(evaluation).items()
     }
     return {
         "title": evaluation.title,

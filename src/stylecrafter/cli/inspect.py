@@ -43,7 +43,7 @@ def inspect(
 
 
 def _show_record(file: Path, as_json: bool) -> None:
-    from stylecrafter.media.metadata import read_record
+    from stylecrafter.generation.record import read_record
 
     record = read_record(file)
     if as_json:

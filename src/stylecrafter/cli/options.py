@@ -1,64 +1,28 @@
-"""Options that several commands share, each written once."""
+"""Options that several commands share, each written once; those of sampling are made from its knobs."""
 
 from __future__ import annotations
 
+import functools
+import inspect
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from stylecrafter.pipelines.sampling_params import SamplingParams
+
 if TYPE_CHECKING:
     from stylecrafter.generation.settings import GenerationSettings
 
-SAMPLING, MACHINE = "Sampling", "Machine"
+MACHINE = "Machine"
 
+Sampling = dict[str, Any]
+"""Options of sampling by the names of their settings; see `takes_sampling`."""
 Model = Annotated[
     str, typer.Option("--model", help="Embedded model, folder, or hub id.", rich_help_panel=MACHINE)
 ]
-Seed = Annotated[int | None, typer.Option("--seed", help="Random seed; drawn and shown if not given.")]
-Steps = Annotated[int | None, typer.Option("--steps", help="Denoising steps.", rich_help_panel=SAMPLING)]
-Frames = Annotated[int | None, typer.Option("--frames", help="Frames; 1 makes a picture.")]
 Size = Annotated[str | None, typer.Option("--size", metavar="WxH", help="Pixels, such as 128x128.")]
-Fps = Annotated[float | None, typer.Option("--fps", help="Frames per second.")]
-StyleScale = Annotated[
-    float,
-    typer.Option("--style-scale", help="Strength of the style; 0 leaves it out.", rich_help_panel=SAMPLING),
-]
-TextGuidance = Annotated[
-    float | None, typer.Option("--text-guidance", help="Weight of the prompt.", rich_help_panel=SAMPLING)
-]
-StyleGuidance = Annotated[
-    float | None,
-    typer.Option("--style-guidance", help="Weight of the style pictures.", rich_help_panel=SAMPLING),
-]
-GuidanceStop = Annotated[
-    float | None,
-    typer.Option(
-        "--guidance-stop",
-        help="Part of the steps that are guided, 0 to 1; the others take a third of the time.",
-        rich_help_panel=SAMPLING,
-    ),
-]
-SharedNoise = Annotated[
-    float | None,
-    typer.Option(
-        "--shared-noise",
-        help="Part of the noise that all frames share, 0 to 1: more is steadier, and moves less.",
-        rich_help_panel=SAMPLING,
-    ),
-]
-StyleCorners = Annotated[
-    bool | None,
-    typer.Option(
-        "--style-corners/--no-style-corners",
-        help="Read a single style picture by its four corners as well as whole.",
-        rich_help_panel=SAMPLING,
-    ),
-]
-Negative = Annotated[str, typer.Option("--negative", help="What not to show.", rich_help_panel=SAMPLING)]
-Scheduler = Annotated[
-    str | None, typer.Option("--scheduler", help="Sampler, such as ddim or dpm++.", rich_help_panel=SAMPLING)
-]
 Device = Annotated[
     str, typer.Option("--device", help="auto, cpu, cuda, cuda:1, mps.", rich_help_panel=MACHINE)
 ]
@@ -69,19 +33,54 @@ NoMetadata = Annotated[bool, typer.Option("--no-metadata", help="Keep prompt and
 AsJson = Annotated[bool, typer.Option("--json", help="Print one json object instead of words.")]
 
 
-def make_settings(*, styles: list[Path], size: str | None, **values: Any) -> GenerationSettings:
-    """Options as the library takes them."""
-    from pydantic import ValidationError
+def takes_sampling(**helps: str) -> Callable[[Callable[..., None]], Callable[..., None]]:
+    """Give a command the options that every clip has, in the place of its parameter `sampling`.
 
-    from stylecrafter.errors import InvalidInputError
-    from stylecrafter.generation.settings import GenerationSettings, StyleInput, parse_size
+    Args:
+        **helps: What an option does in this command, by the name of its setting, where that is something else.
+    """
 
-    try:
-        return GenerationSettings(
-            styles=tuple(StyleInput(path=path) for path in styles),
-            size=None if size is None else parse_size(size),
-            **values,
+    def decorate(command: Callable[..., None]) -> Callable[..., None]:
+        signature = inspect.signature(command, eval_str=True)
+        options = list(_sampling_options(helps))
+        parameters = list(signature.parameters.values())
+        place = list(signature.parameters).index("sampling")
+        parameters[place : place + 1] = options
+
+        @functools.wraps(command)
+        def run(**given: Any) -> None:
+            sampling = {option.name: given.pop(option.name) for option in options}
+            command(**given, sampling=sampling)
+
+        run.__signature__ = signature.replace(parameters=parameters)  # type: ignore[attr-defined]
+        run.__annotations__ = {p.name: p.annotation for p in parameters}
+        return run
+
+    return decorate
+
+
+def _sampling_options(helps: dict[str, str]) -> Iterator[inspect.Parameter]:
+    """The model, every knob that has a flag, the size, and the machine."""
+
+    def option(name: str, annotation: Any, default: Any) -> inspect.Parameter:
+        return inspect.Parameter(
+            name, inspect.Parameter.POSITIONAL_OR_KEYWORD, default=default, annotation=annotation
         )
-    except ValidationError as error:
-        problems = [f"{'.'.join(map(str, problem['loc']))}: {problem['msg']}" for problem in error.errors()]
-        raise InvalidInputError(f"{'; '.join(problems)}.") from error
+
+    yield option("model", Model, "mini")
+    for name, knob in SamplingParams.knobs().items():
+        field, words = SamplingParams.model_fields[name], helps.get(name, knob.help)
+        if knob.flag:
+            made = typer.Option(knob.flag, help=words, rich_help_panel=knob.panel or None)
+            yield option(name, Annotated[field.annotation, made], field.default)
+        elif name == "width":  # and height
+            yield option("size", Size, None)
+    yield option("device", Device, "auto")
+    yield option("dtype", Dtype, "auto")
+
+
+def make_settings(*, styles: list[Path], **values: Any) -> GenerationSettings:
+    """Options as the library takes them."""
+    from stylecrafter.generation.settings import GenerationSettings, StyleInput
+
+    return GenerationSettings(styles=tuple(StyleInput(path=path) for path in styles), **values)

@@ -50,9 +50,8 @@ def train(
     from stylecrafter.cli.progress import training_progress
     from stylecrafter.runtime.devices import resolve_device
     from stylecrafter.runtime.ranks import is_main_process
-    from stylecrafter.training.own_files import refuse_unnamed_files
     from stylecrafter.training.processes import leave_group
-    from stylecrafter.training.recipe_files import load_recipe, recipe_names
+    from stylecrafter.training.recipe_files import load_recipe, recipe_names, refuse_unnamed_files
     from stylecrafter.training.recipe_run import RecipeRun
     from stylecrafter.training.strategies import find_strategy
 

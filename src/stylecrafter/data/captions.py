@@ -20,8 +20,8 @@ import re
 from enum import StrEnum
 from functools import cache
 
-from stylecrafter.data.choices import choose
 from stylecrafter.data.decoupling import decoupled
+from stylecrafter.errors import choose
 
 logger = logging.getLogger(__name__)
 

@@ -4,18 +4,16 @@ from __future__ import annotations
 
 import os
 from collections import Counter
-from collections.abc import Callable
 from dataclasses import dataclass, field
 from statistics import median
 from typing import Any
 
 from stylecrafter.data.captions import CaptionCleaning, clean_caption, find_cleaning
-from stylecrafter.data.choices import choose
 from stylecrafter.data.loaders import MissingCaptions
 from stylecrafter.data.manifest import find_records
-from stylecrafter.data.records import Found, Kind, Problem, Record
+from stylecrafter.data.records import Found, Kind, Problem, Record, reason_of
 from stylecrafter.data.samples import clip_index, load_whole
-from stylecrafter.errors import ImageReadError
+from stylecrafter.errors import ImageReadError, choose
 from stylecrafter.media.clips import check_sampling, choose_frames, read_clip
 
 _EXAMPLES = 5
@@ -106,7 +104,6 @@ def check_data(
     cleaning: CaptionCleaning | str = CaptionCleaning.DECOUPLE,
     missing_captions: MissingCaptions | str = MissingCaptions.SKIP,
     limit: int | None = None,
-    progress: Callable[[int, int], None] | None = None,
 ) -> Checked:
     """Open every picture and clip.
 
@@ -120,7 +117,6 @@ def check_data(
         cleaning: How captions are cleaned.
         missing_captions: Whether files without a caption, or with one of style alone, count as usable.
         limit: Open this many, evenly spread, and take the others as they are listed.
-        progress: Called with files done and files to do.
 
     Raises:
         InvalidInputError: There is no such data, or a number is out of range.
@@ -135,15 +131,12 @@ def check_data(
     checked = Checked(problems=list(found.problems), notes=list(found.notes))
     groups: Counter[str] = Counter()
     for number, record in enumerate(wanted):
-        if progress is not None:
-            progress(number, len(wanted))
         try:
             if number % every == 0:
                 checked.opened += 1
                 _open(record, checked, num_frames, stride, fps)
         except ImageReadError as error:
-            reason = str(error).replace(record.label, "").lstrip(": ").rstrip(".")
-            checked.problems.append(Problem(record.label, reason))
+            checked.problems.append(Problem(record.label, reason_of(error, record.label)))
             continue
         if not _look_at_caption(record, checked, how) and empty_ones is MissingCaptions.SKIP:
             continue

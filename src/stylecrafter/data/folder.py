@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import os
-import stat
 from collections import Counter, defaultdict
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from stylecrafter.data.metadata import METADATA_NAMES, UNREAD_METADATA, Metadata
-from stylecrafter.data.records import Found, Problem, Record, kind_of, printable
+from stylecrafter.data.records import Found, Problem, Record, file_size, kind_of, reason_of
 from stylecrafter.data.sidecars import (
     CAPTION_SUFFIXES,
     LeftAside,
@@ -82,7 +81,7 @@ def _folders(root: Path, found: Found) -> Iterator[tuple[Path, list[str]]]:
                     else:
                         files.append(entry.name)
         except OSError as error:
-            found.problems.append(Problem(printable(current), f"cannot be listed: {error.strerror or error}"))
+            found.problems.append(Problem(shown(current), f"cannot be listed: {error.strerror or error}"))
         yield current, sorted(files)
         todo += [current / name for name in sorted(folders, reverse=True)]
     if links:
@@ -122,14 +121,14 @@ def _read_stem(
             found.problems += shard.problems
             found.notes += shard.notes
         elif name not in media and suffix not in CAPTION_SUFFIXES:
-            reading.others[printable(suffix)] += 1
+            reading.others[shown(suffix)] += 1
     if not media and not of_a_file:
         for suffix, name in captions.items():
             if suffix == ".json":  # most that lie alone are no captions: lists of a data set, statistics
                 reading.others[suffix] += 1
                 continue
             found.problems.append(
-                Problem(printable(current / name), "a caption without picture or clip beside it")
+                Problem(shown(current / name), "a caption without picture or clip beside it")
             )
     for name in media:
         _add(current / name, {**captions, **own.get(name, {})}, reading)
@@ -143,7 +142,7 @@ def _add(path: Path, captions: Mapping[str, str], reading: _Reading) -> None:
         sidecar = first_sidecar(captions, lambda suffix: _read(path.parent / captions[suffix], suffix))
     except SidecarError as error:
         if row is None or row.caption is None:
-            found.problems.append(Problem(printable(path), str(error).rstrip(".")))
+            found.problems.append(Problem(shown(path), str(error).rstrip(".")))
             return
         sidecar = Sidecar(left=((next(iter(captions)), str(error).rstrip(".")),))
     caption, group = sidecar.caption, sidecar.style_group
@@ -158,7 +157,7 @@ def _add(path: Path, captions: Mapping[str, str], reading: _Reading) -> None:
     try:
         name.encode()
     except UnicodeEncodeError:
-        found.problems.append(Problem(printable(path), "the file name is not UTF-8"))
+        found.problems.append(Problem(shown(path), "the file name is not UTF-8"))
         return
     found.records.append(
         Record(name=name, path=path, kind=kind, size=size, caption=caption, style_group=group)
@@ -169,28 +168,7 @@ def _read(path: Path, suffix: str) -> bytes:
     try:
         return read_bytes(path, limit=byte_limit(suffix), error=SidecarError)
     except SidecarError as error:
-        reason = str(error).removeprefix(shown(path)).lstrip(": ").rstrip(".")
-        raise SidecarError(f"the caption {printable(path.name)} {reason}") from error
-
-
-def file_size(path: Path, found: Found, label: str | None = None) -> int | None:
-    """Bytes of a plain, non-empty file; otherwise a problem is noted, and None returned."""
-    label = label or printable(path)
-    try:
-        status = os.stat(path)
-    except FileNotFoundError:
-        found.problems.append(Problem(label, "no such file"))
-        return None
-    except (OSError, ValueError) as error:
-        found.problems.append(Problem(label, f"cannot be read: {getattr(error, 'strerror', None) or error}"))
-        return None
-    if not stat.S_ISREG(status.st_mode):
-        found.problems.append(Problem(label, "not a plain file"))
-        return None
-    if status.st_size == 0:
-        found.problems.append(Problem(label, "empty (0 bytes)"))
-        return None
-    return status.st_size
+        raise SidecarError(f"the caption {shown(path.name)} {reason_of(error, shown(path))}") from error
 
 
 def _relative(path: Path, folder: Path) -> str:

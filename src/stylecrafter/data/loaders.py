@@ -11,12 +11,11 @@ import torch
 
 from stylecrafter.data.batch import TrainingBatch
 from stylecrafter.data.captions import NAMES_BEFORE, CaptionCleaning, clean_caption, find_cleaning
-from stylecrafter.data.choices import choose
 from stylecrafter.data.manifest import find_records
-from stylecrafter.data.records import Found, Kind, Problem, Record, Report, fingerprint_records
+from stylecrafter.data.records import Found, Kind, Problem, Record, Report, fingerprint_records, reason_of
 from stylecrafter.data.samples import SampleSettings, load_reference, load_sample
 from stylecrafter.data.transforms import References
-from stylecrafter.errors import ImageReadError, InvalidInputError
+from stylecrafter.errors import ImageReadError, InvalidInputError, choose
 
 _MOST_FAILURES = 1000
 _NO_CAPTION = "no caption"
@@ -238,7 +237,7 @@ class FileSource:
             try:
                 return self._load(epoch, number, record)
             except ImageReadError as error:
-                self._met.add(record.label, _reason(error, record))
+                self._met.add(record.label, reason_of(error, record.label))
         raise InvalidInputError(
             f"{tried} of {len(order)} {self._kind.value}s in a row cannot be used.{_first(self._met)}"
         )
@@ -267,12 +266,8 @@ class FileSource:
             try:
                 return load_reference(record, self._settings, generator)
             except ImageReadError as error:
-                self._met.add(record.label, _reason(error, record))
+                self._met.add(record.label, reason_of(error, record.label))
         return own
-
-
-def _reason(error: ImageReadError, record: Record) -> str:
-    return str(error).replace(record.label, "").lstrip(": ").rstrip(".") or "cannot be read"
 
 
 def _first(report: Report) -> str:

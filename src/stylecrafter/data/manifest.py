@@ -4,12 +4,10 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
-from typing import Any
 
-from stylecrafter.data.folder import file_size, read_folder
-from stylecrafter.data.records import Found, Kind, Problem, Record, kind_of, printable
-from stylecrafter.data.sidecars import CAPTION_KEYS, GROUP_KEYS, SidecarError, text_of
-from stylecrafter.data.tables import path_of, read_table
+from stylecrafter.data.folder import read_folder
+from stylecrafter.data.records import Found, Problem, Record, file_size, kind_of
+from stylecrafter.data.tables import read_table
 from stylecrafter.data.tar_shards import read_shard
 from stylecrafter.errors import InvalidInputError
 from stylecrafter.media.documents import expand_home, is_folder, shown
@@ -44,33 +42,27 @@ def find_records(path: str | os.PathLike[str]) -> Found:
 
 def _read_manifest(file: Path) -> Found:
     found = Found()
-    for number, row in read_table(file, found.notes):
-        label = f"{printable(file)}:{number}"
-        if isinstance(row, str):
-            found.problems.append(Problem(label, row))
+    for row in read_table(file, found):
+        kind = row.kind or kind_of(row.name)
+        if kind is None:
+            reason = f"{shown(row.name)} is neither a picture nor a clip by its ending; add a kind"
+            found.problems.append(Problem(row.label, reason))
             continue
-        try:
-            _add_row(row, file.parent, label, found)
-        except SidecarError as error:
-            found.problems.append(Problem(label, str(error)))
+        path = file.parent / expand_home(row.name)
+        size = file_size(path, found, f"{row.label} {shown(row.name)}")
+        if size is not None:
+            found.records.append(
+                Record(
+                    name=row.name,
+                    path=path,
+                    kind=kind,
+                    size=size,
+                    caption=row.caption,
+                    style_group=row.style_group,
+                )
+            )
     _drop_doubles(found)
     return found
-
-
-def _add_row(row: dict[str, Any], folder: Path, label: str, found: Found) -> None:
-    name = path_of(row)
-    caption, group, wanted = text_of(row, CAPTION_KEYS), text_of(row, GROUP_KEYS), text_of(row, ("kind",))
-    if wanted is not None and wanted not in set(Kind):
-        raise SidecarError(f"kind must be {' or '.join(Kind)}, not {wanted!r}")
-    kind = Kind(wanted) if wanted is not None else kind_of(name)
-    if kind is None:
-        raise SidecarError(f"{printable(name)} is neither a picture nor a clip by its ending; add a kind")
-    path = folder / expand_home(name)
-    size = file_size(path, found, f"{label} {printable(name)}")
-    if size is not None:
-        found.records.append(
-            Record(name=name, path=path, kind=kind, size=size, caption=caption, style_group=group)
-        )
 
 
 def _drop_doubles(found: Found) -> None:

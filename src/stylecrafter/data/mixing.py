@@ -11,10 +11,9 @@ from fractions import Fraction
 import torch
 
 from stylecrafter.data.batch import BatchSource, TrainingBatch
-from stylecrafter.data.choices import choose
 from stylecrafter.data.records import Problem, Report
 from stylecrafter.data.reporting import Described, Reporting
-from stylecrafter.errors import InvalidInputError
+from stylecrafter.errors import InvalidInputError, choose
 
 _LONGEST_CYCLE = 100_000
 

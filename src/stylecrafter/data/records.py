@@ -10,7 +10,8 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from pathlib import Path
 
-from stylecrafter.errors import ImageReadError
+from stylecrafter.errors import ImageReadError, InvalidInputError
+from stylecrafter.media.documents import opened_plain, shown
 
 
 class Kind(StrEnum):
@@ -72,8 +73,8 @@ class Record:
     @property
     def label(self) -> str:
         """How a report calls it."""
-        path = printable(self.path)
-        return path if self.offset is None else f"{path}:{printable(self.name.rpartition(':')[2])}"
+        path = shown(self.path)
+        return path if self.offset is None else f"{path}:{shown(self.name.rpartition(':')[2])}"
 
     def source(self) -> Path | bytes:
         """The file, or its bytes out of a tar.
@@ -105,10 +106,9 @@ def too_large(kind: Kind, size: int) -> str | None:
     return f"too large: {size:,} bytes; the limit inside a tar is {limit:,}"
 
 
-def printable(name: object) -> str:
-    """A path or name as valid text in one line: those of files may hold bytes and controls that no report can."""
-    text = str(name).encode("utf-8", "replace").decode()
-    return "".join(c if c.isprintable() else "\N{REPLACEMENT CHARACTER}" for c in text)
+def reason_of(error: Exception, label: object) -> str:
+    """What an error says of a file, without the file's name and the stop."""
+    return str(error).replace(str(label), "").lstrip(": ").rstrip(".") or "cannot be read"
 
 
 @dataclass
@@ -124,6 +124,20 @@ class Found:
     records: list[Record] = field(default_factory=list)
     problems: list[Problem] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
+
+
+def file_size(path: Path, found: Found, label: str | None = None) -> int | None:
+    """Bytes of a plain, non-empty file; otherwise a problem is noted, and None returned."""
+    try:
+        with opened_plain(path) as file:
+            size = os.fstat(file.fileno()).st_size
+        reason = None if size else "empty (0 bytes)"
+    except InvalidInputError as error:
+        reason = reason_of(error, shown(path))
+    if reason is None:
+        return size
+    found.problems.append(Problem(label or shown(path), reason.removeprefix("is ")))
+    return None
 
 
 @dataclass

@@ -66,7 +66,7 @@ def load_sample(
         return to_tensor(target_picture(picture, settings.height, settings.width))
 
     if record.kind is Kind.PICTURE:
-        frames = [convert(0, _picture(record))]
+        frames = [convert(0, load_whole(record))]
     else:
         source, index = record.source(), clip_index(record)
         chosen = choose_frames(
@@ -93,7 +93,7 @@ def load_reference(record: Record, settings: SampleSettings, generator: torch.Ge
     """
     start = torch.rand(1, generator=generator, dtype=torch.float64).item()
     if record.kind is Kind.PICTURE:
-        return _reference(_picture(record), settings, generator)
+        return _reference(load_whole(record), settings, generator)
     index = clip_index(record)
     chosen = choose_frames(index, 1, start=start)
     picture = read_clip(record.source(), record.name, index, chosen, lambda _, frame: frame)[0]
@@ -111,16 +111,14 @@ def clip_index(record: Record) -> ClipIndex:
 
 
 def load_whole(record: Record) -> Image.Image:
-    """The picture of a record, fully decoded.
+    """The picture of a record, fully decoded; of a clip its first frame.
 
     Raises:
         ImageReadError: It cannot be read.
     """
-    return _picture(record)
-
-
-def _picture(record: Record) -> Image.Image:
     source = record.source()
+    if record.kind is Kind.CLIP:
+        return read_clip(source, record.name, clip_index(record), [0], lambda _, frame: frame)[0]
     return decode_picture(source, record.label) if isinstance(source, bytes) else load_picture(source)
 
 

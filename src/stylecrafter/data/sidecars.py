@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 
 from stylecrafter.errors import InvalidInputError
-from stylecrafter.media.documents import parse_json
+from stylecrafter.media.documents import decode_text, parse_json
 
 CAPTION_SUFFIXES = (".txt", ".caption", ".json")
 """Endings of caption files, in the order in which they are looked for."""
@@ -64,25 +64,6 @@ def byte_limit(suffix: str) -> int:
     return MAX_JSON_BYTES if suffix == ".json" else MAX_CAPTION_BYTES
 
 
-def decode_text(data: bytes) -> str:
-    """Bytes as UTF-8, with or without a byte order mark.
-
-    Raises:
-        SidecarError: They are not; the message names the place, and the encoding where it can be told.
-    """
-    if data[:2] in (b"\xff\xfe", b"\xfe\xff"):
-        raise SidecarError("the caption is UTF-16, not UTF-8; save it as UTF-8")
-    try:
-        text = data.decode("utf-8-sig")
-    except UnicodeDecodeError as error:
-        raise SidecarError(
-            f"the caption is not UTF-8: byte 0x{data[error.start]:02x} at {error.start}; save it as UTF-8"
-        ) from error
-    if "\x00" in text:
-        raise SidecarError("the caption holds zero bytes; it is not a text")
-    return text
-
-
 def read_sidecar(suffix: str, data: bytes) -> Sidecar:
     """What a caption file of that ending says: plain text, or a json object.
 
@@ -92,7 +73,9 @@ def read_sidecar(suffix: str, data: bytes) -> Sidecar:
     limit = byte_limit(suffix)
     if len(data) > limit:
         raise SidecarError(f"the caption file has more than {limit:,} bytes")
-    text = decode_text(data)
+    text = decode_text(data, "the caption", error=SidecarError)
+    if "\x00" in text:
+        raise SidecarError("the caption holds zero bytes; it is not a text")
     if suffix != ".json":
         line = " ".join(text.split())
         if not line:

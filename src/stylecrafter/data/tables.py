@@ -5,13 +5,14 @@ from __future__ import annotations
 import csv
 import io
 from collections.abc import Generator, Iterator
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from stylecrafter.data.records import kind_of, printable
-from stylecrafter.data.sidecars import CAPTION_KEYS, GROUP_KEYS, SidecarError, plain_text
+from stylecrafter.data.records import Found, Kind, Problem, kind_of
+from stylecrafter.data.sidecars import CAPTION_KEYS, GROUP_KEYS, SidecarError, plain_text, text_of
 from stylecrafter.errors import InvalidInputError
-from stylecrafter.media.documents import parse_json, read_bytes
+from stylecrafter.media.documents import parse_json, read_bytes, shown
 
 PATH_KEYS = ("path", "file_name", "file")
 """Columns or keys that name the file, the first that is there; `file_name` is what Hugging Face's folders use."""
@@ -24,19 +25,44 @@ _DELIMITERS = {",": "commas", ";": "semicolons", "\t": "tabs", "|": "bars"}
 Line = tuple[int, dict[str, Any] | str]
 
 
-def read_table(file: Path, notes: list[str]) -> Iterator[Line]:
-    """The rows of a `.csv` or `.jsonl`.
+@dataclass(frozen=True, slots=True)
+class Row:
+    """What a row says of a file; `label` is the place of the row, for messages."""
 
-    Args:
-        file: By its ending.
-        notes: What is worth telling of the whole file is added to these, once all rows are read.
+    label: str
+    name: str
+    caption: str | None
+    style_group: str | None
+    kind: Kind | None
+
+
+def read_table(file: Path, found: Found) -> Iterator[Row]:
+    """The rows of a `.csv` or `.jsonl`, told by its ending; those that cannot be used become problems of `found`.
+
+    What is worth telling of the whole file becomes a note of `found`, once all rows are read.
 
     Raises:
         InvalidInputError: It cannot be read, is too large, is UTF-16, or names no columns; before the first row.
     """
+    for number, row in _lines(file, found.notes):
+        label = f"{shown(file)}:{number}"
+        try:
+            if isinstance(row, str):
+                raise SidecarError(row)
+            name, wanted = _path_of(row), text_of(row, ("kind",))
+            caption, group = text_of(row, CAPTION_KEYS), text_of(row, GROUP_KEYS)
+            if wanted is not None and wanted not in set(Kind):
+                raise SidecarError(f"kind must be {' or '.join(Kind)}, not {wanted!r}")
+        except SidecarError as error:
+            found.problems.append(Problem(label, str(error)))
+            continue
+        yield Row(label, name, caption, group, None if wanted is None else Kind(wanted))
+
+
+def _lines(file: Path, notes: list[str]) -> Iterator[Line]:
     data = read_bytes(file, limit=MAX_TABLE_BYTES)
     if data[:2] in (b"\xff\xfe", b"\xfe\xff"):
-        raise InvalidInputError(f"{printable(file)} is UTF-16; save it as UTF-8.")
+        raise InvalidInputError(f"{shown(file)} is UTF-16; save it as UTF-8.")
     # Bytes that are not UTF-8 come out as lone surrogates and are refused in the line that holds them.
     text = data.removeprefix(b"\xef\xbb\xbf").decode("utf-8", "surrogateescape")
     lines = io.StringIO(text, newline="").readlines()
@@ -44,7 +70,7 @@ def read_table(file: Path, notes: list[str]) -> Iterator[Line]:
     return _noting_unused(rows, file, notes)
 
 
-def path_of(row: dict[str, Any]) -> str:
+def _path_of(row: dict[str, Any]) -> str:
     """The file that a row names.
 
     Raises:
@@ -58,7 +84,7 @@ def path_of(row: dict[str, Any]) -> str:
     else:
         raise SidecarError(f"no path (looked for {', '.join(PATH_KEYS)})")
     if "://" in name:
-        raise SidecarError(f"{printable(name)} is an address, not a file; download it first")
+        raise SidecarError(f"{shown(name)} is an address, not a file; download it first")
     return name
 
 
@@ -70,13 +96,13 @@ def _noting_unused(rows: Iterator[Line], file: Path, notes: list[str]) -> Iterat
             unused |= {str(key) for key in row if key and key not in _KNOWN}
         yield number, row
     if unused:
-        notes.append(f"{printable(file)}: not used: {printable(', '.join(sorted(unused)))}")
+        notes.append(f"{shown(file)}: not used: {shown(', '.join(sorted(unused)))}")
 
 
 def _csv_rows(file: Path, lines: list[str], notes: list[str]) -> Iterator[Line]:
     header, delimiter = _header(file, lines)
     if delimiter != ",":
-        notes.append(f"{printable(file)}: read as columns between {_DELIMITERS[delimiter]}")
+        notes.append(f"{shown(file)}: read as columns between {_DELIMITERS[delimiter]}")
     return _csv_lines(lines, header, delimiter)
 
 
@@ -134,16 +160,16 @@ def _header(file: Path, lines: list[str]) -> tuple[list[str], str]:
         try:
             cells = next(csv.reader([first], delimiter=delimiter, strict=True), [])
         except csv.Error as error:
-            raise InvalidInputError(f"{printable(file)}: the first line is not CSV: {error}.") from error
+            raise InvalidInputError(f"{shown(file)}: the first line is not CSV: {error}.") from error
         names = [cell.strip() for cell in cells]
         if set(names) & set(PATH_KEYS):
             twice = sorted({name for name in names if names.count(name) > 1 and name in _KNOWN})
             if twice:
-                raise InvalidInputError(f"{printable(file)}: two columns are called {twice[0]}.")
+                raise InvalidInputError(f"{shown(file)}: two columns are called {twice[0]}.")
             return names, delimiter
-    found = printable(", ".join(cell.strip() for cell in first.split(","))) or "nothing"
+    found = shown(", ".join(cell.strip() for cell in first.split(","))) or "nothing"
     raise InvalidInputError(
-        f"{printable(file)}: the first line must name the columns, among them path; found {found}."
+        f"{shown(file)}: the first line must name the columns, among them path; found {found}."
     )
 
 
@@ -165,9 +191,7 @@ def _csv_reason(error: csv.Error) -> str:
 def _json_rows(file: Path, lines: list[str]) -> Iterator[Line]:
     first = next((line for line in lines if line.strip()), "")
     if first.lstrip().startswith("[") and not first.rstrip().endswith("]"):
-        raise InvalidInputError(
-            f"{printable(file)} holds one json list; a .jsonl has an object in every line."
-        )
+        raise InvalidInputError(f"{shown(file)} holds one json list; a .jsonl has an object in every line.")
     return _json_objects(lines)
 
 

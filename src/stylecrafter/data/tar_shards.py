@@ -7,14 +7,13 @@ directly. Of a tar that was cut, everything before the cut is used and the cut i
 from __future__ import annotations
 
 import io
-import stat
 import tarfile
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
 from typing import BinaryIO
 
-from stylecrafter.data.records import Found, Problem, Record, kind_of, printable, too_large
+from stylecrafter.data.records import Found, Problem, Record, file_size, kind_of, too_large
 from stylecrafter.data.sidecars import (
     CAPTION_SUFFIXES,
     LeftAside,
@@ -22,6 +21,7 @@ from stylecrafter.data.sidecars import (
     byte_limit,
     first_sidecar,
 )
+from stylecrafter.media.documents import shown
 
 _MAX_HEADER_BYTES = 2**20
 """Of all that stands before one member: names and attributes, of which most have some hundred bytes."""
@@ -42,39 +42,27 @@ def read_shard(path: Path, name: str) -> Found:
         path: The tar, not compressed.
         name: What its records are called: `name`:member.
     """
-    found, label = Found(), printable(path)
+    found, label = Found(), shown(path)
     samples: dict[str, _Sample] = {}
     others = 0
+    size = file_size(path, found)
+    if size is None:
+        return found
     try:
-        status = path.stat()
-        if not stat.S_ISREG(status.st_mode):  # reading a pipe would wait for ever
-            found.problems.append(Problem(label, "not a plain file"))
-            return found
         with open(path, "rb") as file:
             if file.read(2) == b"\x1f\x8b":
                 found.problems.append(
                     Problem(label, "a compressed tar cannot be seeked in; unpack it to .tar")
                 )
                 return found
-        for member in _members(path, status.st_size, found):
-            refused = _refusal(member)
-            if refused:
-                found.problems.append(Problem(f"{label}:{printable(member.name)}", refused))
-                continue
-            base = PurePosixPath(member.name)
-            stem, _, ending = base.name.partition(".")
-            sample = samples.setdefault(str(base.with_name(stem)) if stem else member.name, _Sample())
-            suffix = f".{ending.lower()}"
-            of_a_file, dot, last = ending.lower().rpartition(".")
-            if suffix in CAPTION_SUFFIXES:
-                sample.captions[suffix] = member
-            elif dot and f".{last}" in CAPTION_SUFFIXES and kind_of(f"x.{of_a_file}") is not None:
-                sample.own.setdefault(of_a_file, {})[f".{last}"] = member
-            elif "." not in ending and kind_of(member.name) is not None:
-                sample.media.append(member)
-            else:
-                others += 1
-        _read_samples(path, name, samples, found)
+            file.seek(0)
+            for member in _members(file, size, label, found):
+                refused = _refusal(member)
+                if refused:
+                    found.problems.append(Problem(f"{label}:{shown(member.name)}", refused))
+                else:
+                    others += not _take(member, samples)
+            _read_samples(file, path, name, samples, found)
     except OSError as error:
         found.problems.append(Problem(label, f"cannot be read: {error.strerror or error}"))
     if others:
@@ -82,6 +70,24 @@ def read_shard(path: Path, name: str) -> Found:
             f"{label}: {others} members that are neither pictures, clips nor captions are not read"
         )
     return found
+
+
+def _take(member: tarfile.TarInfo, samples: dict[str, _Sample]) -> bool:
+    """Add a member to its sample; False where it is neither picture, clip nor caption."""
+    base = PurePosixPath(member.name)
+    stem, _, ending = base.name.partition(".")
+    sample = samples.setdefault(str(base.with_name(stem)) if stem else member.name, _Sample())
+    suffix = f".{ending.lower()}"
+    of_a_file, dot, last = ending.lower().rpartition(".")
+    if suffix in CAPTION_SUFFIXES:
+        sample.captions[suffix] = member
+    elif dot and f".{last}" in CAPTION_SUFFIXES and kind_of(f"x.{of_a_file}") is not None:
+        sample.own.setdefault(of_a_file, {})[f".{last}"] = member
+    elif "." not in ending and kind_of(member.name) is not None:
+        sample.media.append(member)
+    else:
+        return False
+    return True
 
 
 class _Headers(io.BufferedIOBase):
@@ -103,58 +109,42 @@ class _Headers(io.BufferedIOBase):
         return self.file.tell()
 
 
-def _members(path: Path, size: int, found: Found) -> Iterator[tarfile.TarInfo]:
+def _members(file: BinaryIO, size: int, label: str, found: Found) -> Iterator[tarfile.TarInfo]:
     """Members whose bytes are all there. A cut shows in a member that ends behind the file, or in half a header."""
-    label = printable(path)
-    if size == 0:
-        found.problems.append(Problem(label, "empty (0 bytes)"))
-        return
     count, reason = 0, "the tar ends inside it"
-    with open(path, "rb") as file:
-        headers = _Headers(file)
-        tar = None
-        while True:
-            headers.left, before = _MAX_HEADER_BYTES, -1 if tar is None else tar.offset
-            try:
-                if tar is None:
-                    # It reads the first header when it is made.
-                    tar = tarfile.open(fileobj=headers, mode="r:", errors="surrogateescape")
-                member = tar.next()
-            except (
-                Exception
-            ) as error:  # whatever the library makes of a damaged header: numbers, keys, recursion
-                reason = f"{error}".strip() or type(error).__name__
-                break
-            if member is None:
-                if _ends_properly(path, tar.offset):
-                    return
-                break
-            if tar.offset <= before or member.size < 0:
-                reason = "a header leads backwards"
-                break
-            if member.isfile() and member.offset_data + member.size > size:
-                break
-            count += 1
-            tar.members = []  # type: ignore[attr-defined]  # the library would keep every header
-            if not member.isdir():
-                yield member
-    if count == 0:
-        found.problems.append(Problem(label, f"not a tar, or cut in its first member: {printable(reason)}"))
-    else:
-        found.problems.append(
-            Problem(
-                label,
-                f"cut short or damaged: the {count} members before that are used ({printable(reason)})",
-            )
-        )
-
-
-def _ends_properly(path: Path, offset: int) -> bool:
-    """Whether the reading stopped at the zeros that end a tar, not at the end of the file or at a damaged header."""
-    with open(path, "rb") as file:
-        file.seek(offset)
-        block = file.read(tarfile.BLOCKSIZE)
-    return len(block) == tarfile.BLOCKSIZE and not any(block)
+    headers = _Headers(file)
+    tar = None
+    while True:
+        headers.left, before = _MAX_HEADER_BYTES, -1 if tar is None else tar.offset
+        try:
+            if tar is None:
+                # It reads the first header when it is made.
+                tar = tarfile.open(fileobj=headers, mode="r:", errors="surrogateescape")
+            member = tar.next()
+        except Exception as error:  # whatever the library makes of a damaged header: numbers, keys, recursion
+            reason = f"{error}".strip() or type(error).__name__
+            break
+        if member is None:
+            file.seek(tar.offset)
+            # Zeros end a tar; the library also stops where the file ends, and at a damaged header.
+            if file.read(tarfile.BLOCKSIZE) == bytes(tarfile.BLOCKSIZE):
+                return
+            break
+        if tar.offset <= before or member.size < 0:
+            reason = "a header leads backwards"
+            break
+        if member.isfile() and member.offset_data + member.size > size:
+            break
+        count += 1
+        tar.members = []  # type: ignore[attr-defined]  # the library would keep every header
+        if not member.isdir():
+            yield member
+    what = (
+        f"cut short or damaged: the {count} members before that are used ({shown(reason)})"
+        if count
+        else f"not a tar, or cut in its first member: {shown(reason)}"
+    )
+    found.problems.append(Problem(label, what))
 
 
 def _refusal(member: tarfile.TarInfo) -> str | None:
@@ -170,46 +160,41 @@ def _refusal(member: tarfile.TarInfo) -> str | None:
     return None
 
 
-def _read_samples(path: Path, name: str, samples: dict[str, _Sample], found: Found) -> None:
-    label, aside = printable(path), LeftAside()
-    with open(path, "rb") as file:
-        for key, sample in samples.items():
-            if not sample.media:
-                if sample.captions or sample.own:
-                    found.problems.append(
-                        Problem(f"{label}:{printable(key)}", "a caption without picture or clip beside it")
-                    )
+def _read_samples(file: BinaryIO, path: Path, name: str, samples: dict[str, _Sample], found: Found) -> None:
+    label, aside = shown(path), LeftAside()
+    for key, sample in samples.items():
+        if not sample.media and (sample.captions or sample.own):
+            found.problems.append(
+                Problem(f"{label}:{shown(key)}", "a caption without picture or clip beside it")
+            )
+        for member in sample.media:
+            kind = kind_of(member.name)
+            ending = PurePosixPath(member.name).name.lower().partition(".")[2]
+            captions = {**sample.captions, **sample.own.get(ending, {})}
+
+            def read(suffix: str, captions: dict[str, tarfile.TarInfo] = captions) -> bytes:
+                file.seek(captions[suffix].offset_data)
+                return file.read(min(captions[suffix].size, byte_limit(suffix) + 1))
+
+            try:
+                if member.size == 0 or kind is None:
+                    raise SidecarError("empty (0 bytes)")
+                if (refused := too_large(kind, member.size)) is not None:
+                    raise SidecarError(refused)
+                sidecar = first_sidecar(captions, read)
+            except SidecarError as error:
+                found.problems.append(Problem(f"{label}:{shown(member.name)}", str(error).rstrip(".")))
                 continue
-            for member in sample.media:
-                kind = kind_of(member.name)
-                ending = PurePosixPath(member.name).name.lower().partition(".")[2]
-                captions = {**sample.captions, **sample.own.get(ending, {})}
-
-                def read(suffix: str, captions: dict[str, tarfile.TarInfo] = captions) -> bytes:
-                    file.seek(captions[suffix].offset_data)
-                    return file.read(min(captions[suffix].size, byte_limit(suffix) + 1))
-
-                try:
-                    if member.size == 0 or kind is None:
-                        raise SidecarError("empty (0 bytes)")
-                    if (refused := too_large(kind, member.size)) is not None:
-                        raise SidecarError(refused)
-                    sidecar = first_sidecar(captions, read)
-                except SidecarError as error:
-                    found.problems.append(
-                        Problem(f"{label}:{printable(member.name)}", str(error).rstrip("."))
-                    )
-                    continue
-                aside.add(sidecar, f"{name}:{member.name}")
-                found.records.append(
-                    Record(
-                        name=f"{name}:{member.name}",
-                        path=path,
-                        kind=kind,
-                        size=member.size,
-                        caption=sidecar.caption,
-                        style_group=sidecar.style_group,
-                        offset=member.offset_data,
-                    )
+            aside.add(sidecar, f"{name}:{member.name}")
+            found.records.append(
+                Record(
+                    name=f"{name}:{member.name}",
+                    path=path,
+                    kind=kind,
+                    size=member.size,
+                    caption=sidecar.caption,
+                    style_group=sidecar.style_group,
+                    offset=member.offset_data,
                 )
+            )
     found.notes += aside.notes()

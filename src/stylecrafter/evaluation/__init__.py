@@ -1,5 +1,4 @@
-"""Does a clip show what the prompt says, in the style of the picture? Metrics, probes and what they are asked of.
+"""Does a clip show what the prompt says, in the style of the picture? Clips of a test set, measured and reported.
 
-`metrics` holds figures that need no training; `probes` are small classifiers trained on real StyleWorld renders;
-`held_out` asks both of a model, on styles and pairs that training never saw.
+`metrics` holds what is asked of any clip; `truth` is all that knows StyleWorld: its sets, and probes trained on it.
 """

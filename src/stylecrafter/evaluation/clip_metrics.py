@@ -1,6 +1,6 @@
-"""Metrics as a test set asks them: objects that know the set's pictures and turn a clip into figures by name.
+"""Metrics as a test set asks them: objects that know the set's pictures and turn a clip into scores by name.
 
-Every metric has a `key` that says all that its figures depend on beside the clip, so that figures of an unchanged
+Every metric has a `key` that says all that its scores depend on beside the clip, so that scores of an unchanged
 clip can be kept.
 """
 
@@ -22,64 +22,46 @@ from stylecrafter.evaluation.metrics.colour import (
 )
 from stylecrafter.evaluation.metrics.copying import COPYING, copying
 from stylecrafter.evaluation.metrics.digest import pictures_digest
-from stylecrafter.evaluation.metrics.encoders import ClipEncoder
+from stylecrafter.evaluation.metrics.encoders import ClipEncoder, PictureEncoder
 from stylecrafter.evaluation.metrics.flow import FLOW_NAME, Flow, optical_flow
-from stylecrafter.evaluation.metrics.info import MeasuredClip, MetricInfo
+from stylecrafter.evaluation.metrics.info import MeasuredClip, MetricInfo, metric_info
 from stylecrafter.evaluation.metrics.similarity import (
-    clip_style,
-    clip_temporal,
-    clip_text,
     reference_similarity,
     temporal_similarity,
     text_similarity,
 )
 from stylecrafter.evaluation.metrics.style import STYLE_FOUND, describe_style, descriptor_distances
-from stylecrafter.evaluation.metrics.temporal import (
-    FLICKER,
-    dynamics_info,
-    temporal_figures,
-    warping_info,
-)
+from stylecrafter.evaluation.metrics.temporal import temporal_scores
 from stylecrafter.evaluation.metrics.texture import TEXTURE_DISTANCE, texture_distances
 from stylecrafter.media.tensors import to_pictures, to_tensor
 
-Figures = dict[str, float | None]
+Scores = dict[str, float | None]
 #: Frames that are compared with the references; neighbouring frames say the same.
 FRAMES_COMPARED = 4
-#: Changed whenever figures change their meaning, so that kept ones are measured again.
+#: Changed whenever scores change their meaning, so that kept ones are measured again.
 VERSION = 2
 
 
 class Metric(Protocol):
-    """Turns a clip into figures."""
+    """Turns a clip into scores."""
 
     @property
     def key(self) -> str:
-        """All that the figures depend on beside the clip."""
+        """All that the scores depend on beside the clip."""
 
     @property
     def infos(self) -> tuple[MetricInfo, ...]:
         """What it measures."""
 
-    def __call__(self, clip: MeasuredClip) -> Figures:
+    def __call__(self, clip: MeasuredClip) -> Scores:
         """A value for the name of each of `infos`; None where there is nothing to say."""
-
-
-class PictureEncoder(Protocol):
-    """See `metrics.encoders`."""
-
-    name: str
-    digest: str
-
-    def pictures(self, pictures: torch.Tensor) -> torch.Tensor:
-        """Pictures (n, 3, h, w) in [0, 1] to unit vectors (n, d)."""
 
 
 class AppearanceMetric:
     """Palette, texture and copying against the references, without any training.
 
     References are brought to the size of the frames, their middle kept. Frames too small for the texture or the style
-    have no figure of it; a set with one picture has none that compares with others.
+    have no score of it; a set with one picture has none that compares with others.
 
     Args:
         pictures: All style pictures of the test set, each (3, h, w) in [0, 1].
@@ -97,7 +79,7 @@ class AppearanceMetric:
         self.key = f"appearance {VERSION} {pictures_digest(pictures)}"
         self._sized: dict[tuple[int, int], _SizedReferences] = {}
 
-    def __call__(self, clip: MeasuredClip) -> Figures:
+    def __call__(self, clip: MeasuredClip) -> Scores:
         frames = some_frames(clip.frames)
         size = (frames.shape[2], frames.shape[3])
         if size not in self._sized:
@@ -107,7 +89,7 @@ class AppearanceMetric:
         others = [i for i in range(len(self._pictures)) if i not in clip.references]
         mine = references.pictures[own]
         palette = quantile_distance(colour_quantiles(frames), references.colours).mean(0)
-        figures: Figures = {
+        scores: Scores = {
             STYLE_FOUND.name: None,
             PALETTE_DISTANCE.name: float(palette[own].mean()),
             PALETTE_NEARER.name: None,
@@ -115,14 +97,14 @@ class AppearanceMetric:
             COPYING.name: float(copying(frames, mine).amax(1).mean()),
         }
         if min(size) >= texture.LEAST_SIDE:
-            figures[TEXTURE_DISTANCE.name] = float(texture_distances(frames, mine).mean())
+            scores[TEXTURE_DISTANCE.name] = float(texture_distances(frames, mine).mean())
         if others:
-            figures[PALETTE_NEARER.name] = float((palette[own].mean() < palette[others]).float().mean())
+            scores[PALETTE_NEARER.name] = float((palette[own].mean() < palette[others]).float().mean())
         if others and references.styles is not None:
             described = describe_style(frames).mean(0, keepdim=True)
             distances = descriptor_distances(described, references.styles)[0]
-            figures[STYLE_FOUND.name] = float(distances[own].min() < distances[others].min())
-        return figures
+            scores[STYLE_FOUND.name] = float(distances[own].min() < distances[others].min())
+        return scores
 
 
 class _SizedReferences:
@@ -139,26 +121,26 @@ class TemporalMetric:
 
     Args:
         flow: Finds the motion between frames.
-        flow_name: As figures name it.
+        flow_name: As scores name it.
         flow_digest: Tells its weights from others, where it has any.
     """
 
     def __init__(self, flow: Flow = optical_flow, flow_name: str = FLOW_NAME, flow_digest: str = "") -> None:
         self._flow = flow
-        self.infos = (warping_info(flow_name), FLICKER, dynamics_info(flow_name))
+        self.infos = tuple(metric_info(name, flow_name) for name in ("warping_error", "flicker", "dynamics"))
         self.key = f"temporal {VERSION} {flow_name} {flow_digest}".rstrip()
 
-    def __call__(self, clip: MeasuredClip) -> Figures:
+    def __call__(self, clip: MeasuredClip) -> Scores:
         if len(clip.frames) < 3:
             return dict.fromkeys((info.name for info in self.infos), None)
-        return dict(temporal_figures(clip.frames, self._flow)._asdict())
+        return dict(temporal_scores(clip.frames, self._flow)._asdict())
 
 
 class SimilarityMetric:
     """Cosine between frames and references in the space of an encoder (DINO, CSD, a style vector).
 
     Args:
-        info: What the figure is called.
+        info: What the score is called.
         encoder: The space.
         pictures: All style pictures of the test set, each (3, h, w) in [0, 1].
         as_large_as_frames: Whether references are brought to the size of the frames first, their middle kept: for an
@@ -179,7 +161,7 @@ class SimilarityMetric:
         self._encoder, self._pictures, self._sized = encoder, pictures, as_large_as_frames
         self._references: dict[tuple[int, int] | None, torch.Tensor] = {}
 
-    def __call__(self, clip: MeasuredClip) -> Figures:
+    def __call__(self, clip: MeasuredClip) -> Scores:
         described = self._encoder.pictures(some_frames(clip.frames))
         size = (clip.frames.shape[2], clip.frames.shape[3]) if self._sized else None
         if size not in self._references:
@@ -193,7 +175,7 @@ class ClipMetric:
     """CLIP-Text, CLIP-Style and CLIP-Temporal of all frames, as published.
 
     Args:
-        encoder: Any CLIP; published figures use ViT-H/14.
+        encoder: Any CLIP; published scores use ViT-H/14.
         pictures: All style pictures of the test set, each (3, h, w) in [0, 1].
         prompts: All prompts of the test set.
     """
@@ -201,14 +183,16 @@ class ClipMetric:
     def __init__(
         self, encoder: ClipEncoder, pictures: Sequence[torch.Tensor], prompts: Sequence[str]
     ) -> None:
-        self.infos = (clip_text(encoder.name), clip_style(encoder.name), clip_temporal(encoder.name))
+        self.infos = tuple(
+            metric_info(name, encoder.name) for name in ("clip_text", "clip_style", "clip_temporal")
+        )
         self.key = f"clip {VERSION} {encoder.name} {encoder.digest} {pictures_digest(pictures)}"
         self._encoder = encoder
         self._references = torch.cat([encoder.pictures(picture[None]) for picture in pictures])
         unique = sorted(set(prompts))
         self._texts: Mapping[str, torch.Tensor] = dict(zip(unique, encoder.texts(unique), strict=True))
 
-    def __call__(self, clip: MeasuredClip) -> Figures:
+    def __call__(self, clip: MeasuredClip) -> Scores:
         frames = self._encoder.pictures(clip.frames)
         text, reference, temporal = (info.name for info in self.infos)
         return {

@@ -98,7 +98,7 @@ class ReferenceCrops:
 class LoraTuner:
     """A pipeline whose UNet can be finetuned on one style after the other.
 
-    It learns in float32, whatever the pipeline's number format: steps of Adam vanish in half formats.
+    It learns in float32, whatever the pipeline's dtype: steps of Adam vanish in half formats.
 
     Args:
         pipe: The pipeline; low-rank matrices that change nothing yet are put into its UNet.
@@ -150,12 +150,12 @@ class LoraTuner:
             DiffusionConfig(text_dropout=0.5, picture_reuse=4, seed=config.seed),
             pictures=source,
         )
-        moving = list(stage.trainable().values())
-        optimizer = torch.optim.AdamW(moving, lr=config.learning_rate, weight_decay=0.0)
+        trainable = list(stage.trainable().values())
+        optimizer = torch.optim.AdamW(trainable, lr=config.learning_rate, weight_decay=0.0)
         for step in range(config.steps):
             optimizer.zero_grad()
             stage.loss(step).backward()
-            nn.utils.clip_grad_norm_(moving, 1.0)
+            nn.utils.clip_grad_norm_(trainable, 1.0)
             optimizer.step()
 
     def _values(self) -> dict[str, torch.Tensor]:
@@ -169,7 +169,7 @@ class LoraTuner:
 
 @contextmanager
 def _in_float32(*models: nn.Module) -> Iterator[None]:
-    """Models in float32 and then in their own format again, which leaves weights that did not move as they were."""
+    """Models in float32 and then in their own dtype again, which leaves weights that did not move as they were."""
     own = [next(model.parameters()).dtype for model in models]
     try:
         for model in models:

@@ -28,7 +28,8 @@ from stylecrafter.evaluation.lora import LoraConfig, LoraTuner
 from stylecrafter.evaluation.method_names import Method
 from stylecrafter.evaluation.metrics.encoders import StyleTransferEngine
 from stylecrafter.evaluation.runner import find_clip
-from stylecrafter.evaluation.testset import STYLE_TEXTS_NAME, TestSet
+from stylecrafter.evaluation.testset import TestSet
+from stylecrafter.evaluation.truth.world_set import STYLE_TEXTS_NAME
 from stylecrafter.generation.batch import SHARED_NAME, Progress, run_batch
 from stylecrafter.generation.engine import Engine
 from stylecrafter.generation.settings import GenerationSettings, Job, StyleInput, look_up_model, prepare
@@ -110,7 +111,8 @@ def _make_batch(
     report = run_batch(
         file,
         target,
-        request.settings.model_copy(update={"style_scale": scale}),
+        request.settings.changed(style_scale=scale),
+        fixed=() if method is Method.OURS else ("style_scale",),
         suffix=request.suffix,
         resume=(target / SHARED_NAME).is_file(),
         limit=len(request.testset.entries),
@@ -151,12 +153,34 @@ def _frame_maker(method: Method, request: ClipRequest, sources: Callable[[Method
         return _frame_by_frame(request)
     if method is Method.LORA:
         return _finetuned(request)
-    job = prepare(request.settings.model_copy(update={"prompt": "-", "styles": ()}), request.suffix)
     if method is Method.REAL:
-        return _renders(request.testset, job)
+        return _renders(request)
     if method is Method.REFERENCE_COPY:
-        return _copies(request.testset, job)
-    return _noise(job)
+        return _copies(request)
+    return _noise(request)
+
+
+class _Jobs:
+    """What a method has to make of each entry; the model behind it is looked up once.
+
+    `changes` are settings that the method needs.
+    """
+
+    def __init__(self, request: ClipRequest, **changes: Any) -> None:
+        self._request, self._changes = request, changes
+        self.model = look_up_model(request.settings.model)
+
+    def __call__(self, index: int, *, with_pictures: bool = False) -> Job:
+        """The job of entry `index`, with a seed as `run_batch` gives it: all methods start from the same noise."""
+        settings, entry = self._request.settings, self._request.testset.entries[index]
+        styles = tuple(StyleInput(path=Path(path)) for path in entry.styles) if with_pictures else ()
+        own = {"seed": ((settings.seed or 0) + index) % (MAX_SEED + 1), **entry.own}
+        asked = settings.changed(**{"prompt": entry.prompt, "styles": styles, **own, **self._changes})
+        return prepare(asked, self._request.suffix, self.model)
+
+    def engine(self) -> Engine:
+        """The model, loaded when it is needed."""
+        return Engine(self.model, self._request.settings.device, self._request.settings.dtype)
 
 
 def _frame_transfer(testset: TestSet, plain: Path) -> _FrameMaker:
@@ -175,8 +199,8 @@ def _frame_transfer(testset: TestSet, plain: Path) -> _FrameMaker:
 
 
 def _frame_by_frame(request: ClipRequest) -> _FrameMaker:
-    settings, testset = request.settings, request.testset
-    engine = Engine(look_up_model(settings.model), settings.device, settings.dtype)
+    job = _Jobs(request)
+    engine = job.engine()
 
     @functools.cache
     def painter() -> StyleCrafterImagePipeline:
@@ -184,99 +208,61 @@ def _frame_by_frame(request: ClipRequest) -> _FrameMaker:
         pipe.set_progress_bar_config(disable=None)
         return pipe
 
-    def job(index: int) -> Job:
-        entry = testset.entries[index]
-        styles = tuple(StyleInput(path=Path(path)) for path in entry.styles)
-        asked = settings.model_copy(update={"prompt": entry.prompt, "styles": styles})
-        return prepare(asked, request.suffix, engine.model)
-
     def make(index: int) -> tuple[list[Image.Image], float]:
-        asked, pipe = job(index), painter()
-        pipe.scheduler = engine.scheduler(settings.scheduler)
+        asked, pipe = job(index, with_pictures=True), painter()
+        s = asked.settings
+        pipe.scheduler = engine.scheduler(s.scheduler)
         # A stream of noise for each frame, none of them the clip's own.
-        first = (_seed_of(settings, index) * 100_003) % (MAX_SEED - asked.frames)
+        first = ((s.seed or 0) * 100_003) % (MAX_SEED - asked.frames)
         out: Any = pipe(
-            asked.settings.prompt,
+            s.prompt,
             style_images=[picture.image for picture in asked.pictures],
-            negative_prompt=settings.negative_prompt,
-            height=asked.height,
-            width=asked.width,
-            num_inference_steps=asked.steps,
-            text_guidance_scale=asked.text_guidance,
-            style_guidance_scale=asked.style_guidance,
-            published_guidance=asked.published_guidance,
-            guidance_stop=asked.guidance_stop,
-            style_corners=asked.style_corners,
-            eta=asked.eta,
-            style_scale=settings.style_scale,
+            negative_prompt=s.negative_prompt,
+            **s.arguments(without=("seed", "frames", "shared_noise")),
             num_images_per_prompt=asked.frames,
             generator=[make_generator(first + frame) for frame in range(asked.frames)],
         )
         return list(out.images), asked.fps
 
     def facts(index: int) -> dict[str, Any]:
-        asked = job(index)
+        asked = job(index, with_pictures=True)
         return {
             "styles": [picture.sha256 for picture in asked.pictures],
-            "style_scale": settings.style_scale,
-            "style_guidance": asked.style_guidance,
-            "published_guidance": asked.published_guidance,
-            "style_corners": asked.style_corners,
-            **_sampling(asked, engine, _seed_of(settings, index)),
+            **_sampling(asked, engine),
         }
 
     return _FrameMaker(make, facts)
 
 
-def _sampling(job: Job, engine: Engine, seed: int) -> dict[str, Any]:
+def _sampling(job: Job, engine: Engine) -> dict[str, Any]:
     """What sampling depends on, whatever is sampled."""
-    return {
-        "weights": engine.weights,
-        "seed": seed,
-        "steps": job.steps,
-        "scheduler": job.scheduler,
-        "eta": job.eta,
-        "text_guidance": job.text_guidance,
-        "guidance_stop": job.guidance_stop,
-        "negative_prompt": job.settings.negative_prompt,
-        **_shape(job),
-    }
+    return {**job.settings.values(), "scheduler": job.scheduler, "weights": engine.weights}
 
 
 def _finetuned(request: ClipRequest) -> _FrameMaker:
-    settings, testset, config = request.settings, request.testset, LoraConfig()
-    engine = Engine(look_up_model(settings.model), settings.device, settings.dtype)
+    testset, config = request.testset, LoraConfig()
+    job = _Jobs(request, style_scale=0.0)
+    engine = job.engine()
 
     @functools.cache
     def tuner() -> LoraTuner:
         return LoraTuner(engine.pipe, config)
 
-    def job(index: int) -> Job:
-        asked = {"prompt": testset.entries[index].prompt, "styles": (), "style_scale": 0.0}
-        return prepare(settings.model_copy(update=asked), request.suffix, engine.model)
-
     def make(index: int) -> tuple[list[Image.Image], float]:
         styles = testset.entries[index].styles
         tuner().use(" ".join(styles), [load_picture(path) for path in styles])
         asked = job(index)
-        frames, _ = engine.run(asked, _seed_of(settings, index), request.testset.file)
+        frames, _ = engine.run(asked, testset.file)
         return frames, asked.fps
 
     def facts(index: int) -> dict[str, Any]:
-        asked = job(index)
         return {
             "styles": [file_hash(path) for path in testset.entries[index].styles],
             "finetuning": dataclasses.asdict(config),
-            "shared_noise": asked.shared_noise,
-            **_sampling(asked, engine, _seed_of(settings, index)),
+            **_sampling(job(index), engine),
         }
 
     return _FrameMaker(make, facts)
-
-
-def _seed_of(settings: GenerationSettings, index: int) -> int:
-    """As `run_batch` gives seeds, so that all methods start from the same noise."""
-    return ((settings.seed or 0) + index) % (MAX_SEED + 1)
 
 
 def _still(testset: TestSet, ours: Path) -> _FrameMaker:
@@ -287,42 +273,54 @@ def _still(testset: TestSet, ours: Path) -> _FrameMaker:
     return _FrameMaker(make, lambda index: {"of": file_hash(find_clip(ours, testset.entries[index]))})
 
 
-def _renders(testset: TestSet, job: Job) -> _FrameMaker:
-    truth = testset.truth
-    if truth is None or job.width != job.height:
+def _renders(request: ClipRequest) -> _FrameMaker:
+    truth, job = request.testset.truth, _Jobs(request, prompt="-")
+    sizes = {job(index).size for index in range(len(request.testset.entries))}
+    if truth is None or any(width != height for width, height in sizes):
+        asked = ", ".join(f"{width}x{height}" for width, height in sorted(sizes))
         raise InvalidInputError(
             "real renders exist only for StyleWorld's own test sets and square clips; "
-            f"{testset.file} at {job.width}x{job.height} is something else."
+            f"{request.testset.file} at {asked} is something else."
         )
     drawn = truth.draw()
 
     def make(index: int) -> tuple[list[Image.Image], float]:
-        return to_pictures(drawn.real_clips(torch.tensor([index]), job.width, job.frames)[0]), job.fps
+        asked = job(index)
+        clips = drawn.real_clips(torch.tensor([index]), asked.size[0], asked.frames)
+        return to_pictures(clips[0]), asked.fps
 
-    return _FrameMaker(make, lambda index: {"world": truth.model_dump(), **_shape(job)})
+    return _FrameMaker(make, lambda index: {"world": truth.model_dump(), **_shape(job(index))})
 
 
-def _copies(testset: TestSet, job: Job) -> _FrameMaker:
+def _copies(request: ClipRequest) -> _FrameMaker:
+    entries, job = request.testset.entries, _Jobs(request, prompt="-")
+
     def make(index: int) -> tuple[list[Image.Image], float]:
-        picture = ImageOps.fit(load_picture(testset.entries[index].styles[0]), (job.width, job.height))
-        return [picture] * job.frames, job.fps
+        asked = job(index)
+        picture = ImageOps.fit(load_picture(entries[index].styles[0]), asked.size)
+        return [picture] * asked.frames, asked.fps
 
     def facts(index: int) -> dict[str, Any]:
-        return {"style": file_hash(testset.entries[index].styles[0]), **_shape(job)}
+        return {"style": file_hash(entries[index].styles[0]), **_shape(job(index))}
 
     return _FrameMaker(make, facts)
 
 
-def _noise(job: Job) -> _FrameMaker:
-    def make(index: int) -> tuple[list[Image.Image], float]:
-        pixels = torch.rand(job.frames, 3, job.height, job.width, generator=make_generator(index))
-        return to_pictures(pixels), job.fps
+def _noise(request: ClipRequest) -> _FrameMaker:
+    job = _Jobs(request, prompt="-")
 
-    return _FrameMaker(make, lambda index: {"seed": index, **_shape(job)})
+    def make(index: int) -> tuple[list[Image.Image], float]:
+        asked = job(index)
+        width, height = asked.size
+        pixels = torch.rand(asked.frames, 3, height, width, generator=make_generator(index))
+        return to_pictures(pixels), asked.fps
+
+    return _FrameMaker(make, lambda index: {"seed": index, **_shape(job(index))})
 
 
 def _shape(job: Job) -> dict[str, Any]:
-    return {"frames": job.frames, "width": job.width, "height": job.height, "fps": job.fps}
+    width, height = job.size
+    return {"frames": job.frames, "width": width, "height": height, "fps": job.fps}
 
 
 def _with_style_words(request: ClipRequest, file: Path) -> Path:
@@ -343,7 +341,8 @@ def _with_style_words(request: ClipRequest, file: Path) -> Path:
             if "{prompt}" in words
             else f"{entry.prompt.rstrip('.')}, {words}"
         )
-        entries.append({"prompt": prompt, "style_path": [os.path.abspath(path) for path in entry.styles]})
+        styles = [os.path.abspath(path) for path in entry.styles]
+        entries.append({"prompt": prompt, "style_path": styles, **entry.own})
     return write_atomic(file, json.dumps(entries, indent=1).encode())
 
 

@@ -1,6 +1,6 @@
-"""What was measured as json (whole, and readable back), and as a Markdown table.
+"""What was measured: means and comparisons of runs, how they are shown, and json that is read back.
 
-The page with clips and plots is `report_page`.
+The documents that show it are `report_page`.
 """
 
 from __future__ import annotations
@@ -18,7 +18,6 @@ from stylecrafter.errors import InvalidInputError
 from stylecrafter.evaluation.metrics.info import MetricInfo
 from stylecrafter.evaluation.runner import ClipResult, Evaluation
 from stylecrafter.evaluation.statistics import (
-    LEVEL,
     Difference,
     Interval,
     bootstrap_mean,
@@ -32,22 +31,14 @@ from stylecrafter.media.documents import is_folder, parse_json, read_text
 RUNS = "runs"
 FORMAT = 1
 SIGNIFICANT = 0.05
-#: Key of the settings that holds what the probes reach on renders, by the figures' names.
+#: Key of the settings that holds what the probes reach on renders, by the scores' names.
 PROBE_ACCURACY = "probe_accuracy_on_held_out_renders"
 ARROWS = {"higher": "↑", "lower": "↓", "neither": ""}
 
 
 @dataclass(frozen=True)
-class Row:
-    """One figure of one run; None where no clip has it."""
-
-    info: MetricInfo
-    interval: Interval | None
-
-
-@dataclass(frozen=True)
 class Comparison:
-    """One figure of a later run beside the first, over the entries that both have."""
+    """One score of a later run beside the first, over the entries that both have."""
 
     info: MetricInfo
     difference: Difference
@@ -62,27 +53,29 @@ class Comparison:
         return "better" if (self.difference.mean > 0) == (self.info.better == "higher") else "worse"
 
 
-def summarise(evaluation: Evaluation, clips: Sequence[ClipResult] | None = None) -> list[Row]:
-    """Mean and interval of every figure, clips with the same references drawn together.
+def summarise(
+    evaluation: Evaluation, clips: Sequence[ClipResult] | None = None
+) -> dict[MetricInfo, Interval | None]:
+    """Mean and interval of every score, None where no clip has it; clips with the same references are drawn together.
 
     Args:
         evaluation: What was measured.
         clips: Only these of its clips.
     """
-    rows = []
+    means: dict[MetricInfo, Interval | None] = {}
     for info in evaluation.infos:
         known = [
             (value, clip.styles)
             for clip in (evaluation.clips if clips is None else clips)
-            if (value := clip.figures.get(info.name)) is not None
+            if (value := clip.scores.get(info.name)) is not None
         ]
         values, clusters = [v for v, _ in known], [c for _, c in known]
-        rows.append(Row(info, bootstrap_mean(values, _usable(clusters)) if values else None))
-    return rows
+        means[info] = bootstrap_mean(values, _usable(clusters)) if values else None
+    return means
 
 
 def compare(first: Evaluation, other: Evaluation) -> list[Comparison]:
-    """Every figure that both runs have from one source, over the entries that both have.
+    """Every score that both runs have from one source, over the entries that both have.
 
     Raises:
         InvalidInputError: They have no entry in common.
@@ -94,7 +87,7 @@ def compare(first: Evaluation, other: Evaluation) -> list[Comparison]:
         raise InvalidInputError(
             f"{first.title!r} and {other.title!r} have no entry in common: were they made from one test set?"
         )
-    # Not where the two were measured by different encoders or optical flows: those figures do not compare.
+    # Not where the two were measured by different encoders or optical flows: those scores do not compare.
     measured = {(info.name, info.source) for info in other.infos}
     shared = [info for info in first.infos if (info.name, info.source) in measured]
     comparisons = []
@@ -102,21 +95,13 @@ def compare(first: Evaluation, other: Evaluation) -> list[Comparison]:
         pairs = [
             (a, b, mine[name].styles)
             for name in names
-            if (a := mine[name].figures.get(info.name)) is not None
-            and (b := theirs[name].figures.get(info.name)) is not None
+            if (a := mine[name].scores.get(info.name)) is not None
+            and (b := theirs[name].scores.get(info.name)) is not None
         ]
         if pairs:
             before, after, clusters = (list(column) for column in zip(*pairs, strict=True))
             comparisons.append(Comparison(info, paired_difference(before, after, _usable(clusters))))
     return comparisons
-
-
-def grouped(evaluation: Evaluation, of: Callable[[ClipResult], str]) -> dict[str, list[ClipResult]]:
-    """Clips by what `of` says of them (style, prompt), in the order in which they come first."""
-    groups: dict[str, list[ClipResult]] = {}
-    for clip in evaluation.clips:
-        groups.setdefault(of(clip), []).append(clip)
-    return groups
 
 
 def style_name(clip: ClipResult) -> str:
@@ -140,12 +125,19 @@ def to_json(evaluation: Evaluation, base: Path) -> str:
         "clips_in": portable_path(evaluation.folder, base / "-") or evaluation.folder.name,
         "settings": evaluation.settings,
         "summary": {
-            row.info.name: None if row.interval is None else dataclasses.asdict(row.interval)
-            for row in summarise(evaluation)
+            info.name: None if interval is None else dataclasses.asdict(interval)
+            for info, interval in summarise(evaluation).items()
         },
         "metrics": [dataclasses.asdict(info) for info in evaluation.infos],
         "clips": [
-            {**dataclasses.asdict(clip), "styles": [names[style] for style in clip.styles]}
+            {
+                "name": clip.name,
+                "prompt": clip.prompt,
+                "styles": [names[style] for style in clip.styles],
+                "file": clip.file,
+                "sha256": clip.sha256,
+                "figures": clip.scores,
+            }
             for clip in evaluation.clips
         ],
         "excluded": evaluation.excluded,
@@ -173,7 +165,14 @@ def from_json(text: str, base: Path, name: str) -> Evaluation:
             folder=_clips_folder(content, base),
             infos=tuple(MetricInfo(**info) for info in content["metrics"]),
             clips=tuple(
-                ClipResult(**{**clip, "styles": tuple(_place(style, base) for style in clip["styles"])})
+                ClipResult(
+                    clip["name"],
+                    clip["prompt"],
+                    tuple(_place(style, base) for style in clip["styles"]),
+                    clip["file"],
+                    clip["sha256"],
+                    clip["figures"],
+                )
                 for clip in content["clips"]
             ),
             excluded=dict(content["excluded"]),
@@ -214,49 +213,14 @@ def _read(file: Path) -> Evaluation:
     return from_json(read_text(file), file.parent.parent, str(file))
 
 
-def to_markdown(evaluations: Sequence[Evaluation]) -> str:
-    """Tables of all runs side by side, the first one being compared with each of the others."""
-    first = evaluations[0]
-    lines = [
-        f"# Evaluation: {', '.join(e.title for e in evaluations)}",
-        "",
-        f"Means with intervals of {LEVEL:.0%} (bootstrap over references); StyleCrafter {__version__}.",
-        "",
-    ]
-    lines += _summary(evaluations)
-    for other in evaluations[1:]:
-        lines += ["", f"## {other.title} against {first.title}", ""]
-        lines += table(
-            ["", "difference", "p", ""],
-            [
-                [
-                    titled(c.info),
-                    f"{c.difference.mean:+.4g} [{c.difference.low:+.4g}, {c.difference.high:+.4g}]",
-                    f"{c.difference.p_value:.3f}",
-                    c.verdict,
-                ]
-                for c in compare(first, other)
-            ],
-        )
-    for what, of in (("style", style_name), ("prompt", lambda clip: clip.prompt)):
-        lines += ["", f"## {first.title} by {what}", ""]
-        lines += table([what, *(titled(info) for info in first.infos)], group_rows(first, of))
-    lines += ["", "## What the figures are", ""]
-    lines += [f"- **{info.title}**: {described(info)}" for info in all_infos(evaluations)]
-    for evaluation in evaluations:
-        if evaluation.excluded:
-            lines += ["", f"## Left out of {evaluation.title}: {len(evaluation.excluded)}", ""]
-            lines += [f"- {name}: {reason}" for name, reason in evaluation.excluded.items()]
-        lines += ["", f"## Settings of {evaluation.title}", "", "```json"]
-        lines += [json.dumps(evaluation.settings, indent=1, ensure_ascii=False), "```"]
-    return "\n".join(lines) + "\n"
-
-
 def group_rows(evaluation: Evaluation, of: Callable[[ClipResult], str]) -> list[list[str]]:
-    """For each group its name and the mean of every figure."""
+    """The mean of every score of the clips of which `of` says the same (style, prompt), after what it says."""
+    groups: dict[str, list[ClipResult]] = {}
+    for clip in evaluation.clips:
+        groups.setdefault(of(clip), []).append(clip)
     return [
-        [name, *(shown(row.interval, bounds=False) for row in summarise(evaluation, clips))]
-        for name, clips in grouped(evaluation, of).items()
+        [name, *(shown(interval, bounds=False) for interval in summarise(evaluation, clips).values())]
+        for name, clips in groups.items()
     ]
 
 
@@ -264,9 +228,9 @@ def shown(interval: Interval | None, bounds: bool = True, clips: int | None = No
     """ "0.512 [0.48, 0.55]", or a dash where there is nothing.
 
     Args:
-        interval: The figure.
+        interval: The score.
         bounds: Whether its ends are shown.
-        clips: How many clips there are; where fewer have the figure, it says how many: "0.512 [0.48, 0.55] of 93".
+        clips: How many clips there are; where fewer have the score, it says how many: "0.512 [0.48, 0.55] of 93".
     """
     if interval is None:
         return "–"
@@ -276,8 +240,12 @@ def shown(interval: Interval | None, bounds: bool = True, clips: int | None = No
 
 
 def all_infos(evaluations: Sequence[Evaluation]) -> list[MetricInfo]:
-    """What was measured of any of the runs; a figure from two sources is two, and says so in its title."""
-    infos = list({(info.name, info.source): info for e in evaluations for info in e.infos}.values())
+    """What was measured of any of the runs; a score from two sources is two, and says so in its title."""
+    found: dict[tuple[str, str], MetricInfo] = {}
+    for evaluation in evaluations:
+        for info in evaluation.infos:
+            found.setdefault((info.name, info.source), info)
+    infos = list(found.values())
     names = [info.name for info in infos]
     return [
         dataclasses.replace(info, title=f"{info.title} ({info.source})")
@@ -288,20 +256,19 @@ def all_infos(evaluations: Sequence[Evaluation]) -> list[MetricInfo]:
 
 
 def interval_of(evaluation: Evaluation, info: MetricInfo) -> Interval | None:
-    """The figure of a run, where it was measured by the same source."""
-    if all((i.name, i.source) != (info.name, info.source) for i in evaluation.infos):
-        return None
-    return {row.info.name: row.interval for row in summarise(evaluation)}[info.name]
+    """The score of a run, where it was measured by the same source."""
+    means = {(own.name, own.source): interval for own, interval in summarise(evaluation).items()}
+    return means.get((info.name, info.source))
 
 
 def probe_accuracy(evaluations: Sequence[Evaluation], info: MetricInfo) -> float | None:
-    """What the probe behind a figure reaches on renders itself, where one is."""
+    """What the probe behind a score reaches on renders itself, where one is."""
     rates = (e.settings.get(PROBE_ACCURACY, {}).get(info.name) for e in evaluations)
     return next((float(rate) for rate in rates if rate is not None), None)
 
 
 def titled(info: MetricInfo) -> str:
-    """A figure's title with the arrow of its better direction."""
+    """A score's title with the arrow of its better direction."""
     return f"{info.title} {ARROWS[info.better]}".strip()
 
 
@@ -311,23 +278,8 @@ def table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> list[str]:
     return ["| " + " | ".join(cell.replace("|", "\\|") for cell in row) + " |" for row in cells]
 
 
-def _summary(evaluations: Sequence[Evaluation]) -> list[str]:
-    """A row for each figure; beside those of probes what the probe reaches on renders."""
-    head = ["", *(f"{e.title} ({len(e.clips)} clips)" for e in evaluations)]
-    infos = all_infos(evaluations)
-    rows = [
-        [titled(info), *(shown(interval_of(e, info), clips=len(e.clips)) for e in evaluations)]
-        for info in infos
-    ]
-    rates = [probe_accuracy(evaluations, info) for info in infos]
-    if any(rate is not None for rate in rates):
-        head.append("the probe itself, on fresh held-out renders")
-        rows = [[*row, "" if rate is None else f"{rate:.3g}"] for row, rate in zip(rows, rates, strict=True)]
-    return table(head, rows)
-
-
 def described(info: MetricInfo) -> str:
-    """Source, range, direction and caveat of a figure in one line."""
+    """Source, range, direction and caveat of a score in one line."""
     low = "-∞" if info.lowest is None else f"{info.lowest:g}"
     high = "∞" if info.highest is None else f"{info.highest:g}"
     better = "" if info.better == "neither" else f", {info.better} is better"

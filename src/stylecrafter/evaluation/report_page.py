@@ -1,4 +1,4 @@
-"""The report as one html file that needs nothing beside it: clips and pictures are inside."""
+"""The report as Markdown, and as one html file that needs nothing beside it: clips and pictures are inside."""
 
 from __future__ import annotations
 
@@ -6,8 +6,6 @@ import base64
 import io
 import json
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
-from importlib import resources
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +23,7 @@ from stylecrafter.evaluation.report import (
     probe_accuracy,
     shown,
     style_name,
+    table,
     titled,
 )
 from stylecrafter.evaluation.runner import ClipResult, Evaluation
@@ -38,52 +37,63 @@ _KINDS = {".mp4": "video/mp4", ".gif": "image/gif", ".webp": "image/webp", ".png
 _TELLING = ("csd_style", "clip_style", "style_vector", "palette_nearer", "palette_distance")
 
 
-@dataclass(frozen=True)
-class PageOptions:
-    """How many clips are shown: the first `styles` x `prompts` of each run, `extremes` best and worst of the first."""
-
-    styles: int = 6
-    prompts: int = 5
-    extremes: int = 6
+#: Styles and prompts whose clips the page shows of each run, and best and worst clips of the first.
+STYLES, PROMPTS, EXTREMES = 6, 5, 6
 
 
-def to_html(
-    evaluations: Sequence[Evaluation],
-    options: PageOptions = PageOptions(),  # noqa: B008  # frozen
-) -> str:
-    """One page about all runs, the first one being compared with each of the others.
+def to_markdown(evaluations: Sequence[Evaluation]) -> str:
+    """Tables of all runs side by side, the first one being compared with each of the others.
 
     Args:
         evaluations: At least one.
-        options: How many clips are shown.
 
     Raises:
         MissingDependencyError: Jinja is not installed.
     """
+    contents = _contents(evaluations)
+    head = ["", *(f"{e.title} ({len(e.clips)} clips)" for e in evaluations)]
+    scores = [[metric["title"], *(run["shown"] for run in metric["runs"])] for metric in contents["metrics"]]
+    rates = [metric["of_probe"] for metric in contents["metrics"]]
+    if any(rates):
+        head.append("the probe itself, on fresh held-out renders")
+        scores = [[*row, rate] for row, rate in zip(scores, rates, strict=True)]
+    return _rendered("report_page.md", **contents, head=head, scores=scores)
+
+
+def to_html(evaluations: Sequence[Evaluation]) -> str:
+    """One page with all that `to_markdown` has, clips and plots; see there."""
+    sheets = [_sheet(e) for e in evaluations]
+    return _rendered(
+        "report_page.html", **_contents(evaluations), sheets=sheets, extremes=_extremes(evaluations[0])
+    )
+
+
+def _rendered(template: str, **contents: Any) -> str:
     try:
         import jinja2
     except ImportError as error:
-        raise MissingDependencyError(
-            "the html report needs jinja2; pip install 'stylecrafter[eval]'"
-        ) from error
-    text = resources.files(__package__).joinpath("report_page.html").read_text(encoding="utf-8")
+        raise MissingDependencyError("reports need jinja2; pip install 'stylecrafter[eval]'") from error
     environment = jinja2.Environment(
-        autoescape=True, trim_blocks=True, lstrip_blocks=True, undefined=jinja2.StrictUndefined
+        loader=jinja2.FileSystemLoader(Path(__file__).parent),
+        autoescape=jinja2.select_autoescape(),
+        trim_blocks=True,
+        lstrip_blocks=True,
+        keep_trailing_newline=template.endswith(".md"),
+        undefined=jinja2.StrictUndefined,
     )
+    return environment.get_template(template).render(contents, table=table)
+
+
+def _contents(evaluations: Sequence[Evaluation]) -> dict[str, Any]:
     first = evaluations[0]
-    return environment.from_string(text).render(
-        title=f"Evaluation: {', '.join(e.title for e in evaluations)}",
-        level=f"{LEVEL:.0%}",
-        version=__version__,
-        figures=[_figure(info, evaluations) for info in all_infos(evaluations)],
-        comparisons=[_comparison(first, other) for other in evaluations[1:]],
-        sheets=[_sheet(e, options) for e in evaluations],
-        extremes=_extremes(first, options),
-        tables=[
-            _table(first, "style", style_name),
-            _table(first, "prompt", lambda clip: clip.prompt),
-        ],
-        runs=[
+    return {
+        "title": f"Evaluation: {', '.join(e.title for e in evaluations)}",
+        "level": f"{LEVEL:.0%}",
+        "version": __version__,
+        "metrics": [_metric(info, evaluations) for info in all_infos(evaluations)],
+        "comparisons": [_comparison(first, other) for other in evaluations[1:]],
+        "tables": [_table(first, "style", style_name), _table(first, "prompt", lambda clip: clip.prompt)],
+        "runs": [
             {
                 "title": e.title,
                 "excluded": e.excluded,
@@ -91,28 +101,27 @@ def to_html(
             }
             for e in evaluations
         ],
-    )
+    }
 
 
-def _figure(info: MetricInfo, evaluations: Sequence[Evaluation]) -> dict[str, Any]:
-    """A figure of all runs, with places from 0 to 100 on an axis that all of them share."""
+def _metric(info: MetricInfo, evaluations: Sequence[Evaluation]) -> dict[str, Any]:
+    """The scores of all runs, with places from 0 to 100 on an axis that all of them share."""
     intervals = [interval_of(e, info) for e in evaluations]
     accuracy = probe_accuracy(evaluations, info)
-    of_probe = (
-        "" if accuracy is None else f". The probe itself reaches {accuracy:.3g} on fresh held-out renders"
-    )
     known = [interval for interval in intervals if interval is not None]
     least = min((i.low for i in known), default=0.0) if info.lowest is None else info.lowest
     most = max((i.high for i in known), default=1.0) if info.highest is None else info.highest
     if known and most - least > 10 * (max(i.high for i in known) - least) > 0:
-        most = max(i.high for i in known) * 1.1  # small figures of a long range would all stand at its start
+        most = max(i.high for i in known) * 1.1  # small scores of a long range would all stand at its start
 
     def place(value: float) -> float:
         return round(100 * (value - least) / (most - least), 2) if most > least else 50.0
 
     return {
+        "name": info.title,
         "title": titled(info),
-        "described": f"{described(info)}{of_probe}",
+        "described": described(info),
+        "of_probe": "" if accuracy is None else f"{accuracy:.3g}",
         "runs": [
             {
                 "title": e.title,
@@ -130,24 +139,24 @@ def _comparison(first: Evaluation, other: Evaluation) -> dict[str, Any]:
     return {
         "title": f"{other.title} against {first.title}",
         "rows": [
-            {
-                "title": titled(c.info),
-                "shown": f"{c.difference.mean:+.4g} [{c.difference.low:+.4g}, {c.difference.high:+.4g}]",
-                "p": f"{c.difference.p_value:.3f}",
-                "verdict": c.verdict,
-            }
+            (
+                titled(c.info),
+                f"{c.difference.mean:+.4g} [{c.difference.low:+.4g}, {c.difference.high:+.4g}]",
+                f"{c.difference.p_value:.3f}",
+                c.verdict,
+            )
             for c in compare(first, other)
         ],
     }
 
 
-def _sheet(evaluation: Evaluation, options: PageOptions) -> dict[str, Any]:
+def _sheet(evaluation: Evaluation) -> dict[str, Any]:
     """The first styles against the first prompts."""
-    prompts = list(dict.fromkeys(clip.prompt for clip in evaluation.clips))[: options.prompts]
+    prompts = list(dict.fromkeys(clip.prompt for clip in evaluation.clips))[:PROMPTS]
     by_pair: Mapping[tuple[tuple[str, ...], str], ClipResult] = {
         (clip.styles, clip.prompt): clip for clip in evaluation.clips
     }
-    styles = list(dict.fromkeys(clip.styles for clip in evaluation.clips))[: options.styles]
+    styles = list(dict.fromkeys(clip.styles for clip in evaluation.clips))[:STYLES]
     return {
         "title": f"Clips of {evaluation.title}",
         "prompts": prompts,
@@ -162,14 +171,14 @@ def _sheet(evaluation: Evaluation, options: PageOptions) -> dict[str, Any]:
     }
 
 
-def _extremes(evaluation: Evaluation, options: PageOptions) -> list[dict[str, Any]]:
+def _extremes(evaluation: Evaluation) -> list[dict[str, Any]]:
     infos = {info.name: info for info in evaluation.infos}
     name = next((name for name in _TELLING if name in infos), None)
-    if name is None or not options.extremes:
+    if name is None:
         return []
-    known = [clip for clip in evaluation.clips if clip.figures.get(name) is not None]
-    known.sort(key=lambda clip: float(clip.figures[name] or 0.0), reverse=infos[name].better == "higher")
-    groups = (("Best", known[: options.extremes]), ("Worst", known[::-1][: options.extremes]))
+    known = [clip for clip in evaluation.clips if clip.scores.get(name) is not None]
+    known.sort(key=lambda clip: float(clip.scores[name] or 0.0), reverse=infos[name].better == "higher")
+    groups = (("Best", known[:EXTREMES]), ("Worst", known[::-1][:EXTREMES]))
     return [
         {
             "title": f"{which} by {infos[name].title}",
@@ -178,7 +187,7 @@ def _extremes(evaluation: Evaluation, options: PageOptions) -> list[dict[str, An
                     "pictures": _thumbnails(clip.styles),
                     "clip": _clip(clip, evaluation.folder),
                     "prompt": clip.prompt,
-                    "value": f"{clip.figures[name]:.3g}",
+                    "value": f"{clip.scores[name]:.3g}",
                 }
                 for clip in clips
             ],
@@ -212,7 +221,7 @@ def _thumbnails(paths: Sequence[str]) -> list[str]:
         try:
             picture = load_picture(path)
         except StyleCrafterError:
-            continue  # the figures were measured when it was still there; the name is shown without it
+            continue  # the scores were measured when it was still there; the name is shown without it
         picture.thumbnail((THUMBNAIL, THUMBNAIL), Image.Resampling.LANCZOS)
         buffer = io.BytesIO()
         picture.save(buffer, "JPEG", quality=85)

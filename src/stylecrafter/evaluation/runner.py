@@ -6,38 +6,38 @@ and the metric's key; what is there is not measured again.
 
 from __future__ import annotations
 
-import json
 import logging
 import os
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from stylecrafter.errors import InvalidInputError, OutputError
-from stylecrafter.evaluation.clip_metrics import Figures, Metric
+from stylecrafter.evaluation.clip_metrics import Metric, Scores
 from stylecrafter.evaluation.metrics.info import MeasuredClip, MetricInfo
 from stylecrafter.evaluation.testset import TestSet
 from stylecrafter.generation.batch_file import Entry
 from stylecrafter.media.images import file_hash
+from stylecrafter.media.json_lines import JsonLines
 from stylecrafter.media.tensors import clip_to_tensor
 from stylecrafter.media.video import SUFFIXES, read_frames
 
 logger = logging.getLogger(__name__)
 
-FIGURES_NAME = "figures.jsonl"
+SCORES_NAME = "figures.jsonl"
 
 
 @dataclass(frozen=True)
 class ClipResult:
-    """Figures of one clip, and the file that they come from."""
+    """Scores of one clip, and the file that they come from."""
 
     name: str
     prompt: str
     styles: tuple[str, ...]
     file: str
     sha256: str
-    figures: Figures
+    scores: Scores
 
 
 @dataclass(frozen=True)
@@ -49,8 +49,8 @@ class Evaluation:
         folder: Where the clips lie.
         infos: What was measured, in the order of tables.
         clips: Every clip that could be read, in the order of the test set.
-        excluded: Name of an entry -> why it has no figures.
-        settings: All that the clips and figures were made with.
+        excluded: Name of an entry -> why it has no scores.
+        settings: All that the clips and scores were made with.
     """
 
     title: str
@@ -83,14 +83,14 @@ def measure_folder(
         on_progress: Called after every entry with how many are done and how many there are.
 
     Returns:
-        Figures of all clips; a missing or broken one is listed with its reason, and the others go on.
+        Scores of all clips; a missing or broken one is listed with its reason, and the others go on.
 
     Raises:
         InvalidInputError: Not one clip could be read.
         OutputError: `kept_in` cannot be written.
     """
     source = Path(folder)
-    kept = _Kept(Path(kept_in) / FIGURES_NAME)
+    kept = _Kept(Path(kept_in) / SCORES_NAME)
     clips: list[ClipResult] = []
     excluded: dict[str, str] = {}
     for index, entry in enumerate(testset.entries):
@@ -131,7 +131,7 @@ def _measure(
 ) -> ClipResult:
     path = find_clip(source, entry)
     sha256 = file_hash(path)
-    figures: Figures = {}
+    scores: Scores = {}
     clip: MeasuredClip | None = None
     for metric in metrics:
         # The same file may stand for several entries (a copy, a baseline without style): they ask different things.
@@ -143,48 +143,24 @@ def _measure(
                 clip = MeasuredClip(index, entry.name, entry.prompt, frames, testset.references_of(entry))
             known = metric(clip)
             kept.add(key, known)
-        figures.update(known)
-    return ClipResult(entry.name, entry.prompt, tuple(entry.styles), path.name, sha256, figures)
+        scores.update(known)
+    return ClipResult(entry.name, entry.prompt, tuple(entry.styles), path.name, sha256, scores)
 
 
 class _Kept:
-    """Lines of figures by key; a line that a stopped run left half is dropped."""
+    """Lines of scores by key; a line that a stopped run left half is dropped."""
 
     def __init__(self, file: Path) -> None:
-        self._file = file
-        self._figures = dict(_lines(file)) if file.is_file() else {}
+        self._file = JsonLines(file, _has_scores)
+        self._scores: dict[str, Scores] = {line["key"]: line["figures"] for line in self._file.found}
 
-    def find(self, key: str) -> Figures | None:
-        return self._figures.get(key)
+    def find(self, key: str) -> Scores | None:
+        return self._scores.get(key)
 
-    def add(self, key: str, figures: Figures) -> None:
-        self._figures[key] = figures
-        line = json.dumps({"key": key, "figures": figures})
-        try:
-            self._file.parent.mkdir(parents=True, exist_ok=True)
-            with open(self._file, "a", encoding="utf-8") as file:
-                # A half line of a killed run must not swallow this one.
-                file.write(("" if self._ends_whole() else "\n") + line + "\n")
-        except OSError as error:
-            raise OutputError(f"cannot write {self._file}: {error.strerror}.") from error
-
-    def _ends_whole(self) -> bool:
-        if not self._file.is_file() or not self._file.stat().st_size:
-            return True
-        with open(self._file, "rb") as file:
-            file.seek(-1, os.SEEK_END)
-            return file.read(1) == b"\n"
+    def add(self, key: str, scores: Scores) -> None:
+        self._scores[key] = scores
+        self._file.add({"key": key, "figures": scores})
 
 
-def _lines(file: Path) -> Iterator[tuple[str, Figures]]:
-    for text in file.read_text(encoding="utf-8", errors="replace").splitlines():
-        try:
-            line = json.loads(text)
-        except ValueError:
-            continue  # the last line of a killed run
-        if (
-            isinstance(line, dict)
-            and isinstance(line.get("key"), str)
-            and isinstance(line.get("figures"), dict)
-        ):
-            yield line["key"], line["figures"]
+def _has_scores(line: dict[str, Any]) -> bool:
+    return isinstance(line.get("key"), str) and isinstance(line.get("figures"), dict)

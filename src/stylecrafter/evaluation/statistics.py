@@ -88,7 +88,8 @@ def rank_correlation(
         raise InvalidInputError(
             f"{len(a)} and {len(b)} values cannot be correlated; at least 2 pairs are needed"
         )
-    members = _members(len(a), clusters)
+    index = _cluster_of(len(a), clusters)
+    members = [np.flatnonzero(index == i) for i in range(index.max() + 1)]
     x, y = np.asarray(a, dtype=np.float64), np.asarray(b, dtype=np.float64)
     drawn = np.random.default_rng(seed).integers(0, len(members), (DRAWS, len(members)))
     values = []
@@ -111,16 +112,14 @@ def _ranks(values: np.ndarray) -> np.ndarray:
     return (np.cumsum(counts) - (counts - 1) / 2)[index]
 
 
-def _members(count: int, clusters: Sequence[Hashable] | None) -> list[np.ndarray]:
-    """Positions of the values of each cluster."""
+def _cluster_of(count: int, clusters: Sequence[Hashable] | None) -> np.ndarray:
+    """Number of the cluster of each value, in the order in which they come first; without them each is its own."""
     if clusters is None:
-        return [np.array([i]) for i in range(count)]
+        return np.arange(count)
     if len(clusters) != count:
         raise InvalidInputError(f"{len(clusters)} clusters for {count} values")
-    groups: dict[Hashable, list[int]] = {}
-    for i, cluster in enumerate(clusters):
-        groups.setdefault(cluster, []).append(i)
-    return [np.array(group) for group in groups.values()]
+    number = {cluster: i for i, cluster in enumerate(dict.fromkeys(clusters))}
+    return np.array([number[cluster] for cluster in clusters])
 
 
 def _by_cluster(
@@ -129,13 +128,6 @@ def _by_cluster(
     """Sum and number of the values of each cluster."""
     if not len(values):
         raise InvalidInputError("no values to take the mean of")
-    if clusters is None:
-        clusters = range(len(values))
-    if len(clusters) != len(values):
-        raise InvalidInputError(f"{len(clusters)} clusters for {len(values)} values")
-    number = {cluster: i for i, cluster in enumerate(dict.fromkeys(clusters))}
-    index = np.array([number[cluster] for cluster in clusters])
-    return (
-        np.bincount(index, weights=np.asarray(values, dtype=np.float64)),
-        np.bincount(index).astype(np.float64),
-    )
+    index = _cluster_of(len(values), clusters)
+    weights = np.asarray(values, dtype=np.float64)
+    return np.bincount(index, weights=weights), np.bincount(index).astype(np.float64)

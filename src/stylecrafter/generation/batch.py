@@ -9,35 +9,32 @@ from __future__ import annotations
 import json
 import os
 import time
-from collections.abc import Callable
-from dataclasses import dataclass, field
+from collections.abc import Callable, Collection, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal
 
 from stylecrafter.errors import CheckpointError, InvalidInputError, OutputError, unknown_name
 from stylecrafter.generation.batch_file import Entry, read_entries
 from stylecrafter.generation.engine import Engine, make_file
+from stylecrafter.generation.record import GenerationRecord
 from stylecrafter.generation.results import RESULTS_NAME, Results
 from stylecrafter.generation.settings import (
     GenerationSettings,
     Job,
+    ModelFacts,
     StyleInput,
-    check_settings,
     look_up_model,
     prepare,
 )
 from stylecrafter.media.documents import read_json, shown
 from stylecrafter.media.files import check_writable, is_part, real_target, remove_parts, write_atomic
-from stylecrafter.media.metadata import GenerationRecord
 from stylecrafter.media.overwriting import refuse_overwriting
 from stylecrafter.media.video import SUFFIXES, check_suffix
 from stylecrafter.runtime.locks import only_one
 from stylecrafter.runtime.seeding import MAX_SEED, draw_seed
 
 SHARED_NAME = "batch.json"
-
-# What an entry says itself, and where things lie and run, may differ between the runs of one batch.
-_NOT_SHARED = {"prompt", "styles", "seed", "device", "model"}
 
 
 @dataclass(frozen=True)
@@ -66,6 +63,7 @@ def run_batch(
     folder: str | os.PathLike[str],
     settings: GenerationSettings,
     *,
+    fixed: Collection[str] = (),
     suffix: str = ".mp4",
     resume: bool = False,
     limit: int | None = None,
@@ -75,12 +73,13 @@ def run_batch(
     """Make one clip for every entry of a batch file.
 
     Entry i is made with seed + i. Without a seed one is drawn and kept in the folder, so that a batch that
-    was stopped and resumed ends like one that ran through.
+    was stopped and resumed ends like one that ran through. What an entry says itself goes before all this.
 
     Args:
         file: See `batch_file`.
         folder: For the results; new or empty, unless `resume`.
-        settings: What all entries share; its prompt and styles are not looked at.
+        settings: What entries share that do not say otherwise; its prompt and styles are not looked at.
+        fixed: Knobs in which entries have no say.
         suffix: Format of the outputs.
         resume: Go on in a folder that a batch was started in; what is finished there is left as it is.
         limit: Only the first so many entries.
@@ -96,17 +95,17 @@ def run_batch(
         OutputError: The disk does not take a result; once it does, `resume` goes on there.
     """
     target = Path(folder)
-    entries = read_entries(file)
+    entries = [_without(entry, fixed) for entry in read_entries(file)]
     if limit is not None and limit < 1:
         raise InvalidInputError(f"limit must be at least 1, not {limit}.")
     if suffix not in SUFFIXES:
         raise unknown_name("output format", shown(suffix), SUFFIXES)
     check_suffix(f"output{suffix}", settings.frames or 1)
-    template = settings.model_copy(update={"prompt": "-", "styles": ()})
-    check_settings(template)
+    template = settings.changed(prompt="-", styles=())
     _check_folder(target, resume)
     model = look_up_model(settings.model)
     prepare(template, suffix, model)
+    _check_own(entries, template, suffix, model)
     files = [
         target / SHARED_NAME,
         target / RESULTS_NAME,
@@ -168,44 +167,38 @@ class _Work:
         return Progress(entry, total, "done", time.monotonic() - started)
 
     def _job(self, entry: Entry) -> Job:
-        settings = self.template.model_copy(
-            update={
-                "prompt": entry.prompt,
-                "styles": tuple(StyleInput(path=Path(path)) for path in entry.styles),
-                "seed": (self.seed + entry.index) % (MAX_SEED + 1),
-            }
-        )
+        asked = {"seed": (self.seed + entry.index) % (MAX_SEED + 1), **entry.own}
+        styles = tuple(StyleInput(path=Path(path)) for path in entry.styles)
+        settings = self.template.changed(prompt=entry.prompt, styles=styles, **asked)
         return prepare(settings, self.suffix, self.engine.model)
 
 
 def _made_from(record: GenerationRecord, job: Job, engine: Engine) -> bool:
     """Whether a record is what this job would write, wherever it ran."""
     s = job.settings
-    wanted = {
-        "prompt": s.prompt,
-        "negative_prompt": s.negative_prompt,
-        "seed": s.seed,
-        "frames": job.frames,
-        "width": job.width,
-        "height": job.height,
-        "fps": job.fps,
-        "steps": job.steps,
-        "scheduler": job.scheduler,
-        "eta": job.eta,
-        "text_guidance": job.text_guidance,
-        "style_guidance": job.style_guidance,
-        "published_guidance": job.published_guidance,
-        "guidance_stop": job.guidance_stop,
-        "shared_noise": job.shared_noise,
-        "style_corners": job.style_corners,
-        "style_scale": s.style_scale,
-    }
     pictures = [(style.sha256, style.weight) for style in record.styles]
     return (
-        all(getattr(record, name) == value for name, value in wanted.items())
+        record.prompt == s.prompt
+        and record.values() == {**s.values(), "scheduler": job.scheduler}
         and pictures == [(p.sha256, style.weight) for p, style in zip(job.pictures, s.styles, strict=True)]
         and engine.made(record.model)
     )
+
+
+def _without(entry: Entry, fixed: Collection[str]) -> Entry:
+    return replace(entry, own={name: value for name, value in entry.own.items() if name not in fixed})
+
+
+def _check_own(
+    entries: Sequence[Entry], template: GenerationSettings, suffix: str, model: ModelFacts
+) -> None:
+    """Refuse an entry whose own settings the model or the format cannot take, before anything is made."""
+    for entry in entries:
+        if entry.own:
+            try:
+                prepare(template.changed(**entry.own), suffix, model)
+            except InvalidInputError as error:
+                raise InvalidInputError(f"entry {entry.index}: {error}") from error
 
 
 def _output(folder: Path, entry: Entry, suffix: str) -> Path:
@@ -232,8 +225,8 @@ def _check_folder(folder: Path, resume: bool) -> None:
 def _share(folder: Path, template: GenerationSettings, suffix: str, weights: str) -> int:
     """Write down what all entries share, or compare it with what was written; returns the first seed."""
     file = folder / SHARED_NAME
-    settings = {k: v for k, v in json.loads(template.model_dump_json()).items() if k not in _NOT_SHARED}
-    shared: dict[str, Any] = {"format": suffix, "weights": weights, **settings}
+    shared = {"format": suffix, "weights": weights, "dtype": template.dtype, **template.values()}
+    del shared["seed"]
     if not os.path.exists(file):
         seed = draw_seed() if template.seed is None else template.seed
         write_atomic(file, json.dumps({**shared, "seed": seed}, indent=1).encode())
@@ -244,6 +237,10 @@ def _share(folder: Path, template: GenerationSettings, suffix: str, weights: str
         raise OutputError(f"{shown(file)} does not say what the batch was started with; name another folder.")
     if template.seed is not None:
         shared["seed"] = template.seed
+    if isinstance(size := before.get("size"), list) and len(size) == 2:  # as earlier versions wrote it
+        before["width"], before["height"] = size
+    # Knobs that were not there had no effect.
+    before = {name: field.default for name, field in type(template).model_fields.items()} | before
     changed = [name for name, value in shared.items() if before.get(name) != value]
     if changed:
         name, words = changed[0], changed[0].replace("_", " ")

@@ -1,8 +1,9 @@
 """The published test-set layout: a json list of prompts and style pictures.
 
-    [{"prompt": "…", "style_path": "a.png"}, {"prompt": "…", "style_path": ["a.png", "b.png"]}]
+    [{"prompt": "…", "style_path": "a.png"}, {"prompt": "…", "style_path": ["a.png", "b.png"], "seed": 3}]
 
-Paths are relative to the file they stand in.
+Paths are relative to the file they stand in. Beside the two, an entry may have any knob of `SamplingParams`, by its own
+name or by that of the pipeline's argument (frames or num_frames), or a size.
 """
 
 from __future__ import annotations
@@ -10,7 +11,8 @@ from __future__ import annotations
 import os
 import re
 import unicodedata
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
 from typing import Any
 
@@ -18,6 +20,8 @@ from stylecrafter.errors import InvalidInputError, unknown_name
 from stylecrafter.generation.paths import user_path
 from stylecrafter.generation.settings import MAX_STYLES
 from stylecrafter.media.documents import read_json, shown
+from stylecrafter.pipelines.knobs import SettingsError
+from stylecrafter.pipelines.sampling_params import SamplingParams
 
 MAX_ENTRIES = 100_000
 """More than anyone has the time for: at a second for each it is a day's work."""
@@ -33,19 +37,22 @@ class Entry:
         index: Position in the file, from 0.
         name: File name without suffix; differs from all others by its number.
         styles: Paths of the style pictures, resolved against the file's folder.
+        own: Knobs that the entry sets itself, by their names in `SamplingParams`.
     """
 
     index: int
     name: str
     prompt: str
     styles: tuple[str, ...]
+    own: Mapping[str, Any] = field(default_factory=dict)
 
 
 def read_entries(file: str | os.PathLike[str]) -> list[Entry]:
     """Read a batch file.
 
     Raises:
-        InvalidInputError: Missing, not json, or not in the layout; the message names the entry.
+        InvalidInputError: Missing, not json, not in the layout, or a knob that cannot be; the message names the
+            entry.
     """
     path = Path(file)
     content = read_json(path)
@@ -63,9 +70,7 @@ def _read_entry(item: Any, index: int, digits: int, file: Path) -> Entry:
     where = f"{shown(file)}: entry {index}"
     if not isinstance(item, dict):
         raise InvalidInputError(f'{where} is not {{"prompt": …, "style_path": …}}.')
-    for key in item:
-        if key not in _KEYS:
-            raise unknown_name("key", shown(key), _KEYS, f"It stands in {where}.")
+    own = _read_knobs({key: value for key, value in item.items() if key not in _KEYS}, where)
     prompt, styles = item.get("prompt"), item.get("style_path")
     if isinstance(styles, str):
         styles = [styles]
@@ -79,7 +84,30 @@ def _read_entry(item: Any, index: int, digits: int, file: Path) -> Entry:
         )
     resolved = tuple(os.path.normpath(user_path(style, file.parent)) for style in styles)
     words = [_slug(prompt, _PROMPT_CHARACTERS), _slug(PurePosixPath(styles[0]).stem, _STYLE_CHARACTERS)]
-    return Entry(index, "_".join([f"{index:0{digits}d}", *filter(None, words)]), prompt, resolved)
+    return Entry(index, "_".join([f"{index:0{digits}d}", *filter(None, words)]), prompt, resolved, own)
+
+
+def _read_knobs(item: dict[str, Any], where: str) -> dict[str, Any]:
+    """Knobs by their own names; null is as if it were not there."""
+    knobs = SamplingParams.knobs()
+    fields = {name: name for name in (*knobs, "size")}
+    fields |= {knob.argument: name for name, knob in knobs.items() if knob.argument}
+    keys: dict[str, str] = {}
+    for key in item:
+        if key not in fields:
+            raise unknown_name("key", shown(key), (*_KEYS, *fields), f"It stands in {where}.")
+        if fields[key] in keys:
+            raise InvalidInputError(f"{where}: {keys[fields[key]]} and {key} are the same; give one of them.")
+        keys[fields[key]] = key
+    try:
+        params = SamplingParams(**{name: item[key] for name, key in keys.items() if item[key] is not None})
+    except SettingsError as error:
+        raise InvalidInputError(
+            f"{where}: {SettingsError(error.problems, lambda name: keys.get(name, name))}"
+        ) from error
+    except InvalidInputError as error:
+        raise InvalidInputError(f"{where}: {error}") from error
+    return {name: getattr(params, name) for name in params.model_fields_set}
 
 
 def _is_path(value: Any) -> bool:

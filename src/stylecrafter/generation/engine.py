@@ -16,20 +16,15 @@ from PIL import Image
 from stylecrafter import __version__
 from stylecrafter.generation.paths import portable_path, readable
 from stylecrafter.generation.places import remember
-from stylecrafter.generation.settings import (
-    GenerationSettings,
-    Job,
-    ModelFacts,
-    check_settings,
-    prepare,
-)
-from stylecrafter.media.documents import expand_home, is_folder
+from stylecrafter.generation.record import GenerationRecord, ModelReference, StyleReference
+from stylecrafter.generation.settings import GenerationSettings, Job, ModelFacts, prepare
+from stylecrafter.media.documents import expand_home, is_file, is_folder
 from stylecrafter.media.files import check_writable
-from stylecrafter.media.metadata import GenerationRecord, ModelReference, StyleReference
 from stylecrafter.media.overwriting import refuse_overwriting
 from stylecrafter.media.video import check_suffix, write_frames
 from stylecrafter.pipelines.schedulers import make_scheduler
 from stylecrafter.runtime.seeding import draw_seed
+from stylecrafter.weights.card import WORLD_NAME, read_world
 from stylecrafter.weights.locate import list_models, same_weights, settings_hash, weights_hash
 
 if TYPE_CHECKING:
@@ -104,23 +99,20 @@ class Engine:
         pipe.set_progress_bar_config(disable=None)  # shown on a terminal only
         return pipe
 
-    def run(
-        self, job: Job, seed: int, output: str | os.PathLike[str]
-    ) -> tuple[list[Image.Image], GenerationRecord]:
+    def run(self, job: Job, output: str | os.PathLike[str]) -> tuple[list[Image.Image], GenerationRecord]:
         """Generate the frames of one clip.
 
         Args:
-            job: Checked settings.
-            seed: Decides the noise.
+            job: Checked settings; without a seed in them one is drawn.
             output: Where the clip will lie: of paths below its folder is recorded how they are seen from there.
 
         Raises:
             InvalidInputError: The clip cannot fit into memory.
             CheckpointError: The model cannot be loaded.
         """
-        from stylecrafter.runtime.seeding import make_generator
-
         self._check_memory(job)
+        if job.settings.seed is None:
+            job = replace(job, settings=job.settings.changed(seed=draw_seed()))
         s = job.settings
         self.pipe.scheduler = self.scheduler(s.scheduler)
         out: Any = self.pipe(
@@ -128,21 +120,9 @@ class Engine:
             style_images=[picture.image for picture in job.pictures],
             style_weights=[style.weight for style in s.styles],
             negative_prompt=s.negative_prompt,
-            num_frames=job.frames,
-            height=job.height,
-            width=job.width,
-            num_inference_steps=job.steps,
-            text_guidance_scale=job.text_guidance,
-            style_guidance_scale=job.style_guidance,
-            published_guidance=job.published_guidance,
-            guidance_stop=job.guidance_stop,
-            shared_noise=job.shared_noise,
-            style_corners=job.style_corners,
-            eta=job.eta,
-            style_scale=s.style_scale,
-            generator=make_generator(seed),
+            **s.arguments(),
         )
-        return list(out.frames[0]), self._record(job, seed, output)
+        return list(out.frames[0]), self._record(job, output)
 
     def _check_memory(self, job: Job) -> None:
         from stylecrafter.weights.footprint import check_memory, estimate_memory
@@ -150,8 +130,7 @@ class Engine:
         estimate = estimate_memory(
             self.model.folder,
             job.frames,
-            job.width,
-            job.height,
+            *job.size,
             self.dtype.itemsize,
             references=len(job.pictures),
         )
@@ -168,7 +147,7 @@ class Engine:
     def _own_scheduler(self) -> Any:
         return self.pipe.scheduler
 
-    def _record(self, job: Job, seed: int, output: str | os.PathLike[str]) -> GenerationRecord:
+    def _record(self, job: Job, output: str | os.PathLike[str]) -> GenerationRecord:
         from stylecrafter.runtime.devices import dtype_name
 
         s = job.settings
@@ -181,33 +160,17 @@ class Engine:
             )
             for picture, style in zip(job.pictures, s.styles, strict=True)
         ]
+        made_by = ModelReference(
+            name=recorded_model_name(self.model, output), sha256=self.weights, settings_sha256=self.settings
+        )
         return GenerationRecord(
+            **{**s.values(), "scheduler": job.scheduler},
             kind="image" if job.frames == 1 else "video",
             prompt=s.prompt,
-            negative_prompt=s.negative_prompt,
             styles=styles,
-            seed=seed,
-            frames=job.frames,
-            width=job.width,
-            height=job.height,
-            fps=job.fps,
-            steps=job.steps,
-            scheduler=job.scheduler,
-            text_guidance=job.text_guidance,
-            style_guidance=job.style_guidance,
-            published_guidance=job.published_guidance,
-            guidance_stop=job.guidance_stop,
-            shared_noise=job.shared_noise,
-            style_corners=job.style_corners,
-            eta=job.eta,
-            style_scale=s.style_scale,
             device=str(self.device),
             dtype=dtype_name(self.dtype),
-            model=ModelReference(
-                name=recorded_model_name(self.model, output),
-                sha256=self.weights,
-                settings_sha256=self.settings,
-            ),
+            model=made_by,
             versions=versions(),
         )
 
@@ -227,7 +190,6 @@ def generate_file(
         OutputError: The file cannot be written, or is one of those that are read.
     """
     started = time.monotonic()
-    check_settings(settings)
     suffix = check_suffix(output, settings.frames or 1)
     job = prepare(settings, suffix)
     refuse_overwriting([output], [style.path for style in job.settings.styles], [job.model.folder])
@@ -239,8 +201,9 @@ def generate_file(
 
 def _hint(job: Job) -> None:
     """Say what a model knows where the prompt names none of it; it may still be worth a try."""
+    if not is_file(job.model.folder / WORLD_NAME):
+        return
     from stylecrafter.styleworld.prompts import hint
-    from stylecrafter.weights.card import read_world
 
     line = hint(job.settings.prompt, read_world(job.model.folder), job.model.name)
     if line is not None:
@@ -261,8 +224,7 @@ def make_file(
         started: `time.monotonic()` of when the work began, if that was before this call.
     """
     started = time.monotonic() if started is None else started
-    seed = draw_seed() if job.settings.seed is None else job.settings.seed
-    frames, record = engine.run(job, seed, output)
+    frames, record = engine.run(job, output)
     path = write_frames(frames, output, job.fps, record.model_dump() if embed else None)
     if embed:
         _remember_places(job, record)

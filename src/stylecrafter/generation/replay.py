@@ -12,10 +12,10 @@ from stylecrafter.errors import CheckpointError, ImageReadError, InvalidInputErr
 from stylecrafter.generation.engine import Made, generate_file, versions
 from stylecrafter.generation.paths import candidates, user_path
 from stylecrafter.generation.places import recall
+from stylecrafter.generation.record import GenerationRecord, StyleReference, read_record
 from stylecrafter.generation.settings import GenerationSettings, StyleInput, check_style_count
 from stylecrafter.media.documents import is_file, is_folder, shown
 from stylecrafter.media.images import file_hash
-from stylecrafter.media.metadata import GenerationRecord, StyleReference, read_record
 from stylecrafter.media.overwriting import refuse_overwriting
 from stylecrafter.media.video import check_frames, same_frames
 from stylecrafter.pipelines.schedulers import SCHEDULERS
@@ -77,37 +77,39 @@ def replay(
             "tokenizer); name the folder as it was with --model."
         )
     _warn_of_versions(record)
-    settings = GenerationSettings(
-        prompt=record.prompt,
-        styles=tuple(
-            StyleInput(path=path, weight=style.weight)
-            for path, style in zip(paths, record.styles, strict=True)
-        ),
-        model=name,
-        negative_prompt=record.negative_prompt,
-        seed=record.seed,
-        steps=record.steps,
-        frames=record.frames,
-        size=(record.width, record.height),
-        fps=record.fps,
-        style_scale=record.style_scale,
-        text_guidance=record.text_guidance,
-        style_guidance=record.style_guidance,
-        published_guidance=record.published_guidance,
-        guidance_stop=record.guidance_stop,
-        shared_noise=record.shared_noise,
-        style_corners=record.style_corners,
-        eta=record.eta,
-        # A class name stands for the scheduler that the model was saved with.
-        scheduler=record.scheduler if record.scheduler in SCHEDULERS else None,
-        device=device or record.device,
-        dtype=record.dtype,
-    )
+    settings = settings_of(record, paths, name, device)
     check_frames(source)  # before the long work
     made = generate_file(settings, output)
     if Path(source).suffix.lower() != Path(output).suffix.lower():
         return Replayed(made, None)
     return Replayed(made, same_frames(source, output))
+
+
+def settings_of(
+    record: GenerationRecord, styles: Sequence[Path], model: str, device: str | None = None
+) -> GenerationSettings:
+    """The settings that a clip was made with.
+
+    Args:
+        record: What the clip says.
+        styles: Where its style pictures are.
+        model: Its model.
+        device: Another than its own.
+
+    Raises:
+        InvalidInputError: The record says what no settings can.
+    """
+    # A class name stands for the scheduler that the model was saved with.
+    scheduler = record.scheduler if record.scheduler in SCHEDULERS else None
+    weights = [style.weight for style in record.styles]
+    return GenerationSettings(
+        **{**record.values(), "scheduler": scheduler},
+        prompt=record.prompt,
+        styles=tuple(StyleInput(path=p, weight=w) for p, w in zip(styles, weights, strict=True)),
+        model=model,
+        device=device or record.device,
+        dtype=record.dtype,
+    )
 
 
 def _find_styles(

@@ -7,44 +7,34 @@ so a process that is killed between the two leaves an output without a line; goi
 from __future__ import annotations
 
 import json
-import logging
 import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from stylecrafter.errors import InvalidInputError, OutputError
+from stylecrafter.errors import InvalidInputError
 from stylecrafter.generation.batch_file import Entry
 from stylecrafter.generation.paths import portable_path, readable, without_folders
-from stylecrafter.media.documents import decode_text, parse_json, read_bytes
-from stylecrafter.media.files import write_atomic
+from stylecrafter.generation.record import GenerationRecord, read_record
 from stylecrafter.media.images import file_hash
-from stylecrafter.media.metadata import GenerationRecord, read_metadata, read_record
+from stylecrafter.media.json_lines import JsonLines
+from stylecrafter.media.metadata import read_metadata
 from stylecrafter.media.video import check_frames
 
-logger = logging.getLogger(__name__)
-
 RESULTS_NAME = "results.jsonl"
-MAX_BYTES = 2**30
 
 
 class Results:
     """The lines, by the name of their entry; what cannot be read of an older file is dropped.
 
     Raises:
-        OutputError: There is something of that name that is no file, or that is larger than `MAX_BYTES`.
+        OutputError: There is something of that name that is no file, or that is too large.
     """
 
     def __init__(self, file: Path) -> None:
-        self._file = file
-        self._lines: dict[str, dict[str, Any]] = {}
+        self._file = JsonLines(file, _is_result)
+        self._lines = {line["name"]: line for line in self._file.found}
         if os.path.exists(file):
-            lines = read_bytes(file, limit=MAX_BYTES, error=OutputError).split(b"\n")
-            found = [line for text in lines if (line := _parse(text)) is not None]
-            self._lines |= {line["name"]: line for line in found}
-            dropped = sum(1 for text in lines if text.strip()) - len(found)
-            if dropped:
-                logger.warning("%d lines of %s cannot be read and are left out", dropped, file)
             self.tidy()
 
     def is_finished(self, entry: Entry, output: Path, fits: Callable[[GenerationRecord], bool]) -> bool:
@@ -81,8 +71,7 @@ class Results:
 
     def tidy(self) -> None:
         """Write all lines in order, one per entry."""
-        lines = sorted(self._lines.values(), key=lambda line: int(line["index"]))
-        write_atomic(self._file, b"".join(_line(line) for line in lines))
+        self._file.replace(sorted(self._lines.values(), key=lambda line: int(line["index"])))
 
     def _record_of(self, entry: Entry, output: Path) -> GenerationRecord | None:
         if read_metadata(output) is not None:
@@ -100,25 +89,8 @@ class Results:
     def _add(self, entry: Entry, **values: Any) -> None:
         line = {"index": entry.index, "name": entry.name, **values}
         self._lines[entry.name] = line
-        try:
-            with open(self._file, "ab") as file:
-                file.write(_line(line))
-                file.flush()
-                os.fsync(file.fileno())
-        except OSError as error:
-            raise OutputError(f"cannot write {self._file}: {error.strerror}.") from error
+        self._file.add(line)
 
 
-def _line(content: dict[str, Any]) -> bytes:
-    return json.dumps(content).encode() + b"\n"
-
-
-def _parse(text: bytes) -> dict[str, Any] | None:
-    try:
-        line = parse_json(decode_text(text, RESULTS_NAME), RESULTS_NAME)
-    except InvalidInputError:
-        return None  # such as the last line of a killed process
-    known = (
-        isinstance(line, dict) and isinstance(line.get("name"), str) and isinstance(line.get("index"), int)
-    )
-    return line if known else None
+def _is_result(line: dict[str, Any]) -> bool:
+    return isinstance(line.get("name"), str) and isinstance(line.get("index"), int)

@@ -3,22 +3,20 @@
 from __future__ import annotations
 
 import re
-import warnings
 from abc import ABC, abstractmethod
 from collections.abc import Iterator
 from contextlib import contextmanager
 from io import BytesIO
-from typing import IO
+from typing import IO, Any
 
 from PIL import Image, UnidentifiedImageError
 
 from stylecrafter.errors import ImageReadError
-from stylecrafter.media.bare import bare_file
-from stylecrafter.media.bare_png import SIGNATURE
 from stylecrafter.media.images import MAX_PIXELS, load_picture
-from stylecrafter.media.orientation import ORIENTATION
+from stylecrafter.media.opening import open_image
 from stylecrafter.media.parts import Dispose, Part, Parts, find_parts
-from stylecrafter.media.streams import MAX_FRAMES, check_pixels
+from stylecrafter.media.png_chunks import frames_of_png
+from stylecrafter.media.streams import MAX_FRAMES, check_pixels, decoded, one_thread, opened_stream
 
 MAX_ANIMATED_PIXELS = 2_000_000_000
 """In all frames together: an animation can only be read from its beginning on, and a frame of 20 bytes may fill any."""
@@ -29,7 +27,7 @@ _MOVING = _FORMATS[:4]
 
 
 #: Of what stands beside the pixels, all that changes how they look.
-_SHOWN = ("icc_profile", "cicp", "srgb", "gamma", "chromaticity", "exif")
+_SHOWN = ("icc_profile", "cicp", "srgb", "gamma", "chromaticity", "exif", "xmp", "Raw profile type exif")
 
 
 class Animation(ABC):
@@ -109,8 +107,45 @@ class _Whole(Animation):
         self.image.load()
 
 
+class _Played(Animation):
+    """Frames of an animated PNG, which FFmpeg lays over each other as browsers do; Pillow makes some see-through."""
+
+    def __init__(self, image: Image.Image, file: IO[bytes]) -> None:
+        super().__init__(image, *image.size)
+        self._file, self._number = file, -1
+
+    @property
+    def count(self) -> int:
+        return int(self.image.info["frames"])
+
+    @property
+    def picture(self) -> Image.Image:
+        return _as_shown(Image.fromarray(self._frame.to_ndarray(format="rgba", **one_thread())), self.image)
+
+    @property
+    def milliseconds(self) -> float:
+        return float(1000 * self._frame.duration * self._frame.time_base)
+
+    def _decode(self, number: int) -> None:
+        if self._number < 0 or number < self._number:
+            self._number, self._frames = -1, self._from_start()
+        while self._number < number:
+            frame = next(self._frames, None)
+            if frame is None:
+                raise ImageReadError(
+                    f"cut short: {self._number + 1} of the {self.count:,} frames that it declares"
+                )
+            self._frame, self._number = frame, self._number + 1
+
+    def _from_start(self) -> Iterator[Any]:
+        with opened_stream(frames_of_png(self._file)) as (container, stream):
+            context = stream.codec_context
+            context.options = {**context.options, "err_detect": "crccheck+explode"}
+            yield from decoded(container, stream)
+
+
 class _Composed(Animation):
-    """Frames that are drawn rectangle by rectangle, as browsers do."""
+    """Frames of a gif, drawn rectangle by rectangle as browsers do."""
 
     def __init__(self, image: Image.Image, file: IO[bytes], parts: Parts) -> None:
         super().__init__(image, parts.width, parts.height)
@@ -124,9 +159,7 @@ class _Composed(Animation):
 
     @property
     def picture(self) -> Image.Image:
-        shown = self._canvas.copy()
-        shown.info = {name: value for name, value in self.image.info.items() if name in _SHOWN}
-        return load_picture(shown)
+        return _as_shown(self._canvas.copy(), self.image)
 
     @property
     def milliseconds(self) -> float:
@@ -147,9 +180,7 @@ class _Composed(Animation):
         if part.dispose is Dispose.RESTORE:
             self._before = self._canvas.copy()
         self._box = (part.left, part.top, part.left + rectangle.width, part.top + rectangle.height)
-        if part.over:
-            rectangle = Image.alpha_composite(self._canvas.crop(self._box), rectangle)
-        self._canvas.paste(rectangle, self._box)
+        self._canvas.paste(Image.alpha_composite(self._canvas.crop(self._box), rectangle), self._box)
 
     def _clean_up(self, part: Part) -> None:
         if part.dispose is Dispose.CLEAR:
@@ -168,39 +199,34 @@ def opened_animation(file: IO[bytes]) -> Iterator[Animation]:
     image = _open(file)
     with image:
         check_pixels(*image.size)
-        position = file.tell()
-        parts = find_parts(file)
-        file.seek(position)  # Pillow goes on reading there
-        yield _Whole(image, *image.size) if parts is None else _Composed(image, file, parts)
+        if image.format == "GIF":
+            yield _Composed(image, file, find_parts(file))
+        elif image.info.get("frames"):
+            yield _Played(image, file)
+        else:
+            yield _Whole(image, *image.size)
+
+
+def _as_shown(frame: Image.Image, image: Image.Image) -> Image.Image:
+    """A composed frame as RGB over white, by what stands beside the frames of the image."""
+    frame.info = {name: value for name, value in image.info.items() if name in _SHOWN}
+    return load_picture(frame)
 
 
 def _decoded(data: bytes) -> Image.Image:
     """A rectangle as RGBA."""
     image = _open(BytesIO(data))
     check_pixels(*image.size)
-    if image.mode.startswith("I"):  # 16 bits of grey, which Pillow would cut
-        return load_picture(image).convert("RGBA")
     return image.convert("RGBA")
 
 
 def _open(file: IO[bytes]) -> Image.Image:
     file.seek(0)
-    is_png = file.read(len(SIGNATURE)) == SIGNATURE
-    file.seek(0)
-    with pillow_errors(), warnings.catch_warnings():
-        # Pillow warns below this package's limit and raises above it: the limit here is what counts.
-        warnings.simplefilter("ignore", Image.DecompressionBombWarning)
-        if not is_png:
-            return Image.open(file, formats=_FORMATS)
-        # As of style pictures, metadata that is damaged or huge is no reason to refuse it.
-        bare = bare_file(file, "it")
-        image = Image.open(bare.file, formats=("PNG",))
-        image.info.update(bare.info)
-        if bare.orientation not in (None, 1):
-            exif = Image.Exif()
-            exif[ORIENTATION] = bare.orientation
-            image.info["exif"] = exif.tobytes()
-        return image
+    with pillow_errors():
+        try:
+            return open_image(file, _FORMATS)
+        except ImageReadError as error:
+            raise ImageReadError(f"it {error}") from error
 
 
 @contextmanager

@@ -7,9 +7,12 @@ in one line that says what was found and what would be right.
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import stat
+from collections.abc import Iterator
+from io import BufferedReader
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -49,6 +52,33 @@ def is_folder(path: str | os.PathLike[str]) -> bool:
     return os.path.isdir(path)
 
 
+@contextlib.contextmanager
+def opened_plain(
+    path: str | os.PathLike[str], *, what: str = "file", error: Refusal = InvalidInputError
+) -> Iterator[BufferedReader]:
+    """A plain file, open for reading; `what` is what errors call such a file.
+
+    Raises:
+        InvalidInputError: Or the `error` that was asked for: missing, no plain file, or it cannot be read.
+    """
+    name = shown(path)
+    try:
+        # Before opening: a pipe would wait for ever.
+        mode = os.stat(path).st_mode
+        if stat.S_ISDIR(mode):
+            raise error(f"{name} is a folder, not a {what}.")
+        if not stat.S_ISREG(mode):
+            raise error(f"{name} is not a plain file.")
+        with open(path, "rb") as file:
+            yield file
+    except FileNotFoundError as cause:
+        raise error(f"{name}: no such {what}.") from cause
+    except (OSError, ValueError) as cause:
+        if isinstance(cause, InvalidInputError):
+            raise
+        raise error(f"{name} cannot be read: {getattr(cause, 'strerror', None) or cause}.") from cause
+
+
 def read_bytes(
     path: str | os.PathLike[str], *, limit: int = MAX_BYTES, error: Refusal = InvalidInputError
 ) -> bytes:
@@ -58,23 +88,11 @@ def read_bytes(
         InvalidInputError: Or the `error` that was asked for: missing, unreadable, no plain file, or larger.
     """
     name = shown(path)
-    try:
-        # Before opening: a pipe would wait for ever.
-        status = os.stat(path)
-        if stat.S_ISDIR(status.st_mode):
-            raise error(f"{name} is a folder, not a file.")
-        if not stat.S_ISREG(status.st_mode):
-            raise error(f"{name} is not a plain file.")
-        if status.st_size > limit:
-            raise error(f"{name} is too large: {status.st_size:,} bytes, and at most {limit:,} are read.")
-        with open(path, "rb") as file:
-            data = file.read(limit + 1)
-    except FileNotFoundError as cause:
-        raise error(f"{name}: no such file.") from cause
-    except (OSError, ValueError) as cause:
-        if isinstance(cause, InvalidInputError):
-            raise
-        raise error(f"{name} cannot be read: {getattr(cause, 'strerror', None) or cause}.") from cause
+    with opened_plain(path, error=error) as file:
+        size = os.fstat(file.fileno()).st_size
+        if size > limit:
+            raise error(f"{name} is too large: {size:,} bytes, and at most {limit:,} are read.")
+        data = file.read(limit + 1)
     if len(data) > limit:  # it grew, or is one of those that the kernel writes and gives no size
         raise error(f"{name} is too large: more than {limit:,} bytes.")
     return data
@@ -107,15 +125,13 @@ def decode_text(data: bytes, name: str, *, error: Refusal = InvalidInputError) -
         raise error(f"{name} {what}.") from cause
 
 
-def read_json(
-    path: str | os.PathLike[str], *, limit: int = MAX_BYTES, error: Refusal = InvalidInputError
-) -> Any:
+def read_json(path: str | os.PathLike[str], *, error: Refusal = InvalidInputError) -> Any:
     """What a JSON file holds.
 
     Raises:
         InvalidInputError: As `read_text` and `parse_json`.
     """
-    return parse_json(read_text(path, limit=limit, error=error), shown(path), error=error)
+    return parse_json(read_text(path, error=error), shown(path), error=error)
 
 
 def parse_json(text: str | bytes, name: str, *, error: Refusal = InvalidInputError) -> Any:
@@ -145,13 +161,13 @@ def parse_json(text: str | bytes, name: str, *, error: Refusal = InvalidInputErr
     return content
 
 
-def read_yaml(path: str | os.PathLike[str], *, limit: int = 2**20, error: Refusal = InvalidInputError) -> Any:
-    """What a YAML file of plain data holds; no tag of it makes an object.
+def read_yaml(path: str | os.PathLike[str], *, error: Refusal = InvalidInputError) -> Any:
+    """What a YAML file of plain data and of at most a megabyte holds; no tag of it makes an object.
 
     Raises:
         InvalidInputError: As `read_text` and `parse_yaml`.
     """
-    return parse_yaml(read_text(path, limit=limit, error=error), shown(path), error=error)
+    return parse_yaml(read_text(path, limit=2**20, error=error), shown(path), error=error)
 
 
 def parse_yaml(

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import os
 from collections.abc import Callable
 from fractions import Fraction
 from io import BytesIO
@@ -34,10 +33,10 @@ def _encode_mp4(arrays: list[NDArray[np.uint8]], fps: float, comment: str | None
     height, width = arrays[0].shape[:2]
     pixel_format = "yuv420p" if height % 2 == 0 and width % 2 == 0 else "yuv444p"
     buffer = BytesIO()
-    # faststart (playing while loading) moves the index to the front in a second pass that reads it all again.
+    # faststart (playing while loading) moves the index to the front in a second pass, which reads it all again.
     options = {"movflags": "+faststart", "fflags": "+bitexact"}
     with av.open(
-        buffer, "w", format="mp4", options=options, io_open=lambda *_: _SecondReader(buffer)
+        buffer, "w", format="mp4", options=options, io_open=lambda *_: BytesIO(buffer.getvalue())
     ) as container:
         if comment is not None:
             container.metadata["comment"] = comment
@@ -59,28 +58,6 @@ def _encode_mp4(arrays: list[NDArray[np.uint8]], fps: float, comment: str | None
             container.mux(stream.encode(frame))
         container.mux(stream.encode(None))
     return buffer.getvalue()
-
-
-class _SecondReader:
-    """Reads a buffer that is being written, with a position of its own."""
-
-    def __init__(self, buffer: BytesIO) -> None:
-        self._buffer, self._position = buffer, 0
-
-    def read(self, size: int) -> bytes:
-        with self._buffer.getbuffer() as view:
-            data = bytes(view[self._position : self._position + size])
-        self._position += len(data)
-        return data
-
-    def seek(self, offset: int, whence: int = os.SEEK_SET) -> int:
-        with self._buffer.getbuffer() as view:
-            start = {os.SEEK_SET: 0, os.SEEK_CUR: self._position, os.SEEK_END: len(view)}[whence]
-        self._position = start + offset
-        return self._position
-
-    def tell(self) -> int:
-        return self._position
 
 
 def _encode_gif(arrays: list[NDArray[np.uint8]], fps: float, comment: str | None) -> bytes:

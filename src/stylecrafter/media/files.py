@@ -58,17 +58,13 @@ def atomic_file(path: str | os.PathLike[str]) -> Iterator[BinaryIO]:
         OutputError: What lies at `path` is no plain file.
     """
     target = real_target(path)
-    target.parent.mkdir(parents=True, exist_ok=True)
-    _clear_once(target.parent)
-    with _held_part(target, _new_file) as part:
+    with _placed(target, _new_file) as part:
         with open(part, "wb") as file:
             yield file
             file.flush()
             os.fsync(file.fileno())
         if target.exists():
             os.chmod(part, target.stat().st_mode & 0o777)
-        os.replace(part, target)
-    _sync_folder(target.parent)
 
 
 @contextlib.contextmanager
@@ -78,13 +74,22 @@ def atomic_folder(target: Path) -> Iterator[Path]:
     Raises:
         OSError: The disk does not take it, or there is something at `target`.
     """
-    target.parent.mkdir(parents=True, exist_ok=True)
-    _clear_once(target.parent)
-    with _held_part(target, Path.mkdir) as part:
+    with _placed(target, Path.mkdir) as part:
         yield part
         _sync_tree(part)
         if target.is_dir():
             target.rmdir()
+
+
+@contextlib.contextmanager
+def _placed(target: Path, make: Callable[[Path], None]) -> Iterator[Path]:
+    """A new temporary beside `target`, which takes its place at the end of the block."""
+    target.parent.mkdir(parents=True, exist_ok=True)
+    # Not for every file: a batch may write thousands into one folder.
+    if target.parent not in _cleared:
+        _clear(target.parent)
+    with _held_part(target, make) as part:
+        yield part
         os.replace(part, target)
     _sync_folder(target.parent)
 
@@ -134,12 +139,6 @@ def remove_parts(folder: str | os.PathLike[str]) -> int:
     except OSError:  # a folder that takes files need not show them
         return 0
     return sum(_remove_abandoned(part) for part in parts)
-
-
-def _clear_once(folder: Path) -> None:
-    # Not for every file: a batch may write thousands into one folder.
-    if folder not in _cleared:
-        _clear(folder)
 
 
 def _clear(folder: Path) -> None:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 import os
 import re
-import stat
 import warnings
 from dataclasses import dataclass, field
 from io import BytesIO
@@ -17,11 +16,10 @@ from numpy.typing import NDArray
 from PIL import Image, features
 
 from stylecrafter.errors import ImageReadError
-from stylecrafter.media.bare import bare_file
 from stylecrafter.media.colour import BAND_PIXELS, bands, to_srgb
-from stylecrafter.media.documents import shown
-from stylecrafter.media.inner_pictures import ICONS, inner_sizes
-from stylecrafter.media.orientation import exif_orientation, loaded_orientation, upright
+from stylecrafter.media.documents import opened_plain, shown
+from stylecrafter.media.opening import open_image
+from stylecrafter.media.orientation import loaded_orientation, opened_orientation, upright
 from stylecrafter.media.recognise import HEAD_BYTES, recognise
 
 MAX_PIXELS = 100_000_000
@@ -57,7 +55,7 @@ def load_picture(source: PictureLike) -> Image.Image:
 
     EXIF rotation is applied, transparency is laid over white, of an animation the first frame is taken, CMYK and
     wide-gamut pictures are brought to sRGB by their colour profile (see `colour`), 16 bits are scaled (not cut) to 8.
-    Metadata that is damaged or huge is no reason to refuse a picture (see `bare`).
+    Metadata that is damaged or huge is no reason to refuse a picture (see `opening`).
 
     Args:
         source: A path, a PIL picture, or an array (h, w), (h, w, 1), (h, w, 3) or (h, w, 4) that is uint8,
@@ -100,26 +98,11 @@ def file_hash(path: str | os.PathLike[str]) -> str:
 
 def _read_file(path: Path) -> Picture:
     name = shown(path)
-    try:
-        # Before opening: a pipe would wait for ever, a device may never end.
-        status = path.stat()
-        if stat.S_ISDIR(status.st_mode):
-            raise ImageReadError(f"{name} is a folder, not a picture.")
-        if not stat.S_ISREG(status.st_mode):
-            raise ImageReadError(f"{name} is not a plain file.")
-        _check_bytes(status.st_size, name)
-        with open(path, "rb") as file:
-            sha256 = hashlib.file_digest(file, "sha256").hexdigest()
-            file.seek(0)
-            return Picture(_decode(file, name), sha256, path.name, path)
-    except FileNotFoundError as error:
-        raise ImageReadError(f"{name}: no such picture.") from error
-    except (OSError, ValueError) as error:
-        if isinstance(error, ImageReadError):
-            raise
-        raise ImageReadError(
-            f"{name} cannot be read: {getattr(error, 'strerror', None) or error}."
-        ) from error
+    with opened_plain(path, what="picture", error=ImageReadError) as file:
+        _check_bytes(os.fstat(file.fileno()).st_size, name)
+        sha256 = hashlib.file_digest(file, "sha256").hexdigest()
+        file.seek(0)
+        return Picture(_decode(file, name), sha256, path.name, path)
 
 
 def _decode(file: IO[bytes], name: str) -> Image.Image:
@@ -130,29 +113,18 @@ def _decode(file: IO[bytes], name: str) -> Image.Image:
     if (recognise(head) or "").startswith(("a PostScript", "an MPEG")):
         # Pillow knows these: it would hand the one to an interpreter, if one is installed, and cannot decode the other.
         raise _no_picture(name, head)
-    if head.startswith(ICONS):
-        for width, height in inner_sizes(file):
-            if width and height:
-                _check_size(width, height, name)
-        file.seek(0)
-    bare = bare_file(file, name)
     try:
-        with warnings.catch_warnings():
-            # Pillow warns below this module's limit and raises above it: the limit here is what counts.
-            warnings.simplefilter("ignore", Image.DecompressionBombWarning)
-            image = Image.open(bare.file)
+        image = open_image(file)
+    except ImageReadError as error:
+        raise ImageReadError(f"{name} {error}.") from error
     except Image.DecompressionBombError as error:
         count = re.search(r"\d+", str(error))
         raise _too_large(name, f"{int(count.group()):,} pixels" if count else "too many pixels") from error
     except Exception as error:
         # Decoders answer damaged headers with nearly every exception there is.
         raise _no_picture(name, head) from error
-    if image.format == "AVIF":
-        # How it is turned stands in its properties alone, which Pillow gives as EXIF.
-        bare.orientation = exif_orientation(image.info.get("exif")) or 1
-    image.info.update(bare.info)
     with image:
-        return _to_rgb(image, name, bare.orientation)
+        return _to_rgb(image, name, opened_orientation(image))
 
 
 def _no_picture(name: str, head: bytes) -> ImageReadError:

@@ -22,7 +22,7 @@ _TRANSPOSE = {
     8: Image.Transpose.ROTATE_90,
 }
 #: Types of whole numbers in a TIFF directory.
-_WHOLE = {1: "B", 3: "H", 4: "I", 6: "b", 8: "h", 9: "i", 13: "I", 16: "Q", 17: "q"}
+_WHOLE = {1: "B", 3: "H", 4: "I", 6: "b", 8: "h", 9: "i", 13: "I"}
 #: How many bytes of XMP are searched; a packet has a few thousand.
 _XMP_BYTES = 2**20
 
@@ -47,20 +47,13 @@ def exif_orientation(exif: bytes | None) -> int | None:
     if order is None:
         return None
     found = None
-    if exif[2:4] in (b"+\0", b"\0+"):
-        start = _number(exif, f"{order}Q", 8)
-        count = _number(exif, f"{order}Q", start)
-        first, size, value_at = start + 8, 20, 12
-    else:
-        start = _number(exif, f"{order}I", 4)
-        count = _number(exif, f"{order}H", start)
-        first, size, value_at = start + 2, 12, 8
+    start = _number(exif, f"{order}I", 4)
+    count = _number(exif, f"{order}H", start)
     # Directories are often cut or claim more entries than there are.
-    for at in range(first, min(first + count * size, len(exif) - size + 1), size):
-        tag, kind = struct.unpack_from(f"{order}HH", exif, at)
-        values = _number(exif, f"{order}{'Q' if size == 20 else 'I'}", at + 4)
+    for at in range(start + 2, min(start + 2 + count * 12, len(exif) - 11), 12):
+        tag, kind, values = struct.unpack_from(f"{order}HHI", exif, at)
         if tag == ORIENTATION and values == 1 and kind in _WHOLE:
-            found = _number(exif, order + _WHOLE[kind], at + value_at)
+            found = _number(exif, order + _WHOLE[kind], at + 8)
     return found if found in range(1, 9) else None
 
 
@@ -78,13 +71,12 @@ def xmp_orientation(xmp: bytes | str | None) -> int | None:
     return int(match[1]) if match else None
 
 
-def hex_exif(text: bytes) -> bytes:
-    """The EXIF in what ImageMagick keeps as text in a PNG: a name, a length, and lines of hexadecimal digits."""
-    digits = b"".join(text.split(b"\n")[3:])
-    try:
-        return bytes.fromhex(digits.decode("ascii"))
-    except ValueError:
-        return b""
+def opened_orientation(image: Image.Image) -> int:
+    """The orientation of a picture that was opened and is not decoded yet; 1 where it has none."""
+    if image.format == "TIFF":
+        return 1  # Pillow turns these when it decodes them
+    exif = image.info.get("exif") or _from_hex(image.info.get("Raw profile type exif", ""))
+    return exif_orientation(exif) or xmp_orientation(image.info.get("xmp")) or 1
 
 
 def loaded_orientation(image: Image.Image) -> int:
@@ -96,6 +88,14 @@ def loaded_orientation(image: Image.Image) -> int:
         exif, xmp = image.info.get("exif"), image.info.get("xmp")
         value = exif_orientation(exif if isinstance(exif, bytes) else None) or xmp_orientation(xmp)
     return value if isinstance(value, int) and value in range(1, 9) else 1
+
+
+def _from_hex(text: str) -> bytes:
+    """The EXIF in what ImageMagick keeps as text in a PNG: a name, a length, and lines of hexadecimal digits."""
+    try:
+        return bytes.fromhex("".join(text.split("\n")[3:]))
+    except ValueError:
+        return b""
 
 
 def _number(data: bytes, form: str, at: int) -> int:

@@ -18,6 +18,7 @@ from typing import IO, TYPE_CHECKING, Any
 
 from stylecrafter.errors import ImageReadError
 from stylecrafter.media.boxes import check_sample_sizes
+from stylecrafter.media.documents import shown
 from stylecrafter.media.images import MAX_PIXELS
 from stylecrafter.media.recognise import HEAD_BYTES, recognise
 
@@ -45,7 +46,7 @@ NO_CLIP = "not a clip that can be read: "
 #: What clips come in, and sound, so that a file of sound is told for what it is. Playlists and scripts are not there.
 _FORMATS = (
     "mov,matroska,avi,mpeg,mpegts,mpegvideo,h264,hevc,m4v,h263,obu,av1,ivf,flv,live_flv,asf,ogg,mxf,nut,rm,dv,gxf,wtv,"
-    "swf,yuv4mpegpipe,mjpeg,mp3,wav,flac,aac,aiff,ac3,amr,caf,w64"
+    "swf,yuv4mpegpipe,mjpeg,apng,mp3,wav,flac,aac,aiff,ac3,amr,caf,w64"
 )
 _CLIPS = (None, "an MP4 or MOV clip", "a Matroska or WebM clip", "an AVI clip", "an MPEG clip")
 #: The first box of an mp4 or mov.
@@ -56,6 +57,25 @@ _ANIMATIONS = ("a GIF", "a PNG image", "a WebP image", "an AVIF image", "a JPEG 
 _STILL_CODECS = frozenset(("mjpeg", "png", "bmp", "gif", "webp", "tiff"))
 #: FFmpeg's own decoders leave out the second picture of these codecs, which holds the transparency.
 _ALPHA_DECODERS = {"vp8": "libvpx", "vp9": "libvpx-vp9"}
+
+
+@contextmanager
+def naming(path: str | os.PathLike[str], verdict: str) -> Iterator[None]:
+    """Reasons as sentences that name the file and say what it is not: "`path` is `verdict`the reason."
+
+    Raises:
+        ImageReadError: Instead of one without a name, and of a lack of memory.
+    """
+    name = shown(path)
+    try:
+        yield
+    except MemoryError as error:
+        raise ImageReadError(f"{name} does not fit into memory.") from error
+    except ImageReadError as error:
+        if str(error) == MISSING:
+            raise ImageReadError(f"{name}: {error}.") from error
+        reason = str(error).removeprefix(NO_CLIP).rstrip(".")
+        raise ImageReadError(f"{name} is {verdict}{reason}.") from error
 
 
 @contextmanager
@@ -114,11 +134,9 @@ def opened_container(file: IO[bytes], *, ignore_edits: bool = False) -> Iterator
     options = {"format_whitelist": _FORMATS, "protocol_whitelist": "none"}
     if ignore_edits:
         options["ignore_editlist"] = "1"
-    version = int(av.__version__.partition(".")[0])
-    # Without `max_pixels` a header of a few bytes makes FFmpeg take gigabytes while it looks for what is in there. PyAV
-    # before 18 writes past its memory when options of streams go with a format that has no streams at its beginning.
-    more: dict[str, Any] = {"options": {"max_pixels": str(2 * MAX_PIXELS)}} if version >= 18 else {}
-    if version < 19:  # from then on, what is not UTF-8 is no error
+    # Without it, a header of a few bytes makes FFmpeg take gigabytes while it looks for what is in there.
+    more: dict[str, Any] = {"options": {"max_pixels": str(2 * MAX_PIXELS)}}
+    if int(av.__version__.partition(".")[0]) < 19:  # from then on, what is not UTF-8 is no error
         more["metadata_errors"] = "replace"
     file.seek(4)
     if file.read(4) in _MOV_BEGINNINGS:

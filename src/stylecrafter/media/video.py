@@ -6,7 +6,6 @@ with the first by its hash.
 
 from __future__ import annotations
 
-import contextlib
 import itertools
 import os
 from collections.abc import Iterator, Mapping, Sequence
@@ -28,16 +27,16 @@ from stylecrafter.media.metadata import metadata_text
 from stylecrafter.media.streams import (
     MAX_DECODED_PIXELS,
     MAX_FRAMES,
-    MISSING,
     NO_CLIP,
     decoded,
     is_animation,
+    naming,
     opened_file,
     opened_stream,
 )
 from stylecrafter.media.upright import upright
 
-SUFFIXES = (".mp4", ".gif", ".webp", ".png")
+SUFFIXES = tuple(ENCODERS)
 
 Frames = Sequence[Image.Image] | NDArray[np.generic]
 
@@ -162,7 +161,7 @@ def read_frames(path: str | os.PathLike[str]) -> tuple[list[Image.Image], float]
         ImageReadError: Missing, not a clip, damaged, or more than is held in memory: `MAX_HELD_FRAMES` frames, or
             `MAX_HELD_PIXELS` pixels in all of them together.
     """
-    with _named(path), opened_file(Path(path)) as file:
+    with naming(path, NO_CLIP), opened_file(Path(path)) as file:
         if is_animation(file):
             with opened_animation(file) as animation:
                 return _read_animation(animation)
@@ -185,7 +184,7 @@ def iterate_frames(path: str | os.PathLike[str]) -> Iterator[Image.Image]:
     Raises:
         ImageReadError: Missing, not a clip, damaged, or more than `MAX_DECODED_PIXELS` pixels in all frames together.
     """
-    with _named(path), opened_file(Path(path)) as file:
+    with naming(path, NO_CLIP), opened_file(Path(path)) as file:
         if not is_animation(file):
             index_clip(Path(path), shown(path))  # told where it is cut short
             yield from _video_frames(path, MAX_DECODED_PIXELS)
@@ -206,30 +205,13 @@ def check_frames(path: str | os.PathLike[str], most: int | None = None) -> int:
         ImageReadError: As `iterate_frames`, and where there are more than `most`.
     """
     count = 0
-    with _named(path), opened_file(Path(path)) as file:
+    with naming(path, NO_CLIP), opened_file(Path(path)) as file:
         for count, _ in enumerate(_stored(path, file), start=1):
             if most is not None and count > most:
                 raise ImageReadError(f"it holds more than the {most:,} frames that it should")
         if count == 0:
             raise ImageReadError("it holds no frames")
     return count
-
-
-def first_frame(path: str | os.PathLike[str]) -> Image.Image:
-    """The first frame of a clip; nothing behind it is decoded.
-
-    Raises:
-        ImageReadError: Missing, not a clip, or damaged.
-    """
-    with _named(path), opened_file(Path(path)) as file:
-        if is_animation(file):
-            with opened_animation(file) as animation:
-                animation.seek(0)
-                return animation.picture
-        frame = next(_video_frames(path, MAX_DECODED_PIXELS), None)
-        if frame is None:
-            raise ImageReadError("it holds no frames")
-        return frame
 
 
 def same_frames(first: str | os.PathLike[str], second: str | os.PathLike[str]) -> bool:
@@ -330,18 +312,3 @@ def _check_held(count: int, width: int, height: int) -> None:
 
 def _too_large(count: int, width: int, height: int, most: int) -> str:
     return f"too large: {count:,} frames of {width}x{height} pixels; the limit is {most:,} pixels in all together"
-
-
-@contextlib.contextmanager
-def _named(path: str | os.PathLike[str]) -> Iterator[None]:
-    """Reasons as sentences that name the file."""
-    name = shown(path)
-    try:
-        yield
-    except MemoryError as error:
-        raise ImageReadError(f"{name} does not fit into memory.") from error
-    except ImageReadError as error:
-        if str(error) == MISSING:
-            raise ImageReadError(f"{name}: {error}.") from error
-        reason = str(error).removeprefix(NO_CLIP).rstrip(".")
-        raise ImageReadError(f"{name} is {NO_CLIP}{reason}.") from error

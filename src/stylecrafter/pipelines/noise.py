@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from stylecrafter.errors import InvalidInputError
+from stylecrafter.pipelines.finite import check_given
 
 Generators = torch.Generator | Sequence[torch.Generator]
 
@@ -26,13 +27,11 @@ def sample_generators(generator: Generators | None, seed: int | None, count: int
         count: Samples.
 
     Raises:
-        InvalidInputError: Both given, another number of generators than samples, or a seed out of range.
+        InvalidInputError: Both given, or another number of generators than samples.
     """
     if generator is not None and seed is not None:
         raise InvalidInputError("give a generator or a seed, not both")
     if seed is not None:
-        if not 0 <= seed < 2**63:
-            raise InvalidInputError(f"seed must lie between 0 and {2**63 - 1}, not {seed}")
         generator = torch.Generator().manual_seed(seed)
     if generator is None:
         generator = torch.default_generator
@@ -43,6 +42,30 @@ def sample_generators(generator: Generators | None, seed: int | None, count: int
         if len(sources) != count:
             raise InvalidInputError(f"got {len(sources)} generators for {count} samples; give one or {count}")
     return [torch.Generator().manual_seed(_draw_seed(source)) for source in sources]
+
+
+def initial_latents(
+    given: Tensor | None, shape: tuple[int, ...], generators: Sequence[torch.Generator], shared: float
+) -> Tensor:
+    """Where sampling begins, float32: the latents that are given, or noise.
+
+    Args:
+        given: By the caller.
+        shape: (b, c, f, h, w).
+        generators: One per sample.
+        shared: Part of the variance that the frames have in common, in [0, 1].
+
+    Raises:
+        InvalidInputError: Latents of another shape, or not finite.
+    """
+    if given is not None:
+        if tuple(given.shape) != shape:
+            raise InvalidInputError(f"latents must be {shape}, got {tuple(given.shape)}")
+        return check_given("latents", given.float())
+    own = draw_noise(shape[1:], generators)
+    if shared == 0 or shape[2] == 1:
+        return own
+    return mixed_noise(own, draw_noise((shape[1], 1, *shape[3:]), generators), shared)
 
 
 def draw_noise(shape: Sequence[int], generators: Sequence[torch.Generator]) -> Tensor:

@@ -2,127 +2,84 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import inspect
+from collections.abc import Callable
 from typing import Any
 
-import torch
 from torch import Tensor
 
-from stylecrafter.errors import InvalidInputError
-from stylecrafter.pipelines.callbacks import Callback
-from stylecrafter.pipelines.noise import Generators
-from stylecrafter.pipelines.output import (
-    StyleCrafterImagePipelineOutput,
-    check_output_type,
-    convert_frames,
-)
-from stylecrafter.pipelines.sampling import Request, SamplingPipeline, same_argument
-from stylecrafter.references.groups import StyleImages, StyleWeights
-from stylecrafter.schedules import Schedule
+from stylecrafter.errors import InvalidInputError, unknown_name
+from stylecrafter.pipelines.output import StyleCrafterImagePipelineOutput
+from stylecrafter.pipelines.stylized_video import StyleCrafterPipeline
+
+#: What the clip pipeline's call has and a picture has not.
+_OF_CLIPS = ("num_frames", "shared_noise", "frame_style_scales", "num_videos_per_prompt")
 
 
-class StyleCrafterImagePipeline(SamplingPipeline):
+def _of_pictures(call: Callable[..., Any]) -> Callable[..., Any]:
+    """Show in the signature which arguments of the clip pipeline's call this one takes."""
+    own = inspect.signature(call).parameters
+    of_clips = inspect.signature(StyleCrafterPipeline.__call__)
+    taken = {name: own.get(name, p) for name, p in of_clips.parameters.items() if name not in _OF_CLIPS}
+    taken["num_images_per_prompt"] = own["num_images_per_prompt"]
+    call.__signature__ = of_clips.replace(  # type: ignore[attr-defined]
+        parameters=list(taken.values()), return_annotation=inspect.signature(call).return_annotation
+    )
+    return call
+
+
+class StyleCrafterImagePipeline(StyleCrafterPipeline):
     """Text-to-image in the style of reference pictures: clips of one frame, without the temporal layers.
 
     Loads the same folders as `StyleCrafterPipeline`.
     """
 
-    @torch.no_grad()
+    @_of_pictures
     def __call__(
         self,
-        prompt: str | Sequence[str] | None = None,
-        style_images: StyleImages | None = None,
-        *,
-        style_weights: StyleWeights | None = None,
-        style_corners: bool | None = None,
-        negative_prompt: str | Sequence[str] | None = None,
-        height: int | None = None,
-        width: int | None = None,
-        num_inference_steps: int | None = None,
-        timesteps: Sequence[int] | None = None,
-        sigmas: Sequence[float] | None = None,
-        text_guidance_scale: float | None = None,
-        style_guidance_scale: float | None = None,
-        published_guidance: bool | None = None,
-        guidance_rescale: float = 0.0,
-        guidance_stop: float | None = None,
-        style_scale: float = 1.0,
-        step_style_scales: Schedule | Sequence[float] | None = None,
+        *given: Any,
         num_images_per_prompt: int = 1,
-        eta: float | None = None,
-        generator: Generators | None = None,
-        seed: int | None = None,
         latents: Tensor | None = None,
-        style_tokens: Tensor | None = None,
-        style_scales: Tensor | None = None,
-        text_embeds: Tensor | None = None,
-        negative_text_embeds: Tensor | None = None,
-        prompt_embeds: Tensor | None = None,
-        negative_prompt_embeds: Tensor | None = None,
-        sequential_guidance: bool = False,
         output_type: str = "pil",
         return_dict: bool = True,
-        decode_chunk_size: int | None = 8,
-        callback_on_step_end: Callback | None = None,
-        callback_on_step_end_tensor_inputs: Sequence[str] = ("latents",),
+        **arguments: Any,
     ) -> StyleCrafterImagePipelineOutput | tuple[object]:
         """Generate pictures; the arguments are those of `StyleCrafterPipeline.__call__`, less the frames.
 
         Args:
+            *given: Prompt and style pictures.
             num_images_per_prompt: Pictures per prompt, next to each other in the output.
             latents: Start from this noise (samples, c, h, w).
-            decode_chunk_size: Pictures decoded at once; None: all.
+            output_type: "pil", "np", "pt" or "latent", see `StyleCrafterImagePipelineOutput`.
+            return_dict: False returns a tuple.
+            **arguments: All others.
 
         Raises:
             InvalidInputError: An argument that cannot be used; the message shows it and what would be right.
             ImageReadError: A style picture that cannot be read.
         """
-        check_output_type(output_type)
+        for name in arguments:
+            if name in _OF_CLIPS:
+                raise unknown_name("argument", name, inspect.signature(self.__call__).parameters)
         if latents is not None:
             if not isinstance(latents, Tensor) or latents.ndim != 4:
                 raise InvalidInputError(
                     f"latents must be a tensor (samples, channels, h, w), got {tuple(getattr(latents, 'shape', ()))}"
                 )
             latents = latents[:, :, None]
-        request = Request(
-            prompt=prompt,
-            style_images=style_images,
-            style_weights=style_weights,
-            style_corners=style_corners,
-            negative_prompt=negative_prompt,
+        outputs: Any = super().__call__(
+            *given,
             num_frames=1,
-            height=height,
-            width=width,
-            num_inference_steps=num_inference_steps,
-            timesteps=timesteps,
-            sigmas=sigmas,
-            text_guidance_scale=text_guidance_scale,
-            style_guidance_scale=style_guidance_scale,
-            published_guidance=published_guidance,
-            guidance_rescale=guidance_rescale,
-            guidance_stop=guidance_stop,
-            style_scale=style_scale,
-            step_style_scales=step_style_scales,
-            samples_per_prompt=num_images_per_prompt,
-            eta=eta,
-            generator=generator,
-            seed=seed,
+            num_videos_per_prompt=num_images_per_prompt,
             latents=latents,
-            style_tokens=style_tokens,
-            style_scales=style_scales,
-            text_embeds=same_argument("text_embeds", text_embeds, "prompt_embeds", prompt_embeds),
-            negative_text_embeds=same_argument(
-                "negative_text_embeds", negative_text_embeds, "negative_prompt_embeds", negative_prompt_embeds
-            ),
-            sequential_guidance=sequential_guidance,
-            decode_chunk_size=decode_chunk_size,
-            callback_on_step_end=callback_on_step_end,
-            callback_on_step_end_tensor_inputs=callback_on_step_end_tensor_inputs,
+            output_type=output_type,
+            return_dict=False,
+            **arguments,
         )
-        result = self._generate(request)
-        images: Any = result[:, :, 0]
-        if output_type != "latent":
-            frames = convert_frames(self.decode_latents(result, decode_chunk_size), output_type)
-            images = [clip[0] for clip in frames] if output_type == "pil" else frames[:, 0]
-        self.maybe_free_model_hooks()
+        (clips,) = outputs
+        # The axis of frames: after that of channels in latents.
+        if output_type == "pil":
+            images: Any = [clip[0] for clip in clips]
+        else:
+            images = clips[:, :, 0] if output_type == "latent" else clips[:, 0]
         return StyleCrafterImagePipelineOutput(images=images) if return_dict else (images,)

@@ -2,26 +2,39 @@
 
 from __future__ import annotations
 
+import operator
 from collections.abc import Sequence
+from typing import Any, SupportsIndex
 
 import torch
 from torch import Tensor
 
-from stylecrafter.pipelines.callbacks import Callback
-from stylecrafter.pipelines.noise import Generators
-from stylecrafter.pipelines.output import (
-    StyleCrafterPipelineOutput,
-    check_output_type,
-    convert_frames,
+from stylecrafter.errors import InvalidInputError
+from stylecrafter.pipelines.base import StylizedPipelineBase
+from stylecrafter.pipelines.callbacks import Callback, StepCallback
+from stylecrafter.pipelines.conditions import (
+    given_style,
+    layer_scales,
+    repeated,
+    style_condition,
+    text_conditions,
 )
-from stylecrafter.pipelines.sampling import Request, SamplingPipeline, same_argument
+from stylecrafter.pipelines.finite import StepWatch, check_computed
+from stylecrafter.pipelines.guided_noise import Guidance, guided_noise, style_factors
+from stylecrafter.pipelines.knobs import takes_knobs
+from stylecrafter.pipelines.noise import Generators, initial_latents, sample_generators, step_arguments
+from stylecrafter.pipelines.output import StyleCrafterPipelineOutput, check_output_type, convert_frames
+from stylecrafter.pipelines.sampling_params import SamplingParams
+from stylecrafter.pipelines.timesteps import set_timesteps
 from stylecrafter.references.groups import StyleImages, StyleWeights
-from stylecrafter.schedules import Schedule
+from stylecrafter.schedules import Schedule, weights
+from stylecrafter.weights.card import check_size
 
 
-class StyleCrafterPipeline(SamplingPipeline):
+class StyleCrafterPipeline(StylizedPipelineBase):
     """Text-to-video in the style of reference pictures (StyleCrafter, arXiv 2312.00330)."""
 
+    @takes_knobs(SamplingParams)
     @torch.no_grad()
     def __call__(
         self,
@@ -29,27 +42,13 @@ class StyleCrafterPipeline(SamplingPipeline):
         style_images: StyleImages | None = None,
         *,
         style_weights: StyleWeights | None = None,
-        style_corners: bool | None = None,
         negative_prompt: str | Sequence[str] | None = None,
-        num_frames: int | None = None,
-        height: int | None = None,
-        width: int | None = None,
-        num_inference_steps: int | None = None,
         timesteps: Sequence[int] | None = None,
         sigmas: Sequence[float] | None = None,
-        text_guidance_scale: float | None = None,
-        style_guidance_scale: float | None = None,
-        published_guidance: bool | None = None,
-        guidance_rescale: float = 0.0,
-        guidance_stop: float | None = None,
-        shared_noise: float | None = None,
-        style_scale: float = 1.0,
         frame_style_scales: Schedule | Sequence[float] | None = None,
         step_style_scales: Schedule | Sequence[float] | None = None,
         num_videos_per_prompt: int = 1,
-        eta: float | None = None,
         generator: Generators | None = None,
-        seed: int | None = None,
         latents: Tensor | None = None,
         style_tokens: Tensor | None = None,
         style_scales: Tensor | None = None,
@@ -63,8 +62,9 @@ class StyleCrafterPipeline(SamplingPipeline):
         decode_chunk_size: int | None = 8,
         callback_on_step_end: Callback | None = None,
         callback_on_step_end_tensor_inputs: Sequence[str] = ("latents",),
+        **knobs: Any,
     ) -> StyleCrafterPipelineOutput | tuple[object]:
-        """Generate clips. What is None takes the pipeline's default (`pipe.config.default_...`).
+        """Generate clips. A knob that is None takes the pipeline's default (`pipe.config.default_...`).
 
         A batch gives what a loop over its prompts gives, and the noise does not depend on the device.
 
@@ -73,38 +73,22 @@ class StyleCrafterPipeline(SamplingPipeline):
             style_images: One picture; or a list, whose pictures are all read together for every prompt; or a
                 list of lists, one per prompt. Paths, PIL pictures or arrays. None: no style.
             style_weights: How much each picture counts beside the others, >= 0, in the form of `style_images`.
-            style_corners: True reads a style of one picture by its four corners as well as whole, see `encode_style`.
             negative_prompt: What to move away from, one text or one per prompt; None: the empty text.
-            num_frames: Frames of a clip.
-            height: In pixels, a multiple of `size_multiple`.
-            width: In pixels, likewise.
-            num_inference_steps: Steps of the scheduler.
             timesteps: The very timesteps to take, for schedulers that take them; instead of a number of steps.
             sigmas: Likewise, noise levels.
-            text_guidance_scale: Scale of the prompt in equation 2 (see `guidance.guide`).
-            style_guidance_scale: Scale of the style in equation 2.
-            published_guidance: True reads both scales as the published video sampler does; it equals adding 1 to
-                each in equation 2. Passes whose weight is zero are skipped in either case.
-            guidance_rescale: Pull the spread of the guided prediction back, from 0 (not at all) to 1.
-            guidance_stop: Part of the steps that are guided, from 0 to 1; the others take the conditional
-                prediction as it is, in one pass instead of three (Kynkäänniemi et al. 2024).
-            shared_noise: Part of the initial noise's variance that the frames of a clip have in common, from 0 to 1
-                (`noise.mixed_noise`): what comes of the noise stays where it is, so that clips are steadier, and
-                move less.
-            style_scale: Multiplies the predicted factor of every style layer; 0 is the same as no style.
-            frame_style_scales: The same per frame: a number for each, or a schedule (`schedules`).
+            frame_style_scales: Multiply the style per frame: a number for each, or a schedule (`schedules`).
             step_style_scales: The same per call of the model within sampling; steps of weight 0 skip the style.
             num_videos_per_prompt: Clips per prompt, next to each other in the output.
-            eta: Noise added by DDIM, 0 to 1; schedulers that know no eta ignore it.
-            generator: Source of the noise, one for all clips or one per clip; of any device.
-            seed: Short for a generator with this seed.
-            latents: Start from this noise (samples, c, f, h, w) instead.
+            generator: Source of the noise, one for all clips or one per clip; of any device. `seed` is short for
+                a fresh one.
+            latents: Start from this noise (samples, c, f, h, w) instead; its size is the clip's.
             style_tokens: From `encode_style`, (1 or prompts, q, d), instead of pictures.
             style_scales: Factor of every style layer, (1 or prompts, L), instead of predicted ones (see
                 `predict_scales`); `style_scale` and the schedules multiply them all the same.
             text_embeds: From `encode_text`, (prompts, l, d), instead of prompts.
             negative_text_embeds: Likewise, (1 or prompts, l, d).
-            prompt_embeds, negative_prompt_embeds: What diffusers calls the two.
+            prompt_embeds: What diffusers calls `text_embeds`.
+            negative_prompt_embeds: What diffusers calls `negative_text_embeds`.
             sequential_guidance: Run every pass on its own; slower, with less memory.
             output_type: "pil", "np", "pt" or "latent", see `StyleCrafterPipelineOutput`.
             return_dict: False returns a tuple.
@@ -113,51 +97,140 @@ class StyleCrafterPipeline(SamplingPipeline):
                 tensors, and may set `pipe.interrupt = True`. A `PipelineCallback` of diffusers does, too.
             callback_on_step_end_tensor_inputs: Which tensors it gets: latents, text_embeds,
                 negative_text_embeds, style_tokens, style_scales.
+            **knobs: Those of `SamplingParams`, listed below.
 
         Raises:
             InvalidInputError: An argument that cannot be used; the message shows it and what would be right.
             ImageReadError: A style picture that cannot be read.
         """
+        # 1. Check the inputs, and fill in the model's defaults
         check_output_type(output_type)
-        request = Request(
-            prompt=prompt,
-            style_images=style_images,
-            style_weights=style_weights,
-            style_corners=style_corners,
-            negative_prompt=negative_prompt,
-            num_frames=num_frames,
-            height=height,
-            width=width,
-            num_inference_steps=num_inference_steps,
-            timesteps=timesteps,
-            sigmas=sigmas,
-            text_guidance_scale=text_guidance_scale,
-            style_guidance_scale=style_guidance_scale,
-            published_guidance=published_guidance,
-            guidance_rescale=guidance_rescale,
-            guidance_stop=guidance_stop,
-            shared_noise=shared_noise,
-            style_scale=style_scale,
-            frame_style_scales=frame_style_scales,
-            step_style_scales=step_style_scales,
-            samples_per_prompt=num_videos_per_prompt,
-            eta=eta,
-            generator=generator,
-            seed=seed,
-            latents=latents,
-            style_tokens=style_tokens,
-            style_scales=style_scales,
-            text_embeds=same_argument("text_embeds", text_embeds, "prompt_embeds", prompt_embeds),
-            negative_text_embeds=same_argument(
-                "negative_text_embeds", negative_text_embeds, "negative_prompt_embeds", negative_prompt_embeds
-            ),
-            sequential_guidance=sequential_guidance,
-            decode_chunk_size=decode_chunk_size,
-            callback_on_step_end=callback_on_step_end,
-            callback_on_step_end_tensor_inputs=callback_on_step_end_tensor_inputs,
+        callback = StepCallback(
+            callback_on_step_end, callback_on_step_end_tensor_inputs, self._callback_tensor_inputs
         )
-        result = self._generate(request)
+        text_embeds = _same_argument("text_embeds", text_embeds, "prompt_embeds", prompt_embeds)
+        negative_text_embeds = _same_argument(
+            "negative_text_embeds", negative_text_embeds, "negative_prompt_embeds", negative_prompt_embeds
+        )
+        asked = SamplingParams.from_arguments(knobs)
+        if sum(given is not None for given in (asked.steps, timesteps, sigmas)) > 1:
+            raise InvalidInputError("give one of num_inference_steps, timesteps and sigmas")
+        of_pictures = (style_images, style_weights, asked.style_corners)
+        if style_tokens is not None and any(given is not None for given in of_pictures):
+            raise InvalidInputError(
+                "give either style pictures or style_tokens (weights and corners go with pictures)"
+            )
+        copies = _at_least_one("num_videos_per_prompt", num_videos_per_prompt)
+        chunk = None if decode_chunk_size is None else _at_least_one("decode_chunk_size", decode_chunk_size)
+        params: Any = asked.filled({**self.config, **self._size_of(latents)})  # no None any more
+        check_size(params.width, params.height, self.size_multiple)
+        guidance = Guidance.of(params, sequential_guidance)
+        self._interrupt, self._guidance_scale = False, guidance.text_scale
+
+        # 2. Encode the text
+        text, negative = text_conditions(self, prompt, negative_prompt, text_embeds, negative_text_embeds)
+        prompts = text.shape[0]
+
+        # 3. Encode the style
+        if style_tokens is None:
+            style = style_condition(self, style_images, style_weights, params.style_corners, prompts)
+        else:
+            style = given_style(self, style_tokens, prompts)
+        scales = layer_scales(self, style_scales, style, text)
+        frame_weights = (
+            None if frame_style_scales is None else weights(frame_style_scales, params.frames, "frame")
+        )
+
+        # 4. Timesteps
+        device = self._execution_device
+        times = set_timesteps(self.scheduler, params.steps, timesteps, sigmas, device)
+        self._num_timesteps = len(times)
+        step_weights = weights(step_style_scales, len(times), "step")
+
+        # 5. Noise
+        shape = (
+            prompts * copies,
+            *self.backbone.latent_shape(params.frames, params.height, params.width),
+        )
+        generators = sample_generators(generator, params.seed, prompts * copies)
+        noise = initial_latents(latents, shape, generators, params.shared_noise)
+        extra = step_arguments(self.scheduler, generators, params.eta)
+        tensors: dict[str, Any] = {
+            "latents": noise.to(device) * self.scheduler.init_noise_sigma,
+            "text_embeds": repeated(text, copies),
+            "negative_text_embeds": repeated(negative, copies),
+            "style_tokens": repeated(style, copies),
+            "style_scales": repeated(scales, copies),
+        }
+        check_computed("before the first step", tensors, self.unet.dtype)
+        watch = StepWatch(len(times), self.unet.dtype)
+
+        # 6. Steps
+        with self.progress_bar(total=len(times)) as bar:
+            for i, t in enumerate(times):
+                if self._interrupt:
+                    continue
+                self._current_timestep = t
+                model_input = self.scheduler.scale_model_input(tensors["latents"], t)
+                factors = style_factors(
+                    tensors["style_scales"], params.style_scale * step_weights[i], frame_weights
+                )
+                now = guidance.steered(self._guidance_scale).at(i, len(times))
+                predicted = guided_noise(self, model_input, t, tensors, factors, now)
+                (tensors["latents"], *_) = self.scheduler.step(
+                    predicted, t, tensors["latents"], **extra, return_dict=False
+                )
+                watch.see("latents", i, predicted, tensors["latents"])
+                if callback:
+                    callback(self, i, t, tensors)
+                    # Also what it changed in place.
+                    watch.see("what the callback left", i, *(v for v in tensors.values() if v is not None))
+                bar.update()
+        watch.finish()
+        self._current_timestep = None
+
+        # 7. Frames
+        result = tensors["latents"]
         if output_type != "latent":
-            result = convert_frames(self.decode_latents(result, decode_chunk_size), output_type)
+            result = convert_frames(self.decode_latents(result, chunk), output_type)
         self.maybe_free_model_hooks()
         return StyleCrafterPipelineOutput(frames=result) if return_dict else (result,)
+
+    def _size_of(self, latents: Tensor | None) -> dict[str, int]:
+        """Frames, height and width of given latents, which hold where the call does not say."""
+        if latents is None:
+            return {}
+        if not isinstance(latents, Tensor):
+            raise InvalidInputError(f"latents must be a tensor, got {type(latents).__name__}")
+        if latents.ndim != 5:
+            shape = tuple(latents.shape)
+            raise InvalidInputError(f"latents must be (samples, channels, frames, h, w), got {shape}")
+        frames, height, width = latents.shape[2:]
+        factor = self.vae_scale_factor
+        return {
+            "default_frames": frames,
+            "default_height": height * factor,
+            "default_width": width * factor,
+        }
+
+
+def _same_argument(name: str, value: Any, alias: str, other: Any) -> Any:
+    """The value of an argument that has two names.
+
+    Raises:
+        InvalidInputError: Both were given.
+    """
+    if value is not None and other is not None:
+        raise InvalidInputError(f"{alias} is another name for {name}; give one of them")
+    return other if value is None else value
+
+
+def _at_least_one(name: str, value: SupportsIndex) -> int:
+    """`value` as an int; whatever counts as a whole number will do, NumPy's among them."""
+    try:
+        number = operator.index(value)
+    except TypeError:
+        number = 0
+    if number < 1:
+        raise InvalidInputError(f"{name} must be a whole number of at least 1, got {value!r}")
+    return number

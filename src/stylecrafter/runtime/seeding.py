@@ -36,6 +36,11 @@ def make_generator(seed: int) -> torch.Generator:
     return torch.Generator("cpu").manual_seed(check_seed(seed))
 
 
+def step_seed(seed: int, step: int) -> int:
+    """The seed of one training step."""
+    return (seed * 1_000_003 + step) % 2**63
+
+
 def step_generator(seed: int, step: int, device: torch.device | str = "cpu") -> torch.Generator:
     """The source of randomness of one training step: a function of seed, step and kind of device alone.
 
@@ -43,4 +48,4 @@ def step_generator(seed: int, step: int, device: torch.device | str = "cpu") -> 
     """
     import torch
 
-    return torch.Generator(device).manual_seed((seed * 1_000_003 + step) % 2**63)
+    return torch.Generator(device).manual_seed(step_seed(seed, step))

@@ -1,7 +1,7 @@
 """Temporal artefacts: known faults at known strength, which metrics notice them, and what stage 2 makes of them.
 
 Clips of StyleWorld, drawn in held-out styles, are what a perfect model would make; into each of them a fault is put. A
-metric notices a fault at a strength where its figures of the faulty clips differ from those of the same clips without
+metric notices a fault at a strength where its scores of the faulty clips differ from those of the same clips without
 it (paired, p <= 0.05), and does so in the direction that it calls worse.
 
 What stage 2 makes of a fault is seen by noising the faulty clips half of the way and denoising them again (SDEdit,
@@ -12,7 +12,7 @@ has.
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import asdict, dataclass
 from enum import StrEnum
 from typing import TYPE_CHECKING
@@ -21,10 +21,9 @@ import torch
 import torch.nn.functional as F
 
 from stylecrafter.errors import InvalidInputError
-from stylecrafter.evaluation.evaluate import world_set_for
 from stylecrafter.evaluation.metrics.encoders import StyleVectorEncoder
 from stylecrafter.evaluation.metrics.flow import optical_flow
-from stylecrafter.evaluation.metrics.info import MetricInfo
+from stylecrafter.evaluation.metrics.info import MetricInfo, metric_info
 from stylecrafter.evaluation.metrics.similarity import temporal_similarity
 from stylecrafter.evaluation.metrics.temporal import (
     DYNAMICS,
@@ -34,12 +33,12 @@ from stylecrafter.evaluation.metrics.temporal import (
     flicker,
     warping_error,
 )
-from stylecrafter.evaluation.report import SIGNIFICANT, shown, titled
+from stylecrafter.evaluation.report import SIGNIFICANT, titled
 from stylecrafter.evaluation.statistics import Interval, bootstrap_mean, paired_difference
 from stylecrafter.media.tensors import to_pictures
 from stylecrafter.runtime.seeding import make_generator
 from stylecrafter.studies.plots import lines
-from stylecrafter.studies.result import StudyResult, Table
+from stylecrafter.studies.result import StudyResult, StudySpec, Table, shown_mean
 from stylecrafter.studies.subject import Subject
 from stylecrafter.styleworld.sheets import contact_sheet
 
@@ -52,19 +51,14 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 
-STYLE_VECTOR_TEMPORAL = MetricInfo(
-    "style_vector_temporal",
-    "style vector, frame to frame",
-    "higher",
-    -1.0,
-    1.0,
-    "cosine of consecutive frames' style vectors, as CLIP-Temporal",
-    "a still clip has 1",
-)
+STYLE_VECTOR_TEMPORAL = metric_info("style_vector_temporal")
 INFOS = (WARPING_ERROR, FLICKER, DYNAMICS, STYLE_VECTOR_TEMPORAL)
-#: Figures that the two ways of denoising are compared by.
+#: Metrics that the two ways of denoising are compared by.
 REPAIR_INFOS = (WARPING_ERROR, FLICKER, STYLE_VECTOR_TEMPORAL)
 SHOWN_FRAMES = 6
+
+#: Scores of every clip, by the names of metrics.
+Scores = list[dict[str, float]]
 
 
 class Artefact(StrEnum):
@@ -84,8 +78,8 @@ class Artefact(StrEnum):
     """Frames are shown again in place of the next; strength is their share."""
 
 
-@dataclass(frozen=True)
-class ArtefactSpec:
+@dataclass(frozen=True, kw_only=True)
+class ArtefactSpec(StudySpec):
     """What the study looks at.
 
     Attributes:
@@ -95,8 +89,6 @@ class ArtefactSpec:
         frames: Of a clip, after frames were dropped.
         repaired: Strength of the faults that are denoised again.
         depth: How far clips are noised for that, of 1.
-        steps: Of sampling, of which the part `depth` is taken; None: the model's.
-        dtype: Number format of the model's weights while it samples; "auto" is the device's.
     """
 
     styles: int = 8
@@ -105,8 +97,6 @@ class ArtefactSpec:
     frames: int = 16
     repaired: float = 0.2
     depth: float = 0.5
-    steps: int | None = None
-    dtype: str = "auto"
 
 
 QUICK = ArtefactSpec(styles=2, prompts=1, strengths=(0.1, 0.4), frames=4, steps=4)
@@ -121,11 +111,8 @@ def inject(
         artefact: Which.
         clip: (f, 3, h, w) in [0, 1]; `Artefact.DROPPED` needs more frames than are asked for.
         strength: In [0, 1]; 0 leaves the first `frames` frames as they are.
-        frames: How many frames there are afterwards.
+        frames: How many frames the faulty clip has, in [0, 1] as well.
         generator: Source of all randomness.
-
-    Returns:
-        (frames, 3, h, w) in [0, 1].
 
     Raises:
         InvalidInputError: The strength is outside [0, 1], or the clip is too short.
@@ -190,24 +177,13 @@ _FAULTS: dict[Artefact, Callable[[torch.Tensor, float, torch.Generator], torch.T
 
 
 def run(model: str, spec: ArtefactSpec = ArtefactSpec(), *, seed: int = 0) -> StudyResult:  # noqa: B008  # frozen
-    """Inject every fault at every strength, ask every metric, and denoise faulty clips again.
-
-    Args:
-        model: Embedded name, folder or hub id; it decides words and size of the clips.
-        spec: What is looked at.
-        seed: Decides clips, faults and noise.
-
-    Raises:
-        InvalidInputError: There is no such model, it has no adapter, or the numbers do not fit.
-        MissingDependencyError: An optional package is not installed.
-    """
-    drawn = world_set_for(model, references=spec.styles, prompts=spec.prompts, unseen_kinds=0, seed=seed)
-    subject = Subject(model, drawn, steps=spec.steps, dtype=spec.dtype)
+    """Inject every fault at every strength, ask every metric, and denoise again; see `run_study.run_study`."""
+    subject = Subject.of(model, spec, references=spec.styles, prompts=spec.prompts, unseen_kinds=0, seed=seed)
     # Of twice the frames, so that some can be dropped.
     clips = [subject.set.real_clips(row[None], subject.spec.size, 2 * spec.frames)[0] for row in subject.rows]
     styles: list[int] = subject.set.reference_of.tolist()
     encoder = StyleVectorEncoder()
-    plain = [_figures(clip[: spec.frames], encoder) for clip in clips]
+    plain = _scores([clip[: spec.frames] for clip in clips], encoder)
 
     def with_fault(artefact: Artefact, strength: float) -> list[torch.Tensor]:
         return [
@@ -215,78 +191,66 @@ def run(model: str, spec: ArtefactSpec = ArtefactSpec(), *, seed: int = 0) -> St
             for i, clip in enumerate(clips)
         ]
 
-    found: dict[Artefact, list[list[dict[str, float]]]] = {}
+    found: dict[str, list[Scores]] = {}
     for artefact in Artefact:
-        found[artefact] = [
-            [_figures(clip, encoder) for clip in with_fault(artefact, strength)]
-            for strength in spec.strengths
-        ]
+        faulty_clips = (with_fault(artefact, strength) for strength in spec.strengths)
+        found[artefact.value] = [_scores(some, encoder) for some in faulty_clips]
         logger.info("%s: %d strengths measured", artefact, len(spec.strengths))
     table, plots = _noticed(spec, styles, plain, found)
     faulty = {"none": [clip[: spec.frames] for clip in clips]}
     faulty.update({artefact.value: with_fault(artefact, spec.repaired) for artefact in Artefact})
-    repaired, sheet, figures = _repaired(subject, spec, styles, faulty, encoder)
+    repaired, sheet, scores = _repaired(subject, spec, styles, faulty, encoder)
     return StudyResult(
         "Temporal artefacts: which metrics notice them, and what stage 2 makes of them",
         (table, repaired),
         plots=plots,
         sheets={"denoised_again": sheet},
-        data={
-            "plain": plain,
-            **{artefact.value: some for artefact, some in found.items()},
-            "denoised_again": figures,
-        },
+        data={"plain": plain, **found, "denoised_again": scores},
         settings={"study": "artefacts", "model": model, "seed": seed, **asdict(spec)},
     )
 
 
-def _figures(clip: torch.Tensor, encoder: StyleVectorEncoder) -> dict[str, float]:
-    alike = temporal_similarity(encoder.pictures(clip))
-    flow = optical_flow(clip)
-    return {
-        WARPING_ERROR.name: warping_error(clip, forward=flow),
-        FLICKER.name: flicker(clip),
-        DYNAMICS.name: dynamics(clip, forward=flow),
-        STYLE_VECTOR_TEMPORAL.name: 0.0 if alike is None else alike,
-    }
+def _scores(clips: Iterable[torch.Tensor], encoder: StyleVectorEncoder) -> Scores:
+    scores = []
+    for clip in clips:
+        alike = temporal_similarity(encoder.pictures(clip))
+        flow = optical_flow(clip)
+        scores.append(
+            {
+                WARPING_ERROR.name: warping_error(clip, forward=flow),
+                FLICKER.name: flicker(clip),
+                DYNAMICS.name: dynamics(clip, forward=flow),
+                STYLE_VECTOR_TEMPORAL.name: 0.0 if alike is None else alike,
+            }
+        )
+    return scores
+
+
+def _of(info: MetricInfo, scores: Scores) -> list[float]:
+    return [one[info.name] for one in scores]
 
 
 def _noticed(
-    spec: ArtefactSpec,
-    styles: Sequence[int],
-    plain: list[dict[str, float]],
-    found: dict[Artefact, list[list[dict[str, float]]]],
+    spec: ArtefactSpec, styles: Sequence[int], plain: Scores, found: dict[str, list[Scores]]
 ) -> tuple[Table, dict[str, str]]:
-    rows, plots = [], {}
-    for artefact, by_strength in found.items():
-        row = [artefact.value]
-        for info in INFOS:
-            before = [figures[info.name] for figures in plain]
-            differences = [
-                paired_difference(before, [figures[info.name] for figures in some], styles)
-                for some in by_strength
-            ]
-            row.append(noticed_from(info, spec.strengths, differences))
-        rows.append(tuple(row))
+    rows = [[artefact] for artefact in found]
+    plots = {}
     for info in INFOS:
-        base = bootstrap_mean([figures[info.name] for figures in plain], styles)
-        series: dict[str, list[Interval]] = {
-            artefact.value: [base]
-            + [bootstrap_mean([figures[info.name] for figures in some], styles) for some in by_strength]
-            for artefact, by_strength in found.items()
-        }
-        plots[info.name] = lines(
-            f"{titled(info)} of clips with known faults",
-            ("strength", (0.0, *spec.strengths)),
-            info.title,
-            series,
-        )
+        before = _of(info, plain)
+        series: dict[str, list[Interval]] = {}
+        for row, (artefact, by_strength) in zip(rows, found.items(), strict=True):
+            faulty = [_of(info, some) for some in by_strength]
+            differences = [paired_difference(before, after, styles) for after in faulty]
+            row.append(noticed_from(info, spec.strengths, differences))
+            series[artefact] = [bootstrap_mean(values, styles) for values in (before, *faulty)]
+        title = f"{titled(info)} of clips with known faults"
+        plots[info.name] = lines(title, ("strength", (0.0, *spec.strengths)), info.title, series)
     note = (
-        "From which strength on the figure is worse than without the fault (p <= 0.05, paired, clips of one style "
+        "From which strength on the score is worse than without the fault (p <= 0.05, paired, clips of one style "
         'drawn together). "better": it calls the faulty clips better. A dash: it notices nothing.'
     )
     head = ("fault", *(titled(info) for info in INFOS))
-    return Table("Noticed from strength", head, tuple(rows), note), plots
+    return Table("Noticed from strength", head, tuple(map(tuple, rows)), note), plots
 
 
 def _repaired(
@@ -295,7 +259,7 @@ def _repaired(
     styles: Sequence[int],
     faulty: dict[str, list[torch.Tensor]],
     encoder: StyleVectorEncoder,
-) -> tuple[Table, Image.Image, dict[str, dict[str, list[dict[str, float]]]]]:
+) -> tuple[Table, Image.Image, dict[str, dict[str, Scores]]]:
     """Every fault as it is, denoised frame by frame, and denoised as a clip."""
     rows, pictures, captions, data = [], [], [], {}
     moments = torch.linspace(0, spec.frames - 1, SHOWN_FRAMES).round().long()
@@ -306,12 +270,13 @@ def _repaired(
             "frame by frame": subject.redraw(subject.rows, given, spec.depth, alone=True),
             "as a clip": subject.redraw(subject.rows, given, spec.depth),
         }
-        data[fault] = {way: [_figures(clip, encoder) for clip in some] for way, some in ways.items()}
+        data[fault] = {way: _scores(some, encoder) for way, some in ways.items()}
         cells = [fault]
         for info in REPAIR_INFOS:
-            values = {way: [one[info.name] for one in some] for way, some in data[fault].items()}
-            p = paired_difference(values["frame by frame"], values["as a clip"], styles).p_value
-            cells += [shown(bootstrap_mean(some, styles)) for some in values.values()]
+            values = [_of(info, some) for some in data[fault].values()]
+            _, alone, together = values
+            p = paired_difference(alone, together, styles).p_value
+            cells += [shown_mean(some, styles) for some in values]
             cells[-1] += f", p = {p:.3f}"
         rows.append(tuple(cells))
         for way, some in ways.items():
@@ -333,14 +298,9 @@ def _repaired(
 def noticed_from(info: MetricInfo, strengths: Sequence[float], differences: Sequence[Difference]) -> str:
     """The least strength from which on all differences are significant and for the worse, or what is seen instead.
 
-    For a figure without a direction any significant difference counts, with the sign that it has.
+    For a score without a direction any significant difference counts, with the sign that it has.
     """
-    signs = []
-    for difference in differences:
-        if difference.p_value > SIGNIFICANT:
-            signs.append(0)
-        else:
-            signs.append(1 if difference.mean > 0 else -1)
+    signs = [0 if d.p_value > SIGNIFICANT else (1 if d.mean > 0 else -1) for d in differences]
     if not signs or signs[-1] == 0:
         return "–"
     first = len(signs) - 1

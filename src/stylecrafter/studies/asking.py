@@ -7,20 +7,21 @@ from dataclasses import replace
 from pathlib import Path
 
 from stylecrafter.errors import InvalidInputError
-from stylecrafter.evaluation.evaluate import EvaluationRequest, metrics_for
+from stylecrafter.evaluation.asked_metrics import metrics_for
 from stylecrafter.evaluation.method_names import Method
 from stylecrafter.evaluation.methods import ClipRequest, make_clips, read_style_texts
 from stylecrafter.evaluation.report import shown, summarise, titled
+from stylecrafter.evaluation.request import EvaluationRequest
 from stylecrafter.evaluation.runner import Evaluation, measure_folder
-from stylecrafter.evaluation.statistics import Interval
-from stylecrafter.evaluation.testset import STYLE_TEXTS_NAME, WorldSetSpec, read_testset, write_world_set
+from stylecrafter.evaluation.testset import read_testset
+from stylecrafter.evaluation.truth.world_set import STYLE_TEXTS_NAME, WorldSetSpec, write_world_set
 from stylecrafter.generation.settings import GenerationSettings
 from stylecrafter.studies.plots import bars
-from stylecrafter.studies.result import Table
+from stylecrafter.studies.result import StudySpec, Table
 
 logger = logging.getLogger(__name__)
 
-#: Figures that tables of studies show, where the runs have them.
+#: Scores that tables of studies show, where the runs have them.
 SHOWN = ("object_right", "scene_right", "motion_right", "style_found_by_probe", "style_vector", "style_found",
          "palette_distance", "leaked", "leaked_by_chance", "flicker", "warping_error", "dynamics")  # fmt: skip
 
@@ -30,9 +31,10 @@ class Asked:
 
     Args:
         kind: Name of the set, and of its folder.
-        spec: How StyleWorld draws it.
-        settings: Seed and sampling; with `frames` 1 pictures are made, otherwise clips.
-        folder: Keeps set, clips, probes and figures; what a stopped study left in it is used again.
+        drawn: How StyleWorld draws it; its seed is that of the noise, too.
+        spec: Settings of the study.
+        frames: 1 makes pictures, more make clips; None: as many as the model makes.
+        folder: Keeps set, clips, probes and scores; what a stopped study left in it is used again.
 
     Raises:
         InvalidInputError: The set's numbers do not fit.
@@ -40,12 +42,24 @@ class Asked:
         OutputError: The folder cannot be written.
     """
 
-    def __init__(self, kind: str, spec: WorldSetSpec, settings: GenerationSettings, folder: Path) -> None:
-        self.kind, self._settings, self._folder = kind, settings, folder
-        self._testset = read_testset(write_world_set(spec, folder / f"testset_{kind}"))
-        self._suffix = ".png" if settings.frames == 1 else ".mp4"
-        request = EvaluationRequest(str(self._testset.file), settings)
+    def __init__(
+        self, kind: str, drawn: WorldSetSpec, spec: StudySpec, frames: int | None, folder: Path
+    ) -> None:
+        self.kind, self._folder = kind, folder
+        # Read whole, as in the paper, whatever the model's default.
+        self._settings = GenerationSettings(
+            prompt="-",
+            style_corners=False,
+            seed=drawn.seed,
+            frames=frames,
+            steps=spec.steps,
+            dtype=spec.dtype,
+        )
+        self._testset = read_testset(write_world_set(drawn, folder / f"testset_{kind}"))
+        self._suffix = ".png" if frames == 1 else ".mp4"
+        request = EvaluationRequest(str(self._testset.file), self._settings)
         self._metrics, self.probe_accuracy = metrics_for(request, self._testset, folder)
+        self._infos = {info.name: info for metric in self._metrics for info in metric.infos}
         self.runs: dict[str, Evaluation] = {}
 
     def ask(self, name: str, model: str, method: Method = Method.OURS) -> None:
@@ -81,33 +95,30 @@ class Asked:
     def _make(self, name: str, model: str, method: Method) -> Path:
         target = self._folder / self.kind / name
         words = read_style_texts(self._testset.file.parent / STYLE_TEXTS_NAME)
-        settings = self._settings.model_copy(update={"model": model})
+        settings = self._settings.changed(model=model)
         request = ClipRequest(self._testset, settings, self._suffix, words)
         # A method that starts from another's clips takes that of the same model.
         make_clips(method, request, target, lambda source: self._make(source.value, model, source))
         return target
 
-    def figures(self, title: str) -> Table:
-        """A row per run; figures that no run has are left out."""
-        rows = {name: {row.info.name: row for row in summarise(run)} for name, run in self.runs.items()}
-        known = [f for f in SHOWN if any(f in of and of[f].interval is not None for of in rows.values())]
-        infos = {row.info.name: row.info for of in rows.values() for row in of.values()}
-        cells = [(name, *(shown(of[figure].interval) for figure in known)) for name, of in rows.items()]
+    def scores(self, title: str) -> Table:
+        """A row per run; scores that no run has are left out."""
+        means = {name: summarise(run) for name, run in self.runs.items()}
+        asked = [self._infos[name] for name in SHOWN if name in self._infos]
+        known = [info for info in asked if any(of[info] is not None for of in means.values())]
+        cells = [(name, *(shown(of[info]) for info in known)) for name, of in means.items()]
         note = "Accuracy of the probes on renders: " + ", ".join(
             f"{name} {value:.2f}" for name, value in self.probe_accuracy.items()
         )
-        return Table(title, ("run", *(titled(infos[figure]) for figure in known)), tuple(cells), f"{note}.")
+        return Table(title, ("run", *map(titled, known)), tuple(cells), f"{note}.")
 
-    def bars(self, figure: str) -> str:
-        """One figure over the runs."""
-        values: dict[str, Interval] = {}
-        title = figure
-        for name, evaluation in self.runs.items():
-            for row in summarise(evaluation):
-                if row.info.name == figure and row.interval is not None:
-                    values[name], title = row.interval, titled(row.info)
-        return bars(f"{self.kind.capitalize()}: {title}", title, values)
+    def bars(self, score: str) -> str:
+        """One score over the runs that have it."""
+        info = self._infos[score]
+        means = {name: summarise(run)[info] for name, run in self.runs.items()}
+        values = {name: interval for name, interval in means.items() if interval is not None}
+        return bars(f"{self.kind.capitalize()}: {titled(info)}", titled(info), values)
 
     def data(self) -> dict[str, dict[str, dict[str, float | None]]]:
-        """Every figure of every clip of every run."""
-        return {name: {clip.name: clip.figures for clip in run.clips} for name, run in self.runs.items()}
+        """Every score of every clip of every run."""
+        return {name: {clip.name: clip.scores for clip in run.clips} for name, run in self.runs.items()}

@@ -10,51 +10,26 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from stylecrafter.evaluation.evaluate import world_set_for
 from stylecrafter.evaluation.method_names import Method
-from stylecrafter.generation.settings import GenerationSettings
+from stylecrafter.evaluation.truth.world_set import world_set_for
 from stylecrafter.studies.asking import Asked
-from stylecrafter.studies.claims import Claim, check_claims
-from stylecrafter.studies.result import StudyResult
+from stylecrafter.studies.claims import check_claims, read_claims
+from stylecrafter.studies.result import StudyResult, StudySpec
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
 OURS, SEVERAL = Method.OURS.value, "ours, several pictures"
-TABLE_1 = (
-    Claim("1", OURS, "style-words", "style", "better", (0.4836, 0.4183)),
-    Claim("1", OURS, "style-words", "text", "better", (0.3028, 0.2766)),
-    Claim("1", OURS, "lora", "style", "better", (0.4836, 0.3459)),
-    Claim("1", OURS, "lora", "text", "worse", (0.3028, 0.3047)),
-    Claim("S6", OURS, "frame-transfer", "style", "better", (0.4836, 0.3549)),
-    Claim("S6", OURS, "frame-transfer", "text", "better", (0.3028, 0.3027)),
-)
-TABLE_2 = (
-    Claim("2", OURS, "style-words", "style", "better", (0.4531, 0.3124)),
-    Claim("2", OURS, "style-words", "text", "better", (0.2726, 0.2209)),
-    Claim("2", OURS, "style-words", "temporal", "better", (0.9892, 0.9757)),
-    Claim("2", OURS, "style-words", "warping", "better", (18.73, 61.41)),
-    Claim("S7", OURS, "frame-transfer", "style", "better", (0.4531, 0.2858)),
-    Claim("S7", OURS, "frame-transfer", "text", "better", (0.2726, 0.2487)),
-    Claim("S7", OURS, "frame-transfer", "temporal", "better", (0.9892, 0.9577)),
-)
-TABLE_2_SEVERAL = (
-    Claim("2", SEVERAL, OURS, "style", "better", (0.4887, 0.4803)),
-    Claim("2", SEVERAL, OURS, "text", "worse", (0.2634, 0.2661)),
-    Claim("2", SEVERAL, OURS, "warping", "better", (9.396, 14.13)),
-)
-TABLE_S4 = (
-    Claim("S4", SEVERAL, "lora", "style", "better", (0.5333, 0.4270)),
-    Claim("S4", SEVERAL, "lora", "text", "better", (0.2924, 0.2868)),
-    Claim("S4", SEVERAL, OURS, "style", "better", (0.5333, 0.4836)),
+TABLE_1, TABLE_S4, TABLE_2, TABLE_2_SEVERAL = (
+    read_claims(name) for name in ("table_1", "table_s4", "table_2", "table_2_several")
 )
 SINGLE = (Method.OURS, Method.TEXT_ONLY, Method.STYLE_WORDS, Method.LORA, Method.FRAME_TRANSFER, Method.REAL)
 #: Of clips finetuning is left out, as table 2 has no such row for single references.
 MOVING = tuple(method for method in SINGLE if method is not Method.LORA)
 
 
-@dataclass(frozen=True)
-class BaselinesSpec:
+@dataclass(frozen=True, kw_only=True)
+class BaselinesSpec(StudySpec):
     """What the study looks at.
 
     Attributes:
@@ -63,11 +38,9 @@ class BaselinesSpec:
         clip_prompts: The same for clips, which cost more.
         unseen_kinds: How many of the references are of kinds that training never showed.
         pictures: How many pictures give a style where several do.
-        steps: Of sampling; None: the model's.
         frames: Of clips; None: the model's.
         of_pictures: Methods that are asked for pictures; claims about others are left out.
         of_clips: Methods that are asked for clips.
-        dtype: Number format of the model's weights while it samples; "auto" is the device's.
     """
 
     references: int = 20
@@ -75,14 +48,15 @@ class BaselinesSpec:
     clip_prompts: int = 4
     unseen_kinds: int = 6
     pictures: int = 5
-    steps: int | None = None
     frames: int | None = None
     of_pictures: tuple[Method, ...] = SINGLE
     of_clips: tuple[Method, ...] = MOVING
-    dtype: str = "auto"
 
 
-QUICK = BaselinesSpec(3, 2, 1, 1, 2, 2, 3, (Method.OURS, Method.STYLE_WORDS), (Method.OURS, Method.TEXT_ONLY))
+QUICK = BaselinesSpec(
+    references=3, prompts=2, clip_prompts=1, unseen_kinds=1, pictures=2, steps=2, frames=3,
+    of_pictures=(Method.OURS, Method.STYLE_WORDS), of_clips=(Method.OURS, Method.TEXT_ONLY),
+)  # fmt: skip
 
 
 def run(
@@ -92,35 +66,14 @@ def run(
     *,
     seed: int = 0,
 ) -> StudyResult:
-    """Make and measure the clips of every method, and test the claims.
-
-    Args:
-        model: Embedded name, folder or hub id.
-        folder: Of clips and figures; what a stopped study left in it is used again.
-        spec: What is asked.
-        seed: Decides styles, prompts and noise.
-
-    Raises:
-        InvalidInputError: There is no such model, or nothing tells which words of StyleWorld it knows.
-        MissingDependencyError: An optional package is not installed.
-        OutputError: The folder cannot be written.
-    """
+    """Make and measure the clips of every method, and test the claims; see `run_study.run_study`."""
 
     def asked(
         kind: str, methods: Sequence[Method], prompts: int, frames: int | None, pictures: int = 1
     ) -> Asked:
-        world = world_set_for(
-            model,
-            references=spec.references,
-            prompts=prompts,
-            unseen_kinds=spec.unseen_kinds,
-            pictures=pictures,
-            seed=seed,
-        )
-        settings = GenerationSettings(
-            prompt="-", style_corners=False, seed=seed, frames=frames, steps=spec.steps, dtype=spec.dtype
-        )
-        one = Asked(kind, world, settings, folder)
+        numbers = {"references": spec.references, "prompts": prompts, "unseen_kinds": spec.unseen_kinds}
+        drawn = world_set_for(model, vocabulary=None, **numbers, pictures=pictures, seed=seed)
+        one = Asked(kind, drawn, spec, frames, folder)
         for method in methods:
             one.ask(method.value, model, method)
         return one
@@ -134,10 +87,10 @@ def run(
     return StudyResult(
         "Baselines on the same base model",
         (
-            of_pictures.figures("Pictures"),
+            of_pictures.scores("Pictures"),
             check_claims(TABLE_1, of_pictures.runs, "Orderings of tables 1 and S6"),
             check_claims(TABLE_S4, of_pictures.runs, "Orderings of table S4, several pictures"),
-            of_clips.figures("Clips"),
+            of_clips.scores("Clips"),
             check_claims(TABLE_2, of_clips.runs, "Orderings of tables 2 and S7"),
             check_claims(TABLE_2_SEVERAL, of_clips.runs, "Orderings of table 2, several pictures"),
         ),

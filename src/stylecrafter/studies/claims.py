@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import csv
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Literal
+from importlib import resources
+from typing import Literal, cast
 
 from stylecrafter.evaluation.report import SIGNIFICANT, Comparison, compare
 from stylecrafter.evaluation.runner import Evaluation
@@ -12,8 +14,8 @@ from stylecrafter.studies.result import Table
 
 Aspect = Literal["text", "style", "temporal", "warping", "leakage"]
 
-#: The figures that stand for an aspect here, in the order in which they are shown.
-FIGURES: dict[Aspect, tuple[str, ...]] = {
+#: The metrics that stand for an aspect here, in the order in which they are shown.
+METRICS: dict[Aspect, tuple[str, ...]] = {
     "text": ("object_right", "scene_right"),
     "style": ("style_found_by_probe", "style_vector", "style_found"),
     "temporal": ("flicker",),
@@ -32,7 +34,7 @@ class Claim:
         other: Name of another.
         aspect: What is compared.
         expected: Of `first` beside `other`.
-        published: The published figures of both, for the reader; None where the paper has none.
+        published: The published scores of both, for the reader; None where the paper has none.
     """
 
     source: str
@@ -41,6 +43,25 @@ class Claim:
     aspect: Aspect
     expected: Literal["better", "worse"]
     published: tuple[float, float] | None = None
+
+
+def read_claims(name: str) -> tuple[Claim, ...]:
+    """The claims of that name in `claims.csv`."""
+    lines = (resources.files(__package__) / "claims.csv").read_text("utf-8").splitlines()
+    return tuple(
+        Claim(
+            row["table"],
+            row["first"],
+            row["other"],
+            cast("Aspect", row["aspect"]),
+            cast("Literal['better', 'worse']", row["expected"]),
+            (float(row["published_first"]), float(row["published_other"]))
+            if row["published_first"]
+            else None,
+        )
+        for row in csv.DictReader(lines)
+        if row["claims"] == name
+    )
 
 
 def check_claims(claims: Sequence[Claim], runs: Mapping[str, Evaluation], title: str) -> Table:
@@ -60,14 +81,12 @@ def check_claims(claims: Sequence[Claim], runs: Mapping[str, Evaluation], title:
             continue
         # `compare` says how the second differs from the first.
         found = {c.info.name: c for c in compare(runs[claim.other], runs[claim.first])}
-        for figure in FIGURES[claim.aspect]:
-            if figure in found:
-                rows.append(_row(claim, found[figure]))
+        rows += [_row(claim, found[name]) for name in METRICS[claim.aspect] if name in found]
     note = (
         f"Difference: mean over pairs of the first minus the other, with its interval. It holds, or is reversed, where "
         f"p <= {SIGNIFICANT:g}; otherwise it is not seen here, which is no proof against it."
     )
-    head = ("table", "claim", "published", "figure", "difference", "p", "verdict")
+    head = ("table", "claim", "published", "metric", "difference", "p", "verdict")
     return Table(title, head, tuple(rows), note)
 
 

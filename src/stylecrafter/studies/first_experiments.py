@@ -7,35 +7,27 @@
 
 from __future__ import annotations
 
-import logging
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING
 
 import torch
 
-from stylecrafter.evaluation.evaluate import world_set_for
-from stylecrafter.evaluation.metrics.temporal import temporal_figures
-from stylecrafter.evaluation.report import shown
-from stylecrafter.evaluation.statistics import bootstrap_mean, paired_difference
+from stylecrafter.evaluation.metrics.temporal import temporal_scores
 from stylecrafter.evaluation.truth.probes import seen_in
 from stylecrafter.media.tensors import to_pictures
-from stylecrafter.studies.result import StudyResult, Table, listed
+from stylecrafter.studies.result import StudyResult, StudySpec, Table, listed, means_row, shown_mean
 from stylecrafter.studies.subject import Judgement, Subject
 from stylecrafter.styleworld.sheets import contact_sheet
 from stylecrafter.styleworld.styles import STYLE_NAMES
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-
     from PIL import Image
 
     from stylecrafter.evaluation.truth.probes import Probe
 
-logger = logging.getLogger(__name__)
 
-
-@dataclass(frozen=True)
-class FirstSpec:
+@dataclass(frozen=True, kw_only=True)
+class FirstSpec(StudySpec):
     """What the study looks at.
 
     Attributes:
@@ -43,32 +35,24 @@ class FirstSpec:
         prompts: Contents of the set.
         clips: Pairs that are drawn as clips.
         frames: Of a clip; None: the model's.
-        steps: Of sampling; None: the model's.
         probe_steps: Of the probes' training; None: the probes that reports have.
-        dtype: Number format of the model's weights while it samples; "auto" is the device's.
     """
 
     references: int = 10
     prompts: int = 8
     clips: int = 12
     frames: int | None = None
-    steps: int | None = None
     probe_steps: int | None = None
-    dtype: str = "auto"
 
 
-QUICK = FirstSpec(3, 2, 2, 4, 2, 4)
+QUICK = FirstSpec(references=3, prompts=2, clips=2, frames=4, steps=2, probe_steps=4)
 
 
 def run(model: str, spec: FirstSpec = FirstSpec(), *, seed: int = 0) -> StudyResult:  # noqa: B008  # frozen
-    """Carry out the three experiments with a model; the seed decides styles, contents and noise.
-
-    Raises:
-        InvalidInputError: There is no such model, it has no adapter, or the numbers do not fit.
-        MissingDependencyError: An optional package is not installed.
-    """
-    drawn = world_set_for(model, references=spec.references, prompts=spec.prompts, unseen_kinds=0, seed=seed)
-    subject = Subject(model, drawn, steps=spec.steps, dtype=spec.dtype)
+    """Carry out the three experiments; see `run_study.run_study`."""
+    subject = Subject.of(
+        model, spec, references=spec.references, prompts=spec.prompts, unseen_kinds=0, seed=seed
+    )
     objects = subject.probe("object", spec.probe_steps)
     rows = subject.rows
     pictures = {
@@ -96,11 +80,11 @@ def run(model: str, spec: FirstSpec = FirstSpec(), *, seed: int = 0) -> StudyRes
 def _one_picture(subject: Subject, said: dict[str, Judgement]) -> Table:
     first = subject.set.reference_of == 0
     rows = [
-        (name, *(shown(bootstrap_mean(listed(values[first]))) for values in (of.style, of.found, of.text)))
+        means_row(name, [values[first] for values in (of.style, of.found, of.text)])
         for name, of in said.items()
         if name != "s = 1"
     ]
-    kind = STYLE_NAMES[int(subject.set.references.style[0])]
+    kind, _ = subject.names_of(0)
     note = (
         f"One reference ({kind}), {int(first.sum())} prompts. Style: share of {len(subject.references) - 1} other "
         "references that are further away; found: all of them are; text: probability of the prompt's object."
@@ -110,18 +94,11 @@ def _one_picture(subject: Subject, said: dict[str, Judgement]) -> Table:
 
 def _fusion(subject: Subject, said: dict[str, Judgement]) -> Table:
     clusters = subject.set.reference_of.tolist()
-    rows = []
-    for name, of in said.items():
-        cells = [name]
-        for figure in ("style", "found", "text"):
-            values, predicted = (listed(getattr(j, figure)) for j in (of, said["predicted"]))
-            p = (
-                ""
-                if name == "predicted"
-                else f", p = {paired_difference(predicted, values, clusters).p_value:.3f}"
-            )
-            cells.append(f"{shown(bootstrap_mean(values, clusters))}{p}")
-        rows.append(tuple(cells))
+    columns = {name: (of.style, of.found, of.text) for name, of in said.items()}
+    rows = [
+        means_row(name, of, clusters, () if name == "predicted" else columns["predicted"])
+        for name, of in columns.items()
+    ]
     note = "All pairs; p of the paired difference to predicted factors."
     return Table("Scale-adaptive fusion", ("factors", "style", "found", "text"), tuple(rows), note)
 
@@ -151,10 +128,7 @@ def _clips(
     made["real renders"] = subject.set.real_clips(rows, subject.spec.size, frames)
     data = {name: _of_clips(subject, clips, rows, objects, motions) for name, clips in made.items()}
     titles = list(data["real renders"])
-    cells = [
-        (name, *(shown(bootstrap_mean(figures[t]) if figures[t] else None) for t in titles))
-        for name, figures in data.items()
-    ]
+    cells = [(name, *(shown_mean(scores[title]) for title in titles)) for name, scores in data.items()]
     note = f"{spec.clips} clips of {frames} frames, each with another reference and prompt."
     return (
         Table("The complete pipeline on clips", ("", *titles), tuple(cells), note),
@@ -168,7 +142,7 @@ def _of_clips(
 ) -> dict[str, list[float]]:
     contents = subject.set.prompts[subject.set.prompt_of[rows]]
     middle = subject.judge(clips[:, clips.shape[1] // 2], rows, objects)
-    times = [temporal_figures(clip) for clip in clips]
+    times = [temporal_scores(clip) for clip in clips]
     return {
         "style ↑": listed(middle.style),
         "object ↑": listed(middle.text),
@@ -193,16 +167,14 @@ def _sheet(subject: Subject, pictures: dict[str, torch.Tensor]) -> Image.Image:
     return contact_sheet(shown_pictures, captions, len(texts) + 1, 96)
 
 
-def _frames(
-    subject: Subject, made: dict[str, torch.Tensor], rows: torch.Tensor, shown_clips: int = 6
-) -> Image.Image:
-    """A row per clip and maker: the reference, then frames over time."""
+def _frames(subject: Subject, made: dict[str, torch.Tensor], rows: torch.Tensor) -> Image.Image:
+    """A row for each of six clips and maker: the reference, then frames over time."""
     shown_pictures: list[Image.Image] = []
     captions: list[str] = []
-    for i, row in enumerate(rows[:shown_clips].tolist()):
-        own, asked = int(subject.set.reference_of[row]), int(subject.set.prompt_of[row])
+    for i, row in enumerate(rows[:6].tolist()):
+        reference = subject.references[subject.set.reference_of[row]][None]
         for name, clips in made.items():
-            chosen: Sequence[int] = torch.linspace(0, clips.shape[1] - 1, 4).round().long().tolist()
-            shown_pictures += to_pictures(torch.cat([subject.references[own][None], clips[i][chosen]]))
-            captions += [name, subject.set.texts[asked], *([""] * 3)]
+            chosen = torch.linspace(0, clips.shape[1] - 1, 4).round().long()
+            shown_pictures += to_pictures(torch.cat([reference, clips[i][chosen]]))
+            captions += [name, subject.names_of(row)[1], *([""] * 3)]
     return contact_sheet(shown_pictures, captions, 5, 80)

@@ -18,19 +18,18 @@ from pathlib import Path
 import torch
 
 from stylecrafter.errors import InvalidInputError, unknown_name
-from stylecrafter.evaluation.evaluate import world_set_for
 from stylecrafter.evaluation.report import shown
-from stylecrafter.evaluation.statistics import bootstrap_mean, paired_difference
-from stylecrafter.evaluation.testset import WorldSetSpec
+from stylecrafter.evaluation.statistics import bootstrap_mean
 from stylecrafter.evaluation.truth.held_out import HeldOutSet
 from stylecrafter.evaluation.truth.probes import Question, labels_of, seen_in
 from stylecrafter.evaluation.truth.style_probe import seen_style
 from stylecrafter.evaluation.truth.trained_probes import WorldProbes, world_probes
+from stylecrafter.evaluation.truth.world_set import WorldSetSpec, world_set_for
 from stylecrafter.generation.settings import look_up_model
 from stylecrafter.media.files import write_atomic
 from stylecrafter.media.tensors import to_pictures
 from stylecrafter.studies.plots import bars
-from stylecrafter.studies.result import StudyResult, Table, listed
+from stylecrafter.studies.result import StudyResult, StudySpec, Table, listed, shown_change
 from stylecrafter.studies.subject import Subject
 from stylecrafter.studies.trained import trained_model
 from stylecrafter.styleworld import splits, world
@@ -45,24 +44,25 @@ BEFORE, ALL_GIVEN, RENDERS = "before", "all pictures given", "real renders"
 #: Name -> what is changed in the recipe.
 WAYS: dict[str, tuple[str, ...]] = {
     "recipe": (),
-    "not blended": ("stages.0.train.blend=1",),
+    "not blended": ("stages.0.train.weight_interpolation=1",),
     "whole adapter": ("stages.0.stage=adapter", "stages.0.train.learning_rate=1e-4"),
 }
 PICTURE_QUESTIONS: tuple[Question, ...] = ("object", "scene")
-FIGURES = ("style", "nearness", "object", "scene", "leaked", "others_style", "others_object")
-TITLES = (
-    "own style found",
-    "nearness to it",
-    "object",
-    "scene",
-    "object of the reference",
-    "other styles found",
-    "object in them",
-)
+#: What is said of pictures, and its title in tables.
+TITLES = {
+    "style": "own style found",
+    "nearness": "nearness to it",
+    "object": "object",
+    "scene": "scene",
+    "leaked": "object of the reference",
+    "others_style": "other styles found",
+    "others_object": "object in them",
+}
+SCORES = tuple(TITLES)
 
 
-@dataclass(frozen=True)
-class OwnPicturesSpec:
+@dataclass(frozen=True, kw_only=True)
+class OwnPicturesSpec(StudySpec):
     """What the study looks at.
 
     Attributes:
@@ -72,8 +72,6 @@ class OwnPicturesSpec:
         references: Other styles: those that a picture is to be told from, and that are asked for by themselves.
         ways: Names in `WAYS`.
         train_steps: Of the recipe; None: its own.
-        steps: Of sampling; None: the model's.
-        dtype: Number format of the model's weights while it samples; "auto" is the device's.
     """
 
     kinds: tuple[str, ...] = splits.HELD_OUT_STYLES
@@ -82,16 +80,16 @@ class OwnPicturesSpec:
     references: int = 20
     ways: tuple[str, ...] = tuple(WAYS)
     train_steps: int | None = None
-    steps: int | None = None
-    dtype: str = "auto"
 
 
 #: Pictures of every model and kind on the sheet.
 SHOWN = 2
 
-QUICK = OwnPicturesSpec(("mosaic", "bricks"), 3, 2, 3, train_steps=1, steps=2)
+QUICK = OwnPicturesSpec(
+    kinds=("mosaic", "bricks"), pictures=3, prompts=2, references=3, train_steps=1, steps=2
+)
 
-Figures = dict[str, torch.Tensor]
+Scores = dict[str, torch.Tensor]
 
 
 def run(
@@ -101,20 +99,7 @@ def run(
     *,
     seed: int = 0,
 ) -> StudyResult:
-    """Finetune the model on every collection in every way, and ask before and after.
-
-    Args:
-        model: Embedded name, folder or hub id.
-        folder: Of collections and models; what a stopped run left in it is used again.
-        spec: What to look at.
-        seed: Decides collections, prompts, noise and training.
-
-    Raises:
-        InvalidInputError: There is no such model, it has no adapter, or the numbers do not fit.
-        UnknownNameError: There is no such kind of style, or no such way.
-        MissingDependencyError: An optional package is not installed.
-        OutputError: The folder cannot be written, or holds models of other settings.
-    """
+    """Finetune the model on every collection in every way, and ask before and after; see `run_study.run_study`."""
     for what, names, known in (("kind of style", spec.kinds, STYLE_NAMES), ("way", spec.ways, WAYS)):
         for name in names:
             if name not in known:
@@ -127,45 +112,22 @@ def run(
     drawn = world_set_for(
         model, references=spec.references, prompts=spec.prompts, unseen_kinds=spec.references // 3, seed=seed
     )
-    probes = world_probes(drawn.vocabulary, drawn.size)
-    asked: dict[str, dict[str, Figures]] = {name: {} for name in (BEFORE, ALL_GIVEN, *spec.ways, RENDERS)}
-    shown_pictures, captions = [], []
-    for kind in spec.kinds:
-        collection = _collection(kind, drawn, spec.pictures, seed)
-        name_of_kind = kind.replace(" ", "_")
-        place = _written(collection, folder / "collections" / name_of_kind, drawn.size)
-        models = {BEFORE: model, ALL_GIVEN: model}
-        for way in spec.ways:
-            trained = folder / "models" / f"{name_of_kind}_{way.replace(' ', '_')}"
-            models[way] = str(trained_model(_recipe(model, place, way, spec, seed), trained))
-        for name, trained_or_not in models.items():
-            subject = Subject(trained_or_not, drawn, steps=spec.steps, dtype=spec.dtype)
-            subject = subject.with_set(_set_for(collection, subject.set))
-            if name == ALL_GIVEN:
-                subject.style_tokens[:1] = _read_together(subject, collection)
-            rows = _rows(subject.set)
-            pictures = subject.paint(rows)
-            asked[name][kind] = _figures(subject, rows, pictures, probes)
-            shown_pictures.append(pictures[:SHOWN])
-            captions.append(f"{kind}, {name}")
-            said = {figure: round(float(of.mean()), 3) for figure, of in asked[name][kind].items()}
-            logger.info("%s, %s: %s", kind, name, said)
-        real = subject.set.real_clips(rows, drawn.size, 1)[:, 0]
-        asked[RENDERS][kind] = _figures(subject, rows, real, probes)
-        shown_pictures.append(torch.cat([subject.references[:1], real[: SHOWN - 1]]))
-        captions.append(f"{kind}: the picture given, renders")
-    clusters = {f: [kind for kind, of in asked[BEFORE].items() for _ in of[f]] for f in FIGURES}
-    joined = {name: {f: _joined(of, f) for f in FIGURES} for name, of in asked.items()}
+    asked, shown_pictures, captions = _ask_all(model, folder, spec, drawn, seed)
+    clusters = {f: [kind for kind, of in asked[BEFORE].items() for _ in of[f]] for f in SCORES}
+    joined = {
+        name: {f: [value for scores in of.values() for value in scores[f].tolist()] for f in SCORES}
+        for name, of in asked.items()
+    }
     means = {
-        name: {f: bootstrap_mean(values[f], clusters[f]) for f in FIGURES} for name, values in joined.items()
+        name: {f: bootstrap_mean(values[f], clusters[f]) for f in SCORES} for name, values in joined.items()
     }
     return StudyResult(
         "Finetuning on pictures of one's own",
         (
             Table(
                 "Before and after",
-                ("", *TITLES),
-                tuple((name, *(shown(of[f]) for f in FIGURES)) for name, of in means.items()),
+                ("", *TITLES.values()),
+                tuple((name, *(shown(of[f]) for f in SCORES)) for name, of in means.items()),
                 "By probes trained on real renders: the picture of the collection, that was given (but for the row of "
                 "all of them), nearest of it and all other styles, and how near (cosine); object and scene as the "
                 "prompt says; the object of the given picture instead. Then the other styles, one picture of each. "
@@ -189,11 +151,45 @@ def run(
             )
         },
         data={
-            name: {kind: {f: listed(v) for f, v in figures.items()} for kind, figures in of.items()}
+            name: {kind: {f: listed(v) for f, v in scores.items()} for kind, scores in of.items()}
             for name, of in asked.items()
         },
         settings={"study": "own_pictures", "model": model, "seed": seed, **asdict(spec)},
     )
+
+
+def _ask_all(
+    model: str, folder: Path, spec: OwnPicturesSpec, drawn: WorldSetSpec, seed: int
+) -> tuple[dict[str, dict[str, Scores]], list[torch.Tensor], list[str]]:
+    """Scores by model and kind of style, some pictures (`SHOWN`, 3, h, w) of each, and what they are called."""
+    probes = world_probes(drawn.vocabulary, drawn.size)
+    asked: dict[str, dict[str, Scores]] = {name: {} for name in (BEFORE, ALL_GIVEN, *spec.ways, RENDERS)}
+    shown_pictures, captions = [], []
+    for kind in spec.kinds:
+        collection = _collection(kind, drawn, spec.pictures, seed)
+        name_of_kind = kind.replace(" ", "_")
+        place = _written(collection, folder / "collections" / name_of_kind, drawn.size)
+        models = {BEFORE: model, ALL_GIVEN: model}
+        for way in spec.ways:
+            trained = folder / "models" / f"{name_of_kind}_{way.replace(' ', '_')}"
+            models[way] = str(trained_model(_recipe(model, place, way, spec, seed), trained))
+        for name, trained_or_not in models.items():
+            subject = Subject(trained_or_not, drawn, steps=spec.steps, dtype=spec.dtype)
+            subject = subject.with_set(_set_for(collection, subject.set))
+            if name == ALL_GIVEN:
+                subject.style_tokens[:1] = _read_together(subject, collection)
+            rows = _rows(subject.set)
+            pictures = subject.paint(rows)
+            asked[name][kind] = _scores(subject, rows, pictures, probes)
+            shown_pictures.append(pictures[:SHOWN])
+            captions.append(f"{kind}, {name}")
+            said = {score: round(float(of.mean()), 3) for score, of in asked[name][kind].items()}
+            logger.info("%s, %s: %s", kind, name, said)
+        real = subject.set.real_clips(rows, drawn.size, 1)[:, 0]
+        asked[RENDERS][kind] = _scores(subject, rows, real, probes)
+        shown_pictures.append(torch.cat([subject.references[:1], real[: SHOWN - 1]]))
+        captions.append(f"{kind}: the picture given, renders")
+    return asked, shown_pictures, captions
 
 
 def _collection(kind: str, drawn: WorldSetSpec, count: int, seed: int) -> world.WorldBatch:
@@ -257,10 +253,10 @@ def _rows(held_out: HeldOutSet) -> torch.Tensor:
 
 
 @torch.no_grad()
-def _figures(
+def _scores(
     subject: Subject, rows: torch.Tensor, pictures: torch.Tensor, probes: WorldProbes
 ) -> dict[str, torch.Tensor]:
-    """`FIGURES` of pictures (n, 3, h, w) in [0, 1] of the pairs `rows`, each for those that it is asked of."""
+    """`SCORES` of pictures (n, 3, h, w) in [0, 1] of the pairs `rows`, each for those that it is asked of."""
     held_out, words = subject.set, subject.set.vocabulary
     own = held_out.reference_of[rows]
     contents = held_out.prompts[held_out.prompt_of[rows]]
@@ -271,7 +267,7 @@ def _figures(
     right = {q: seen[q] == labels_of(q, contents, words) for q in PICTURE_QUESTIONS}
     leaked = seen["object"] == labels_of("object", held_out.references[:1], words)
     mine = own == 0
-    figures = {
+    scores = {
         "style": found[mine],
         "nearness": nearness[mine, 0],
         "object": right["object"][mine],
@@ -280,14 +276,10 @@ def _figures(
         "others_style": found[~mine],
         "others_object": right["object"][~mine],
     }
-    return {name: of.float() for name, of in figures.items()}
+    return {name: of.float() for name, of in scores.items()}
 
 
-def _joined(of: dict[str, Figures], figure: str) -> list[float]:
-    return [value for figures in of.values() for value in figures[figure].tolist()]
-
-
-def _by_kind(asked: dict[str, dict[str, Figures]]) -> Table:
+def _by_kind(asked: dict[str, dict[str, Scores]]) -> Table:
     rows = [
         (kind, *(f"{of[kind]['style'].mean():.2f}, {of[kind]['object'].mean():.2f}" for of in asked.values()))
         for kind in asked[BEFORE]
@@ -301,6 +293,6 @@ def _differences(joined: dict[str, dict[str, list[float]]], clusters: dict[str, 
     pairs = [(BEFORE, name) for name in (ALL_GIVEN, *ways)] + [(ways[0], way) for way in ways[1:]]
     rows = []
     for one, other in pairs:
-        differences = (paired_difference(joined[one][f], joined[other][f], clusters[f]) for f in FIGURES)
-        rows.append((f"{other} over {one}", *(f"{d.mean:+.3f}, p = {d.p_value:.3f}" for d in differences)))
-    return Table("What it changes", ("", *TITLES), tuple(rows), "Paired, by kinds of style.")
+        differences = (shown_change(joined[one][f], joined[other][f], clusters[f]) for f in SCORES)
+        rows.append((f"{other} over {one}", *differences))
+    return Table("What it changes", ("", *TITLES.values()), tuple(rows), "Paired, by kinds of style.")

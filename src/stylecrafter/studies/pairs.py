@@ -1,6 +1,6 @@
 """Extreme pairs: styles and contents that are hard together, and where the method breaks.
 
-Every group is a set of StyleWorld in which one thing is made hard; the same figures of real renders say how much of it
+Every group is a set of StyleWorld in which one thing is made hard; the same scores of real renders say how much of it
 is the pair's fault and not the model's.
 """
 
@@ -15,14 +15,12 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
-from stylecrafter.evaluation.evaluate import world_set_for
-from stylecrafter.evaluation.report import shown
 from stylecrafter.evaluation.statistics import bootstrap_mean
 from stylecrafter.evaluation.truth.held_out import HeldOutSet
 from stylecrafter.evaluation.truth.probes import world_indices
 from stylecrafter.media.tensors import to_pictures
 from stylecrafter.studies.plots import bars
-from stylecrafter.studies.result import StudyResult, Table, listed
+from stylecrafter.studies.result import StudyResult, StudySpec, Table, listed, means_row
 from stylecrafter.studies.subject import Subject
 from stylecrafter.styleworld import world
 from stylecrafter.styleworld.sheets import contact_sheet
@@ -40,64 +38,54 @@ logger = logging.getLogger(__name__)
 ABSTRACT_KINDS = ("mosaic", "stripes", "contours", "spiral", "bricks", "stained glass")
 #: Kinds made of many small marks.
 INTRICATE_KINDS = ("halftone", "engraving", "pointillism", "crosshatch", "cross stitch", "woodcut")
-FIGURES = ("style", "found", "object", "scene", "reference_object", "reference_scene")
+#: Of `_scores`, in its order.
 TITLES = ("style", "found", "object", "scene", "object of the reference", "scene of the reference")
 
 
-@dataclass(frozen=True)
-class PairsSpec:
+@dataclass(frozen=True, kw_only=True)
+class PairsSpec(StudySpec):
     """What the study looks at.
 
     Attributes:
         references: Styles in each group.
         prompts: Contents in each group.
-        steps: Of sampling; None: the model's.
         probe_steps: Of the probes' training; None: the probes that reports have.
         worst: Pairs of each group that are shown, the worst ones.
-        dtype: Number format of the model's weights while it samples; "auto" is the device's.
     """
 
     references: int = 12
     prompts: int = 6
-    steps: int | None = None
     probe_steps: int | None = None
     worst: int = 6
-    dtype: str = "auto"
 
 
-QUICK = PairsSpec(3, 2, 2, 4, 2)
+QUICK = PairsSpec(references=3, prompts=2, steps=2, probe_steps=4, worst=2)
 
 
 def run(model: str, spec: PairsSpec = PairsSpec(), *, seed: int = 0) -> StudyResult:  # noqa: B008  # frozen
-    """Draw every group with a model and ask of the pictures; the seed decides styles, contents and noise.
-
-    Raises:
-        InvalidInputError: There is no such model, it has no adapter, or the numbers do not fit.
-        MissingDependencyError: An optional package is not installed.
-    """
-    drawn = world_set_for(model, references=spec.references, prompts=spec.prompts, unseen_kinds=0, seed=seed)
-    subject = Subject(model, drawn, steps=spec.steps, dtype=spec.dtype)
+    """Draw every group with a model and ask of the pictures; see `run_study.run_study`."""
+    subject = Subject.of(
+        model, spec, references=spec.references, prompts=spec.prompts, unseen_kinds=0, seed=seed
+    )
     probes = (subject.probe("object", spec.probe_steps), subject.probe("scene", spec.probe_steps))
     rows: list[tuple[str, ...]] = []
     sheets: dict[str, Image.Image] = {}
     data: dict[str, Any] = {}
-    means: dict[str, dict[str, Interval]] = {figure: {} for figure in FIGURES}
-    for name, change in GROUPS.items():
-        asked = subject.with_set(change(subject.set))
+    means: dict[str, dict[str, Interval]] = {"style": {}, "object": {}}
+    for name, made_hard in GROUPS.items():
+        asked = subject.with_set(made_hard(subject.set))
         pictures = asked.paint(asked.rows)
-        real = asked.set.real_clips(asked.rows, drawn.size, 1)[:, 0]
-        ours, ceiling = (_figures(asked, of, *probes) for of in (pictures, real))
+        real = asked.set.real_clips(asked.rows, subject.spec.size, 1)[:, 0]
+        ours, ceiling = (_scores(asked, of, *probes) for of in (pictures, real))
         clusters = asked.set.reference_of.tolist()
-        for label, figures in ((name, ours), ("… real renders", ceiling)):
-            intervals = [bootstrap_mean(listed(figures[figure]), clusters) for figure in FIGURES]
-            rows.append((label, *(shown(interval) for interval in intervals)))
-            if figures is ours:
-                for figure, interval in zip(FIGURES, intervals, strict=True):
-                    means[figure][name] = interval
+        rows.append(means_row(name, list(ours.values()), clusters))
+        rows.append(means_row("… real renders", list(ceiling.values()), clusters))
+        for score, of in means.items():
+            of[name] = bootstrap_mean(listed(ours[score]), clusters)
         sheets[name.replace(" ", "_").replace(",", "")] = _worst(asked, pictures, real, ours, spec.worst)
         data[name] = {
-            label: {figure: listed(of) for figure, of in figures.items()}
-            for label, figures in (("ours", ours), ("real", ceiling))
+            label: {score: listed(of) for score, of in scores.items()}
+            for label, scores in (("ours", ours), ("real", ceiling))
         }
         logger.info(
             "%s: style %.2f, object %.2f", name, *(float(ours[f].mean()) for f in ("style", "object"))
@@ -120,9 +108,10 @@ def run(model: str, spec: PairsSpec = PairsSpec(), *, seed: int = 0) -> StudyRes
     )
 
 
-def _figures(
+def _scores(
     subject: Subject, pictures: torch.Tensor, objects: Probe, scenes: Probe
 ) -> dict[str, torch.Tensor]:
+    """What is said of the pictures of all pairs, each (n,)."""
     held_out, rows = subject.set, subject.rows
     contents = held_out.prompts[held_out.prompt_of]
     shown_there = held_out.references[held_out.reference_of]
@@ -138,27 +127,19 @@ def _figures(
 
 
 def _worst(
-    subject: Subject, pictures: torch.Tensor, real: torch.Tensor, figures: dict[str, torch.Tensor], count: int
+    subject: Subject, pictures: torch.Tensor, real: torch.Tensor, scores: dict[str, torch.Tensor], count: int
 ) -> Image.Image:
     """Pairs of least style and object: reference, picture, real render."""
-    order = (figures["style"] + figures["object"]).argsort()[:count]
+    order = (scores["style"] + scores["object"]).argsort()[:count]
     shown_pictures, captions = [], []
     for row in order.tolist():
-        own, asked = int(subject.set.reference_of[row]), int(subject.set.prompt_of[row])
-        shown_pictures += to_pictures(torch.stack([subject.references[own], pictures[row], real[row]]))
-        captions += [
-            STYLE_NAMES[int(subject.set.references.style[own])],
-            subject.set.texts[asked],
-            "real render",
-        ]
+        reference = subject.references[subject.set.reference_of[row]]
+        shown_pictures += to_pictures(torch.stack([reference, pictures[row], real[row]]))
+        captions += [*subject.names_of(row), "real render"]
     return contact_sheet(shown_pictures, captions, 3, 96)
 
 
 # Groups
-
-
-def _ordinary(held_out: HeldOutSet) -> HeldOutSet:
-    return held_out
 
 
 def _abstract(held_out: HeldOutSet) -> HeldOutSet:
@@ -176,9 +157,10 @@ def _intricate(held_out: HeldOutSet) -> HeldOutSet:
 
 def _other_object(held_out: HeldOutSet) -> HeldOutSet:
     """References and prompts in one scene: they are in conflict about the object alone."""
-    scene = world_indices("scene", held_out.vocabulary)[0]
-    contents = held_out.prompts.replace(scene=torch.full_like(held_out.prompts.scene, int(scene)))
-    references = held_out.references.replace(scene=torch.full_like(held_out.references.scene, int(scene)))
+    scene = int(world_indices("scene", held_out.vocabulary)[0])
+    references, contents = (
+        of.replace(scene=torch.full_like(of.scene, scene)) for of in (held_out.references, held_out.prompts)
+    )
     return _with_contents(held_out, references, contents)
 
 
@@ -199,7 +181,7 @@ def _other_scene(held_out: HeldOutSet) -> HeldOutSet:
 
 
 GROUPS: dict[str, Callable[[HeldOutSet], HeldOutSet]] = {
-    "ordinary": _ordinary,
+    "ordinary": lambda held_out: held_out,
     "abstract style, specific content": _abstract,
     "intricate patterns": _intricate,
     "conflicting object": _other_object,

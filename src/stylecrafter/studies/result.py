@@ -5,7 +5,7 @@ from __future__ import annotations
 import io
 import json
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -14,11 +14,25 @@ import torch
 from PIL import Image
 
 from stylecrafter import __version__
-from stylecrafter.evaluation.report import table
+from stylecrafter.evaluation.report import shown, table
+from stylecrafter.evaluation.statistics import bootstrap_mean, paired_difference
 from stylecrafter.media.files import write_atomic
 
 DATA_NAME, TABLES_NAME = "study.json", "tables.md"
 SHEET_QUALITY = 85
+
+
+@dataclass(frozen=True, kw_only=True)
+class StudySpec:
+    """What a study looks at; the settings that all of them have.
+
+    Attributes:
+        steps: Of sampling; None: the model's.
+        dtype: Of the model's weights while it samples; "auto" is the device's.
+    """
+
+    steps: int | None = None
+    dtype: str = "auto"
 
 
 @dataclass(frozen=True)
@@ -78,6 +92,33 @@ def write_result(result: StudyResult, folder: str | os.PathLike[str]) -> Path:
 def listed(values: torch.Tensor) -> Any:
     """A tensor as lists for json; five digits are more than any of it is worth."""
     return (values.double() * 1e5).round().div(1e5).tolist()
+
+
+def shown_mean(values: torch.Tensor | Sequence[float], clusters: Sequence[Hashable] | None = None) -> str:
+    """The mean with its interval, as tables show it; a dash where there are no values."""
+    numbers = listed(values) if isinstance(values, torch.Tensor) else values
+    return shown(bootstrap_mean(numbers, clusters) if len(numbers) else None)
+
+
+def shown_change(before: Sequence[float], after: Sequence[float], clusters: Sequence[Hashable]) -> str:
+    """The mean paired difference with its p, as tables show it."""
+    difference = paired_difference(before, after, clusters)
+    return f"{difference.mean:+.3f}, p = {difference.p_value:.3f}"
+
+
+def means_row(
+    name: str,
+    columns: Sequence[torch.Tensor],
+    clusters: Sequence[Hashable] | None = None,
+    against: Sequence[torch.Tensor] = (),
+    digits: int = 3,
+) -> tuple[str, ...]:
+    """A row of means, each with p of the paired difference to the same column of `against`, where that is given."""
+    cells = [shown_mean(column, clusters) for column in columns]
+    for k, (other, column) in enumerate(zip(against, columns, strict=False)):
+        p = paired_difference(listed(other), listed(column), clusters).p_value
+        cells[k] += f", p = {p:.{digits}f}"
+    return (name, *cells)
 
 
 def to_markdown(result: StudyResult) -> str:

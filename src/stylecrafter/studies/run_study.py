@@ -6,7 +6,7 @@ import os
 from collections.abc import Sequence
 from dataclasses import asdict, fields
 from pathlib import Path
-from typing import TypeVar, assert_never, get_type_hints
+from typing import Any, TypeVar, get_type_hints
 
 from pydantic import TypeAdapter, ValidationError
 
@@ -22,20 +22,24 @@ from stylecrafter.studies import (
     variants,
 )
 from stylecrafter.studies.names import Study
-from stylecrafter.studies.result import StudyResult, write_result
+from stylecrafter.studies.result import StudySpec, write_result
 from stylecrafter.training.recipe_files import split_change
 from stylecrafter.training.recipe_keys import read_value, single_kinds
 
-Spec = TypeVar(
-    "Spec",
-    artefacts.ArtefactSpec,
-    baselines.BaselinesSpec,
-    first_experiments.FirstSpec,
-    own_pictures.OwnPicturesSpec,
-    pairs.PairsSpec,
-    scales.ScalesSpec,
-    variants.VariantsSpec,
-)
+Spec = TypeVar("Spec", bound=StudySpec)
+
+#: Every one has `run`, and `QUICK`: its settings at toy size, of the class of its settings.
+_MODULES: dict[Study, Any] = {
+    Study.FIRST: first_experiments,
+    Study.ARTEFACTS: artefacts,
+    Study.SCALES: scales,
+    Study.BASELINES: baselines,
+    Study.VARIANTS: variants,
+    Study.PAIRS: pairs,
+    Study.OWN_PICTURES: own_pictures,
+}
+#: Those that keep clips or models in a folder.
+_KEEPING = (Study.BASELINES, Study.VARIANTS, Study.OWN_PICTURES)
 
 
 def run_study(
@@ -54,7 +58,7 @@ def run_study(
         folder: Of the tables, plots and numbers; what a stopped study made is in `work` and is used again.
         model: Embedded name, folder or hub id, for the studies that look at one.
         seed: Decides styles, prompts and noise.
-        quick: At toy size: everything runs, and the figures mean nothing.
+        quick: At toy size: everything runs, and the scores mean nothing.
         changes: "key=value" for the study's own settings (`ScalesSpec` and its like), in place of its own.
 
     Returns:
@@ -67,39 +71,10 @@ def run_study(
         MissingDependencyError: An optional package is not installed.
         OutputError: The folder cannot be written.
     """
-    return write_result(_carry_out(name, Path(folder), model, seed, quick, changes), folder)
-
-
-def _carry_out(
-    name: Study, folder: Path, model: str, seed: int, quick: bool, changes: Sequence[str]
-) -> StudyResult:
-    match name:
-        case Study.ARTEFACTS:
-            asked = artefacts.QUICK if quick else artefacts.ArtefactSpec()
-            return artefacts.run(model, changed(asked, changes), seed=seed)
-        case Study.SCALES:
-            return scales.run(
-                model, changed(scales.QUICK if quick else scales.ScalesSpec(), changes), seed=seed
-            )
-        case Study.FIRST:
-            return first_experiments.run(
-                model,
-                changed(first_experiments.QUICK if quick else first_experiments.FirstSpec(), changes),
-                seed=seed,
-            )
-        case Study.PAIRS:
-            return pairs.run(model, changed(pairs.QUICK if quick else pairs.PairsSpec(), changes), seed=seed)
-        case Study.BASELINES:
-            methods = changed(baselines.QUICK if quick else baselines.BaselinesSpec(), changes)
-            return baselines.run(model, folder / "work", methods, seed=seed)
-        case Study.VARIANTS:
-            ways = changed(variants.QUICK if quick else variants.VariantsSpec(), changes)
-            return variants.run(model, folder / "work", ways, seed=seed)
-        case Study.OWN_PICTURES:
-            own = changed(own_pictures.QUICK if quick else own_pictures.OwnPicturesSpec(), changes)
-            return own_pictures.run(model, folder / "work", own, seed=seed)
-        case _:
-            assert_never(name)
+    study = _MODULES[name]
+    spec = changed(study.QUICK if quick else type(study.QUICK)(), changes)
+    place = (Path(folder) / "work",) if name in _KEEPING else ()
+    return write_result(study.run(model, *place, spec, seed=seed), folder)
 
 
 def changed(spec: Spec, changes: Sequence[str]) -> Spec:

@@ -18,11 +18,18 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
-from stylecrafter.evaluation.evaluate import world_set_for
 from stylecrafter.evaluation.report import shown
-from stylecrafter.evaluation.statistics import bootstrap_mean, paired_difference, rank_correlation
+from stylecrafter.evaluation.statistics import bootstrap_mean, rank_correlation
 from stylecrafter.studies.plots import bars, lines
-from stylecrafter.studies.result import StudyResult, Table, listed
+from stylecrafter.studies.result import (
+    StudyResult,
+    StudySpec,
+    Table,
+    listed,
+    means_row,
+    shown_change,
+    shown_mean,
+)
 from stylecrafter.studies.subject import Judgement, Subject
 from stylecrafter.styleworld import splits, world
 from stylecrafter.styleworld.lexicon import MOTION_PHRASES, SCENE_PHRASES
@@ -35,15 +42,13 @@ from stylecrafter.styleworld.wording import article
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from stylecrafter.evaluation.statistics import Difference
-
 logger = logging.getLogger(__name__)
 
 LENGTHS = ("object", "object, scene", "object, motion, scene", "two of these")
 
 
-@dataclass(frozen=True)
-class ScalesSpec:
+@dataclass(frozen=True, kw_only=True)
+class ScalesSpec(StudySpec):
     """What the study looks at.
 
     Attributes:
@@ -52,9 +57,7 @@ class ScalesSpec:
         unseen_kinds: How many of the references are of kinds that training never showed.
         per_kind: Renders of each kind of style that factors are predicted for.
         sweep: Global scales, rising; 1 among them.
-        steps: Of sampling; None: the model's.
         probe_steps: Of the object probe's training; None: the one that reports have.
-        dtype: Number format of the model's weights while it samples; "auto" is the device's.
     """
 
     references: int = 20
@@ -62,36 +65,25 @@ class ScalesSpec:
     unseen_kinds: int = 6
     per_kind: int = 12
     sweep: tuple[float, ...] = (0.0, 0.25, 0.5, 1.0, 1.5, 2.0)
-    steps: int | None = None
     probe_steps: int | None = None
-    dtype: str = "auto"
 
 
-QUICK = ScalesSpec(3, 2, 1, 2, (0.5, 1.0), 2, 4)
+QUICK = ScalesSpec(
+    references=3, prompts=2, unseen_kinds=1, per_kind=2, sweep=(0.5, 1.0), steps=2, probe_steps=4
+)
 
 
 def run(model: str, spec: ScalesSpec = ScalesSpec(), *, seed: int = 0) -> StudyResult:  # noqa: B008  # frozen
-    """Ask the three questions of a model; the seed decides styles, prompts and noise.
-
-    Raises:
-        InvalidInputError: There is no such model, it has no adapter, or the numbers do not fit.
-        MissingDependencyError: An optional package is not installed.
-    """
-    drawn = world_set_for(
-        model,
-        references=spec.references,
-        prompts=spec.prompts,
-        unseen_kinds=spec.unseen_kinds,
-        seed=seed,
-    )
-    subject = Subject(model, drawn, steps=spec.steps, dtype=spec.dtype)
-    kind_tables, kind_plots, kind_data = _by_kind(subject, spec)
+    """Ask the three questions of a model; see `run_study.run_study`."""
+    numbers = {"references": spec.references, "prompts": spec.prompts, "unseen_kinds": spec.unseen_kinds}
+    subject = Subject.of(model, spec, **numbers, seed=seed)
+    kind_table, kind_plots, kind_data = _by_kind(subject, spec)
     length_table, length_data = _by_length(subject)
     predicted = subject.predicted_scales()
     painted_tables, painted_plots, painted_data = _painted(subject, spec, predicted)
     return StudyResult(
         "Scale factors: what is predicted, and whether it helps",
-        (*kind_tables, length_table, _own_object(subject), _variance(subject, predicted), *painted_tables),
+        (kind_table, length_table, _own_object(subject), _variance(subject, predicted), *painted_tables),
         plots={**kind_plots, **painted_plots},
         data={**kind_data, **length_data, "predicted": listed(predicted), **painted_data},
         settings={"study": "scales", "model": model, "seed": seed, **asdict(spec)},
@@ -101,7 +93,7 @@ def run(model: str, spec: ScalesSpec = ScalesSpec(), *, seed: int = 0) -> StudyR
 # What s depends on
 
 
-def _by_kind(subject: Subject, spec: ScalesSpec) -> tuple[list[Table], dict[str, str], dict[str, Any]]:
+def _by_kind(subject: Subject, spec: ScalesSpec) -> tuple[Table, dict[str, str], dict[str, Any]]:
     vocabulary = subject.set.vocabulary
     factors: dict[str, torch.Tensor] = {}
     for kind in dict.fromkeys((*vocabulary.styles, *splits.HELD_OUT_STYLES)):
@@ -112,26 +104,21 @@ def _by_kind(subject: Subject, spec: ScalesSpec) -> tuple[list[Table], dict[str,
     means = {kind: bootstrap_mean(of.mean(1).tolist()) for kind, of in factors.items()}
     rows = [(kind, "no" if kind in splits.HELD_OUT_STYLES else "yes", shown(means[kind])) for kind in means]
     note = f"Mean over layers, {spec.per_kind} renders of each kind in held-out palettes, over all prompts."
+    layers = range(len(subject.layer_names))
+    known, unseen = (
+        torch.cat([of for kind, of in factors.items() if (kind in splits.HELD_OUT_STYLES) == held_out])
+        for held_out in (False, True)
+    )
     by_layer = {
-        name: [
-            bootstrap_mean(torch.cat([factors[k] for k in kinds])[:, layer].tolist())
-            for layer in _layers(subject)
-        ]
-        for name, kinds in _groups(list(factors)).items()
+        name: [bootstrap_mean(of[:, layer].tolist()) for layer in layers]
+        for name, of in (("kinds of training", known), ("unseen kinds", unseen))
     }
     plots = {
         "scales_by_kind": bars("Predicted factor by kind of style", "s, mean over layers", means),
-        "scales_by_layer": lines(
-            "Predicted factor by layer", ("layer", _layers(subject)), "s", by_layer, level=1.0
-        ),
+        "scales_by_layer": lines("Predicted factor by layer", ("layer", layers), "s", by_layer, level=1.0),
     }
     table = Table("By kind of style", ("kind", "in training", "s"), tuple(rows), note)
-    return [table], plots, {"by_kind": {kind: listed(of) for kind, of in factors.items()}}
-
-
-def _groups(kinds: Sequence[str]) -> dict[str, list[str]]:
-    known = [kind for kind in kinds if kind not in splits.HELD_OUT_STYLES]
-    return {"kinds of training": known, "unseen kinds": [kind for kind in kinds if kind not in known]}
+    return table, plots, {"by_kind": {kind: listed(of) for kind, of in factors.items()}}
 
 
 def _over_prompts(subject: Subject, style_tokens: torch.Tensor) -> torch.Tensor:
@@ -157,16 +144,16 @@ def _by_length(subject: Subject) -> tuple[Table, dict[str, Any]]:
         placed.append(f"{thing} {place}")
         moving.append(f"{thing} {move} {place}")
     double = [f"{one} and {other}" for one, other in zip(moving, moving[1:] + moving[:1], strict=True)]
-    means = [_per_pair(subject, texts) for texts in (short, placed, moving, double)]
+    texts = (short, placed, moving, double)
+    said = {name: _per_pair(subject, of) for name, of in zip(LENGTHS, texts, strict=True)}
     clusters = subject.set.reference_of.tolist()
-    rows = []
-    for length, values in zip(LENGTHS, means, strict=True):
-        change = paired_difference(means[0], values, clusters)
-        rows.append((length, shown(bootstrap_mean(values, clusters)), _signed(change)))
+    rows = [
+        (name, shown_mean(of, clusters), shown_change(said[LENGTHS[0]], of, clusters))
+        for name, of in said.items()
+    ]
     note = "Mean over layers; the same contents in every row, and the paired difference to the first."
-    return Table("By length of the prompt", ("prompt names", "s", "against the first"), tuple(rows), note), {
-        "by_length": dict(zip(LENGTHS, means, strict=True))
-    }
+    table = Table("By length of the prompt", ("prompt names", "s", "against the first"), tuple(rows), note)
+    return table, {"by_length": said}
 
 
 def _per_pair(subject: Subject, texts: Sequence[str]) -> list[float]:
@@ -189,12 +176,8 @@ def _own_object(subject: Subject) -> Table:
     other, same = (listed(of) for of in scales)
     clusters = own.tolist()
     rows = (
-        ("another object", shown(bootstrap_mean(other, clusters)), ""),
-        (
-            "the prompt's",
-            shown(bootstrap_mean(same, clusters)),
-            _signed(paired_difference(other, same, clusters)),
-        ),
+        ("another object", shown_mean(other, clusters), ""),
+        ("the prompt's", shown_mean(same, clusters), shown_change(other, same, clusters)),
     )
     note = "Mean over layers, the same styles and prompts."
     return Table("By what the reference shows", ("reference shows", "s", "difference"), rows, note)
@@ -268,15 +251,12 @@ def _painted(
 
 
 def _alternatives(own: Judgement, mean: Judgement, other: Judgement, clusters: list[int]) -> Table:
-    rows = []
-    for label, said in (("predicted", own), ("mean per layer", mean), ("predicted for another pair", other)):
-        cells = [label]
-        for name in ("style", "found", "text", "benefit"):
-            values, wanted = listed(getattr(said, name)), listed(getattr(own, name))
-            cell = shown(bootstrap_mean(values, clusters))
-            p = paired_difference(wanted, values, clusters).p_value
-            cells.append(cell if said is own else f"{cell}, p = {p:.2f}")
-        rows.append(tuple(cells))
+    said = {"predicted": own, "mean per layer": mean, "predicted for another pair": other}
+    columns = {label: (of.style, of.found, of.text, of.benefit) for label, of in said.items()}
+    rows = [
+        means_row(label, of, clusters, () if label == "predicted" else columns["predicted"], digits=2)
+        for label, of in columns.items()
+    ]
     note = (
         "Style: share of the other references that are further away than the own one. Found: all of them are. Text: "
         "probability of the prompt's object. Benefit: mean of style and text. p: of the paired difference to the "
@@ -304,7 +284,7 @@ def _needs(
         rows.append(
             (
                 label,
-                shown(bootstrap_mean(listed(best), clusters)),
+                shown_mean(best, clusters),
                 shown(rank_correlation(said, listed(best), clusters)),
                 shown(rank_correlation(said, listed(gain), clusters)),
             )
@@ -320,15 +300,11 @@ def _needs(
 
 def _failures(subject: Subject, predicted: torch.Tensor, own: Judgement) -> Table:
     said = predicted.mean(1)
-    worst = own.benefit.argsort()[:5].tolist()
     rows = []
-    for row in worst:
-        reference, prompt = int(subject.set.reference_of[row]), int(subject.set.prompt_of[row])
-        kind = STYLE_NAMES[int(subject.set.references.style[reference])]
-        facts = (float(own.style[row]), float(own.text[row]), float(said[row]))
-        rows.append(
-            (f"{reference:02d}, {kind}", subject.set.texts[prompt], *(f"{fact:.2f}" for fact in facts))
-        )
+    for row in own.benefit.argsort()[:5].tolist():
+        kind, prompt = subject.names_of(row)
+        facts = (f"{float(of[row]):.2f}" for of in (own.style, own.text, said))
+        rows.append((f"{int(subject.set.reference_of[row]):02d}, {kind}", prompt, *facts))
     lost = own.text < 0.5
     means = [
         f"{float(said[of].mean()):.3f} ({int(of.sum())})" if of.any() else "none" for of in (lost, ~lost)
@@ -343,11 +319,3 @@ def _failures(subject: Subject, predicted: torch.Tensor, own: Judgement) -> Tabl
 
 def _said(said: Judgement) -> dict[str, list[float]]:
     return {name: listed(getattr(said, name)) for name in ("style", "found", "text")}
-
-
-def _layers(subject: Subject) -> list[int]:
-    return list(range(len(subject.layer_names)))
-
-
-def _signed(difference: Difference) -> str:
-    return f"{difference.mean:+.3f}, p = {difference.p_value:.3f}"

@@ -14,9 +14,9 @@ from typing import TYPE_CHECKING, Any
 import torch
 
 from stylecrafter.evaluation.metrics.style import describe_style, descriptor_distances
-from stylecrafter.evaluation.testset import WorldSetSpec
 from stylecrafter.evaluation.truth.probes import Probe, Question, labels_of, train_probe
 from stylecrafter.evaluation.truth.trained_probes import content_probe
+from stylecrafter.evaluation.truth.world_set import WorldSetSpec, world_set_for
 from stylecrafter.generation.settings import look_up_model
 from stylecrafter.media.tensors import to_pictures
 from stylecrafter.pipelines.loading import load_pipeline
@@ -24,7 +24,9 @@ from stylecrafter.pipelines.noise import draw_noise
 from stylecrafter.pipelines.stylized_image import StyleCrafterImagePipeline
 from stylecrafter.runtime.devices import resolve_dtype
 from stylecrafter.runtime.seeding import make_generator
+from stylecrafter.studies.result import StudySpec
 from stylecrafter.styleworld import world
+from stylecrafter.styleworld.styles import STYLE_NAMES
 
 if TYPE_CHECKING:
     from stylecrafter.evaluation.truth.held_out import HeldOutSet
@@ -38,6 +40,7 @@ class Judgement:
 
     `style`: share of the other references that are further away than the own one, by the untrained descriptor (chance
     0.5). `found`: whether all of them are. `text`: probability of the prompt's object, by a probe trained on renders.
+    `benefit`: mean of style and text, what a user asked for.
     """
 
     style: torch.Tensor
@@ -46,7 +49,6 @@ class Judgement:
 
     @property
     def benefit(self) -> torch.Tensor:
-        """Mean of style and text: what a user asked for."""
         return (self.style + self.text) / 2
 
 
@@ -55,10 +57,10 @@ class Subject:
 
     Args:
         model: Embedded name, folder or hub id.
-        spec: The set; see `evaluation.run.world_set_for`.
+        spec: The set; see `world_set_for`.
         steps: Of sampling; None: the model's.
         batch_size: Pictures made together.
-        dtype: Number format of the weights.
+        dtype: Of the weights.
 
     Raises:
         InvalidInputError: There is no such model, it has no adapter, or the set's numbers do not fit.
@@ -81,6 +83,18 @@ class Subject:
         self.pipe.set_progress_bar_config(disable=True)
         self._steps, self._batch_size = steps, batch_size
         self._ask(spec.draw())
+
+    @classmethod
+    def of(cls, model: str, spec: StudySpec, **numbers: int) -> Subject:
+        """A model with the set that fits it.
+
+        Args:
+            model: Embedded name, folder or hub id.
+            spec: Settings of the study.
+            numbers: Of the set; see `WorldSetSpec`.
+        """
+        drawn = world_set_for(model, vocabulary=None, **numbers)
+        return cls(model, drawn, steps=spec.steps, dtype=spec.dtype)
 
     def with_set(self, held_out: HeldOutSet) -> Subject:
         """The same model, loaded once, with another set."""
@@ -113,6 +127,11 @@ class Subject:
         return self.pipe.predict_scales(
             self.style_tokens[self.set.reference_of], self.text_embeds[self.set.prompt_of]
         )
+
+    def names_of(self, row: int) -> tuple[str, str]:
+        """Kind of style and prompt of a pair."""
+        kind = STYLE_NAMES[int(self.set.references.style[self.set.reference_of[row]])]
+        return kind, self.set.texts[int(self.set.prompt_of[row])]
 
     def paint(
         self, rows: torch.Tensor, scales: torch.Tensor | None = None, scale: float = 1.0

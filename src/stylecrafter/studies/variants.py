@@ -12,11 +12,11 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from stylecrafter.evaluation.evaluate import world_set_for
-from stylecrafter.generation.settings import GenerationSettings, look_up_model
+from stylecrafter.evaluation.truth.world_set import world_set_for
+from stylecrafter.generation.settings import look_up_model
 from stylecrafter.studies.asking import Asked
-from stylecrafter.studies.claims import Claim, check_claims
-from stylecrafter.studies.result import StudyResult
+from stylecrafter.studies.claims import check_claims, read_claims
+from stylecrafter.studies.result import StudyResult, StudySpec
 from stylecrafter.studies.trained import trained_model
 from stylecrafter.training.recipes import Recipe
 from stylecrafter.training.strategies import find_strategy
@@ -36,41 +36,11 @@ PICTURE_STRATEGIES = (
 )
 CLIP_STRATEGIES = (OURS, "two_stage", "joint")
 
-TABLE_4 = (
-    Claim("4", "no_augmentation", OURS, "style", "worse", (0.4005, 0.4836)),
-    Claim("4", "no_augmentation", OURS, "text", "better", (0.3173, 0.3028)),
-    Claim("4", "attach_to_text", OURS, "style", "better", (0.7332, 0.4836)),
-    Claim("4", "attach_to_text", OURS, "text", "worse", (0.0983, 0.3028)),
-    Claim("4", "fixed_scales", OURS, "style", "better", (0.4925, 0.4836)),
-    Claim("4", "fixed_scales", OURS, "text", "worse", (0.2807, 0.3028)),
-    Claim("S8", "mlp", OURS, "style", "worse", (0.2843, 0.4836)),
-    Claim("S8", "mlp", OURS, "text", "better", (0.3415, 0.3028)),
-    Claim("S8", "transformer", OURS, "style", "worse", (0.4149, 0.4836)),
-    Claim("S8", "transformer", OURS, "text", "better", (0.3221, 0.3028)),
-)
-DECOUPLING = (
-    Claim("ours", "full_captions", OURS, "style", "worse"),
-    Claim("ours", "full_captions", OURS, "text", "worse"),
-    Claim("ours", "whole_references", OURS, "style", "worse"),
-    Claim("ours", "whole_references", OURS, "leakage", "worse"),
-    Claim("ours", "no_augmentation", OURS, "leakage", "worse"),
-    Claim("ours", "cross_references", OURS, "style", "better"),
-    Claim("ours", "cross_references", OURS, "leakage", "better"),
-)
-TABLE_5 = (
-    Claim("5", "two_stage", OURS, "style", "better", (0.4531, 0.3923)),
-    Claim("5", "two_stage", OURS, "text", "better", (0.2726, 0.2691)),
-    Claim("5", "two_stage", OURS, "temporal", "better", (0.9892, 0.9612)),
-    Claim("5", "two_stage", OURS, "warping", "better", (18.73, 47.88)),
-    Claim("5", "joint", "two_stage", "style", "worse", (0.2226, 0.4531)),
-    Claim("5", "joint", "two_stage", "text", "better", (0.3138, 0.2726)),
-    Claim("5", "joint", "two_stage", "temporal", "worse", (0.9741, 0.9892)),
-    Claim("5", "joint", "two_stage", "warping", "worse", (24.74, 18.73)),
-)
+TABLE_4, DECOUPLING, TABLE_5 = (read_claims(name) for name in ("table_4", "decoupling", "table_5"))
 
 
-@dataclass(frozen=True)
-class VariantsSpec:
+@dataclass(frozen=True, kw_only=True)
+class VariantsSpec(StudySpec):
     """How variants are trained and asked.
 
     Attributes:
@@ -85,11 +55,9 @@ class VariantsSpec:
         prompts: Of the held-out set, for pictures.
         clip_prompts: The same for clips, which cost more.
         unseen_kinds: How many of the references are of kinds that training never showed.
-        steps: Of sampling; None: the model's.
         frames: Of clips; None: the model's.
         of_pictures: Strategies that are asked for pictures; claims about others are left out.
         of_clips: Strategies that are asked for clips.
-        dtype: Number format of the model's weights while it samples; "auto" is the device's.
         mixed_precision: Train in bfloat16 where tensors may be; false for processors without its arithmetic.
     """
 
@@ -103,11 +71,9 @@ class VariantsSpec:
     prompts: int = 12
     clip_prompts: int = 4
     unseen_kinds: int = 6
-    steps: int | None = None
     frames: int | None = None
     of_pictures: tuple[str, ...] = PICTURE_STRATEGIES
     of_clips: tuple[str, ...] = CLIP_STRATEGIES
-    dtype: str = "auto"
     mixed_precision: bool = True
 
 
@@ -129,28 +95,19 @@ def run(
     *,
     seed: int = 0,
 ) -> StudyResult:
-    """Train the variants, draw the held-out set with each, and test the claims.
+    """Train the variants, draw the held-out set with each, and test the claims; see `run_study.run_study`.
 
-    Args:
-        model: The base, with or without an adapter; its temporal layers should not have seen stage 2 yet
-            (`stylecrafter train … --until base` leaves such a model).
-        folder: Of variants, clips and figures; what a stopped run left in it is used again.
-        spec: How variants are trained and asked.
-        seed: Decides training, styles, prompts and noise.
-
-    Raises:
-        InvalidInputError: There is no such model, or nothing tells which words of StyleWorld it knows.
-        MissingDependencyError: An optional package is not installed.
-        OutputError: The folder cannot be written, or holds variants of other settings.
+    The base may have an adapter or not; its temporal layers should not have seen stage 2 yet
+    (`stylecrafter train … --until base` leaves such a model).
     """
     variants = _Variants(model, folder, spec, seed)
     pictures = variants.ask("pictures", spec.of_pictures, spec.prompts, frames=1)
     clips = variants.ask("clips", spec.of_clips, spec.clip_prompts, frames=spec.frames)
     tables = (
-        pictures.figures("Pictures"),
+        pictures.scores("Pictures"),
         check_claims(TABLE_4, pictures.runs, "Orderings of tables 4 and S8"),
         check_claims(DECOUPLING, pictures.runs, "Decoupling, one half at a time"),
-        clips.figures("Clips"),
+        clips.scores("Clips"),
         check_claims(TABLE_5, clips.runs, "Orderings of table 5"),
     )
     of_pictures = ("object_right", "style_found_by_probe", "style_vector", "leaked")
@@ -179,16 +136,8 @@ class _Variants:
 
     def ask(self, kind: str, strategies: Sequence[str], prompts: int, frames: int | None) -> Asked:
         """Every strategy's model asked a set of so many prompts."""
-        spec = self.world.model_copy(update={"prompts": prompts})
-        settings = GenerationSettings(
-            prompt="-",
-            style_corners=False,
-            seed=self.seed,
-            frames=frames,
-            steps=self.spec.steps,
-            dtype=self.spec.dtype,
-        )
-        asked = Asked(kind, spec, settings, self.folder)
+        drawn = self.world.model_copy(update={"prompts": prompts})
+        asked = Asked(kind, drawn, self.spec, frames, self.folder)
         for name in strategies:
             asked.ask(name, str(self.trained(name)))
         return asked
@@ -203,21 +152,19 @@ class _Variants:
 
     def _recipe(self, strategy: str) -> Recipe:
         spec, world = self.spec, {"kind": "styleworld", "vocabulary": self.world.vocabulary}
-        train = {"mixed_precision": "bf16" if spec.mixed_precision else "no"}
-        stage_1 = {
-            **train,
-            "steps": spec.adapter_steps,
-            "warmup_steps": min(50, spec.adapter_steps),
-            "learning_rate": spec.learning_rate,
-            "ema_decay": 0.998,
-        }
-        stage_2 = {
-            **train,
-            "steps": spec.temporal_steps,
-            "warmup_steps": min(50, spec.temporal_steps),
-            "learning_rate": 0.4 * spec.learning_rate,
-            "ema_decay": 0.99,
-        }
+        precision = "bf16" if spec.mixed_precision else "no"
+
+        def training(steps: int, learning_rate: float, ema_decay: float) -> dict[str, Any]:
+            return {
+                "mixed_precision": precision,
+                "steps": steps,
+                "warmup_steps": min(50, steps),
+                "learning_rate": learning_rate,
+                "ema_decay": ema_decay,
+            }
+
+        stage_1 = training(spec.adapter_steps, spec.learning_rate, 0.998)
+        stage_2 = training(spec.temporal_steps, 0.4 * spec.learning_rate, 0.99)
         adapter = {"stage": "adapter", "pictures": "styled", "train": stage_1,
                    "options": {"picture_reuse": 4, "scale_penalty": SCALE_PENALTY}}  # fmt: skip
         temporal: dict[str, Any] = {"stage": "temporal", "pictures": "styled", "clips": "plain", "train": stage_2,

@@ -32,16 +32,10 @@ class View(NamedTuple):
 PAN, TILT, ZOOM = 0.4, 0.3, 1.7
 
 
-def _view(
-    u: torch.Tensor,
-    x: torch.Tensor | None = None,
-    y: torch.Tensor | None = None,
-    width: torch.Tensor | None = None,
-) -> View:
+def _view(u: torch.Tensor, **changes: torch.Tensor) -> View:
+    """The fixed camera's view at times u, but for what is named."""
     zero = torch.zeros_like(u)
-    return View(
-        x if x is not None else zero, y if y is not None else zero, width if width is not None else zero + 1
-    )
+    return View(zero, zero, zero + 1)._replace(**changes)
 
 
 #: Camera name -> view over time. The order is the order of indices in a `WorldBatch`; "fixed" does not move.

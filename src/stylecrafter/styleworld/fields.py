@@ -56,6 +56,11 @@ def rotate(x: torch.Tensor, y: torch.Tensor, angle: torch.Tensor) -> tuple[torch
     return x * cos + y * sin, y * cos - x * sin
 
 
+def length(x: torch.Tensor, y: torch.Tensor) -> torch.Tensor:
+    """Length of the vectors (x, y), in the shape of both together."""
+    return (x.square() + y.square()).sqrt()
+
+
 def smoothstep(low: torch.Tensor | float, high: torch.Tensor | float, value: torch.Tensor) -> torch.Tensor:
     """0 below `low`, 1 above `high`, a cubic ramp between; `low` > `high` turns it round."""
     t = ((value - low) / (high - low)).clamp(0, 1)
@@ -92,7 +97,7 @@ def edges(field: torch.Tensor) -> torch.Tensor:
     padded = F.pad(field[:, None], (1, 1, 1, 1), mode="replicate")[:, 0]
     dx = (padded[:, 1:-1, 2:] - padded[:, 1:-1, :-2]) / 2
     dy = (padded[:, 2:, 1:-1] - padded[:, :-2, 1:-1]) / 2
-    return (dx.square() + dy.square()).sqrt() * (field.shape[-1] / 64)
+    return length(dx, dy) * (field.shape[-1] / 64)
 
 
 def mix(low: torch.Tensor, high: torch.Tensor, weight: torch.Tensor) -> torch.Tensor:

@@ -1,327 +1,47 @@
-"""The words of StyleWorld: other names of its objects, and phrases for its scenes, motions, cameras and styles.
+"""The words of StyleWorld: names of its objects, and phrases for its scenes, motions, cameras and styles.
 
-The first entries of scenes, motions and styles are what plain captions say; models trained with them know these words
-alone, so they must not change. `SYNONYMS` are true of every drawing of the object; `RELATED` are words that somebody
-may use for it, and that captions never say.
+They are data: the tables of `lexicon.json`, each from a name to its words. The first entries of scenes, motions and
+styles are what plain captions say; models trained with them know these words alone, so they must not change.
 """
 
 from __future__ import annotations
 
-SYNONYMS: dict[str, tuple[str, ...]] = {
-    "dog": ("hound", "pet dog"),
-    "cat": ("house cat", "feline"),
-    "fox": ("red fox",),
-    "rabbit": ("bunny", "hare"),
-    "horse": ("steed",),
-    "cow": ("dairy cow",),
-    "lion": ("big lion",),
-    "bear": ("brown bear",),
-    "panda": ("panda bear",),
-    "pig": ("hog",),
-    "camel": ("desert camel",),
-    "frog": ("green frog",),
-    "snake": ("serpent",),
-    "fish": ("little fish",),
-    "dolphin": ("bottlenose dolphin",),
-    "spider": ("black spider",),
-    "bee": ("honeybee",),
-    "ladybug": ("ladybird",),
-    "car": ("automobile", "motor car"),
-    "bus": ("city bus",),
-    "bicycle": ("bike",),
-    "motorcycle": ("motorbike",),
-    "train": ("locomotive",),
-    "airplane": ("plane", "aeroplane", "jet plane"),
-    "rocket": ("rocketship", "spaceship"),
-    "helicopter": ("chopper",),
-    "sailboat": ("sailing boat",),
-    "ship": ("ocean liner",),
-    "truck": ("delivery truck",),
-    "balloon": ("toy balloon",),
-    "apple": ("red apple",),
-    "cherries": ("pair of cherries",),
-    "grapes": ("bunch of grapes",),
-    "corn": ("ear of corn",),
-    "bread": ("loaf of bread",),
-    "cheese": ("piece of cheese",),
-    "hamburger": ("burger",),
-    "pizza": ("slice of pizza",),
-    "cake": ("birthday cake",),
-    "doughnut": ("donut",),
-    "cookie": ("biscuit",),
-    "coffee": ("cup of coffee",),
-    "tree": ("leafy tree",),
-    "pine tree": ("fir tree", "evergreen tree"),
-    "palm tree": ("tropical palm tree",),
-    "rose": ("red rose",),
-    "clover": ("four leaf clover",),
-    "bouquet": ("bouquet of flowers",),
-    "house": ("little house",),
-    "castle": ("old castle",),
-    "tent": ("camping tent",),
-    "ferris wheel": ("big wheel",),
-    "violin": ("fiddle",),
-    "umbrella": ("folded umbrella",),
-    "book": ("closed book",),
-    "lamp": ("light bulb",),
-    "clock": ("alarm clock",),
-    "camera": ("photo camera",),
-    "telephone": ("phone",),
-    "computer": ("laptop",),
-    "hat": ("top hat",),
-    "shoe": ("sneaker",),
-    "gift": ("wrapped gift", "present"),
-    "football": ("soccer ball",),
-    "trophy": ("golden cup",),
+import json
+from importlib import resources
+
+Words = dict[str, tuple[str, ...]]
+_TABLES = json.loads((resources.files("stylecrafter.styleworld") / "lexicon.json").read_text("utf-8"))
+
+
+def _table(words: dict[str, list[str]]) -> Words:
+    return {name: tuple(said) for name, said in words.items()}
+
+
+#: True of every drawing of the object.
+SYNONYMS = _table(_TABLES["synonyms"])
+#: What somebody may say for an object, and captions never do.
+RELATED = _table(_TABLES["related"])
+#: Objects that are alike, the closest first.
+RELATIVES = _table(_TABLES["relatives"])
+#: Everyday words for what StyleWorld does not draw (a leopard is no tiger), and its objects that come nearest, the
+#: closest first. Words that are as often something else ("orange", "fly") are left out.
+NEAREST: Words = {
+    word: objects for words, objects in _table(_TABLES["nearest"]).items() for word in words.split(", ")
 }
-RELATED: dict[str, tuple[str, ...]] = {
-    "dog": ("puppy", "doggy", "poodle", "retriever", "wolfhound"),
-    "cat": ("kitten", "kitty", "tabby"),
-    "horse": ("pony", "stallion", "mare", "foal"),
-    "cow": ("bull", "ox", "cattle", "calf"),
-    "bear": ("grizzly", "cub", "polar bear"),
-    "monkey": ("ape", "chimpanzee", "gorilla"),
-    "pig": ("piglet", "boar"),
-    "mouse": ("rat", "hamster"),
-    "deer": ("stag", "doe", "elk", "moose", "reindeer"),
-    "wolf": ("coyote",),
-    "bird": ("sparrow", "robin", "pigeon", "parrot", "seagull"),
-    "duck": ("duckling", "goose", "swan"),
-    "chicken": ("hen", "rooster", "chick"),
-    "eagle": ("hawk", "falcon"),
-    "turtle": ("tortoise",),
-    "frog": ("toad",),
-    "crocodile": ("alligator", "lizard"),
-    "fish": ("goldfish", "salmon", "carp"),
-    "whale": ("orca",),
-    "octopus": ("squid",),
-    "crab": ("lobster",),
-    "butterfly": ("moth",),
-    "bee": ("wasp", "bumblebee"),
-    "ladybug": ("beetle",),
-    "car": ("vehicle", "taxi", "cab", "van", "sedan", "racecar"),
-    "bus": ("coach",),
-    "bicycle": ("cyclist",),
-    "motorcycle": ("scooter", "moped"),
-    "train": ("railway", "tram", "subway"),
-    "airplane": ("aircraft", "jet", "glider"),
-    "rocket": ("spacecraft", "shuttle"),
-    "sailboat": ("boat", "yacht", "rowboat", "canoe"),
-    "ship": ("cruise ship", "steamer", "ferry"),
-    "truck": ("lorry", "pickup"),
-    "balloon": ("hot air balloon",),
-    "lemon": ("lime",),
-    "cherries": ("cherry",),
-    "grapes": ("grape",),
-    "corn": ("maize",),
-    "bread": ("baguette", "toast"),
-    "cake": ("pie", "cupcake", "dessert"),
-    "coffee": ("tea", "espresso", "mug"),
-    "ice cream": ("gelato", "sundae"),
-    "tree": ("oak", "maple", "birch"),
-    "pine tree": ("pine", "spruce", "fir"),
-    "palm tree": ("palm", "coconut tree"),
-    "sunflower": ("daisy",),
-    "rose": ("flower", "blossom"),
-    "bouquet": ("flowers",),
-    "mushroom": ("toadstool", "fungus"),
-    "house": ("home", "cottage", "cabin", "hut", "windmill"),
-    "castle": ("fortress", "palace", "temple"),
-    "church": ("chapel", "cathedral"),
-    "tower": ("lighthouse", "skyscraper"),
-    "guitar": ("banjo", "ukulele", "guitarist"),
-    "violin": ("cello", "viola"),
-    "trumpet": ("trombone", "horn", "tuba"),
-    "lamp": ("bulb", "lantern"),
-    "clock": ("watch",),
-    "telephone": ("smartphone",),
-    "computer": ("notebook", "desktop"),
-    "hat": ("cap",),
-    "shoe": ("boot", "shoes"),
-    "dress": ("gown", "skirt"),
-    "backpack": ("rucksack", "bag"),
-    "gift": ("parcel",),
-    "football": ("ball",),
-    "trophy": ("award", "medal"),
-    "snowman": ("snow man",),
-}
-SCENE_PHRASES: dict[str, tuple[str, ...]] = {
-    "meadow": ("in a meadow", "on a green meadow", "in a field of grass"),
-    "desert": ("in the desert", "in a sandy desert", "among desert dunes"),
-    "beach": ("on the beach", "on a sandy beach", "at the seaside"),
-    "night": ("at night", "under a starry night sky", "at night under the moon"),
-    "city": ("in the city", "on a city street", "in front of a city skyline"),
-    "mountains": ("in the mountains", "in front of snowy mountains", "in a mountain landscape"),
-    "forest": ("in the forest", "in the woods", "in a dark forest"),
-    "snow": ("in the snow", "on a snowy field", "in a snowy winter landscape"),
-    "sea": ("on the sea", "on the ocean", "in the waves"),
-    "sunset": ("at sunset", "under a sunset sky", "in the evening at sunset"),
-    "space": ("in space", "in outer space", "among the stars in space"),
-    "room": ("in a room", "inside a room", "at home in a room"),
-    "apartment": ("in an apartment", "in an empty apartment", "in a bare living room"),
-    "skywalk": ("on a skywalk", "in a glass walkway", "on a covered footbridge"),
-    "city square": ("on a city square", "on a plaza between towers", "on a wide city square"),
-    "rocky hills": ("in rocky hills", "on rocky hills at dawn", "on stony ground at dawn"),
-    "mall": ("in a mall", "in a shopping mall", "inside a shopping center"),
-    "pine forest": ("in a pine forest", "among tall pine trunks", "on a sunny forest trail"),
-    "ballroom": ("in a ballroom", "in a ballroom with white curtains", "on the floor of a dance hall"),
-    "machine room": ("in a machine room", "in a green machine room", "among old machines"),
-    "lobby": ("in a lobby", "in the lobby of a building", "in a bright lobby"),
-    "night field": ("in a night field", "on dark savanna at night", "in dry fields at night"),
-    "lawn": ("on a lawn", "on the grass of a park", "on a wide green lawn"),
-    "clouds": ("in the clouds", "in front of a cloudy sky", "in the cloudy sky"),
-    "photo studio": ("in a photo studio", "in a studio with lights", "inside a photo studio"),
-    "sunrise": ("at sunrise", "in a misty field at sunrise", "in the morning at sunrise"),
-    "old square": ("on an old square", "in front of an old palace", "on the square of an old town"),
-    "waterfront": ("on the waterfront", "at the harbor at dusk", "by the calm water at dusk"),
-    "warehouse": ("in a warehouse", "in an empty warehouse", "inside a large warehouse"),
-    "workshop": ("in a workshop", "in a factory hall", "inside a large workshop"),
-}
+SCENE_PHRASES = _table(_TABLES["scene_phrases"])
 #: The place by itself, to stand at the head of a sentence.
-SCENE_NOUNS: dict[str, tuple[str, ...]] = {
-    "meadow": ("a green meadow", "a grassy field under a blue sky"),
-    "desert": ("a sandy desert", "a desert of dunes"),
-    "beach": ("a sandy beach", "a beach by the sea"),
-    "night": ("a starry night", "a moonlit night"),
-    "city": ("a city street", "a modern cityscape"),
-    "mountains": ("a mountain landscape", "a serene mountain landscape"),
-    "forest": ("a dark forest", "a forest of green trees"),
-    "snow": ("a snowy landscape", "a white winter landscape"),
-    "sea": ("the open sea", "a wide blue ocean"),
-    "sunset": ("a sunset landscape", "a landscape at sunset"),
-    "space": ("outer space", "a starry outer space"),
-    "room": ("a room with a window", "a cozy room"),
-    "apartment": ("an empty apartment", "a bare apartment with a wooden floor"),
-    "skywalk": ("a glass walkway", "a skywalk"),
-    "city square": ("a wide city square", "a plaza with towering buildings"),
-    "rocky hills": ("a landscape of rocky hills", "rocky hills at dawn"),
-    "mall": ("a shopping mall", "a mall with shops"),
-    "pine forest": ("a sunny pine forest", "a pine forest with tall trunks"),
-    "ballroom": ("an empty ballroom", "a ballroom with bright windows"),
-    "machine room": ("a green machine room", "a room full of machines"),
-    "lobby": ("a bright lobby", "the lobby of a building"),
-    "night field": ("a dark field at night", "savanna at night"),
-    "lawn": ("a wide green lawn", "a park on a sunny day"),
-    "clouds": ("a cloudy sky", "a sky full of clouds"),
-    "photo studio": ("a photo studio", "a studio with lights and curtains"),
-    "sunrise": ("a misty field at sunrise", "a field in the morning sun"),
-    "old square": ("an old town square", "a square with old buildings"),
-    "waterfront": ("a calm waterfront", "a quiet harbor at dusk"),
-    "warehouse": ("an empty warehouse", "a concrete warehouse"),
-    "workshop": ("a large workshop", "a factory hall"),
-}
-MOTION_PHRASES: dict[str, tuple[str, ...]] = {
-    "still": ("", "standing still", "resting"),
-    "left": ("moving to the left", "going left", "running left"),
-    "right": ("moving to the right", "going right", "running right"),
-    "up": ("rising up", "floating up", "moving up"),
-    "down": ("falling down", "sinking down", "moving down"),
-    "jump": ("jumping", "bouncing", "jumping up and down"),
-    "spin": ("spinning", "turning around", "rotating"),
-    "grow": ("growing", "getting bigger", "coming closer"),
-    "shrink": ("shrinking", "getting smaller", "going away"),
-    "sway": ("swaying", "rocking from side to side", "swaying from side to side"),
-    "circle": ("circling", "going in circles", "moving in a circle"),
-}
+SCENE_NOUNS = _table(_TABLES["scene_nouns"])
+#: Words of place by which a scene is known beyond its phrases.
+SCENE_WORDS = _table(_TABLES["scene_words"])
+MOTION_PHRASES = _table(_TABLES["motion_phrases"])
 #: More to say of motions, by the group of the object; "" serves every group.
-GROUP_MOTIONS: dict[str, dict[str, tuple[str, ...]]] = {
-    "": {
-        "still": ("standing there", "keeping still"),
-        "left": ("heading left", "passing by to the left", "moving smoothly to the left"),
-        "right": ("heading right", "passing by to the right", "moving smoothly to the right"),
-        "up": ("going upwards", "ascending", "flying upwards"),
-        "down": ("going downwards", "descending", "dropping down"),
-        "jump": ("hopping", "leaping up and down"),
-        "spin": ("twirling", "spinning around"),
-        "grow": ("approaching", "coming towards us"),
-        "shrink": ("receding", "moving away"),
-        "sway": ("wobbling", "tilting left and right"),
-        "circle": ("moving around in circles",),
-    },
-    "animal": {
-        "left": ("walking to the left",),
-        "right": ("walking to the right",),
-        "sway": ("dancing gracefully",),
-        "still": ("sitting still", "waiting"),
-    },
-    "vehicle": {
-        "left": ("travelling to the left",),
-        "right": ("travelling to the right",),
-        "still": ("waiting",),
-    },
-}
-CAMERA_PHRASES: dict[str, tuple[str, ...]] = {
-    "fixed": ("", "static camera", "fixed shot"),
-    "pan left": ("the camera pans left", "camera panning to the left", "the camera turns left"),
-    "pan right": ("the camera pans right", "camera panning to the right", "the camera turns right"),
-    "tilt up": ("the camera tilts up", "camera tilting upwards", "the camera looks up"),
-    "tilt down": ("the camera tilts down", "camera tilting downwards", "the camera looks down"),
-    "zoom in": ("the camera zooms in", "camera zooming in", "a slow zoom in"),
-    "zoom out": ("the camera zooms out", "camera zooming out", "a slow zoom out"),
-}
-STYLE_PHRASES: dict[str, tuple[str, ...]] = {
-    "plain": ("a photo of", "a picture of"),
-    "poster": ("a flat poster of", "a screen print of"),
-    "watercolour": ("a watercolor painting of", "a watercolor of"),
-    "halftone": ("a halftone print of", "a comic halftone of"),
-    "engraving": ("an engraving of", "a line engraving of"),
-    "sketch": ("a pencil sketch of", "a sketch of"),
-    "mosaic": ("a mosaic of", "a tile mosaic of"),
-    "neon": ("a neon drawing of", "a glowing neon sign of"),
-    "woodcut": ("a woodcut of", "a woodblock print of"),
-    "grain": ("a grainy print of", "a stippled drawing of"),
-    "stripes": ("a striped picture of", "a striped design of"),
-    "gradient": ("a soft gradient picture of", "a duotone picture of"),
-    "impasto": ("an oil painting of", "a thick oil painting of"),
-    "crosshatch": ("a crosshatched drawing of",),
-    "stained glass": ("a stained glass window of",),
-    "cross stitch": ("a cross stitch of",),
-    "contours": ("a contour map drawing of",),
-}
+GROUP_MOTIONS: dict[str, Words] = {group: _table(ways) for group, ways in _TABLES["group_motions"].items()}
+#: Words by which a motion is known beyond its phrases.
+MOTION_WORDS = _table(_TABLES["motion_words"])
+CAMERA_PHRASES = _table(_TABLES["camera_phrases"])
+STYLE_PHRASES = _table(_TABLES["style_phrases"])
 #: Kinds that the first weights do not know.
-NEW_STYLE_PHRASES: dict[str, tuple[str, ...]] = {
-    "chalk": ("a chalk drawing of", "a blackboard drawing of"),
-    "facets": ("a low poly picture of", "a picture of triangles showing"),
-    "paper cut": ("a paper cut of", "a layered paper collage of"),
-    "pointillism": ("a pointillist painting of", "a painting in dots of"),
-    "relief": ("a metal relief of", "an embossed plate of"),
-    "riso": ("a riso print of", "a two color overprint of"),
-    "spiral": ("a spiral drawing of",),
-    "bricks": ("a toy brick picture of",),
-}
+NEW_STYLE_PHRASES = _table(_TABLES["new_style_phrases"])
 #: The manner by itself, for the end of a sentence.
-STYLE_MANNERS: dict[str, tuple[str, ...]] = {
-    "plain": ("photo", "realistic picture"),
-    "poster": ("flat poster style", "screen print"),
-    "watercolour": ("watercolor style", "painted in watercolor"),
-    "halftone": ("halftone style", "printed in halftone dots"),
-    "engraving": ("engraving style", "engraved in fine lines"),
-    "sketch": ("pencil sketch style", "drawn in pencil"),
-    "mosaic": ("mosaic style", "made of tiles"),
-    "neon": ("neon style", "in glowing neon lines"),
-    "woodcut": ("woodcut style", "woodblock print"),
-    "grain": ("grainy print style", "stippled"),
-    "stripes": ("striped design", "in broad stripes"),
-    "gradient": ("duotone style", "in soft gradients"),
-    "impasto": ("oil painting style", "painted in thick oil"),
-    "crosshatch": ("crosshatched",),
-    "stained glass": ("stained glass style",),
-    "cross stitch": ("cross stitch style",),
-    "contours": ("contour map style",),
-    "chalk": ("chalk style", "drawn in chalk"),
-    "facets": ("low poly style", "made of triangles"),
-    "paper cut": ("paper cut style", "layered paper"),
-    "pointillism": ("pointillist style", "painted in dots"),
-    "relief": ("metal relief style", "embossed"),
-    "riso": ("riso print style", "printed in two inks"),
-    "spiral": ("drawn as one spiral line",),
-    "bricks": ("built of toy bricks",),
-}
-ADJECTIVES: dict[str, tuple[str, ...]] = {
-    "animal": ("cute", "lovely", "friendly", "single"),
-    "vehicle": ("nice", "fine", "single"),
-    "food": ("delicious", "fresh", "tasty"),
-    "plant": ("beautiful", "lovely", "single"),
-    "building": ("beautiful", "lone", "single"),
-    "thing": ("nice", "beautiful", "single"),
-}
+STYLE_MANNERS = _table(_TABLES["style_manners"])
+ADJECTIVES = _table(_TABLES["adjectives"])

@@ -17,6 +17,7 @@ from stylecrafter.styleworld.fields import (
     colour,
     column,
     hash_noise,
+    length,
     mix,
     rotate,
     smoothstep,
@@ -100,7 +101,7 @@ def paint_pointillism(c: Canvas) -> torch.Tensor:
         tone = _look_up(soft, (cx - 0.37 * layer) / count, (cy - 0.61 * layer) / count)
         stray = (hash_noise(i, j, seed + 5) - 0.5) * column(c.between(1, 0.18, 0.42))
         dab = map_tones((tone + stray).clamp(0, 1), c.palette)
-        distance = ((u - cx).square() + (v - cy).square()).sqrt()
+        distance = length(u - cx, v - cy)
         radius = column(c.between(2, 0.36, 0.46))
         out = mix(out, dab, smoothstep(radius + 0.08, radius - 0.08, distance))
     return mix(out, c.ink, c.edge * 0.4)
@@ -144,7 +145,7 @@ def paint_spiral(c: Canvas) -> torch.Tensor:
     """One line that winds outwards, broad in the shadows and thin in the lights."""
     cx, cy = 0.5 + (c.p[:, 1] - 0.5) * 0.4, 0.5 + (c.p[:, 2] - 0.5) * 0.4
     x, y = c.x - column(cx), c.y - column(cy)
-    radius = (x.square() + y.square()).sqrt()
+    radius = length(x, y)
     turn = torch.atan2(y, x) / TAU
     line = (radius * column(c.between(0, 16, 24)) - turn + column(c.p[:, 3])) % 1
     width = 0.1 + 0.86 * (1 - c.tone).pow(1.2)
@@ -163,7 +164,7 @@ def paint_bricks(c: Canvas) -> torch.Tensor:
     levels = 4 + (c.p[:, 1] * 1.99).floor()
     plate = map_tones(tone, c.palette, levels)
     a, b = u - i - 0.5, v - j - 0.5
-    distance = (a.square() + b.square()).sqrt()
+    distance = length(a, b)
     angle = c.between(2, 0.5, 1.1) + math.pi
     towards = (a * column(angle.cos()) + b * column(angle.sin())) / distance.clamp(min=0.05)
     rim = smoothstep(0.12, 0.0, (distance - 0.32).abs()) * towards

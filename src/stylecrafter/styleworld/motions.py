@@ -23,20 +23,10 @@ class Pose(NamedTuple):
     angle: torch.Tensor
 
 
-def _pose(
-    u: torch.Tensor,
-    x: torch.Tensor | None = None,
-    y: torch.Tensor | None = None,
-    size: torch.Tensor | None = None,
-    angle: torch.Tensor | None = None,
-) -> Pose:
+def _pose(u: torch.Tensor, **changes: torch.Tensor) -> Pose:
+    """The pose of a thing that rests at times u, but for what is named."""
     zero = torch.zeros_like(u)
-    return Pose(
-        x if x is not None else zero,
-        y if y is not None else zero,
-        size if size is not None else zero + 1,
-        angle if angle is not None else zero,
-    )
+    return Pose(zero, zero, zero + 1, zero)._replace(**changes)
 
 
 #: Motion name -> pose over time. The order is the order of indices in a `WorldBatch`.

@@ -1,6 +1,6 @@
 """Which object, scene, motion and camera of the world a prompt names, and what to say instead where it names none.
 
-The inverse of `captions`, for anybody's words: synonyms, related words and plurals count, case and punctuation do
+The inverse of `wording`, for anybody's words: synonyms, related words and plurals count, case and punctuation do
 not. The longest match wins, so a "pine tree" is no "tree".
 """
 
@@ -17,12 +17,15 @@ from stylecrafter.styleworld.lexicon import (
     CAMERA_PHRASES,
     GROUP_MOTIONS,
     MOTION_PHRASES,
+    MOTION_WORDS,
+    NEAREST,
     RELATED,
+    RELATIVES,
     SCENE_NOUNS,
     SCENE_PHRASES,
+    SCENE_WORDS,
     SYNONYMS,
 )
-from stylecrafter.styleworld.relatives import NEAREST, RELATIVES
 
 _IRREGULAR = {
     "mouse": "mice",
@@ -31,49 +34,6 @@ _IRREGULAR = {
     "calf": "calves",
     "man": "men",
     "ox": "oxen",
-}
-#: Words of place by which a scene is known beyond its phrases.
-_SCENE_WORDS: dict[str, tuple[str, ...]] = {
-    "meadow": ("field", "grass", "pasture", "countryside"),
-    "desert": ("sand", "dune", "sahara"),
-    "beach": ("shore", "coast", "seaside"),
-    "night": ("midnight", "moonlight", "starry"),
-    "city": ("street", "town", "cityscape", "skyline", "downtown"),
-    "mountains": ("mountain", "hill", "peak", "alps"),
-    "forest": ("woods", "jungle", "woodland"),
-    "snow": ("winter", "snowy", "ice"),
-    "sea": ("ocean", "water", "wave", "lake"),
-    "sunset": ("dusk", "evening", "twilight"),
-    "space": ("galaxy", "universe", "cosmos"),
-    "room": ("indoor", "indoors", "home", "bedroom", "kitchen"),
-    "apartment": ("flat", "living room"),
-    "skywalk": ("footbridge", "walkway", "bridge"),
-    "city square": ("plaza",),
-    "rocky hills": ("canyon", "rocks", "badlands", "dawn"),
-    "mall": ("shopping mall", "shopping center", "shop", "store"),
-    "ballroom": ("dance hall", "hall"),
-    "machine room": ("machines", "laboratory"),
-    "lobby": ("foyer", "reception"),
-    "night field": ("savanna",),
-    "lawn": ("park", "garden"),
-    "clouds": ("cloud", "cloudy", "sky"),
-    "photo studio": ("studio",),
-    "sunrise": ("morning", "misty"),
-    "old square": ("palace", "old town"),
-    "waterfront": ("harbor", "harbour", "quay", "port"),
-    "workshop": ("factory hall", "garage"),
-}
-_MOTION_WORDS: dict[str, tuple[str, ...]] = {
-    "left": ("leftwards", "to the left"),
-    "right": ("rightwards", "to the right"),
-    "up": ("rising", "upwards", "floating", "taking off"),
-    "down": ("falling", "downwards", "landing", "dropping"),
-    "jump": ("jump", "hop", "leaping"),
-    "spin": ("rotate", "rotating", "whirling", "turning"),
-    "grow": ("closer", "approaches"),
-    "shrink": ("away", "disappearing"),
-    "sway": ("dancing", "rocking"),
-    "circle": ("circles", "orbiting"),
 }
 _HEADS = re.compile(r"^(?:(?:in|on|at|under|among|by|inside|into|front|of|the|an?|wide|large|empty) )+")
 
@@ -200,29 +160,21 @@ def _things_and_places() -> _Words:
 @functools.cache
 def _things_and_their_like() -> _Words:
     """Besides objects and scenes, as "n:word", the words for what is near to an object without being one."""
-    near = {form: f"n:{word}" for word in _nearest() for form in (word, plural(word))}
+    near = {form: f"n:{word}" for word in NEAREST for form in (word, plural(word))}
     return _words(near | dict(_things_and_places().meaning))
-
-
-@functools.cache
-def _nearest() -> dict[str, tuple[str, ...]]:
-    """Every word of `NEAREST` with its objects."""
-    return {
-        word: tuple(objects.split(", ")) for words, objects in NEAREST.items() for word in words.split(", ")
-    }
 
 
 def _closest(word: str) -> tuple[str, ...]:
     """The objects for one meaning: what "o:name" names, what is next to "n:word", none for a scene."""
     kind, _, name = word.partition(":")
-    return (name,) if kind == "o" else _nearest().get(name, ()) if kind == "n" else ()
+    return (name,) if kind == "o" else NEAREST.get(name, ()) if kind == "n" else ()
 
 
 def _with_relatives(objects: Sequence[str]) -> list[str]:
     """Objects, then those that are like them, then those that are like these, each once."""
     found = list(dict.fromkeys(objects))
     for name in found:  # grows while it is walked through
-        found += [near for near in RELATIVES.get(name, "").split(", ") if near and near not in found]
+        found += [near for near in RELATIVES.get(name, ()) if near not in found]
     return found
 
 
@@ -241,7 +193,7 @@ def _object_words() -> dict[str, str]:
 
 def _scene_words() -> dict[str, str]:
     table: dict[str, str] = {}
-    for name, words in _SCENE_WORDS.items():
+    for name, words in SCENE_WORDS.items():
         table |= {form: name for word in words for form in (word, plural(word))}
     for phrases in (SCENE_PHRASES, SCENE_NOUNS):
         for name, variants in phrases.items():
@@ -251,7 +203,7 @@ def _scene_words() -> dict[str, str]:
 
 @functools.cache
 def _motion_words() -> _Words:
-    table = {word: name for name, words in _MOTION_WORDS.items() for word in words}
+    table = {word: name for name, words in MOTION_WORDS.items() for word in words}
     for group in (MOTION_PHRASES, *GROUP_MOTIONS.values()):
         table |= {text: name for name, variants in group.items() for text in variants if text}
     return _words(table)

@@ -17,6 +17,7 @@ from stylecrafter.styleworld.fields import (
     column,
     hash_noise,
     hsv_to_rgb,
+    length,
     mix,
     rows_by_value,
     smoothstep,
@@ -41,10 +42,15 @@ def _ridge(x: torch.Tensor, seed: torch.Tensor, frequency: float) -> torch.Tenso
     return 0.7 * value_noise(x * frequency, row, seed) + 0.3 * value_noise(x * frequency * 2.7, row + 5, seed)
 
 
+def _below(height: torch.Tensor, y: torch.Tensor) -> torch.Tensor:
+    """1 under a line at that height, 0 over it."""
+    return smoothstep(height - 0.01, height + 0.01, y)
+
+
 def _disc(
     x: torch.Tensor, y: torch.Tensor, cx: torch.Tensor, cy: torch.Tensor, radius: float
 ) -> torch.Tensor:
-    distance = ((x - column(cx)).square() + (y - column(cy)).square()).sqrt()
+    distance = length(x - column(cx), y - column(cy))
     return smoothstep(radius + 0.012, radius - 0.012, distance)
 
 
@@ -53,7 +59,7 @@ def _meadow(x: torch.Tensor, y: torch.Tensor, p: torch.Tensor) -> torch.Tensor:
     out = mix(out, _rgb(1.0, 0.95, 0.6, x), _disc(x, y, 0.15 + 0.7 * p[:, 1], 0.12 + 0.1 * p[:, 2], 0.08))
     hill = 0.62 - 0.16 * _ridge(x, p[:, 0] * 50, 2.0)
     grass = mix(_rgb(0.45, 0.75, 0.28, x), _rgb(0.25, 0.55, 0.16, x), ((y - 0.5) * 2).clamp(0, 1))
-    return mix(out, grass, smoothstep(hill - 0.01, hill + 0.01, y))
+    return mix(out, grass, _below(hill, y))
 
 
 def _desert(x: torch.Tensor, y: torch.Tensor, p: torch.Tensor) -> torch.Tensor:
@@ -62,7 +68,7 @@ def _desert(x: torch.Tensor, y: torch.Tensor, p: torch.Tensor) -> torch.Tensor:
     for step, shade in ((0.0, 0.95), (0.14, 0.84), (0.3, 0.72)):
         dune = 0.55 + step + 0.07 * torch.sin(x * (5 + 4 * step) + column(p[:, 0] * TAU) + step * 20)
         sand = _rgb(0.96 * shade, 0.76 * shade, 0.46 * shade, x)
-        out = mix(out, sand, smoothstep(dune - 0.01, dune + 0.01, y))
+        out = mix(out, sand, _below(dune, y))
     return out
 
 
@@ -72,18 +78,18 @@ def _beach(x: torch.Tensor, y: torch.Tensor, p: torch.Tensor) -> torch.Tensor:
     out = mix(out, sea, smoothstep(0.41, 0.43, y))
     shore = 0.68 + 0.04 * torch.sin(x * 7 + column(p[:, 0] * TAU))
     out = mix(out, _rgb(0.96, 0.98, 1.0, x), smoothstep(shore - 0.04, shore - 0.02, y))
-    return mix(out, _rgb(0.95, 0.85, 0.62, x), smoothstep(shore - 0.01, shore + 0.01, y))
+    return mix(out, _rgb(0.95, 0.85, 0.62, x), _below(shore, y))
 
 
 def _night(x: torch.Tensor, y: torch.Tensor, p: torch.Tensor) -> torch.Tensor:
     out = _sky(y * 1.2, _rgb(0.03, 0.04, 0.15, x), _rgb(0.13, 0.16, 0.38, x))
     cx, cy = (x * 26).floor(), (y * 26).floor()
     star = (hash_noise(cx, cy, p[:, 0] * 9) > 0.93).float()
-    spot = 1 - 2.4 * (((x * 26) % 1 - 0.5).square() + ((y * 26) % 1 - 0.5).square()).sqrt()
+    spot = 1 - 2.4 * length((x * 26) % 1 - 0.5, (y * 26) % 1 - 0.5)
     out = mix(out, _rgb(1.0, 1.0, 0.9, x), star * spot.clamp(0, 1))
     out = mix(out, _rgb(0.98, 0.96, 0.78, x), _disc(x, y, 0.15 + 0.7 * p[:, 1], 0.13 + 0.1 * p[:, 2], 0.09))
     hill = 0.74 - 0.1 * _ridge(x, p[:, 0] * 50, 2.5)
-    return mix(out, _rgb(0.05, 0.08, 0.12, x), smoothstep(hill - 0.01, hill + 0.01, y))
+    return mix(out, _rgb(0.05, 0.08, 0.12, x), _below(hill, y))
 
 
 def _city(x: torch.Tensor, y: torch.Tensor, p: torch.Tensor) -> torch.Tensor:
@@ -109,7 +115,7 @@ def _mountains(x: torch.Tensor, y: torch.Tensor, p: torch.Tensor) -> torch.Tenso
     )
     out = mix(out, rock, smoothstep(peak - 0.008, peak + 0.008, y))
     hill = 0.7 - 0.08 * _ridge(x, p[:, 2] * 30, 3.0)
-    return mix(out, _rgb(0.3, 0.5, 0.3, x), smoothstep(hill - 0.01, hill + 0.01, y))
+    return mix(out, _rgb(0.3, 0.5, 0.3, x), _below(hill, y))
 
 
 def _forest(x: torch.Tensor, y: torch.Tensor, p: torch.Tensor) -> torch.Tensor:
@@ -128,10 +134,10 @@ def _snow(x: torch.Tensor, y: torch.Tensor, p: torch.Tensor) -> torch.Tensor:
     out = _sky(y * 1.5, _rgb(0.62, 0.72, 0.84, x), _rgb(0.86, 0.9, 0.95, x))
     hill = 0.6 - 0.12 * _ridge(x, p[:, 0] * 40, 2.2)
     ground = mix(_rgb(0.98, 0.99, 1.0, x), _rgb(0.82, 0.88, 0.96, x), ((y - 0.6) * 2.5).clamp(0, 1))
-    out = mix(out, ground, smoothstep(hill - 0.01, hill + 0.01, y))
+    out = mix(out, ground, _below(hill, y))
     u, v = x * 11, y * 11 + column(p[:, 1] * 7)
     flake = (hash_noise(u.floor(), v.floor(), p[:, 2] * 17) > 0.75).float()
-    spot = 1 - 3.2 * ((u % 1 - 0.5).square() + (v % 1 - 0.5).square()).sqrt()
+    spot = 1 - 3.2 * length(u % 1 - 0.5, v % 1 - 0.5)
     return mix(out, _rgb(1.0, 1.0, 1.0, x), flake * spot.clamp(0, 1))
 
 
@@ -140,9 +146,7 @@ def _sea(x: torch.Tensor, y: torch.Tensor, p: torch.Tensor) -> torch.Tensor:
     for step in range(4):
         level = 0.45 + 0.14 * step + 0.025 * torch.sin(x * (11 - step) + column(p[:, 0] * TAU) + step * 1.9)
         depth = 1 - 0.16 * step
-        out = mix(
-            out, _rgb(0.12 * depth, 0.45 * depth, 0.75 * depth, x), smoothstep(level - 0.01, level + 0.01, y)
-        )
+        out = mix(out, _rgb(0.12 * depth, 0.45 * depth, 0.75 * depth, x), _below(level, y))
     return out
 
 
@@ -150,7 +154,7 @@ def _sunset(x: torch.Tensor, y: torch.Tensor, p: torch.Tensor) -> torch.Tensor:
     out = _sky(y * 1.4, _rgb(0.35, 0.2, 0.5, x), _rgb(1.0, 0.6, 0.25, x))
     out = mix(out, _rgb(1.0, 0.88, 0.45, x), _disc(x, y, 0.25 + 0.5 * p[:, 1], 0.5 + 0.06 * p[:, 2], 0.14))
     hill = 0.68 - 0.08 * _ridge(x, p[:, 0] * 50, 2.5)
-    return mix(out, _rgb(0.2, 0.1, 0.18, x), smoothstep(hill - 0.01, hill + 0.01, y))
+    return mix(out, _rgb(0.2, 0.1, 0.18, x), _below(hill, y))
 
 
 def _space(x: torch.Tensor, y: torch.Tensor, p: torch.Tensor) -> torch.Tensor:

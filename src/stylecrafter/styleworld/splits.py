@@ -76,7 +76,7 @@ class Vocabulary:
     """The part of the world that a model is trained on, by name.
 
     `wording` says how captions speak: "plain" in a few phrases without synonyms, "rich" in all of them (its words:
-    `captions.words_of`). `picture_palettes` adds the palettes taken from pictures to those of harmonies.
+    `wording.words_of`). `picture_palettes` adds the palettes taken from pictures to those of harmonies.
     """
 
     objects: tuple[str, ...]

@@ -14,13 +14,14 @@ import torch
 import torch.nn.functional as F
 
 from stylecrafter.runtime.devices import constant
-from stylecrafter.styleworld.canvas import STYLE_PARAMETERS, Canvas, canvas
+from stylecrafter.styleworld.canvas import Canvas, canvas
 from stylecrafter.styleworld.fields import (
     TAU,
     blur,
     colour,
     column,
     hash_noise,
+    length,
     mix,
     rotate,
     rows_by_value,
@@ -60,7 +61,7 @@ def _halftone(c: Canvas) -> torch.Tensor:
     u, v = rotate(c.x, c.y, c.between(1, 0.0, math.pi / 2))
     count = column(c.between(0, 13, 20))
     u, v = u * count, v * count
-    distance = ((u - u.floor() - 0.5).square() + (v - v.floor() - 0.5).square()).sqrt()
+    distance = length(u - u.floor() - 0.5, v - v.floor() - 0.5)
     radius = (1 - c.tone).sqrt() * 0.72
     dot = smoothstep(radius + 0.1, radius - 0.1, distance)
     return mix(map_tones(c.tone * 0.3 + 0.7, c.palette), map_tones(c.tone * 0.45, c.palette), dot)
@@ -171,7 +172,7 @@ def _stained_glass(c: Canvas) -> torch.Tensor:
             i, j = u.floor() + du, v.floor() + dv
             cx = i + hash_noise(i, j, c.p[:, 3] * 3)
             cy = j + hash_noise(i, j, c.p[:, 3] * 3 + 1)
-            distance = ((u - cx).square() + (v - cy).square()).sqrt()
+            distance = length(u - cx, v - cy)
             nearer = distance < best
             second = torch.where(nearer, best, torch.minimum(second, distance))
             shade = torch.where(nearer, hash_noise(i, j, c.p[:, 3] * 3 + 2), shade)
@@ -226,8 +227,6 @@ STYLES: dict[str, Callable[[Canvas], torch.Tensor]] = {
     "bricks": paint_bricks,
 }
 STYLE_NAMES: tuple[str, ...] = tuple(STYLES)
-
-__all__ = ["STYLES", "STYLE_NAMES", "STYLE_PARAMETERS", "paint"]
 
 
 def paint(

@@ -14,12 +14,13 @@ import torch.nn.functional as F
 from stylecrafter.errors import InvalidInputError
 from stylecrafter.styleworld import splits, wording
 from stylecrafter.styleworld.cameras import CAMERA_NAMES, MOTIONS_UNDER_CAMERA, View, views
+from stylecrafter.styleworld.canvas import STYLE_PARAMETERS
 from stylecrafter.styleworld.fields import column, grid
 from stylecrafter.styleworld.motions import MOTION_NAMES, Pose, poses
 from stylecrafter.styleworld.objects import PACKS, SPRITE_SIZE, gather_sprites, object_index
 from stylecrafter.styleworld.palettes import draw_palettes
 from stylecrafter.styleworld.scenes import SCENE_NAMES, draw_scenes
-from stylecrafter.styleworld.styles import STYLE_NAMES, STYLE_PARAMETERS, paint
+from stylecrafter.styleworld.styles import STYLE_NAMES, paint
 
 Split = Literal["train", "held_out"]
 #: Part of the clips of a world with moving cameras in which the camera moves.
@@ -73,15 +74,6 @@ class WorldBatch:
         """This content without a style."""
         return self.replace(style=torch.zeros_like(self.style))
 
-    def content(self, row: int, moving: bool) -> wording.Content:
-        """What is to be seen in a row; `moving` says whether that includes the motions of object and camera."""
-        return wording.Content(
-            thing=int(self.thing[row]),
-            scene=int(self.scene[row]),
-            motion=int(self.motion[row]) if moving else None,
-            camera=int(self.camera[row]) if moving else None,
-        )
-
     def content_captions(self, rng: random.Random, moving: bool) -> list[str]:
         """Captions of the content alone; `moving` says whether motions are named."""
         return [
@@ -100,7 +92,10 @@ class WorldBatch:
         ]
 
     def _contents(self, moving: bool) -> list[wording.Content]:
-        """`content` of all rows; numbers leave their tensors together, which is much quicker than one by one."""
+        """What is to be seen in all rows; `moving` says whether that includes the motions of object and camera.
+
+        Numbers leave their tensors together, which is much quicker than one by one.
+        """
         columns = [getattr(self, name).tolist() for name in ("thing", "scene", "motion", "camera")]
         return [
             wording.Content(

@@ -14,6 +14,7 @@ import torch
 from stylecrafter.errors import CheckpointError, InvalidInputError, OutputError
 from stylecrafter.media.documents import is_folder
 from stylecrafter.media.files import atomic_file
+from stylecrafter.training.old_names import todays_checkpoint
 from stylecrafter.weights.tensor_files import read_file
 
 logger = logging.getLogger(__name__)
@@ -65,7 +66,7 @@ def load_checkpoint(path: Path) -> dict[str, Any]:
     state = read_file(path, "not a readable checkpoint")
     if not isinstance(state, dict):
         raise CheckpointError(f"{path} is not a checkpoint: it holds a {type(state).__name__}")
-    return state
+    return todays_checkpoint(state)
 
 
 def newest_readable(paths: Sequence[Path]) -> tuple[Path, dict[str, Any]]:
@@ -98,7 +99,7 @@ def refuse_foreign(path: Path, state: dict[str, Any], stage: str, parameters: Co
             f"{path} is of stage {state.get('stage')!r} with {len(names)} parameters, "
             f"not of {stage!r} with {len(parameters)}; choose another folder"
         )
-    missing = {"step", "data", "moments", "average"} - state.keys()
+    missing = {"step", "data", "moments", "ema"} - state.keys()
     if missing:
         raise CheckpointError(f"{path} is not a whole checkpoint: it has no {sorted(missing)[0]!r}")
 

@@ -1,4 +1,4 @@
-"""The weights that a stage leaves: a running average of those in training, and on the way from those before."""
+"""The weights that a stage leaves: a moving average of those in training, and on the way there from the first ones."""
 
 from __future__ import annotations
 
@@ -6,64 +6,67 @@ from collections.abc import Mapping
 from typing import Any
 
 import torch
+from diffusers.training_utils import EMAModel
 
 from stylecrafter.errors import InvalidInputError
 from stylecrafter.training.processes import placed_like, whole
-from stylecrafter.training.train_config import TrainConfig, ema_decay_at
+from stylecrafter.training.train_config import TrainConfig
 
 
-class WeightAverage:
-    """A running average of the parameters; with `TrainConfig.blend` below 1, that share of the way to it.
+class StageEMA:
+    """An exponential moving average of the parameters by name; with
+    `TrainConfig.weight_interpolation` below 1, that share of the way to it.
 
     Between the weights of a model and those that a few pictures have taught it lie weights that have learned most of
     the new and kept most of the old (Wortsman et al. 2022, "Robust fine-tuning of zero-shot models", equation 1).
 
     Args:
         parameters: Name -> parameter, as the stage begins with them.
-        config: Of the run: `ema_decay` and `blend`.
+        config: Of the run: `ema_decay` and `weight_interpolation`.
     """
 
-    def __init__(self, parameters: Mapping[str, torch.Tensor], config: TrainConfig) -> None:
+    def __init__(self, parameters: Mapping[str, torch.nn.Parameter], config: TrainConfig) -> None:
         self.parameters, self.config = parameters, config
-        self._average = self._copies()
-        self._begun_with = self._copies() if config.blend < 1 else None
+        self._ema = EMAModel(parameters.values(), decay=config.ema_decay, foreach=True)
+        self._start: dict[str, torch.Tensor] | None = None
+        if config.weight_interpolation < 1:
+            self._start = {name: value.detach().clone() for name, value in parameters.items()}
 
-    def _copies(self) -> dict[str, torch.Tensor]:
-        return {name: value.detach().clone() for name, value in self.parameters.items()}
-
-    @torch.no_grad()
-    def update(self, step: int) -> None:
-        """Take in the parameters as step number `step` (from 0) has left them."""
-        decay = ema_decay_at(step, self.config.ema_decay)
-        torch._foreach_lerp_(list(self._average.values()), list(self.parameters.values()), 1 - decay)
+    def update(self) -> None:
+        """Take in the parameters as one more step has left them."""
+        self._ema.step(self.parameters.values())
 
     @torch.no_grad()
     def weights(self) -> dict[str, torch.Tensor]:
         """Name -> what the stage leaves, where and as the parameter is."""
-        if self._begun_with is None:
-            return self._average
-        begun_with, share = self._begun_with, self.config.blend
-        return {name: begun_with[name].lerp(value, share) for name, value in self._average.items()}
+        if self._start is None:
+            return self._averages()
+        share = self.config.weight_interpolation
+        return {name: self._start[name].lerp(value, share) for name, value in self._averages().items()}
+
+    def _averages(self) -> dict[str, torch.Tensor]:
+        return dict(zip(self.parameters, self._ema.shadow_params, strict=True))
 
     def state_dict(self) -> dict[str, Any]:
-        """What a checkpoint keeps, whole and on the CPU: `average`, and `begun_with` where it counts."""
-        kept = {"average": self._average}
-        if self._begun_with is not None:
-            kept["begun_with"] = self._begun_with
+        """What a checkpoint keeps, whole and on the CPU: `ema`, and `start` where it counts."""
+        kept = {"ema": self._averages()}
+        if self._start is not None:
+            kept["start"] = self._start
         return {what: {name: whole(value) for name, value in of.items()} for what, of in kept.items()}
 
     @torch.no_grad()
-    def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Put back what `state_dict` gave.
+    def load_state_dict(self, state: dict[str, Any], steps: int) -> None:
+        """Put back what `state_dict` gave after so many steps.
 
         Raises:
             InvalidInputError: The weights that the stage began with are needed and were not kept.
         """
-        if self._begun_with is not None and "begun_with" not in state:
+        if self._start is not None and "start" not in state:
             raise InvalidInputError(
-                f"blend {self.config.blend:g} needs the weights that the stage began with, and its checkpoint was "
-                "saved without them, by a run with blend 1; go on with blend 1, or begin anew"
+                f"weight_interpolation {self.config.weight_interpolation:g} needs the weights that the stage began "
+                "with, and its checkpoint was saved without them, by a run with 1; go on with 1, or begin anew"
             )
-        for what, of in (("average", self._average), ("begun_with", self._begun_with or {})):
+        self._ema.optimization_step = steps
+        for what, of in (("ema", self._averages()), ("start", self._start or {})):
             for name, value in of.items():
                 value.copy_(placed_like(state[what][name], value))

@@ -1,7 +1,7 @@
-"""Loss and gradients of a step as one CUDA graph: recorded once, then replayed.
+"""Loss and gradients of a step as one CUDA graph: captured once, then replayed.
 
 A step of a small model is thousands of kernels of a few microseconds each, and its host needs longer to launch them
-than a GPU to compute them: `mini` made 4 to 6 steps a second on an H100, whatever the batch. A recorded step is
+than a GPU to compute them: `mini` made 4 to 6 steps a second on an H100, whatever the batch. A captured step is
 launched as a whole.
 """
 
@@ -17,12 +17,12 @@ from torch import nn
 #: What a step is computed from: a dataclass of tensors, and of values that decide which operations run.
 StageInputs = Any
 
-#: Steps before the recording, in which libraries choose kernels and constants come to the device.
+#: Steps before the capture, in which libraries choose kernels and constants come to the device.
 WARMUP = 3
 
 
 def kind_of(inputs: StageInputs) -> Hashable:
-    """What inputs that can use one recording have in common: shapes and types of tensors, and all other values."""
+    """What inputs of one graph have in common: shapes and types of tensors, and all other values."""
     return tuple(
         (field.name, tuple(value.shape), value.dtype)
         if isinstance(value := getattr(inputs, field.name), torch.Tensor)
@@ -37,7 +37,7 @@ def tensors_of(inputs: StageInputs) -> list[torch.Tensor]:
     return [value for value in values if isinstance(value, torch.Tensor)]
 
 
-class RecordedSteps:
+class CapturedSteps:
     """Computes losses and gradients, by a CUDA graph for every kind of inputs that it meets.
 
     Args:
@@ -49,24 +49,24 @@ class RecordedSteps:
         self, compute: Callable[[StageInputs], torch.Tensor], parameters: Sequence[nn.Parameter]
     ) -> None:
         self.compute, self.parameters = compute, parameters
-        self._recordings: dict[Hashable, _Recording] = {}
-        self._last: _Recording | None = None
+        self._graphs: dict[Hashable, _Graph] = {}
+        self._last: _Graph | None = None
 
     def __call__(self, inputs: StageInputs) -> torch.Tensor:
         """The loss (), with the gradients in the parameters' `grad`, where they stay until the next call."""
         kind = kind_of(inputs)
-        if kind not in self._recordings:
-            self._recordings[kind] = _Recording(self.compute, self.parameters, inputs)
-        recording = self._recordings[kind]
-        loss = recording.replay(inputs)
-        if recording is not self._last:
-            for parameter, gradient in zip(self.parameters, recording.gradients, strict=True):
+        if kind not in self._graphs:
+            self._graphs[kind] = _Graph(self.compute, self.parameters, inputs)
+        graph = self._graphs[kind]
+        loss = graph.replay(inputs)
+        if graph is not self._last:
+            for parameter, gradient in zip(self.parameters, graph.gradients, strict=True):
                 parameter.grad = gradient
-            self._last = recording
+            self._last = graph
         return loss
 
 
-class _Recording:
+class _Graph:
     """One kind of step: the memory that its inputs, loss and gradients have in all replays."""
 
     def __init__(

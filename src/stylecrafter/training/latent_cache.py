@@ -11,8 +11,8 @@ from stylecrafter.errors import InvalidInputError
 from stylecrafter.runtime.devices import to_device
 from stylecrafter.runtime.seeding import step_generator
 
-#: Batches of pictures that are drawn at once where pictures are reused.
-POOL_BATCHES = 16
+#: Batches of pictures that are encoded at once where pictures are reused.
+CACHE_BATCHES = 16
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -27,23 +27,23 @@ class EncodedBatch:
     """Image tokens of the style references (n, 1 + patches, w), where there are any."""
 
 
-def pool_picks(step: int, batch_size: int, reuse: int, seed: int) -> tuple[int, torch.Tensor]:
-    """Which pool a step takes its pictures from, and which of the pool's batches every row comes from.
+def cache_picks(step: int, batch_size: int, reuse: int, seed: int) -> tuple[int, torch.Tensor]:
+    """Which filling of the cache a step takes its pictures from, and which of its batches every row comes from.
 
-    A row stays in its place (row r of a step is row r of some batch of the pool), so that processes that share a
-    batch by rows share its pool by rows. Every picture of a pool is used `reuse` times.
+    A row stays in its place (row r of a step is row r of some batch of the filling), so that processes that share a
+    batch by rows share the cache by rows. Every picture of a filling is used `reuse` times.
 
     Returns:
-        The number of the pool (pools follow one another), and (batch_size,) indices in 0 … POOL_BATCHES - 1.
+        The number of the filling, and (batch_size,) indices in 0 … CACHE_BATCHES - 1.
     """
-    pool, step_in_pool = divmod(step, POOL_BATCHES * reuse)
-    turn, position = divmod(step_in_pool, POOL_BATCHES)
-    generator = step_generator(seed + 1 + turn, pool)
-    order = torch.rand(POOL_BATCHES, batch_size, generator=generator).argsort(0)
-    return pool, order[position]
+    filling, step_in_filling = divmod(step, CACHE_BATCHES * reuse)
+    turn, position = divmod(step_in_filling, CACHE_BATCHES)
+    generator = step_generator(seed + 1 + turn, filling)
+    order = torch.rand(CACHE_BATCHES, batch_size, generator=generator).argsort(0)
+    return filling, order[position]
 
 
-class Pool:
+class LatentCache:
     """Lets every encoded picture or clip serve `reuse` steps, with new noise and timesteps each time.
 
     Drawing and encoding a picture costs as much as a third of a training step on it.
@@ -67,15 +67,15 @@ class Pool:
         self._kept: dict[tuple[int, int], tuple[int, _Filling]] = {}
 
     def batch(self, step: int, rows: slice) -> EncodedBatch:
-        """Rows of the batch of a step: new ones, or some of a pool that lasts for several steps."""
+        """Rows of the batch of a step: new ones, or some of a filling that lasts for several steps."""
         if self.reuse == 1:
             return self.encode(step, rows)
-        number, picks = pool_picks(step, self.batch_size, self.reuse, self.seed)
+        number, picks = cache_picks(step, self.batch_size, self.reuse, self.seed)
         place = (rows.start, rows.stop)
         if place not in self._kept or self._kept[place][0] != number:
-            first = number * POOL_BATCHES
+            first = number * CACHE_BATCHES
             self._kept.pop(place, None)  # before the next one is there, or memory holds both
-            self._kept[place] = number, _Filling([self.encode(first + k, rows) for k in range(POOL_BATCHES)])
+            self._kept[place] = number, _Filling([self.encode(first + k, rows) for k in range(CACHE_BATCHES)])
         return self._kept[place][1].pick(picks[rows])
 
 

@@ -6,7 +6,6 @@ of the last one would otherwise be met hours later.
 
 from __future__ import annotations
 
-import importlib.util
 import logging
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -23,19 +22,20 @@ from stylecrafter.errors import ImageReadError, InvalidInputError
 from stylecrafter.media.clips import choose_frames
 from stylecrafter.media.documents import is_folder
 from stylecrafter.media.images import load_picture
+from stylecrafter.runtime.faults import Fault, joined
 from stylecrafter.runtime.ranks import process_count
-from stylecrafter.training.faults import Fault, joined
 from stylecrafter.training.recipe_checks import (
     STYLE_STAGES,
     ModelSizes,
     faults_between,
-    members_of,
     size_faults,
+    sources_of,
 )
 from stylecrafter.training.recipes import Recipe
 from stylecrafter.training.source_specs import FilesSpec, placed
 from stylecrafter.training.sources import file_source
 from stylecrafter.training.stage_specs import StageSpec
+from stylecrafter.training.tracking import TRACKERS, is_installed
 from stylecrafter.weights.card import read_defaults, size_multiple
 from stylecrafter.weights.configs import read_config
 from stylecrafter.weights.locate import INDEX_NAME, resolve_model
@@ -44,7 +44,6 @@ logger = logging.getLogger(__name__)
 
 #: Files that are opened, evenly spread, until one can be used: a source gives up after as many too.
 _MOST_OPENED = 1000
-_PACKAGES = {"tensorboard": "tensorboard", "wandb": "wandb"}
 
 
 def check_run(
@@ -73,9 +72,9 @@ def check_run(
         faults += [Fault((*place, key), what) for key, what in _shared(recipe, stage, str(device), processes)]
     faults += _sample_faults(recipe)
     faults += [
-        Fault(("trackers",), f"{name} is not installed; pip install {package}, or leave it out")
-        for name, package in _PACKAGES.items()
-        if name in recipe.trackers and importlib.util.find_spec(package) is None
+        Fault(("trackers",), f"{name} is not installed; pip install {TRACKERS[name]}, or leave it out")
+        for name in recipe.trackers
+        if not is_installed(name)
     ]
     for name in _shown_sources(recipe, stages):
         spec = recipe.data[name]
@@ -83,7 +82,7 @@ def check_run(
             faults += [Fault(("data", name), what) for what in _data_faults(name, spec, recipe)]
     if faults:
         raise InvalidInputError(f"recipe {recipe.name!r}: {joined(faults)}")
-    if recipe.samples is None and any(stage.train_config.sample_every for stage in stages):
+    if recipe.samples is None and any(stage.train.sample_every for stage in stages):
         logger.info("no sample sheets are drawn: the recipe has no 'samples'")
 
 
@@ -92,8 +91,7 @@ def _shown_sources(recipe: Recipe, stages: Sequence[StageSpec]) -> list[str]:
     shown = list(stages)
     if any(not stage.is_encoder for stage in stages):
         shown += [stage for stage in recipe.stages if stage.stage == "autoencoder"]
-    named = {name for stage in shown for name in (stage.pictures, stage.clips) if name is not None}
-    return sorted(set().union(*(members_of(recipe.data, name) for name in named)))
+    return sources_of(recipe.data, shown)
 
 
 def _data_faults(name: str, spec: FilesSpec, recipe: Recipe) -> Iterator[str]:
@@ -149,13 +147,13 @@ def _sample_faults(recipe: Recipe) -> Iterator[Fault]:
 
 def _shared(recipe: Recipe, stage: StageSpec, device: str, processes: int) -> Iterator[tuple[str, str]]:
     """What a stage asks of the device, and of the processes that share its batches."""
-    config = stage.train_config
+    config = stage.train
     if config.mixed_precision == "fp16" and device.startswith("cpu"):
         yield "mixed_precision", "fp16 needs an accelerator; on CPUs set it to bf16 or no"
-    if config.rounded_weights and processes > 1:
-        yield "rounded_weights", f"is for one process, and these are {processes}"
-    for name in (stage.pictures, stage.clips):
-        rows = recipe.data[name].batch_size if name is not None else 0
+    if config.bf16_compute and processes > 1:
+        yield "bf16_compute", f"is for one process, and these are {processes}"
+    for name in stage.sources:
+        rows = recipe.data[name].batch_size
         if processes > 1 and rows % (processes * config.accumulation):
             yield (
                 "accumulation",
@@ -166,7 +164,7 @@ def _shared(recipe: Recipe, stage: StageSpec, device: str, processes: int) -> It
 
 def _model_faults(recipe: Recipe, stages: Sequence[StageSpec]) -> Iterator[Fault]:
     """Models that are not there or lack what the stages need; what is on the hub is not looked at."""
-    for key in ("pretrained", "begin_with"):
+    for key in ("pretrained", "warm_start"):
         name = getattr(recipe.model, key)
         if name is None:
             continue
@@ -174,7 +172,7 @@ def _model_faults(recipe: Recipe, stages: Sequence[StageSpec]) -> Iterator[Fault
             folder = resolve_model(name)
             if not is_folder(folder):
                 continue
-            check = _pretrained_faults if key == "pretrained" else _beginning_faults
+            check = _pretrained_faults if key == "pretrained" else _warm_start_faults
             yield from (Fault(("model", key), what) for what in check(recipe, stages, Path(folder)))
             if key == "pretrained":
                 yield from _sizes_of_folder(recipe, Path(folder))
@@ -219,12 +217,12 @@ def _adapter_faults(recipe: Recipe, folder: Path, width: object) -> Iterator[str
         yield f"takes no adapter of these options: {error}"
 
 
-def _beginning_faults(recipe: Recipe, stages: Sequence[StageSpec], folder: Path) -> Iterator[str]:
+def _warm_start_faults(recipe: Recipe, stages: Sequence[StageSpec], folder: Path) -> Iterator[str]:
     if recipe.model.preset is None or not any(stage.stage == "base" for stage in stages):
         return
     own, other = ModelSizes.of_preset(recipe.model.preset).vae_multiple, _halvings(folder / "vae")
     if own != other:
-        yield f"its autoencoder reduces pictures by {other}, that of the preset by {own}: a base cannot begin with it"
+        yield f"its autoencoder reduces pictures by {other}, that of the preset by {own}: a base cannot start from it"
 
 
 def _sizes_of_folder(recipe: Recipe, folder: Path) -> Iterator[Fault]:

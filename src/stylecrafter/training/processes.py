@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import contextlib
 import gc
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from pathlib import Path
 from typing import Any
 
 import torch
-from accelerate import Accelerator, DistributedDataParallelKwargs
-from accelerate.state import AcceleratorState
+from accelerate import Accelerator, DistributedDataParallelKwargs, PartialState
+from accelerate.tracking import GeneralTracker
+from accelerate.utils import ProjectConfiguration
 from torch import nn
 from torch.distributed.fsdp import FSDPModule, fully_shard
 from torch.distributed.tensor import DTensor, distribute_tensor
@@ -51,21 +53,19 @@ def attention_for_training(device_type: str) -> Iterator[None]:
         torch.backends.cuda.allow_fp16_bf16_reduction_math_sdp(reduced)
 
 
-def make_accelerator(mixed_precision: str, device: torch.device) -> Accelerator:
-    """The processes that this one belongs to, and their precision ("no", "bf16" or "fp16").
+def make_accelerator(
+    device: torch.device, folder: Path, trackers: Sequence[GeneralTracker | str]
+) -> Accelerator:
+    """The processes that this one belongs to, and the trackers of its reports in `folder`.
 
-    Raises:
-        InvalidInputError: fp16 on a CPU.
+    Stages that follow one another in a process may differ in precision, which accelerate lays down once per process:
+    casting is the trainer's matter.
     """
-    if mixed_precision == "fp16" and device.type == "cpu":
-        raise InvalidInputError(
-            'fp16 needs an accelerator; on CPUs use mixed_precision "bf16" (with avx512_bf16) or "no"'
-        )
-    # Stages that follow one another in a process may differ in precision and sharding.
-    AcceleratorState._reset_state()
+    PartialState(cpu=device.type == "cpu")  # once per process: a later device is no matter of the group
     return Accelerator(
-        mixed_precision=mixed_precision,
-        cpu=device.type == "cpu",
+        mixed_precision="no",
+        log_with=list(trackers),
+        project_config=ProjectConfiguration(logging_dir=str(folder)),
         # Steps of pictures alone pass by the temporal layers.
         kwargs_handlers=[DistributedDataParallelKwargs(find_unused_parameters=True)],
     )
@@ -83,11 +83,12 @@ def leave_group() -> None:
     # Copies of models hold the group, and cycles hold the copies.
     gc.collect()
     torch.distributed.destroy_process_group()
-    AcceleratorState._reset_state(reset_partial_state=True)
 
 
 def shard_weights(loss: nn.Module) -> None:
     """Spread the weights of all models over the processes (FSDP2), in the units that the models name themselves.
+
+    Accelerate's plugin for FSDP2 spreads on accelerators alone; on CPUs it makes copies without a word.
 
     Raises:
         InvalidInputError: A weight is a single number, which cannot be spread.

@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from stylecrafter.errors import unknown_name
 from stylecrafter.presets import load_preset
-from stylecrafter.training.faults import Fault, Place
+from stylecrafter.runtime.faults import Fault, Place
 from stylecrafter.training.source_specs import FilesSpec, MixSpec, WorldSpec
-from stylecrafter.training.stage_specs import ENCODER_STAGES, PICTURE_STAGES, StageSpec
-from stylecrafter.training.stages import DIFFUSION_STAGES
+from stylecrafter.training.stage_specs import (
+    ClipSpec,
+    PictureStageSpec,
+    StageSpec,
+    TextSeparationSpec,
+)
 
 if TYPE_CHECKING:
     from stylecrafter.training.recipes import ModelSpec
@@ -26,14 +30,15 @@ STYLE_STAGES = ("adapter", "extractor", "temporal", "joint")
 
 @dataclass(frozen=True)
 class Outline:
-    """The parts of a recipe that are right in themselves, each with its place in the recipe."""
+    """The parts of a recipe that are right in themselves, each with its place in the recipe.
+
+    Of a stage that is not, the name and the sources may be there.
+    """
 
     model: ModelSpec | None
     adapter: Mapping[str, Any]
     data: Sources
     stages: list[tuple[int, StageSpec]]
-    unfinished: frozenset[int] = frozenset()
-    """Stages of which only the name and the sources are known."""
     complete: bool = True
     """Whether all stages are there."""
 
@@ -98,9 +103,7 @@ def faults_between(outline: Outline) -> Iterator[Fault]:
     for number, stage in outline.stages:
         place = ("stages", number)
         yield from _build(outline, stage, place)
-        if number not in outline.unfinished:
-            yield from _own_sources(stage, place)
-            yield from _parts(outline.data, stage, place)
+        yield from _parts(outline.data, stage, place)
         yield from _kinds(outline.data, stage, place)
         yield from _styles(outline, stage, place)
     if outline.model is not None and outline.model.preset is not None:
@@ -110,8 +113,8 @@ def faults_between(outline: Outline) -> Iterator[Fault]:
 def size_faults(outline: Outline, sizes: ModelSizes) -> Iterator[Fault]:
     """Sources at sizes that the models of their stages do not take."""
     for number, stage in outline.stages:
-        if stage.stage == "words":  # reads captions alone
-            groups = len(stage.words_config.groups) if number not in outline.unfinished else 0
+        if isinstance(stage, TextSeparationSpec):  # reads captions alone
+            groups = len(stage.options.groups)
             if groups > sizes.text_width:
                 yield Fault(
                     ("stages", number, "options", "groups"),
@@ -119,7 +122,7 @@ def size_faults(outline: Outline, sizes: ModelSizes) -> Iterator[Fault]:
                 )
             continue
         multiple = sizes.vae_multiple if stage.stage in ("autoencoder", "decoder") else sizes.multiple
-        for name in _sources_of(outline.data, stage):
+        for name in sources_of(outline.data, [stage]):
             spec = outline.data[name]
             if not isinstance(spec, (WorldSpec, FilesSpec)):
                 continue
@@ -142,9 +145,9 @@ def frame_size(spec: WorldSpec | FilesSpec, default: tuple[int, int]) -> tuple[i
     return spec.height or spec.size or default[0], spec.width or spec.size or default[1]
 
 
-def _sources_of(data: Sources, stage: StageSpec) -> list[str]:
-    named = [name for name in (stage.pictures, stage.clips) if name is not None]
-    return sorted(set().union(*(members_of(data, name) for name in named)))
+def sources_of(data: Sources, stages: Iterable[StageSpec]) -> list[str]:
+    """What stages are shown, by name, without the mixes in between."""
+    return sorted({member for stage in stages for name in stage.sources for member in members_of(data, name)})
 
 
 def _names(outline: Outline) -> Iterator[Fault]:
@@ -223,57 +226,29 @@ def _mix(data: Sources, name: str) -> Iterator[Fault]:
 
 def _build(outline: Outline, stage: StageSpec, place: Place) -> Iterator[Fault]:
     model = outline.model
-    if stage.stage in ENCODER_STAGES and model is not None and model.preset is None:
+    if stage.is_encoder and model is not None and model.preset is None:
         yield Fault(
             place,
             f"stage {stage.stage!r} trains a model from nothing: give the recipe 'model: {{preset: …}}'",
         )
 
 
-def _own_sources(stage: StageSpec, place: Place) -> Iterator[Fault]:
-    """Pictures or clips that a stage needs and has not, or has and does not show."""
-    if stage.stage in PICTURE_STAGES:
-        if stage.pictures is None:
-            yield Fault(place, f"stage {stage.stage!r} needs 'pictures': the name of a source under 'data'")
-        if stage.clips is not None:
-            yield Fault((*place, "clips"), f"stage {stage.stage!r} is shown pictures alone; leave clips out")
-        return
-    given = stage.diffusion_config.clip_ratio
-    ratio = DIFFUSION_STAGES[stage.stage].published_clip_ratio if given is None else given
-    for key, source, part in (("pictures", stage.pictures, 1 - ratio), ("clips", stage.clips, ratio)):
-        if part > 0 and source is None:
-            yield Fault(place, f"stage {stage.stage!r} needs {key} at clip_ratio {ratio:g}")
-        if part == 0 and source is not None:
-            yield Fault(
-                (*place, key),
-                f"stage {stage.stage!r} is given {key}, but at clip_ratio {ratio:g} it shows none of them; "
-                "set options.clip_ratio, or leave them out",
-            )
-
-
 def _parts(data: Sources, stage: StageSpec, place: Place) -> Iterator[Fault]:
-    """Settings of the training that the stage or its batches do not take."""
-    config = stage.train_config
-    if config.rounded_weights and stage.stage in PICTURE_STAGES:
-        yield Fault((*place, "train", "rounded_weights"), f"is for denoising stages, not for {stage.stage!r}")
-    if stage.stage == "clip" and config.accumulation != 1:
-        yield Fault(
-            (*place, "train", "accumulation"), "stage clip contrasts whole batches, not parts; set it to 1"
-        )
-        return
-    for name in (stage.pictures, stage.clips):
-        spec = data.get(name) if name is not None else None
-        if spec is not None and spec.batch_size % config.accumulation:
+    """Batches that cannot be cut into the parts of an accumulated step."""
+    parts = stage.train.accumulation
+    for name in stage.sources:
+        spec = data.get(name)
+        if spec is not None and spec.batch_size % parts:
             yield Fault(
                 (*place, "train", "accumulation"),
-                f"a batch of {spec.batch_size} rows ({name}) cannot be cut into {config.accumulation} equal parts",
+                f"a batch of {spec.batch_size} rows ({name}) cannot be cut into {parts} equal parts",
             )
 
 
 def _kinds(data: Sources, stage: StageSpec, place: Place) -> Iterator[Fault]:
     """Clips where pictures are shown, and pictures where clips are. The parts of a model of our own take both."""
     for key, name in (("pictures", stage.pictures), ("clips", stage.clips)):
-        if name is None or (key == "pictures" and stage.stage in PICTURE_STAGES):
+        if name is None or (key == "pictures" and isinstance(stage, PictureStageSpec)):
             continue
         specs = [data[member] for member in members_of(data, name)]
         frames = {spec.num_frames for spec in specs if isinstance(spec, (WorldSpec, FilesSpec))}
@@ -294,8 +269,7 @@ def _styles(outline: Outline, stage: StageSpec, place: Place) -> Iterator[Fault]
         named.append(("pictures", stage.pictures))
     if stage.stage in ("adapter", "extractor") and stage.clips is not None:
         named.append(("clips", stage.clips))
-    weighted = stage.stage == "clip" and stage.options.get("style_weight") not in (None, 0)
-    if weighted and stage.pictures is not None:
+    if isinstance(stage, ClipSpec) and stage.options.style_weight and stage.pictures is not None:
         named.append(("pictures", stage.pictures))
     for key, source in named:
         for name in sorted(members_of(outline.data, source)):

@@ -13,8 +13,9 @@ from pydantic import TypeAdapter, ValidationError
 from stylecrafter.errors import InvalidInputError, unknown_name
 from stylecrafter.media.documents import expand_home, is_file, is_folder, parse_yaml, read_text, shown
 from stylecrafter.media.recognise import recognise_file
-from stylecrafter.training.faults import Fault, faults_of, joined, shown_value, unknown_key
-from stylecrafter.training.recipe_checks import Outline, faults_between
+from stylecrafter.runtime.faults import Fault, faults_of, joined, shown_value, unknown_key
+from stylecrafter.training.old_names import todays_key, todays_recipe
+from stylecrafter.training.recipe_checks import Outline, faults_between, sources_of
 from stylecrafter.training.recipe_keys import (
     RecipeLoader,
     from_here,
@@ -25,7 +26,7 @@ from stylecrafter.training.recipe_keys import (
     read_value,
 )
 from stylecrafter.training.recipes import ModelSpec, Recipe
-from stylecrafter.training.source_specs import SourceSpec
+from stylecrafter.training.source_specs import FilesSpec, SourceSpec
 from stylecrafter.training.stage_specs import StageSpec
 
 logger = logging.getLogger(__name__)
@@ -58,6 +59,7 @@ def load_recipe(name: str | os.PathLike[str], changes: Sequence[str] | None = No
         raise InvalidInputError(
             f"{shown(path)}: unknown key 'folder'. Paths in a recipe start at the folder of its file."
         )
+    raw = todays_recipe(raw)
     wrong: list[InvalidInputError] = []
     for change in changes or []:
         try:
@@ -137,52 +139,74 @@ def split_change(change: str) -> tuple[str, str]:
     return key, text
 
 
+def refuse_unnamed_files(recipe: Recipe, until: str | None = None) -> None:
+    """Refuse a recipe of the package whose own names of folders still stand for the user's.
+
+    Args:
+        recipe: As it was read and changed; changes are absolute paths.
+        until: The last stage that is wanted.
+
+    Raises:
+        InvalidInputError: It says what to give.
+    """
+    if os.path.realpath(recipe.folder) != os.path.realpath(recipe_folder()):
+        return
+    names = [stage.name for stage in recipe.stages]
+    if until is not None and until not in names:
+        return  # what is wrong then is the stage
+    stages = recipe.stages if until is None else recipe.stages[: names.index(until) + 1]
+    unnamed = []
+    for name in sources_of(recipe.data, stages):
+        spec = recipe.data[name]
+        if isinstance(spec, FilesSpec) and not os.path.isabs(spec.path):
+            if not os.path.exists(os.path.join(recipe.folder, spec.path)):
+                unnamed.append(f"--set data.{name}.path=FOLDER")
+    if unnamed:
+        raise InvalidInputError(
+            f"the recipe {recipe.name!r} learns from files of your own: add {' '.join(unnamed)} (a folder, a .csv, a "
+            ".jsonl or a .tar; `stylecrafter data check FOLDER` tells what of it would be used)"
+        )
+
+
 def _apply(raw: dict[str, Any], change: str) -> None:
     """Set one value of a recipe before it is checked."""
     key, text = split_change(change)
     steps = key.split(".")
-    _check_key(raw, steps, key)
+    if steps[0] != "data":  # its keys are names of the recipe's own
+        steps = [todays_key(step) for step in steps]
+    place = _place(raw, steps, key)
     value = from_here(steps, read_value(text, kinds_at(steps, raw), f"--set {key}={shown_value(text)}"))
-    *way, last = steps
     here: Any = raw
-    for step in way:
-        here = _enter(here, step, key)
-    if isinstance(here, list):
-        here[_numbered(here, last, key)] = value
-    elif isinstance(here, dict):
-        here[last] = value
-    else:
-        raise InvalidInputError(f"--set {key}: {'.'.join(way)} holds no keys")
+    for step in place[:-1]:
+        if isinstance(here, dict) and here.get(step) is None:
+            here[step] = {}
+        here = here[step]
+    here[place[-1]] = value
 
 
-def _check_key(raw: dict[str, Any], steps: Sequence[str], key: str) -> None:
-    """Refuse a key that nobody reads: what is wrong is the key then, whatever the value."""
+def _place(raw: dict[str, Any], steps: Sequence[str], key: str) -> list[str | int]:
+    """The way to a key, with positions in place of the names of stages.
+
+    A key that nobody reads is refused: what is wrong is the key then, whatever the value.
+    """
     here: Any = raw
+    place: list[str | int] = []
     for end, step in enumerate(steps):
         known = keys_at(steps[:end], raw)
         if known and step not in known:
             raise InvalidInputError(f"--set {key}: {joined([unknown_key((*steps[:end], step), known)])}")
         if isinstance(here, list):
-            here = here[_numbered(here, step, key)]
+            number = place_in(here, step)
+            if number is None:
+                raise unknown_name(f"entry in --set {key}:", step, filter(None, names_in(here)))
+            place.append(number)
+            here = here[number]
+        elif here is None or isinstance(here, dict):
+            place.append(step)
+            here = None if here is None else here.get(step)
         else:
-            here = here.get(step) if isinstance(here, dict) else None
-
-
-def _enter(here: Any, step: str, key: str) -> Any:
-    if isinstance(here, list):
-        return here[_numbered(here, step, key)]
-    if isinstance(here, dict):
-        if here.get(step) is None:
-            here[step] = {}
-        return here[step]
-    raise InvalidInputError(f"--set {key}: there are no keys above {step!r}")
-
-
-def _numbered(entries: list[Any], step: str, key: str) -> int:
-    number = place_in(entries, step)
-    if number is None:
-        raise unknown_name(f"entry in --set {key}:", step, filter(None, names_in(entries)))
-    return number
+            raise InvalidInputError(f"--set {key}: {'.'.join(steps[:end])} holds no keys")
+    return place
 
 
 def _shorten_warmups(raw: dict[str, Any], changes: Sequence[str]) -> None:
@@ -220,12 +244,8 @@ def _whole(value: Any) -> int | None:
 
 def _all_faults(raw: dict[str, Any], error: ValidationError) -> list[Fault]:
     """Everything that is wrong: in the parts, and between those that are right."""
-    faults = faults_of(error, lambda place: keys_at(place, raw))
-    if any(problem["loc"] for problem in error.errors(include_url=False, include_context=False)):
-        outline = _outline(raw)
-        if outline is not None:
-            faults += faults_between(outline)
-    return faults
+    outline = _outline(raw)
+    return [*faults_of(error), *(faults_between(outline) if outline is not None else ())]
 
 
 def _outline(raw: dict[str, Any]) -> Outline | None:
@@ -233,27 +253,23 @@ def _outline(raw: dict[str, Any]) -> Outline | None:
     data, stages, adapter = raw.get("data"), raw.get("stages"), raw.get("adapter", {})
     if not isinstance(data, dict) or not isinstance(stages, list):
         return None
-    found = {number: _stage(value) for number, value in enumerate(stages)}
+    found = [_stage(value) for value in stages]
     return Outline(
         model=_valid(ModelSpec, raw.get("model")),
         adapter=adapter if isinstance(adapter, dict) else {},
         data={str(name): _valid(SourceSpec, value) for name, value in data.items()},
-        stages=[(number, stage[0]) for number, stage in found.items() if stage is not None],
-        unfinished=frozenset(number for number, stage in found.items() if stage is not None and not stage[1]),
-        complete=None not in found.values(),
+        stages=[(number, stage) for number, stage in enumerate(found) if stage is not None],
+        complete=None not in found,
     )
 
 
-def _stage(value: Any) -> tuple[StageSpec, bool] | None:
-    """A stage, and whether all of it is right; otherwise what it is called and shown."""
+def _stage(value: Any) -> StageSpec | None:
+    """A stage; of one that is wrong, what it is called and shown."""
     whole = _valid(StageSpec, value)
-    if whole is not None:
-        return whole, True
-    if not isinstance(value, dict):
-        return None
+    if whole is not None or not isinstance(value, dict):
+        return whole
     rest = {key: value[key] for key in ("stage", "name", "pictures", "clips") if key in value}
-    some = _valid(StageSpec, {**rest, "train": {"steps": 1, "learning_rate": 1e-3}})
-    return None if some is None else (some, False)
+    return _valid(StageSpec, {**rest, "train": {"steps": 1, "learning_rate": 1e-3}})
 
 
 def _valid(kind: Any, value: Any) -> Any:

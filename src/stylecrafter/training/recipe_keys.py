@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import os
 from collections.abc import Iterable, Sequence
 from enum import Enum
@@ -11,14 +10,12 @@ from types import NoneType, UnionType
 from typing import Annotated, Any, Literal, Union, get_args, get_origin, get_type_hints, is_typeddict
 
 import yaml
-from pydantic import BaseModel
 
 from stylecrafter.adapter.adapter_options import AdapterOptions
 from stylecrafter.errors import InvalidInputError
 from stylecrafter.media.documents import expand_home, parse_yaml
 from stylecrafter.training.recipes import Recipe
-from stylecrafter.training.stage_specs import StageSpec, options_of
-from stylecrafter.training.train_config import TrainConfig
+from stylecrafter.training.settings import Settings
 
 #: A type as an annotation says it.
 Kind = Any
@@ -59,7 +56,7 @@ def kinds_at(steps: Sequence[str | int], raw: Any) -> list[Kind]:
     """
     kinds: list[Kind] = [Recipe]
     for step in steps:
-        kinds = [inner for kind in kinds for inner in _inside(kind, step, raw)]
+        kinds = [inner for kind in kinds for inner in _inside(kind, step)]
         raw = _entry(raw, step)
         kinds = [single for kind in kinds for single in _narrowed(kind, raw)]
     return kinds
@@ -72,10 +69,7 @@ def single_kinds(kind: Kind) -> list[Kind]:
 
 def keys_at(steps: Sequence[str | int], raw: Any) -> list[str]:
     """The keys that are known in the mapping at a place."""
-    here = raw
-    for step in steps:
-        here = _entry(here, step)
-    return sorted({key for kind in kinds_at(steps, raw) for key in _fields(kind, here)})
+    return sorted({key for kind in kinds_at(steps, raw) for key in _fields(kind)})
 
 
 def read_value(text: str, kinds: Iterable[Kind], name: str) -> Any:
@@ -120,9 +114,9 @@ def from_here(place: Sequence[str], value: Any) -> Any:
         raise InvalidInputError(f"{'.'.join(place)}: {value!r} starts in a folder that is gone") from error
 
 
-def _inside(kind: Kind, step: str | int, raw: Any) -> list[Kind]:
+def _inside(kind: Kind, step: str | int) -> list[Kind]:
     """The types one step further in."""
-    fields = _fields(kind, raw)
+    fields = _fields(kind)
     if str(step) in fields:
         return [fields[str(step)]]
     arguments = get_args(kind)
@@ -133,35 +127,25 @@ def _inside(kind: Kind, step: str | int, raw: Any) -> list[Kind]:
     return [Any] if kind is Any else []
 
 
-def _fields(kind: Kind, raw: Any) -> dict[str, Kind]:
+def _fields(kind: Kind) -> dict[str, Kind]:
     """Name -> type of what a mapping of that type holds; nothing for other types."""
-    if not isinstance(kind, type):
+    if is_typeddict(kind):
+        return get_type_hints(kind)
+    if not (isinstance(kind, type) and issubclass(kind, Settings)):
         return {}
-    if not (issubclass(kind, BaseModel) or dataclasses.is_dataclass(kind) or is_typeddict(kind)):
-        return {}
-    fields = get_type_hints(kind, include_extras=True)
-    if issubclass(kind, BaseModel):
-        fields = {name: fields[name] for name in kind.model_fields}
-    if kind is Recipe:
-        del fields["folder"]
-        fields["adapter"] = AdapterOptions
-    if kind is StageSpec:
-        stage = raw.get("stage") if isinstance(raw, dict) else None
-        fields |= {"train": TrainConfig, "options": options_of(str(stage))}
-    return fields
+    fields = {name: kind.model_fields[name].annotation for name in kind.known_keys()}
+    return {**fields, "adapter": AdapterOptions} if kind is Recipe else fields
 
 
 def _narrowed(kind: Kind, raw: Any) -> list[Kind]:
-    """The plain types that a type stands for; of the kinds of a source the one that `raw` names, where it does."""
+    """The plain types that a type stands for; of a union of models the one that `raw` says it is, where it does."""
     if get_origin(kind) is Annotated:
         return _narrowed(get_args(kind)[0], raw)
     if get_origin(kind) not in (Union, UnionType):
         return [kind]
     kinds = [single for member in get_args(kind) for single in _narrowed(member, raw)]
-    wanted = raw.get("kind") if isinstance(raw, dict) else None
-    return [
-        k for k in kinds if wanted is not None and wanted in get_args(_fields(k, raw).get("kind"))
-    ] or kinds
+    said = {(key, str(raw.get(key))) for key in ("kind", "stage")} if isinstance(raw, dict) else set()
+    return [k for k in kinds if any(name in get_args(_fields(k).get(key)) for key, name in said)] or kinds
 
 
 def _entry(raw: Any, step: str | int) -> Any:

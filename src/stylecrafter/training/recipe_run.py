@@ -11,6 +11,7 @@ from pathlib import Path
 
 import torch
 from accelerate.utils import gather_object
+from PIL import Image
 from safetensors.torch import save
 
 from stylecrafter.data.batch import BatchSource
@@ -24,18 +25,24 @@ from stylecrafter.runtime.ranks import is_main_process
 from stylecrafter.training.checkpoint import list_checkpoints
 from stylecrafter.training.from_scratch import fresh_models
 from stylecrafter.training.from_scratch.encoder_stages import AutoencoderStage, ClipStage, DecoderStage
-from stylecrafter.training.from_scratch.expansion import stretch_time
-from stylecrafter.training.from_scratch.text_separation import WordsStage
-from stylecrafter.training.from_scratch.warm_start import begin_with
+from stylecrafter.training.from_scratch.expansion import interpolate_positions
+from stylecrafter.training.from_scratch.text_separation import TextSeparationStage
+from stylecrafter.training.from_scratch.warm_start import warm_start
 from stylecrafter.training.parts import Parts, load_trained
 from stylecrafter.training.preflight import check_run
-from stylecrafter.training.recipes import Recipe, StageSpec
+from stylecrafter.training.recipes import Recipe
 from stylecrafter.training.run_folder import RunFolder
-from stylecrafter.training.run_models import CLIP_MODEL, RunModels
+from stylecrafter.training.run_models import RunModels
 from stylecrafter.training.samples import SampleSheets
 from stylecrafter.training.sources import make_source, words_for
+from stylecrafter.training.stage_specs import (
+    AutoencoderSpec,
+    ClipSpec,
+    DecoderSpec,
+    StageSpec,
+    TextSeparationSpec,
+)
 from stylecrafter.training.stages import DIFFUSION_STAGES, Stage
-from stylecrafter.training.tracking import Tracker, Trackers, make_trackers
 from stylecrafter.training.trainer import OnSample, Trainer
 from stylecrafter.weights.locate import fetch_model
 
@@ -109,14 +116,8 @@ class RecipeRun:
 
         Raises:
             OutputError: As `run`, or something lies where the model is to go.
-            InvalidInputError: A stage is named as the folder of a model.
         """
         stages = self._stages_until(until)
-        for spec in self.recipe.stages:
-            if spec.name in (CLIP_MODEL, "model") or spec.name.startswith("model_"):
-                raise InvalidInputError(
-                    f"a stage cannot be named {spec.name!r}: a run keeps its models in folders of such names"
-                )
         self._kept.check(resume=resume)
         result = self.exported_to(until)
         if stages[-1].is_encoder or not os.path.exists(result):
@@ -188,15 +189,16 @@ class RecipeRun:
         stage, parts = self.build_stage(spec)
         first = spec.name == next(s.name for s in self.recipe.stages if s.stage == spec.stage)
         if (
-            self.recipe.model.begin_with is not None
+            self.recipe.model.warm_start is not None
             and first
             and not list_checkpoints(self.folder / spec.name)
         ):
-            begin_with(stage, parts, load_pipeline(fetch_model(self.recipe.model.begin_with), torch.float32))
-        config, folder = spec.train_config, self.folder / spec.name
-        tracker = make_trackers(self.recipe.trackers, folder) if is_main_process() else Trackers([])
-        on_sample = None if parts is None else self._sampler(spec, parts, tracker)
-        trainer = Trainer(stage, config, folder, tracker=tracker, label=spec.name, on_sample=on_sample)
+            warm_start(stage, parts, load_pipeline(fetch_model(self.recipe.model.warm_start), torch.float32))
+        config, folder = spec.train, self.folder / spec.name
+        on_sample = None if parts is None else self._sampler(spec, parts)
+        trainer = Trainer(
+            stage, config, folder, trackers=self.recipe.trackers, label=spec.name, on_sample=on_sample
+        )
         trainer.resume()
         self._write_record()
 
@@ -209,7 +211,7 @@ class RecipeRun:
         try:
             finished = trainer.run(report)
         finally:
-            tracker.close()
+            trainer.close()
         self.stopped_by = trainer.stopped_by
         if finished:
             weights = {name: value.contiguous() for name, value in trainer.averaged_weights().items()}
@@ -238,57 +240,54 @@ class RecipeRun:
             for line in Report(new):
                 logger.warning("source %s: %s", name, line)
 
-    def _sampler(self, spec: StageSpec, parts: Parts, tracker: Tracker) -> OnSample | None:
+    def _sampler(self, spec: StageSpec, parts: Parts) -> OnSample | None:
         """What draws the sample sheets of a stage."""
         samples = self.recipe.samples
-        if samples is None or not spec.train_config.sample_every:
+        if samples is None or not spec.train.sample_every:
             return None
-        sheets: SampleSheets | None = None
-        drawn, styled = parts, spec.stage not in ("words", "base")
-        if spec.train_config.sharding == "none" and is_main_process():
-            # At once, so that a style picture that is missing is no surprise later.
-            sheets = SampleSheets(
-                samples, self.models.pipeline(parts), self.recipe.folder, tracker, styled=styled
-            )
+        styled = spec.stage not in ("words", "base")
 
-        def draw(step: int, weights: dict[str, torch.Tensor] | None) -> None:
+        def sheets_of(models: Parts) -> SampleSheets:
+            return SampleSheets(samples, self.models.pipeline(models), self.recipe.folder, styled=styled)
+
+        drawn, sheets = parts, None
+        if spec.train.sharding == "none" and is_main_process():
+            sheets = sheets_of(parts)  # at once, so that a style picture that is missing is no surprise later
+
+        def draw(step: int, weights: dict[str, torch.Tensor] | None) -> Image.Image:
             nonlocal sheets, drawn
             if weights is not None and drawn is parts:
                 # The models in training are in parts: a second, whole set of them is drawn with.
                 drawn, sheets = self.models.parts(self._before(spec.name)), None
-            if sheets is None:
-                sheets = SampleSheets(
-                    samples, self.models.pipeline(drawn), self.recipe.folder, tracker, styled=styled
-                )
+            sheets = sheets or sheets_of(drawn)
             if weights is not None:
                 load_trained(drawn.models(), weights)
-            sheets.draw(step)
+            return sheets.draw()
 
         return draw
 
     def build_stage(self, spec: StageSpec) -> tuple[Stage, Parts | None]:
         """A stage with its sources, on the models that the stages before it left; and these models."""
-        if spec.stage == "autoencoder":
-            sizes = self.models.preset_sizes(spec.stage)
-            vae = fresh_models.build_vae(sizes).to(self.device)
-            return AutoencoderStage(vae, self._pictures(spec), spec.autoencoder_config), None
-        if spec.stage == "clip":
+        if isinstance(spec, AutoencoderSpec):
+            vae = fresh_models.build_vae(self.models.preset_sizes(spec.stage)).to(self.device)
+            return AutoencoderStage(vae, self._pictures(spec), spec.options), None
+        if isinstance(spec, ClipSpec):
             sizes = self.models.preset_sizes(spec.stage)
             tokenizer = fresh_models.build_tokenizer(sizes, words_for(self.recipe))
             clip = fresh_models.build_clip(sizes, tokenizer).to(self.device)
-            return ClipStage(clip, tokenizer, self._pictures(spec), spec.clip_config), None
+            return ClipStage(clip, tokenizer, self._pictures(spec), spec.options), None
         parts = self.models.parts(self._before(spec.name))
-        if spec.stage == "words":
-            return WordsStage(parts, self._pictures(spec), spec.words_config), parts
-        if spec.stage == "decoder":
+        if isinstance(spec, TextSeparationSpec):
+            return TextSeparationStage(parts, self._pictures(spec), spec.options), parts
+        if isinstance(spec, DecoderSpec):
             vae = parts.backbone.component("vae")
-            return DecoderStage(vae, self._pictures(spec), spec.decoder_config), parts
-        stretch_time(parts.backbone, spec.stretch_time)
+            return DecoderStage(vae, self._pictures(spec), spec.options), parts
+        interpolate_positions(parts.backbone, spec.position_interpolation)
         kind = DIFFUSION_STAGES[spec.stage]
         pictures, clips = (
             self.source(name) if name is not None else None for name in (spec.pictures, spec.clips)
         )
-        return kind(parts, spec.diffusion_config, pictures=pictures, clips=clips), parts
+        return kind(parts, spec.options, pictures=pictures, clips=clips), parts
 
     def source(self, name: str) -> BatchSource:
         """The source of that name, made at its first use."""

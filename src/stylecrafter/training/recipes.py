@@ -22,30 +22,30 @@ from stylecrafter.adapter.style_adapter import StyleAdapter
 from stylecrafter.errors import InvalidInputError, unknown_name
 from stylecrafter.media.documents import expand_home, is_folder
 from stylecrafter.presets import load_preset, preset_names
-from stylecrafter.training.faults import Fault, FaultsError, joined
-from stylecrafter.training.ranges import Frames, SamplingSteps, Seed
-from stylecrafter.training.recipe_checks import Outline, faults_between, members_of
-from stylecrafter.training.source_specs import FilesSpec, MixSpec, Named, SourceSpec, Strict, placed
-from stylecrafter.training.stage_specs import StageSpec
+from stylecrafter.runtime.faults import Fault, FaultsError, joined
+from stylecrafter.training.recipe_checks import Outline, faults_between, sources_of
+from stylecrafter.training.settings import Frames, Named, SamplingSteps, Seed, Settings
+from stylecrafter.training.source_specs import FilesSpec, MixSpec, SourceSpec, placed
+from stylecrafter.training.stage_specs import DiffusionSpec, StageSpec
 from stylecrafter.training.strategies import Strategy
 
 #: What is asked for in one sample; text encoders read a few hundred characters.
 Prompt = Annotated[str, Field(pattern=r"\S", max_length=10_000)]
 
 
-class ModelSpec(Strict):
+class ModelSpec(Settings):
     """Where the models come from: a folder or name to start from, or sizes to train from nothing."""
 
     pretrained: Named | None = None
     preset: Named | None = None
-    begin_with: Named | None = None
+    warm_start: Named | None = None
     """With `preset`: a name, folder or hub id whose weights every stage begins with where they fit
-    (`beginnings.begin_with`)."""
+    (`from_scratch.warm_start`)."""
     new_adapter: bool = False
     """With `pretrained`: begin a fresh adapter instead of going on with the one that is there."""
     attention_levels: tuple[bool, ...] | None = None
     """With `pretrained`: have attention at these resolutions of the UNet too, from fine to coarse
-    (`growth.with_attention`); what is new adds nothing until it has learned something."""
+    (`from_scratch.expansion`); what is new adds nothing until it has learned something."""
 
     @field_validator("preset")
     @classmethod
@@ -61,8 +61,8 @@ class ModelSpec(Strict):
             faults.append(
                 "give either 'pretrained' (a name, folder or hub id) or 'preset' (sizes to start from)"
             )
-        if self.begin_with is not None and self.preset is None:
-            faults.append("'begin_with' goes with 'preset'; 'pretrained' goes on with a model as it is")
+        if self.warm_start is not None and self.preset is None:
+            faults.append("'warm_start' goes with 'preset'; 'pretrained' goes on with a model as it is")
         if self.attention_levels is not None and self.pretrained is None:
             faults.append("'attention_levels' goes with 'pretrained'; a preset says where its attention is")
         if faults:
@@ -70,7 +70,7 @@ class ModelSpec(Strict):
         return self
 
 
-class SampleSpec(Strict):
+class SampleSpec(Settings):
     """What the sample sheets show."""
 
     prompts: Annotated[list[Prompt], Field(min_length=1, max_length=256)]
@@ -81,7 +81,7 @@ class SampleSpec(Strict):
     steps: SamplingSteps | None = None
 
 
-class Recipe(Strict):
+class Recipe(Settings):
     """A whole training run."""
 
     name: str = Field(pattern=r"^[\w.-]+$", max_length=100)
@@ -123,10 +123,6 @@ class Recipe(Strict):
             model=self.model, adapter=self.adapter, data=dict(self.data), stages=list(enumerate(self.stages))
         )
 
-    def members_of(self, source: str) -> set[str]:
-        """The sources that `source` takes its rows from: itself, or those of a mix, mixes of mixes included."""
-        return members_of(self.data, source)
-
     def standalone(self) -> Recipe:
         """The same recipe with absolute paths, which means the same wherever its file lies."""
 
@@ -144,7 +140,7 @@ class Recipe(Strict):
             samples = samples.model_copy(update={"styles": [absolute(name) for name in samples.styles]})
         local = {
             key: os.path.abspath(expand_home(name))
-            for key in ("pretrained", "begin_with")
+            for key in ("pretrained", "warm_start")
             if (name := getattr(self.model, key)) is not None and is_folder(expand_home(name))
         }
         model = self.model.model_copy(update=local)
@@ -157,8 +153,9 @@ class Recipe(Strict):
             InvalidInputError: The recipe lacks the settings of a stage that the strategy has.
         """
         given: dict[str, StageSpec] = {stage.stage: stage for stage in self.stages}
-        if "joint" in strategy.stages and "joint" not in given and "temporal" in given:
-            given["joint"] = _joint_of(given["temporal"], given.get("adapter"))
+        temporal = given.get("temporal")
+        if "joint" in strategy.stages and "joint" not in given and isinstance(temporal, DiffusionSpec):
+            given["joint"] = _joint_of(temporal, given.get("adapter"))
         missing = [name for name in strategy.stages if name not in given]
         if missing:
             raise InvalidInputError(
@@ -168,8 +165,7 @@ class Recipe(Strict):
         before = [s for s in self.stages if s.stage in ("autoencoder", "clip", "words", "base")]
         own = [given[name] for name in strategy.stages]
         stages = [*before, *own, *(s for s in self.stages if s.stage == "decoder")]
-        of_stages = {name for stage in own for name in (stage.pictures, stage.clips) if name}
-        shown = set().union(*(self.members_of(name) for name in of_stages))
+        shown = sources_of(self.data, own)
         changes: dict[str, Any] = {"captions": strategy.captions, "references": strategy.references}
         if strategy.cross_reference_ratio is not None:
             changes["cross_reference_ratio"] = strategy.cross_reference_ratio
@@ -187,8 +183,9 @@ class Recipe(Strict):
         return changed
 
 
-def _joint_of(temporal: StageSpec, adapter: StageSpec | None) -> StageSpec:
+def _joint_of(temporal: DiffusionSpec, adapter: StageSpec | None) -> DiffusionSpec:
     """The joint stage on the mix of stage 2; the adapter is trained as its own stage does it."""
-    weight = 0.0 if adapter is None else adapter.options.get("scale_penalty", 0.0)
-    options = {**temporal.options, **({"scale_penalty": weight} if weight else {})}
+    options = temporal.options
+    if isinstance(adapter, DiffusionSpec) and adapter.options.scale_penalty:
+        options = options.replace(scale_penalty=adapter.options.scale_penalty)
     return temporal.model_copy(update={"stage": "joint", "name": "joint", "options": options})

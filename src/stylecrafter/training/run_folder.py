@@ -4,7 +4,7 @@ FOLDER/
   recipe.yaml                    what was run, every value resolved
   STAGE/checkpoint-00001000.pt   to go on from
   STAGE/losses.csv, samples/     what happened
-  STAGE/weights.safetensors      the averaged weights of a finished stage
+  STAGE/weights.safetensors      the averaged (EMA) weights of a finished stage
   model/                         what `--model` and `from_pretrained` load
   clip_model/                    the whole CLIP of stage clip, whose projections a pipeline has no use for
 """
@@ -19,16 +19,17 @@ from pathlib import Path
 from typing import Any
 
 import yaml
+from pydantic import ValidationError
 
-from stylecrafter.data.captions import read_recipe_captions
 from stylecrafter.errors import InvalidInputError, OutputError
 from stylecrafter.media.documents import is_file, is_folder, read_text, read_yaml
 from stylecrafter.media.files import check_writable, remove_parts, write_atomic
 from stylecrafter.runtime.locks import Lock, only_one
 from stylecrafter.training.checkpoint import delete_unfinished, keep_last, list_checkpoints
+from stylecrafter.training.old_names import todays_recipe
 from stylecrafter.training.recipe_files import RECORD
 from stylecrafter.training.recipes import Recipe
-from stylecrafter.training.tracking import CsvTracker, TensorBoardTracker
+from stylecrafter.training.tracking import forget_after
 
 logger = logging.getLogger(__name__)
 
@@ -174,8 +175,7 @@ class RunFolder:
         names = {str(spec.get("name")) for spec in stages or () if isinstance(spec, dict)}
         for folder in [self.path / name for name in names | {spec.name for spec in self.recipe.stages}]:
             if folder.is_dir() and folder.parent == self.path:
-                CsvTracker(folder).resume(0)
-                TensorBoardTracker.forget(folder)
+                forget_after(folder, 0)
                 with contextlib.suppress(OSError):
                     folder.rmdir()
 
@@ -184,7 +184,7 @@ class RunFolder:
         if not is_file(self.record):
             return
         text = read_text(self.record, error=OutputError)
-        if text and yaml.safe_dump(self._recorded(), sort_keys=False) != text:
+        if text and yaml.safe_dump(self._read_record(), sort_keys=False) != text:
             raise OutputError(
                 f"{self.record} was not written by a run, which would replace it: name another folder, or move it away"
             )
@@ -197,23 +197,22 @@ class RunFolder:
         return yaml.safe_dump(self.recipe.standalone().model_dump(mode="json"), sort_keys=False)
 
     def _recorded(self) -> dict[str, Any]:
-        """The recipe that was written down; empty where there is none, or none that can be read."""
+        """The recipe that was written down, as this version would do it; what it cannot read is left as it is."""
+        content = todays_recipe(self._read_record())
+        try:
+            return Recipe.model_validate(content).model_dump(mode="json")
+        except ValidationError:
+            return content
+
+    def _read_record(self) -> dict[Any, Any]:
+        """What was written down; empty where there is nothing, or nothing that can be read."""
         if not is_file(self.record):
             return {}
         try:
             content = read_yaml(self.record)
         except InvalidInputError:
             return {}
-        return _by_todays_names(content) if isinstance(content, dict) else {}
-
-
-def _by_todays_names(recipe: dict[str, Any]) -> dict[str, Any]:
-    """A recorded recipe whose captions may be called as they were before, which is no change."""
-    data = recipe.get("data")
-    for source in data.values() if isinstance(data, dict) else ():
-        if isinstance(source, dict) and "captions" in source:
-            source["captions"] = read_recipe_captions(source["captions"])
-    return recipe
+        return content if isinstance(content, dict) else {}
 
 
 def _changes(before: dict[str, Any], after: dict[str, Any]) -> list[str]:

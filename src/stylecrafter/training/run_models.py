@@ -25,7 +25,7 @@ from stylecrafter.presets import load_preset
 from stylecrafter.runtime.ranks import is_main_process
 from stylecrafter.training.from_scratch import fresh_models
 from stylecrafter.training.from_scratch.encoder_stages import latent_scale
-from stylecrafter.training.from_scratch.expansion import grow
+from stylecrafter.training.from_scratch.expansion import expand
 from stylecrafter.training.parts import Parts, load_trained
 from stylecrafter.training.recipes import Recipe, StageSpec
 from stylecrafter.training.run_folder import WEIGHTS
@@ -118,7 +118,7 @@ class RunModels:
         backbone: Backbone = pipe.backbone
         adapter: StyleAdapter | None = pipe.style_adapter
         if self.recipe.model.attention_levels is not None:
-            backbone, adapter = grow(backbone, adapter, self.recipe.model.attention_levels)
+            backbone, adapter = expand(backbone, adapter, self.recipe.model.attention_levels)
         if self.recipe.model.new_adapter or self.recipe.adapter:
             options: Any = dict(self.recipe.adapter)
             if adapter is not None:

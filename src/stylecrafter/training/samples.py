@@ -16,7 +16,6 @@ from stylecrafter.pipelines.stylized_video import StyleCrafterPipeline
 from stylecrafter.styleworld import splits, world
 from stylecrafter.training.recipes import SampleSpec
 from stylecrafter.training.source_specs import placed
-from stylecrafter.training.tracking import Tracker
 
 #: Frames of a clip that a sheet shows.
 FRAMES_SHOWN = 4
@@ -29,7 +28,6 @@ class SampleSheets:
         spec: Prompts, style pictures, frames, seed and steps.
         pipe: A pipeline around the models in training.
         folder: Where relative paths of style pictures start.
-        tracker: Where sheets go.
         styled: Whether the models know style already. An adapter that has learned nothing would spoil the samples of a
             base.
 
@@ -42,11 +40,10 @@ class SampleSheets:
         spec: SampleSpec,
         pipe: StyleCrafterPipeline,
         folder: Path,
-        tracker: Tracker,
         *,
         styled: bool = True,
     ) -> None:
-        self.spec, self.pipe, self.tracker = spec, pipe, tracker
+        self.spec, self.pipe = spec, pipe
         pipe.set_progress_bar_config(disable=True)
         self.styles: list[Image.Image] = []
         if styled:
@@ -58,8 +55,8 @@ class SampleSheets:
             len(spec.prompts), self.pipe.config.reference_size, spec.seed
         )
 
-    def draw(self, step: int) -> None:
-        """Draw the sheet and hand it to the tracker. Randomness and modes of the models stay as they were."""
+    def draw(self) -> Image.Image:
+        """The sheet. Randomness and modes of the models stay as they were."""
         modes = {name: model.training for name, model in self._models().items()}
         state = torch.get_rng_state()
         try:
@@ -71,7 +68,7 @@ class SampleSheets:
             torch.set_rng_state(state)
             for name, model in self._models().items():
                 model.train(modes[name])
-        self.tracker.picture(step, "samples", Image.fromarray(np.concatenate(rows)))
+        return Image.fromarray(np.concatenate(rows))
 
     def _row(self, prompt: str, style: Image.Image | None) -> np.ndarray:
         out = self.pipe(

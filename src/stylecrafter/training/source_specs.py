@@ -6,28 +6,19 @@ import os
 from pathlib import Path
 from typing import Annotated, Literal
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, field_validator, model_validator
+from pydantic import BeforeValidator, Field, field_validator, model_validator
 
 from stylecrafter.data.captions import read_recipe_captions
 from stylecrafter.data.mixing import whole_shares
 from stylecrafter.errors import unknown_name
 from stylecrafter.media.documents import expand_home
+from stylecrafter.runtime.faults import Fault, FaultsError
 from stylecrafter.styleworld import splits
 from stylecrafter.styleworld.world import check_span
-from stylecrafter.training.faults import Fault, FaultsError
-from stylecrafter.training.ranges import Count, Frames, Positive, Ratio, Side, StepsOrNone
-
-#: A path or another text that stands for something: never empty, never longer than a file system takes.
-Named = Annotated[str, Field(min_length=1, max_length=4096)]
+from stylecrafter.training.settings import Count, Frames, Named, Positive, Ratio, Settings, Side, StepsOrNone
 
 
-class Strict(BaseModel):
-    """A part of a recipe: keys that nobody reads are refused."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-
-class WorldSpec(Strict):
+class WorldSpec(Settings):
     """Pictures or clips of StyleWorld (`data.world.WorldSource`)."""
 
     kind: Literal["styleworld"]
@@ -68,7 +59,7 @@ class WorldSpec(Strict):
         return self
 
 
-class FilesSpec(Strict):
+class FilesSpec(Settings):
     """Your own pictures or clips: a folder, a manifest, or tar shards (`data.loaders.FileSource`)."""
 
     kind: Literal["files"]
@@ -112,7 +103,7 @@ class FilesSpec(Strict):
         return self
 
 
-class MixSpec(Strict):
+class MixSpec(Settings):
     """Several sources, mixed by weights."""
 
     kind: Literal["mix"]

@@ -37,9 +37,9 @@ from stylecrafter.training.diffusion import (
     scale_logits_penalty,
 )
 from stylecrafter.training.graphs import StageInputs
-from stylecrafter.training.latent_cache import EncodedBatch, Pool
+from stylecrafter.training.latent_cache import EncodedBatch, LatentCache
 from stylecrafter.training.parts import Parts, freeze_all_but, prefixed
-from stylecrafter.training.ranges import AnySeed, Count, Positive, Ratio, Weight, check_fields
+from stylecrafter.training.settings import AnySeed, Count, Positive, Ratio, StageSettings, Weight
 
 
 class Stage(Protocol):
@@ -67,7 +67,7 @@ class Stage(Protocol):
 
     def compute(self, inputs: Any) -> torch.Tensor:
         """The mean loss on `inputs`: the same operations for all inputs of one `graphs.kind_of`, so that they can be
-        recorded. What is random or depends on the host lies in the inputs."""
+        captured. What is random or depends on the host lies in the inputs."""
         ...
 
     def loss(self, step: int, shard: Shard = WHOLE) -> torch.Tensor:
@@ -93,8 +93,7 @@ class NoisyInputs:
     """Whether the temporal layers run; None: if there is more than one frame."""
 
 
-@dataclass(frozen=True, kw_only=True)
-class DiffusionConfig:
+class DiffusionConfig(StageSettings):
     """Mix and conditioning of a denoising stage."""
 
     clip_ratio: Ratio | None = None
@@ -102,7 +101,7 @@ class DiffusionConfig:
     (`DiffusionStage.published_clip_ratio`)."""
     text_dropout: Ratio = 0.0
     """Part of the captions replaced by the empty one; a frozen base needs none."""
-    middle_timesteps: Ratio = 0.0
+    logit_normal_ratio: Ratio = 0.0
     """Part of the timesteps drawn logit-normally (most of them in the middle, where shapes are decided); the others are
     uniform, without which the finest channels of latents stay noisy."""
     timestep_shift: Positive = 1.0
@@ -117,16 +116,13 @@ class DiffusionConfig:
     """Whether the base stage trains the text encoder along. One that learned from a small contrastive run forgets the
     object of a caption as soon as a style is named, because the style alone tells its pictures apart."""
     picture_reuse: Count = 1
-    """How many steps see each picture (`pool.Pool`)."""
+    """How many steps see each picture (`latent_cache.LatentCache`)."""
     clip_reuse: Count = 1
     """How many steps see each clip."""
     scale_penalty: Weight = 0.0
     """Weight of `diffusion.scale_logits_penalty` beside the denoising loss (ours; the paper names none). Without it the
     predicted factors of a small model all end at 2, for every picture and prompt."""
     seed: AnySeed = 0
-
-    def __post_init__(self) -> None:
-        check_fields(self)
 
 
 class DiffusionStage(ABC):
@@ -168,8 +164,8 @@ class DiffusionStage(ABC):
                 )
         self.parts, self.config, self.pictures, self.clips = parts, config, pictures, clips
         self.clip_ratio = ratio
-        self._pictures = None if pictures is None else self._pool(pictures, config.picture_reuse)
-        self._clips = None if clips is None else self._pool(clips, config.clip_reuse)
+        self._pictures = None if pictures is None else self._cached(pictures, config.picture_reuse)
+        self._clips = None if clips is None else self._cached(clips, config.clip_reuse)
         self._no_caption: torch.Tensor | None = None
         freeze_all_but(self.models().values(), self.trainable())
 
@@ -225,8 +221,8 @@ class DiffusionStage(ABC):
     def device(self) -> torch.device:
         return self.parts.backbone.device
 
-    def _pool(self, source: BatchSource, reuse: int) -> Pool:
-        return Pool(
+    def _cached(self, source: BatchSource, reuse: int) -> LatentCache:
+        return LatentCache(
             lambda index, rows: self._encode(source.batch(index, rows), index, rows, source),
             source.batch_size,
             reuse,
@@ -271,7 +267,7 @@ class DiffusionStage(ABC):
         drawn = draw_timesteps(
             total,
             backbone.num_train_timesteps,
-            self.config.middle_timesteps,
+            self.config.logit_normal_ratio,
             generator,
             self.config.clip_timestep_shift if latents.shape[2] > 1 else self.config.timestep_shift,
         )

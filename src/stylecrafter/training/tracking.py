@@ -1,44 +1,33 @@
-"""Where the numbers and pictures of a run go: a CSV file always, TensorBoard and Weights & Biases on demand."""
+"""What a run reports: `losses.csv` and sample sheets beside its checkpoints, and accelerate's trackers on demand."""
 
 from __future__ import annotations
 
 import contextlib
 import csv
+import importlib.util
 import io
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
+import numpy as np
+from accelerate import Accelerator
+from accelerate.tracking import GeneralTracker, WandBTracker
 from PIL import Image
 
 from stylecrafter.errors import MissingDependencyError, OutputError, unknown_name
 from stylecrafter.media.files import remove_parts, write_atomic
 
-TRACKERS = ("csv", "tensorboard", "wandb")
+#: Name -> what to install for it, where anything is.
+TRACKERS = {"csv": None, "tensorboard": "'stylecrafter[train]'", "wandb": "wandb"}
+#: The folder of its event files, which accelerate names after its project.
+_EVENTS = "tensorboard"
 _SHEET = re.compile(r"samples-(\d{8})\.png")
 
 
-class Tracker(Protocol):
-    """Keeps what a run reports."""
-
-    def log(self, step: int, values: Mapping[str, float]) -> None:
-        """Keep numbers of a step."""
-        ...
-
-    def picture(self, step: int, name: str, picture: Image.Image) -> None:
-        """Keep a picture of a step."""
-        ...
-
-    def resume(self, step: int) -> None:
-        """Forget what was logged after `step`, which will be done again; after 0 that is everything."""
-        ...
-
-    def close(self) -> None: ...
-
-
 @contextlib.contextmanager
-def _written(path: Path) -> Iterator[None]:
+def written(path: Path) -> Iterator[None]:
     """What cannot be written, on a full disk for example, ends the run in words.
 
     Raises:
@@ -50,17 +39,25 @@ def _written(path: Path) -> Iterator[None]:
         raise OutputError(f"cannot write {path}: {error}; the last checkpoint is intact") from error
 
 
-class CsvTracker:
+class CsvTracker(GeneralTracker):
     """`losses.csv` and a folder of pictures."""
 
+    name = "csv"
+    requires_logging_directory = True
     FIELDS = ("step", "loss", "learning_rate", "gradient_norm", "steps_per_second")
 
     def __init__(self, folder: Path) -> None:
-        self.folder, self.path = folder, folder / "losses.csv"
+        super().__init__()
+        self.path, self.samples = folder / "losses.csv", folder / "samples"
 
-    def log(self, step: int, values: Mapping[str, float]) -> None:
-        with _written(self.path):
-            self.folder.mkdir(parents=True, exist_ok=True)
+    @property
+    def tracker(self) -> Path:
+        return self.path
+
+    def log(self, values: Mapping[str, Any], step: int | None = None, **options: Any) -> None:
+        """Append a row."""
+        with written(self.path):
+            self.path.parent.mkdir(parents=True, exist_ok=True)
             fresh = not self.path.exists()
             with self.path.open("a", newline="", encoding="utf-8") as file:
                 writer = csv.DictWriter(file, self.FIELDS)
@@ -68,22 +65,20 @@ class CsvTracker:
                     writer.writeheader()
                 writer.writerow({"step": step, **{name: f"{value:.6g}" for name, value in values.items()}})
 
-    def picture(self, step: int, name: str, picture: Image.Image) -> None:
-        buffer = io.BytesIO()
-        picture.save(buffer, "png")
-        write_atomic(self.samples / f"{name}-{step:08d}.png", buffer.getvalue())
+    def log_images(self, values: Mapping[str, np.ndarray], step: int | None = None, **options: Any) -> None:
+        """Keep pictures (1, h, w, 3) of whole numbers up to 255."""
+        for name, pictures in values.items():
+            buffer = io.BytesIO()
+            Image.fromarray(pictures[0]).save(buffer, "png")
+            write_atomic(self.samples / f"{name}-{step:08d}.png", buffer.getvalue())
 
-    @property
-    def samples(self) -> Path:
-        """The folder of pictures."""
-        return self.folder / "samples"
-
-    def resume(self, step: int) -> None:
-        with _written(self.path):
-            self._forget_numbers(step)
+    def forget_after(self, step: int) -> None:
+        """Drop the rows and pictures of later steps, which will be done again."""
+        with written(self.path):
+            self._forget_rows(step)
             self._forget_pictures(step)
 
-    def _forget_numbers(self, step: int) -> None:
+    def _forget_rows(self, step: int) -> None:
         # Left by versions that wrote the file anew under that name.
         self.path.with_suffix(".tmp").unlink(missing_ok=True)
         if not self.path.exists():
@@ -113,128 +108,20 @@ class CsvTracker:
                 path.unlink()
         _remove_if_empty(self.samples)
 
-    def close(self) -> None:
-        pass
 
-
-def _remove_if_empty(folder: Path) -> None:
-    with contextlib.suppress(OSError):
-        folder.rmdir()
-
-
-class TensorBoardTracker:
-    """Event files for `tensorboard --logdir`."""
-
-    def __init__(self, folder: Path) -> None:
-        try:
-            from torch.utils.tensorboard import SummaryWriter
-        except ImportError as error:
-            raise MissingDependencyError(
-                "TensorBoard is not installed; pip install 'stylecrafter[train]', or leave it out of trackers"
-            ) from error
-        self._writer_class, self.folder = SummaryWriter, folder / "tensorboard"
-        self._writer: Any = None
-        self._purge: int | None = None
-
-    def log(self, step: int, values: Mapping[str, float]) -> None:
-        with _written(self.folder):
-            for name, value in values.items():
-                self._open().add_scalar(name, value, step)
-
-    def picture(self, step: int, name: str, picture: Image.Image) -> None:
-        import numpy as np
-
-        with _written(self.folder):
-            self._open().add_image(name, np.asarray(picture.convert("RGB")), step, dataformats="HWC")
-
-    def resume(self, step: int) -> None:
-        self._purge = step + 1
-        if step == 0:
-            self.forget(self.folder.parent)
-
-    @staticmethod
-    def forget(folder: Path) -> None:
-        """Remove the event files of a run in `folder`."""
-        events = folder / "tensorboard"
-        with _written(events):
+def forget_after(folder: Path, step: int) -> None:
+    """Drop what a stage in `folder` reported of later steps; after 0 that is everything (see `begun`)."""
+    CsvTracker(folder).forget_after(step)
+    if step == 0:
+        events = folder / _EVENTS
+        with written(events):
             for path in list(events.glob("events.out.tfevents.*")):
                 path.unlink()
         _remove_if_empty(events)
 
-    def close(self) -> None:
-        if self._writer is not None:
-            with _written(self.folder):
-                self._writer.close()
 
-    def _open(self) -> Any:
-        if self._writer is None:
-            self._writer = self._writer_class(str(self.folder), purge_step=self._purge)
-        return self._writer
-
-
-class WandbTracker:
-    """A run of Weights & Biases; offline where WANDB_MODE says so."""
-
-    def __init__(self, folder: Path, name: str) -> None:
-        try:
-            import wandb
-        except ImportError as error:
-            raise MissingDependencyError(
-                "Weights & Biases is not installed; pip install wandb, or leave it out of trackers"
-            ) from error
-        self._wandb: Any = wandb
-        self.folder, self.name = folder, name
-        self._run: Any = None
-
-    def log(self, step: int, values: Mapping[str, float]) -> None:
-        self._open().log(dict(values), step=step)
-
-    def picture(self, step: int, name: str, picture: Image.Image) -> None:
-        self._open().log({name: self._wandb.Image(picture)}, step=step)
-
-    def resume(self, step: int) -> None:
-        pass
-
-    def close(self) -> None:
-        if self._run is not None:
-            self._run.finish()
-
-    def _open(self) -> Any:
-        # Not before there is something to say: a run that is refused leaves nothing.
-        if self._run is None:
-            # One run per folder, so that a resumed run goes on in its own curve.
-            run_id = self.name.replace("/", "-")
-            self._run = self._wandb.init(
-                project="stylecrafter", name=self.name, dir=str(self.folder), id=run_id, resume="allow"
-            )
-        return self._run
-
-
-class Trackers:
-    """Several trackers as one."""
-
-    def __init__(self, trackers: Sequence[Tracker]) -> None:
-        self.trackers = list(trackers)
-
-    def log(self, step: int, values: Mapping[str, float]) -> None:
-        for tracker in self.trackers:
-            tracker.log(step, values)
-
-    def picture(self, step: int, name: str, picture: Image.Image) -> None:
-        for tracker in self.trackers:
-            tracker.picture(step, name, picture)
-
-    def resume(self, step: int) -> None:
-        for tracker in self.trackers:
-            tracker.resume(step)
-
-    def close(self) -> None:
-        for tracker in self.trackers:
-            tracker.close()
-
-
-def make_trackers(names: Sequence[str], folder: Path) -> Trackers:
-    """The CSV file, and the trackers in `names`.
+def make_trackers(names: Sequence[str], folder: Path) -> list[GeneralTracker | str]:
+    """What `Accelerator(log_with=…)` takes: the CSV file, and the trackers in `names`.
 
     Raises:
         UnknownNameError: No such tracker.
@@ -243,9 +130,49 @@ def make_trackers(names: Sequence[str], folder: Path) -> Trackers:
     for name in names:
         if name not in TRACKERS:
             raise unknown_name("tracker", name, TRACKERS)
-    made: list[Tracker] = [CsvTracker(folder)]
+        if not is_installed(name):
+            raise MissingDependencyError(
+                f"{name} is not installed; pip install {TRACKERS[name]}, or leave it out of trackers"
+            )
+    made: list[GeneralTracker | str] = [CsvTracker(folder)]
     if "tensorboard" in names:
-        made.append(TensorBoardTracker(folder))
+        made.append("tensorboard")
     if "wandb" in names:
-        made.append(WandbTracker(folder, f"{folder.parent.name}-{folder.name}"))
-    return Trackers(made)
+        # One run per folder, so that a resumed run goes on in its own curve.
+        name = f"{folder.parent.name}-{folder.name}"
+        made.append(
+            WandBTracker(
+                "stylecrafter", name=name, dir=str(folder), id=name.replace("/", "-"), resume="allow"
+            )
+        )
+    return made
+
+
+def is_installed(tracker: str) -> bool:
+    """Whether the package of a tracker is there."""
+    return TRACKERS[tracker] is None or importlib.util.find_spec(tracker) is not None
+
+
+def begun(accelerator: Accelerator, step: int) -> Accelerator:
+    """The accelerator with its trackers, which begin with what is first said: a run that is refused leaves nothing.
+
+    Args:
+        accelerator: Made with `make_trackers`.
+        step: The first step that this process takes; TensorBoard passes over what it was told of later ones.
+    """
+    if not accelerator.trackers:
+        accelerator.init_trackers(_EVENTS, init_kwargs={"tensorboard": {"purge_step": step}})
+    return accelerator
+
+
+def log_picture(accelerator: Accelerator, name: str, picture: Image.Image, step: int) -> None:
+    """Hand a picture to all trackers."""
+    values = {name: np.asarray(picture.convert("RGB"))[None]}
+    for tracker in accelerator.trackers:
+        options = {"dataformats": "NHWC"} if tracker.name == "tensorboard" else {}
+        tracker.log_images(values, step=step, **options)
+
+
+def _remove_if_empty(folder: Path) -> None:
+    with contextlib.suppress(OSError):
+        folder.rmdir()

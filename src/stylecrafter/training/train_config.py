@@ -3,23 +3,22 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
 from typing import Annotated, Literal
 
-from pydantic import BeforeValidator, Field
+from pydantic import BeforeValidator, Field, model_validator
 
-from stylecrafter.training.faults import Fault, FaultsError
-from stylecrafter.training.ranges import (
+from stylecrafter.runtime.faults import Fault, FaultsError
+from stylecrafter.training.settings import (
     AnySeed,
     Count,
     Decay,
     Limit,
     Positive,
     Ratio,
+    StageSettings,
     Steps,
     StepsOrNone,
     Weight,
-    check_fields,
 )
 
 #: Steps of the warm-up where none are named, and the stage has as many.
@@ -31,13 +30,8 @@ def _unquoted_no(value: object) -> object:
     return "no" if value is False else value
 
 
-@dataclass(frozen=True, kw_only=True)
-class TrainConfig:
-    """How long and how fast. Learning rate: linear warm-up, then a cosine down to `final_lr_ratio`.
-
-    Raises:
-        InvalidInputError: A value out of range.
-    """
+class TrainConfig(StageSettings):
+    """How long and how fast. Learning rate: linear warm-up, then a cosine down to `final_lr_ratio`."""
 
     steps: Steps
     learning_rate: Positive
@@ -49,15 +43,15 @@ class TrainConfig:
     gradient_clip: Limit = 1.0
     """The longest gradient; infinity clips none."""
     ema_decay: Decay = 0.999
-    blend: Annotated[Ratio, Field(gt=0)] = 1.0
+    weight_interpolation: Annotated[Ratio, Field(gt=0)] = 1.0
     """How far what the stage leaves is on the way from the weights that it began with to what it has learned
-    (`average.WeightAverage`): below 1, a finished model learns something new and keeps more of what it knew."""
+    (`ema.StageEMA`): below 1, a finished model learns something new and keeps more of what it knew."""
     mixed_precision: Annotated[Literal["no", "bf16", "fp16"], BeforeValidator(_unquoted_no)] = "no"
     """Autocast of the loss; weights stay float32."""
-    rounded_weights: bool = False
-    """Denoising stages: compute in bfloat16 throughout, with float32 weights behind (`precision.RoundedWeights`)."""
-    record_steps: bool = True
-    """On one CUDA device: record the kernels of a step once and replay them (`graphs.RecordedSteps`)."""
+    bf16_compute: bool = False
+    """Denoising stages: compute in bfloat16 throughout, with float32 master weights (`precision.MasterWeights`)."""
+    cuda_graphs: bool = True
+    """On one CUDA device: capture the kernels of a step as a graph once and replay it (`graphs.CapturedSteps`)."""
     accumulation: Count = 1
     """Parts in which every process computes its share of a batch, one after the other."""
     gradient_checkpointing: bool = False
@@ -72,15 +66,15 @@ class TrainConfig:
     """Steps between sample sheets; 0 draws none."""
     seed: AnySeed = 0
 
-    def __post_init__(self) -> None:
-        check_fields(self)
+    @model_validator(mode="after")
+    def _fields_fit(self) -> TrainConfig:
         faults = []
         if self.warmup_steps is not None and self.warmup_steps > self.steps:
             faults.append(
                 Fault(("warmup_steps",), f"must be at most the {self.steps} steps, got {self.warmup_steps}")
             )
-        if self.rounded_weights and self.sharding == "full":
-            faults.append(Fault(("rounded_weights",), "does not go with sharding in parts (sharding: full)"))
+        if self.bf16_compute and self.sharding == "full":
+            faults.append(Fault(("bf16_compute",), "does not go with sharding in parts (sharding: full)"))
         if self.mixed_precision == "fp16" and self.sharding == "full":
             faults.append(
                 Fault(
@@ -90,6 +84,7 @@ class TrainConfig:
             )
         if faults:
             raise FaultsError(faults)
+        return self
 
     @property
     def warmup(self) -> int:
@@ -98,14 +93,13 @@ class TrainConfig:
 
 
 def learning_rate_factor(step: int, config: TrainConfig) -> float:
-    """Factor on the learning rate at `step`: warm-up, then cosine."""
+    """Factor on the learning rate at `step`: warm-up, then cosine.
+
+    The schedules of diffusers end at 0 and begin with a step at rate 0, those of transformers with a floor are a step
+    ahead: what was trained by this one would not come out the same.
+    """
     if step < config.warmup:
         return (step + 1) / config.warmup
     progress = (step - config.warmup) / max(1, config.steps - config.warmup)
     cosine = 0.5 * (1 + math.cos(math.pi * min(1.0, progress)))
     return config.final_lr_ratio + (1 - config.final_lr_ratio) * cosine
-
-
-def ema_decay_at(step: int, decay: float) -> float:
-    """Decay of the running average: short memory at the start, `decay` later."""
-    return min(decay, (1 + step) / (10 + step))

@@ -11,17 +11,18 @@ import logging
 import math
 import signal
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
 import torch
+from PIL import Image
 from torch import nn
-from torch.distributed.tensor import DTensor
 
 from stylecrafter.data.reporting import Described, Fingerprint, refuse_changes
 from stylecrafter.errors import CheckpointError, DivergedError, InvalidInputError
+from stylecrafter.runtime.seeding import step_seed
 from stylecrafter.training.batch_shares import Shard
 from stylecrafter.training.checkpoint import (
     checkpoint_path,
@@ -32,11 +33,11 @@ from stylecrafter.training.checkpoint import (
     save_checkpoint,
     save_intervals,
 )
-from stylecrafter.training.ema import WeightAverage
-from stylecrafter.training.graphs import RecordedSteps, StageInputs
+from stylecrafter.training.ema import StageEMA
+from stylecrafter.training.graphs import CapturedSteps, StageInputs
 from stylecrafter.training.interruption import Interruption
 from stylecrafter.training.meters import Meters
-from stylecrafter.training.precision import RoundedWeights
+from stylecrafter.training.precision import MasterWeights, MixedPrecision
 from stylecrafter.training.processes import (
     StageLoss,
     attention_for_training,
@@ -48,18 +49,18 @@ from stylecrafter.training.processes import (
     whole,
 )
 from stylecrafter.training.stages import DiffusionStage, Stage
-from stylecrafter.training.tracking import CsvTracker, Tracker
+from stylecrafter.training.tracking import begun, forget_after, log_picture, make_trackers, written
 from stylecrafter.training.train_config import TrainConfig, learning_rate_factor
 
 logger = logging.getLogger(__name__)
 
 
-#: Called with a step, and with whole weights where the models hold only parts of them.
-OnSample = Callable[[int, dict[str, torch.Tensor] | None], None]
+#: Called with a step, and with whole weights where the models hold only parts of them; gives a sample sheet.
+OnSample = Callable[[int, dict[str, torch.Tensor] | None], Image.Image | None]
 
 
 class Trainer:
-    """Trains one stage, with AdamW, gradient clipping and a running average of the weights.
+    """Trains one stage, with AdamW, gradient clipping and an EMA of the weights.
 
     Runs in one process, or in as many as `torchrun` or `accelerate launch` start; all of them together take one
     batch per step.
@@ -68,13 +69,13 @@ class Trainer:
         stage: What to train.
         config: How.
         folder: Where checkpoints and `losses.csv` go.
-        tracker: Where numbers and pictures go; default: a CSV file in the folder.
+        trackers: Where numbers and pictures go beside `losses.csv` (`tracking.TRACKERS`).
         label: What messages call the stage; default: its name.
         on_sample: Called every `sample_every` steps in the main process with the step, and with the averaged weights in
             the models. Where these are in parts, the weights come as the second argument, which is None otherwise.
 
     Raises:
-        InvalidInputError: The stage trains nothing, or its batches cannot be shared by the processes.
+        InvalidInputError: The stage trains nothing, its batches cannot be shared by the processes, or fp16 on a CPU.
     """
 
     def __init__(
@@ -83,17 +84,17 @@ class Trainer:
         config: TrainConfig,
         folder: Path,
         *,
-        tracker: Tracker | None = None,
+        trackers: Sequence[str] = (),
         label: str | None = None,
         on_sample: OnSample | None = None,
     ) -> None:
         self.label = stage.name if label is None else label
         self.stage, self.config, self.folder, self.on_sample = stage, config, folder, on_sample
-        self.tracker: Tracker = tracker if tracker is not None else CsvTracker(folder)
         if not stage.trainable():
             raise InvalidInputError(f"stage {stage.name} trains nothing")
         device = next(iter(stage.trainable().values())).device
-        self.accelerator = make_accelerator(config.mixed_precision, device)
+        self.precision = MixedPrecision(config.mixed_precision, device.type)
+        self.accelerator = make_accelerator(device, folder, make_trackers(trackers, folder))
         for source in stage.sources().values():
             self.shard(0).rows(source.batch_size)
         if config.gradient_checkpointing:
@@ -106,22 +107,22 @@ class Trainer:
             self.model = self.accelerator.prepare_model(self.model)
         # Sharding puts other tensors in the place of the models' own.
         self.parameters = stage.trainable()
-        self._recorded: RecordedSteps | None = None
+        self._captured: CapturedSteps | None = None
         if (
-            config.record_steps
+            config.cuda_graphs
             and device.type == "cuda"
             and self._is_alone
             and not config.gradient_checkpointing
         ):
-            self._recorded = RecordedSteps(self._compute, list(self.parameters.values()))
-        self._rounded: RoundedWeights | None = None
-        if config.rounded_weights:
+            self._captured = CapturedSteps(self._compute, list(self.parameters.values()))
+        self._masters: MasterWeights | None = None
+        if config.bf16_compute:
             if not isinstance(stage, DiffusionStage):
-                raise InvalidInputError(f"rounded_weights is for denoising stages, not for {stage.name!r}")
+                raise InvalidInputError(f"bf16_compute is for denoising stages, not for {stage.name!r}")
             if self.accelerator.num_processes > 1:
-                raise InvalidInputError("rounded_weights is for one process; leave it out, or start one")
-            self._rounded = RoundedWeights(stage.denoisers().values(), self.parameters)
-            self.parameters = self._rounded.masters
+                raise InvalidInputError("bf16_compute is for one process; leave it out, or start one")
+            self._masters = MasterWeights(stage.denoisers().values(), self.parameters)
+            self.parameters = self._masters.masters
         self.optimizer = torch.optim.AdamW(
             self.parameters.values(),
             lr=config.learning_rate,
@@ -129,8 +130,8 @@ class Trainer:
             weight_decay=config.weight_decay,
             fused=config.sharding == "none",
         )
-        self.average = WeightAverage(self.parameters, config)
-        self.step = 0
+        self.ema = StageEMA(self.parameters, config)
+        self.step, self._first = 0, 1
         self._meters = Meters()
         self._interruption = Interruption()
 
@@ -143,7 +144,7 @@ class Trainer:
     def _is_alone(self) -> bool:
         """Whether a step is one pass of one process, without anything to scale or to wait for."""
         accelerator = self.accelerator
-        return accelerator.num_processes == self.config.accumulation == 1 and accelerator.scaler is None
+        return accelerator.num_processes == self.config.accumulation == 1 and self.precision.scaler is None
 
     def shard(self, part: int) -> Shard:
         """The share of this process in part `part` of an accumulated step."""
@@ -157,12 +158,12 @@ class Trainer:
             "step": self.step,
             "data": self._fingerprints(),
             "weights": {name: whole(value) for name, value in self.parameters.items()},
-            **self.average.state_dict(),
+            **self.ema.state_dict(),
             "moments": {
                 name: {key: whole(value) for key, value in self.optimizer.state[parameter].items()}
                 for name, parameter in self.parameters.items()
             },
-            "scaler": {} if self.accelerator.scaler is None else self.accelerator.scaler.state_dict(),
+            "scaler": self.precision.state_dict(),
             # Of the steps since the last report, so that the next one says what it would without a stop between.
             "losses": self._meters.means(self.accelerator).cpu(),
         }
@@ -185,8 +186,9 @@ class Trainer:
         if found:
             self._restore(*newest_readable(found))
             logger.info("%s: going on at step %d", self.label, self.step)
+        self._first = self.step + 1
         if self.accelerator.is_main_process:  # all processes would write the same file
-            self.tracker.resume(self.step)
+            forget_after(self.folder, self.step)
             keep_last(self.folder, self.config.keep_checkpoints, self.step)
         # Nobody looks for checkpoints any more.
         self.accelerator.wait_for_everyone()
@@ -214,11 +216,10 @@ class Trainer:
                 self.optimizer.state[value] = placed_moments(
                     state["moments"][name], value, self.optimizer.param_groups[0]
                 )
-        self.average.load_state_dict(state)
-        if self._rounded is not None:
-            self._rounded.round_again()
-        if self.accelerator.scaler is not None and state.get("scaler"):
-            self.accelerator.scaler.load_state_dict(state["scaler"])
+        self.ema.load_state_dict(state, state["step"])
+        if self._masters is not None:
+            self._masters.cast_again()
+        self.precision.load_state_dict(state.get("scaler", {}))
         self.step = state["step"]
         if "losses" in state:  # older checkpoints have none
             self._meters = Meters(list(state["losses"].to(self.accelerator.device)))
@@ -249,57 +250,55 @@ class Trainer:
     def _train_step(self) -> tuple[torch.Tensor, torch.Tensor]:
         for group in self.optimizer.param_groups:
             group["lr"] = self.config.learning_rate * learning_rate_factor(self.step, self.config)
-        if self._recorded is None:
+        if self._captured is None:
             self.optimizer.zero_grad(set_to_none=True)
-            if self._rounded is not None:
-                self._rounded.forget_gradients()
+            if self._masters is not None:
+                self._masters.forget_gradients()
         parts, losses = self.config.accumulation, []
         for part in range(parts):
             shard = self.shard(part)
             # Dropout, where a model has it, is a function of the step too.
-            torch.manual_seed(((self.config.seed * 1_000_003 + self.step) * 1009 + shard.index) % 2**63)
+            torch.manual_seed((step_seed(self.config.seed, self.step) * 1009 + shard.index) % 2**63)
             last = part == parts - 1
             waiting = contextlib.nullcontext() if last else self.accelerator.no_sync(self.model)
             with waiting, attention_for_training(self.accelerator.device.type):
                 losses.append(self._gradients(shard, parts))
-        norm = self._apply_gradients()
-        if self._rounded is not None:
-            self._rounded.round_again()
-        self.average.update(self.step)
+        norm = self.precision.step(self.optimizer, list(self.parameters.values()), self.config.gradient_clip)
+        if self._masters is not None:
+            self._masters.cast_again()
+        self.ema.update()
         self.step += 1
-        return torch.stack(losses).sum(), norm.full_tensor() if isinstance(norm, DTensor) else norm
+        return torch.stack(losses).sum(), norm
 
     def _compute(self, inputs: StageInputs) -> torch.Tensor:
         """The loss of inputs, in the precision of the run; nothing is kept between the uses of a weight."""
-        mixed = "no" if self._rounded is not None else self.config.mixed_precision
-        dtype = {"no": None, "bf16": torch.bfloat16, "fp16": torch.float16}[mixed]
-        device = self.accelerator.device.type
-        with torch.autocast(device, dtype or torch.bfloat16, enabled=dtype is not None, cache_enabled=False):
+        with self.precision.autocast(enabled=self._masters is None, cache_enabled=False):
             loss = self.stage.compute(inputs)
         self._refuse_unreachable(loss)
         return loss
 
+    def _backward(self, loss: torch.Tensor) -> None:
+        if self._waits:
+            self._refuse_infinite(loss)
+        self.precision.backward(loss)
+
     def _gradients(self, shard: Shard, parts: int) -> torch.Tensor:
         """The loss of a shard, with its gradients in the parameters."""
-        if self._recorded is None and self._rounded is None:
-            with self.accelerator.autocast():
+        if self._captured is None and self._masters is None:
+            with self.precision.autocast():
                 loss = self.model(self.step, shard) / parts
             self._refuse_unreachable(loss)
-            if self._waits:
-                self._refuse_infinite(loss)
-            self.accelerator.backward(loss)
+            self._backward(loss)
             return loss.detach()
-        with self.accelerator.autocast():
+        with self.precision.autocast():
             inputs = self.stage.inputs(self.step, shard)
-        if self._recorded is not None:
-            loss = self._recorded(inputs)
+        if self._captured is not None:
+            loss = self._captured(inputs)
         else:
             loss = self._compute(inputs) / parts
-            if self._waits:
-                self._refuse_infinite(loss)
-            self.accelerator.backward(loss)
-        if self._rounded is not None:
-            self._rounded.hand_on_gradients()
+            self._backward(loss)
+        if self._masters is not None:
+            self._masters.hand_on_gradients()
         return loss.detach()
 
     def _refuse_unreachable(self, loss: torch.Tensor) -> None:
@@ -308,22 +307,6 @@ class Trainer:
                 f"step {self.step} of stage {self.label} reaches nothing that trains: an adapter learns "
                 "from style references only; give its pictures or clips references, or leave the clips out"
             )
-
-    def _apply_gradients(self) -> torch.Tensor:
-        """Clip the gradients and step along them; returns their norm before.
-
-        In fp16 they come scaled: the step is left out, and the next ones are scaled less, where they overflowed.
-        """
-        scaler = self.accelerator.scaler
-        if scaler is not None:
-            scaler.unscale_(self.optimizer)
-        norm = self.accelerator.clip_grad_norm_(list(self.parameters.values()), self.config.gradient_clip)
-        if scaler is None:
-            self.optimizer.step()
-        else:
-            scaler.step(self.optimizer)
-            scaler.update()
-        return norm
 
     def run(self, on_step: Callable[[int, float], None] | None = None) -> bool:
         """Train to the last step, save on the way, and leave the averaged weights in the models.
@@ -372,25 +355,27 @@ class Trainer:
             asked.signal = signal.SIGTERM
         if self.step < self.config.steps:
             return False
-        self.use_average()
+        if self._masters is not None:
+            self._masters.restore()
+        self._set_average()
         return True
 
-    def use_average(self) -> None:
-        """Put the averaged weights into the models, which compute in float32 from now on."""
-        if self._rounded is not None:
-            self._rounded.restore()
-        self._set_average()
+    def close(self) -> None:
+        """End the reports."""
+        with written(self.folder):
+            for tracker in self.accelerator.trackers:
+                tracker.finish()
 
     @torch.no_grad()
     def _set_average(self) -> None:
-        for name, value in self.average.weights().items():
+        for name, value in self.ema.weights().items():
             self.parameters[name].copy_(value)
 
     @contextlib.contextmanager
     def averaged(self) -> Iterator[None]:
         """The averaged weights in the models for a while."""
         own = {name: value.detach().clone() for name, value in self.parameters.items()}
-        with contextlib.nullcontext() if self._rounded is None else self._rounded.in_full():
+        with contextlib.nullcontext() if self._masters is None else self._masters.in_full():
             self._set_average()
             try:
                 yield
@@ -400,20 +385,19 @@ class Trainer:
                         value.copy_(own[name])
 
     def averaged_weights(self) -> dict[str, torch.Tensor]:
-        """Name -> what the stage leaves (`WeightAverage`), whole and on the CPU, whatever the sharding."""
-        return {name: whole(value) for name, value in self.average.weights().items()}
+        """Name -> what the stage leaves (`StageEMA`), whole and on the CPU, whatever the sharding."""
+        return {name: whole(value) for name, value in self.ema.weights().items()}
 
     def _draw_samples(self) -> None:
         if self.on_sample is None:
             return
-        if self._in_parts:
-            weights = self.averaged_weights()
+        weights = self.averaged_weights() if self._in_parts else None
+        with contextlib.nullcontext() if self._in_parts else self.averaged():
             if self.accelerator.is_main_process:
-                self.on_sample(self.step, weights)
-        else:
-            with self.averaged():
-                if self.accelerator.is_main_process:
-                    self.on_sample(self.step, None)
+                sheet = self.on_sample(self.step, weights)
+                if sheet is not None:
+                    with written(self.folder):
+                        log_picture(begun(self.accelerator, self._first), "samples", sheet, self.step)
         self.accelerator.wait_for_everyone()
 
     def _report(self, meters: Meters) -> None:
@@ -429,15 +413,14 @@ class Trainer:
             self.label, self.step, self.config.steps, mean, speed, timedelta(seconds=round(left)),
         )  # fmt: skip
         rate = self.config.learning_rate * learning_rate_factor(self.step - 1, self.config)
-        self.tracker.log(
-            self.step,
-            {
-                "loss": mean,
-                "learning_rate": rate,
-                "gradient_norm": float(meters.gradient_norm),
-                "steps_per_second": speed,
-            },
-        )
+        values = {
+            "loss": mean,
+            "learning_rate": rate,
+            "gradient_norm": float(meters.gradient_norm),
+            "steps_per_second": speed,
+        }
+        with written(self.folder):
+            begun(self.accelerator, self._first).log(values, step=self.step)
 
     def _agree(self, *wishes: bool) -> tuple[bool, ...]:
         """What any process wishes, all do."""

@@ -13,7 +13,7 @@ from stylecrafter.errors import InvalidInputError
 from stylecrafter.media.documents import is_file
 from stylecrafter.runtime.memory import available_memory, format_bytes
 from stylecrafter.weights.configs import block_channels, read_config
-from stylecrafter.weights.headers import read_header
+from stylecrafter.weights.headers import read_shapes
 
 if TYPE_CHECKING:
     import torch
@@ -114,7 +114,7 @@ def count_parameters(file: str | os.PathLike[str]) -> int:
     Raises:
         CheckpointError: Not a safetensors file.
     """
-    return sum(math.prod(entry.shape) for entry in read_header(file).values())
+    return sum(map(math.prod, read_shapes(file).values()))
 
 
 def count_model_parameters(folder: str | os.PathLike[str]) -> int:

@@ -20,8 +20,8 @@ from torch import Tensor
 
 from stylecrafter.errors import CheckpointError
 from stylecrafter.media.documents import shown
-from stylecrafter.media.recognise import HEAD_BYTES, recognise
-from stylecrafter.weights.headers import SAFETENSORS, TORCH, checkpoint_size, read_header
+from stylecrafter.media.recognise import recognise
+from stylecrafter.weights.headers import SAFETENSORS, TORCH, head_of, read_shapes
 
 #: Of what stands beside the numbers of a torch file; the largest that are published have about a hundredth of it.
 MAX_PICKLE_BYTES = 16 * 2**20
@@ -42,16 +42,14 @@ def read_file(path: str | os.PathLike[str], what: str) -> Any:
             holds more than plain data.
     """
     try:
-        size = checkpoint_size(path)
-        with open(path, "rb") as file:
-            head = file.read(HEAD_BYTES)
+        head = head_of(path)
         found = recognise(head)
         if found == SAFETENSORS or (found is None and Path(path).suffix == ".safetensors"):
-            read_header(path)
+            read_shapes(path)  # its words where it is no such file, or a part of one
             return load_file(path)
         if found is not None and found not in TORCH:
             raise CheckpointError(f"{shown(path)} is {found}, not a checkpoint of tensors")
-        return _read_torch(path, size, head)
+        return _read_torch(path, head)
     except CheckpointError as error:
         raise CheckpointError(f"{what}: {error}") from error
     except MemoryError:
@@ -122,9 +120,9 @@ def _odd(key: Any, value: Any) -> str | None:
     return None
 
 
-def _read_torch(path: str | os.PathLike[str], size: int, head: bytes) -> Any:
+def _read_torch(path: str | os.PathLike[str], head: bytes) -> Any:
     if head.startswith(b"PK\x03\x04"):
-        _check_archive(path, size)
+        _check_archive(path)
         if Path(path).suffix != ".safetensors":
             return torch.load(path, map_location="cpu", weights_only=True, mmap=True)
         with open(path, "rb") as file:  # of such a name torch would not believe the contents
@@ -143,7 +141,7 @@ def _read_torch(path: str | os.PathLike[str], size: int, head: bytes) -> Any:
         return torch.load(file, map_location="cpu", weights_only=True)
 
 
-def _check_archive(path: str | os.PathLike[str], size: int) -> None:
+def _check_archive(path: str | os.PathLike[str]) -> None:
     """Refuse archives that torch has not written: what they unpack to has no bound."""
     try:
         with zipfile.ZipFile(path) as archive:
@@ -153,10 +151,9 @@ def _check_archive(path: str | os.PathLike[str], size: int) -> None:
     pickled = [m for m in members if m.filename.rpartition("/")[2] == "data.pkl"]
     if not pickled:
         raise CheckpointError(f"{shown(path)} is a zip archive, but not one that torch has written")
-    if (
-        any(m.compress_type != zipfile.ZIP_STORED for m in members)
-        or sum(m.file_size for m in members) > size
-    ):
+    if any(m.compress_type != zipfile.ZIP_STORED for m in members) or sum(
+        m.file_size for m in members
+    ) > os.path.getsize(path):
         raise CheckpointError(f"{shown(path)} is a compressed archive; torch writes plain ones")
     if max(m.file_size for m in pickled) > MAX_PICKLE_BYTES:
         raise CheckpointError(f"{shown(path)} holds more than {MAX_PICKLE_BYTES:,} bytes beside its tensors")

@@ -11,19 +11,13 @@ from collections.abc import Iterable
 from importlib import resources
 
 from transformers import CLIPTokenizer
+from transformers.convert_slow_tokenizer import bytes_to_unicode
 
 START, END = "<|startoftext|>", "<|endoftext|>"
 CONTEXT_LENGTH = 77
 #: Merges that CLIP uses of the list: 49,152 entries less 256 bytes, as many word-final bytes and two marks.
 _NUM_MERGES = 49152 - 256 - 2
 Merge = tuple[str, str]
-
-
-def _byte_symbols() -> list[str]:
-    """The printable symbol of every byte, printable bytes first, in CLIP's order."""
-    printable = [*range(33, 127), *range(161, 173), *range(174, 256)]
-    others = [byte for byte in range(256) if byte not in printable]
-    return [chr(byte) for byte in printable] + [chr(256 + i) for i in range(len(others))]
 
 
 @functools.cache
@@ -36,7 +30,7 @@ def _merges() -> tuple[Merge, ...]:
 
 def _build(merges: Iterable[Merge], pad: str) -> CLIPTokenizer:
     merges = list(merges)
-    symbols = _byte_symbols()
+    symbols = list(bytes_to_unicode().values())  # printable bytes first, as CLIP has them
     tokens = [*symbols, *(s + "</w>" for s in symbols), *(left + right for left, right in merges), START, END]
     vocabulary = {token: index for index, token in enumerate(tokens)}
     # Marks are put in, never read from a text: otherwise every "!" that someone types would become padding.

@@ -99,7 +99,7 @@ def test_dino_is_its_class_token(tmp_path: Path, pictures: list[Image.Image]) ->
         json.dumps({"image_processor_type": "BitImageProcessor", **PROCESSOR})
     )
     encoder = DinoEncoder(str(tmp_path))
-    pixels = encoder._process(clip_to_tensor(pictures))
+    pixels = encoder._pixels(pictures)
     with torch.no_grad():
         expected = F.normalize(model(pixel_values=pixels).last_hidden_state[:, 0], dim=1)
     torch.testing.assert_close(encoder.pictures(clip_to_tensor(pictures)), expected)
@@ -187,7 +187,7 @@ def spoiled(
 def test_encoders_that_are_not_filled_from_their_files_are_refused(
     kind: type, clip: Path, tmp_path: Path
 ) -> None:
-    """Their figures would be of a random encoder."""
+    """Their scores would be of a random encoder."""
     source = clip
     if kind is DinoEncoder:
         source = tmp_path / "vit"

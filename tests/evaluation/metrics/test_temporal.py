@@ -6,7 +6,7 @@ import torch
 from stylecrafter.errors import InvalidInputError
 from stylecrafter.evaluation.metrics.temporal import (
     flicker,
-    temporal_figures,
+    temporal_scores,
     warping_error,
 )
 from tests.evaluation.metrics.moving import panned, texture
@@ -15,14 +15,14 @@ from tests.evaluation.metrics.moving import panned, texture
 def test_a_still_clip_has_no_error_and_no_flicker_to_win_with() -> None:
     still = texture()[None, :, :64, :64].repeat(4, 1, 1, 1)
     assert warping_error(still) == pytest.approx(0, abs=1e-6) and flicker(still) == 0
-    assert temporal_figures(still) == (None, None, 0.0)
+    assert temporal_scores(still) == (None, None, 0.0)
     # Nor has one that a codec has touched; but one that moves or flickers has.
     touched = (
         still * 255 + (torch.rand(still.shape, generator=torch.Generator().manual_seed(0)) < 0.05)
     ) / 255
-    assert temporal_figures(touched.clamp(0, 1)) == (None, None, 0.0)
-    assert None not in temporal_figures(panned(2))
-    assert None not in temporal_figures(still * torch.tensor([1, 0.95, 1, 0.95])[:, None, None, None])
+    assert temporal_scores(touched.clamp(0, 1)) == (None, None, 0.0)
+    assert None not in temporal_scores(panned(2))
+    assert None not in temporal_scores(still * torch.tensor([1, 0.95, 1, 0.95])[:, None, None, None])
 
 
 def test_another_flow_may_be_given() -> None:
@@ -32,9 +32,9 @@ def test_another_flow_may_be_given() -> None:
         asked.append(len(frames))
         return torch.zeros(len(frames) - 1, 2, *frames.shape[2:])
 
-    figures = temporal_figures(panned(2), zero)
-    assert asked == [4, 4] and figures.dynamics == 0  # there and back, once
-    assert figures.warping_error is not None and figures.warping_error > 5 * warping_error(panned(2))
+    scores = temporal_scores(panned(2), zero)
+    assert asked == [4, 4] and scores.dynamics == 0  # there and back, once
+    assert scores.warping_error is not None and scores.warping_error > 5 * warping_error(panned(2))
 
 
 def test_a_smooth_pan_has_less_warping_error_than_frames_that_do_not_belong_together() -> None:

@@ -7,11 +7,11 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from stylecrafter.errors import CheckpointError
-from stylecrafter.evaluation.testset import WorldSetSpec
 from stylecrafter.evaluation.truth import trained_probes
 from stylecrafter.evaluation.truth.probes import QUESTIONS
 from stylecrafter.evaluation.truth.trained_probes import PACKAGED, content_probe, packaged_file, world_probes
 from stylecrafter.evaluation.truth.world_metric import WorldMetric, accuracy_on_renders
+from stylecrafter.evaluation.truth.world_set import WorldSetSpec
 
 SPEC = WorldSetSpec(references=4, prompts=3, unseen_kinds=1, size=16)
 
@@ -36,7 +36,7 @@ def test_probes_are_trained_once_and_say_how_good_they_are(
     assert all(0 <= rate <= 1 for rate in rates.values())
 
 
-def test_figures_are_kept_by_the_probes_weights(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_scores_are_kept_by_the_probes_weights(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(trained_probes, "STEPS", 2)
     probes = world_probes(SPEC.vocabulary, SPEC.size, tmp_path)
     key = WorldMetric(SPEC, probes).key

@@ -4,11 +4,11 @@ import pytest
 import torch
 
 from stylecrafter.evaluation.metrics.info import MeasuredClip
-from stylecrafter.evaluation.testset import WorldSetSpec
 from stylecrafter.evaluation.truth.probes import QUESTIONS, Question, labels_of
 from stylecrafter.evaluation.truth.style_probe import PARAMETERS, SeenStyle, StyleProbe, style_labels
 from stylecrafter.evaluation.truth.trained_probes import WorldProbes
 from stylecrafter.evaluation.truth.world_metric import WorldMetric
+from stylecrafter.evaluation.truth.world_set import WorldSetSpec
 from stylecrafter.styleworld import world
 
 SPEC = WorldSetSpec(references=4, prompts=3, unseen_kinds=1, size=16)
@@ -45,7 +45,7 @@ def clip(index: int, frames: int = 4) -> MeasuredClip:
     return MeasuredClip(index, "0000", "a fox", torch.rand(frames, 3, 16, 16), (index // SPEC.prompts,))
 
 
-def test_figures_by_hand() -> None:
+def test_scores_by_hand() -> None:
     """Clip 4 is prompt 1 with reference 1; the probes say what is right for prompt and reference."""
     drawn = SPEC.draw()
     wanted = {q: int(labels_of(q, drawn.prompts, drawn.vocabulary)[1]) for q in QUESTIONS}
@@ -54,14 +54,14 @@ def test_figures_by_hand() -> None:
     kinds = len(drawn.vocabulary.styles)
     content: dict[Question, torch.nn.Module] = {q: Says(wanted[q]) for q in QUESTIONS}
     probes = WorldProbes(content, SaysStyle(kinds, kind, parameters))  # type: ignore[arg-type]
-    figures = WorldMetric(SPEC, probes)(clip(4))
-    assert figures["object_right"] == figures["scene_right"] == figures["motion_right"] == 1.0
-    assert figures["kind_right"] == 1.0
-    assert figures["parameter_error"] == pytest.approx(0.0)
+    scores = WorldMetric(SPEC, probes)(clip(4))
+    assert scores["object_right"] == scores["scene_right"] == scores["motion_right"] == 1.0
+    assert scores["kind_right"] == 1.0
+    assert scores["parameter_error"] == pytest.approx(0.0)
     others = drawn.references.style_parameters[[0, 2, 3], 0]
-    assert figures["parameter_error_by_chance"] == pytest.approx(float((others - parameters[0]).abs().mean()))
-    assert figures["leaked"] == 0.0 and figures["leaked_by_chance"] == 0.0
-    assert set(figures) == {info.name for info in WorldMetric.infos}
+    assert scores["parameter_error_by_chance"] == pytest.approx(float((others - parameters[0]).abs().mean()))
+    assert scores["leaked"] == 0.0 and scores["leaked_by_chance"] == 0.0
+    assert set(scores) == {info.name for info in WorldMetric.infos}
 
     shown = labels_of("object", drawn.references, drawn.vocabulary)
     content["object"] = Says(int(shown[1]))
@@ -84,7 +84,7 @@ def test_content_may_leak_from_any_picture_of_a_style() -> None:
     assert WorldMetric(SPEC, probes)(clip(4))["leaked"] == 0.0
 
 
-def test_known_and_unseen_kinds_have_figures_of_their_own() -> None:
+def test_known_and_unseen_kinds_have_scores_of_their_own() -> None:
     spec = SPEC.model_copy(update={"unseen_kinds": 1, "size": 32})
     drawn = spec.draw()
     style = SaysStyle(len(drawn.vocabulary.styles), 0, torch.zeros(PARAMETERS))
@@ -94,11 +94,9 @@ def test_known_and_unseen_kinds_have_figures_of_their_own() -> None:
         for shown, found in ((reference, 1.0), ((reference + 1) % spec.references, 0.0)):
             frames = world.render(drawn.references[torch.tensor([shown])], 32, 1)[0]
             asked = MeasuredClip(reference * spec.prompts, "0000", "a fox", frames, (reference,))
-            figures = metric(asked)
-            assert figures[f"style_found_{kind}"] == figures[f"style_found_by_probe_{kind}"] == found
-            assert (
-                figures[f"style_found_{other}"] is None and figures[f"style_found_by_probe_{other}"] is None
-            )
+            scores = metric(asked)
+            assert scores[f"style_found_{kind}"] == scores[f"style_found_by_probe_{kind}"] == found
+            assert scores[f"style_found_{other}"] is None and scores[f"style_found_by_probe_{other}"] is None
 
 
 def test_the_nearest_reference_is_found() -> None:
@@ -107,8 +105,8 @@ def test_the_nearest_reference_is_found() -> None:
     metric = WorldMetric(SPEC, WorldProbes({q: Says(0) for q in QUESTIONS}, style))  # type: ignore[misc]
     for shown in range(4):
         frames = references[shown].repeat(3, 1, 1, 1)
-        figures = metric(MeasuredClip(4, "0004", "a fox", frames, (1,)))
-        assert figures["style_found_by_probe"] == float(shown == 1)
+        scores = metric(MeasuredClip(4, "0004", "a fox", frames, (1,)))
+        assert scores["style_found_by_probe"] == float(shown == 1)
 
 
 def test_what_cannot_be_asked_is_none() -> None:

@@ -11,7 +11,7 @@ from stylecrafter import StyleCrafterPipeline
 from stylecrafter.adapter.style_adapter import StyleAdapter
 from stylecrafter.backbones.videocrafter_unet import VideoCrafterUNet
 from stylecrafter.errors import InvalidInputError
-from stylecrafter.training.from_scratch.expansion import adapter_for_grown, with_attention
+from stylecrafter.training.from_scratch.expansion import adapter_for_expanded, with_attention
 from stylecrafter.training.recipe_files import load_recipe
 from stylecrafter.training.recipe_run import RecipeRun
 from stylecrafter.weights.saving import save_model
@@ -70,7 +70,7 @@ def test_a_grown_adapter_gives_the_same_style_for_the_same_factors() -> None:
     adapter.detach()
 
     unet = with_attention(unet, (True, True))
-    grown = adapter_for_grown(adapter, unet)
+    grown = adapter_for_expanded(adapter, unet)
     assert set(adapter.layer_names) < set(grown.layer_names) and grown.num_layers == adapter.num_layers + 3
     torch.testing.assert_close(grown.encode(torch.ones(2, 4, 16)), adapter.encode(torch.ones(2, 4, 16)))
     every = torch.ones(2, grown.num_layers)
@@ -85,7 +85,7 @@ def test_a_grown_adapter_gives_the_same_style_for_the_same_factors() -> None:
 def test_queries_of_factors_keep_their_layers() -> None:
     unet = small_unet()
     adapter = small_adapter(unet)
-    grown = adapter_for_grown(adapter, with_attention(unet, (True, True)))
+    grown = adapter_for_expanded(adapter, with_attention(unet, (True, True)))
     assert adapter.scale_predictor is not None and grown.scale_predictor is not None
     old, new = adapter.scale_predictor.queries, grown.scale_predictor.queries
     for name, query in zip(grown.layer_names, new, strict=True):
@@ -97,7 +97,7 @@ def test_queries_of_factors_keep_their_layers() -> None:
 def test_adapters_of_other_kinds_grow_too(options: dict[str, str]) -> None:
     unet = small_unet()
     adapter = small_adapter(unet, **options)
-    grown = adapter_for_grown(adapter, with_attention(unet, (True, True)))
+    grown = adapter_for_expanded(adapter, with_attention(unet, (True, True)))
     assert grown.options == adapter.options
     grown.attach(small_unet((True, True)))
 
@@ -107,7 +107,7 @@ def test_growing_leaves_the_given_models_alone() -> None:
     adapter = small_adapter(unet)
     before = {k: v.clone() for k, v in [*unet.state_dict().items(), *adapter.state_dict().items()]}
     grown = with_attention(unet, (True, True))
-    style = adapter_for_grown(adapter, grown)
+    style = adapter_for_expanded(adapter, grown)
     with torch.no_grad():
         for parameter in [*grown.parameters(), *style.parameters()]:
             parameter.add_(1)
@@ -129,7 +129,7 @@ def test_attention_is_not_taken_away(levels: tuple[bool, ...]) -> None:
 def test_an_adapter_for_other_layers_is_refused() -> None:
     adapter = small_adapter(small_unet((True, True)))
     with pytest.raises(InvalidInputError, match=r"layer 'down_blocks\.0"):
-        adapter_for_grown(adapter, small_unet())
+        adapter_for_expanded(adapter, small_unet())
 
 
 def test_a_recipe_grows_a_finished_model_and_trains_what_is_new(tmp_path: Path) -> None:

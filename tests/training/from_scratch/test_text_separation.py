@@ -11,8 +11,8 @@ from stylecrafter.data.batch import TrainingBatch
 from stylecrafter.errors import InvalidInputError
 from stylecrafter.styleworld.lexicon import GROUP_MOTIONS, MOTION_PHRASES
 from stylecrafter.training.from_scratch.text_separation import (
-    WordsConfig,
-    WordsStage,
+    TextSeparationConfig,
+    TextSeparationStage,
     directions,
     motion_phrases,
 )
@@ -38,8 +38,8 @@ class Captions:
         return {}
 
 
-def stage_of(parts: Parts, **config) -> WordsStage:
-    return WordsStage(parts, Captions(), WordsConfig(groups=SIDES, **config))
+def stage_of(parts: Parts, **config) -> TextSeparationStage:
+    return TextSeparationStage(parts, Captions(), TextSeparationConfig(groups=SIDES, **config))
 
 
 def states(parts: Parts, caption: str) -> torch.Tensor:
@@ -133,12 +133,14 @@ def test_all_that_is_said_of_motions_is_told_apart_but_standing_still() -> None:
 )
 def test_settings_that_make_no_sense_are_refused(config: dict, message: str) -> None:
     with pytest.raises(InvalidInputError, match=message):
-        WordsConfig(**config)
+        TextSeparationConfig(**config)
 
 
 def test_more_groups_than_dimensions_are_refused() -> None:
     with pytest.raises(InvalidInputError, match="17 groups"):
-        WordsStage(tiny_parts(), tiny_pictures(), WordsConfig(groups={str(i): (str(i),) for i in range(17)}))
+        TextSeparationStage(
+            tiny_parts(), tiny_pictures(), TextSeparationConfig(groups={str(i): (str(i),) for i in range(17)})
+        )
 
 
 def test_a_source_that_tells_its_captions_draws_nothing() -> None:
@@ -150,5 +152,7 @@ def test_a_source_that_tells_its_captions_draws_nothing() -> None:
             return Captions().batch(step, rows).captions
 
     parts = tiny_parts()
-    expected = WordsStage(parts, Captions(), WordsConfig(groups=SIDES)).loss(0)
-    torch.testing.assert_close(WordsStage(parts, Told(), WordsConfig(groups=SIDES)).loss(0), expected)
+    expected = TextSeparationStage(parts, Captions(), TextSeparationConfig(groups=SIDES)).loss(0)
+    torch.testing.assert_close(
+        TextSeparationStage(parts, Told(), TextSeparationConfig(groups=SIDES)).loss(0), expected
+    )

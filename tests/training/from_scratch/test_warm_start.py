@@ -12,7 +12,7 @@ from torch import nn
 
 from stylecrafter import StyleCrafterPipeline
 from stylecrafter.errors import CheckpointError, InvalidInputError
-from stylecrafter.training.from_scratch.warm_start import begin_with, translate_latents, translate_words
+from stylecrafter.training.from_scratch.warm_start import translate_latents, translate_words, warm_start
 from stylecrafter.training.recipe_files import load_recipe
 from stylecrafter.training.recipe_run import RecipeRun
 
@@ -37,7 +37,7 @@ def second(first: RecipeRun, tmp_path_factory: pytest.TempPathFactory) -> Recipe
     """The same sizes, begun with the first and trained at a rate that changes nothing."""
     changes = [
         *SHORT,
-        f"model.begin_with={first.folder / 'model'}",
+        f"model.warm_start={first.folder / 'model'}",
         *(f"stages.{stage}.train.learning_rate=1e-30" for stage in STAGES),
     ]
     run = RecipeRun(load_recipe("smoke", changes), tmp_path_factory.mktemp("second") / "run")
@@ -83,7 +83,7 @@ def test_a_resumed_stage_begins_with_its_checkpoint(
     def refuse(*args: Any) -> None:
         raise AssertionError("begun anew")
 
-    monkeypatch.setattr("stylecrafter.training.recipe_run.begin_with", refuse)
+    monkeypatch.setattr("stylecrafter.training.recipe_run.warm_start", refuse)
     assert second.train_stage(second.recipe.stages[1])
 
 
@@ -92,9 +92,9 @@ def test_a_base_that_comes_again_goes_on_with_the_first(
 ) -> None:
     begun: list[str] = []
     monkeypatch.setattr(
-        "stylecrafter.training.recipe_run.begin_with", lambda stage, parts, source: begun.append(stage.name)
+        "stylecrafter.training.recipe_run.warm_start", lambda stage, parts, source: begun.append(stage.name)
     )
-    recipe = load_recipe("smoke", [*SHORT, f"model.begin_with={first.folder / 'model'}"])
+    recipe = load_recipe("smoke", [*SHORT, f"model.warm_start={first.folder / 'model'}"])
     again = recipe.stages[2].model_copy(update={"name": "again"})
     run = RecipeRun(recipe.model_copy(update={"stages": [*recipe.stages[:3], again]}), tmp_path / "run")
     assert run.run() and run.is_finished("again")
@@ -172,15 +172,15 @@ def test_models_that_share_nothing_are_refused(first: RecipeRun) -> None:
     pipe = StyleCrafterPipeline.from_pretrained(first.folder / "model")
     pipe.unet = nn.Linear(2, 2)
     with pytest.raises(CheckpointError, match="no weight has the name and shape"):
-        begin_with(stage, parts, pipe)
+        warm_start(stage, parts, pipe)
 
 
 def test_it_goes_with_sizes_only(tmp_path: Path) -> None:
     recipe = tmp_path / "bad.yaml"
     recipe.write_text(
-        "name: x\nmodel: {pretrained: mini, begin_with: mini}\n"
+        "name: x\nmodel: {pretrained: mini, warm_start: mini}\n"
         "data: {a: {kind: styleworld, batch_size: 1}}\n"
         "stages: [{stage: adapter, pictures: a, train: {steps: 1, learning_rate: 1.0}}]\n"
     )
-    with pytest.raises(InvalidInputError, match="'begin_with' goes with 'preset'"):
+    with pytest.raises(InvalidInputError, match="'warm_start' goes with 'preset'"):
         load_recipe(recipe)

@@ -4,27 +4,10 @@ from __future__ import annotations
 
 import torch
 
-from stylecrafter.errors import InvalidInputError
-from stylecrafter.evaluation.metrics.info import MetricInfo
+from stylecrafter.evaluation.metrics.info import check_pictures, metric_info
 
-PALETTE_DISTANCE = MetricInfo(
-    "palette_distance",
-    "palette distance",
-    "lower",
-    0.0,
-    None,
-    "sliced Wasserstein-1 (Rabin et al. 2011) in CIE Lab, ΔE",
-    "where in the picture the colours stand does not count",
-)
-PALETTE_NEARER = MetricInfo(
-    "palette_nearer",
-    "own palette nearer than others",
-    "higher",
-    0.0,
-    1.0,
-    "share of the other references whose palette is farther",
-    "chance is 1/2",
-)
+PALETTE_DISTANCE = metric_info("palette_distance")
+PALETTE_NEARER = metric_info("palette_nearer")
 
 #: Linear sRGB to CIE XYZ (IEC 61966-2-1), each row divided by the white point D65.
 _RGB_TO_XYZ = (
@@ -83,8 +66,7 @@ def colour_quantiles(pictures: torch.Tensor, *, directions: int = 64, seed: int 
     Raises:
         InvalidInputError: Another shape.
     """
-    if pictures.ndim != 4 or pictures.shape[1] != 3:
-        raise InvalidInputError(f"pictures of shape {tuple(pictures.shape)}; (n, 3, h, w) is needed")
+    check_pictures(pictures)
     drawn = torch.randn(3, directions, generator=torch.Generator().manual_seed(seed))
     drawn = (drawn / drawn.norm(dim=0)).to(pictures)
     colours = to_lab(pictures.flatten(2).transpose(1, 2)) @ drawn

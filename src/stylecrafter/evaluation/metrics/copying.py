@@ -5,19 +5,9 @@ from __future__ import annotations
 import torch
 import torch.nn.functional as F
 
-from stylecrafter.errors import InvalidInputError
-from stylecrafter.evaluation.metrics.info import MetricInfo
+from stylecrafter.evaluation.metrics.info import check_pictures, metric_info
 
-COPYING = MetricInfo(
-    "copying",
-    "copying",
-    "lower",
-    0.0,
-    1.0,
-    "ours: greatest correlation of edge maps over shifts and mirroring",
-    "unrelated pictures do not reach 0, and regular textures meet each other: read it beside real renders; "
-    "rotated or resized content is not seen",
-)
+COPYING = metric_info("copying")
 #: Pictures are compared at this height and width.
 SIDE = 64
 #: Content may have moved by this part of the side.
@@ -38,9 +28,8 @@ def copying(pictures: torch.Tensor, references: torch.Tensor) -> torch.Tensor:
     Raises:
         InvalidInputError: Other shapes.
     """
-    for given in (pictures, references):
-        if given.ndim != 4 or given.shape[1] != 3:
-            raise InvalidInputError(f"pictures of shape {tuple(given.shape)}; (n, 3, h, w) is needed")
+    check_pictures(pictures)
+    check_pictures(references)
     mine, theirs = _edges(pictures), _edges(references)
     return torch.maximum(_correlation(mine, theirs), _correlation(mine, theirs.flip(2))).clamp(0, 1)
 

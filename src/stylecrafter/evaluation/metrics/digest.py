@@ -1,4 +1,4 @@
-"""What tells weights and pictures from others, so that figures can be kept by what they were measured with."""
+"""What tells weights and pictures from others, so that scores can be kept by what they were measured with."""
 
 from __future__ import annotations
 

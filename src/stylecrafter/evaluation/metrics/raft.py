@@ -13,7 +13,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from stylecrafter.errors import CheckpointError, InvalidInputError
+from stylecrafter.errors import InvalidInputError
 from stylecrafter.evaluation.metrics.digest import weights_digest
 from stylecrafter.weights.formats.checkpoint_files import fill, read_checkpoint, tensors_only
 
@@ -214,16 +214,7 @@ class RaftFlow:
     def __init__(self, checkpoint: str | Path, device: str | torch.device = "cpu") -> None:
         state = tensors_only(read_checkpoint(checkpoint, "RAFT"), "RAFT")
         self._model = RaftSmall().eval()
-        wanted = self._model.state_dict()
-        wrong = [key for key, value in wanted.items() if key not in state or state[key].shape != value.shape]
-        left_over = sorted(set(state) - set(wanted))
-        if wrong or left_over:
-            raise CheckpointError(
-                f"{checkpoint} holds no weights of RAFT-small as torchvision publishes them: "
-                f"{len(wrong)} are missing or of another shape ({', '.join(wrong[:3]) or 'none'}), "
-                f"{len(left_over)} have no place ({', '.join(left_over[:3]) or 'none'})"
-            )
-        fill(self._model, state, "RAFT", copy=True)
+        fill(self._model, state, f"{checkpoint}, read as torchvision's RAFT", copy=True)
         self.digest = weights_digest(self._model)
         self._model.to(device)
         self._device = torch.device(device)

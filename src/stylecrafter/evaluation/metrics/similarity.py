@@ -1,4 +1,4 @@
-"""Figures of a clip by a pretrained encoder: how near its frames are to the prompt, to the reference, to each other.
+"""Scores of a clip by a pretrained encoder: how near its frames are to the prompt, to the reference, to each other.
 
 Every function is the mean over frames of a cosine, as the paper has it (supplement B.1): of frame and content prompt,
 of frame and style reference (the mean over several references), of frame and next frame.
@@ -9,50 +9,8 @@ from __future__ import annotations
 import torch
 
 from stylecrafter.errors import InvalidInputError
-from stylecrafter.evaluation.metrics.info import MetricInfo
 
 PUBLISHED_CLIP = "laion/CLIP-ViT-H-14-laion2B-s32B-b79K"
-
-
-def clip_text(encoder: str) -> MetricInfo:
-    """What CLIP-Text by the encoder of that name is."""
-    source = f"paper, tables 1 and 2; by {encoder}"
-    return _cosine("clip_text", "CLIP-Text", source, "figures of other encoders do not compare")
-
-
-def clip_style(encoder: str) -> MetricInfo:
-    """What CLIP-Style by the encoder of that name is."""
-    source = f"paper, tables 1 and 2; by {encoder}"
-    note = "a copy of the reference has 1: read it beside CLIP-Text and copying"
-    return _cosine("clip_style", "CLIP-Style", source, note)
-
-
-def clip_temporal(encoder: str) -> MetricInfo:
-    """What CLIP-Temporal by the encoder of that name is."""
-    source = f"paper, table 2; by {encoder}"
-    return _cosine("clip_temporal", "CLIP-Temporal", source, "a still clip has 1: read it beside dynamics")
-
-
-def dino_style(encoder: str) -> MetricInfo:
-    """What DINO-Style by the encoder of that name is."""
-    source = f"paper, table 1; by {encoder}"
-    return _cosine("dino_style", "DINO-Style", source, "the paper does not name its backbone")
-
-
-def csd_style(encoder: str) -> MetricInfo:
-    """What CSD by the checkpoint of that name is."""
-    source = f"Somepalli et al. 2024; by {encoder}"
-    return _cosine("csd_style", "CSD", source, "a copy of the reference has 1")
-
-
-def style_vector(encoder: str) -> MetricInfo:
-    """What the style vector's similarity by the package of that name and version is."""
-    source = f"cosine of the 100 numbers that {encoder} predicts (Ghiasi et al. 2017)"
-    return _cosine("style_vector", "style vector", source, "a copy of the reference has 1")
-
-
-def _cosine(name: str, title: str, source: str, note: str) -> MetricInfo:
-    return MetricInfo(name, title, "higher", -1.0, 1.0, source, note)
 
 
 def text_similarity(frames: torch.Tensor, text: torch.Tensor) -> float:

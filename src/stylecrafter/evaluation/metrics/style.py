@@ -1,28 +1,18 @@
 """How alike two pictures are in style, without training: colour statistics and texture.
 
 The descriptor knows nothing of a generator and nothing of what is shown, so that it can be asked which of several
-references a clip was made from. It is coarse: `found_among` is to be read beside its answer for real renders.
+references a clip was made from. It is coarse: its answer is to be read beside that for real renders.
 """
 
 from __future__ import annotations
-
-import random
 
 import torch
 import torch.nn.functional as F
 
 from stylecrafter.errors import InvalidInputError
-from stylecrafter.evaluation.metrics.info import MetricInfo
+from stylecrafter.evaluation.metrics.info import check_pictures, metric_info
 
-STYLE_FOUND = MetricInfo(
-    "style_found",
-    "own reference nearest",
-    "higher",
-    0.0,
-    1.0,
-    "ours: colour statistics and texture, untrained",
-    "chance is 1 / references; real renders do not reach 1",
-)
+STYLE_FOUND = metric_info("style_found")
 
 HISTOGRAM_LEVELS = 8
 OCTAVES = 4
@@ -50,26 +40,10 @@ def describe_style(pictures: torch.Tensor) -> torch.Tensor:
     Raises:
         InvalidInputError: Another shape.
     """
-    if pictures.ndim != 4 or pictures.shape[1] != 3 or min(pictures.shape[2:]) < LEAST_SIDE:
-        raise InvalidInputError(
-            f"cannot describe the style of a tensor of shape {tuple(pictures.shape)}: "
-            f"(n, 3, h, w) with sides of at least {LEAST_SIDE} is needed"
-        )
+    check_pictures(pictures, LEAST_SIDE)
     lightness = pictures.mean(1, keepdim=True)
     colours = torch.stack([_histogram(picture) for picture in pictures])
     return torch.cat([colours, _octave_energies(lightness), _directions(lightness)], 1)
-
-
-def style_distances(clips: torch.Tensor, references: torch.Tensor) -> torch.Tensor:
-    """Distances (n, m) between the styles of clips (n, f, 3, h, w) and references (m, 3, h', w'), all in [0, 1].
-
-    Descriptors of a clip's frames are averaged; see `descriptor_distances`.
-
-    Raises:
-        InvalidInputError: Fewer than two references, or pictures that cannot be described.
-    """
-    of_clips = torch.stack([describe_style(clip).mean(0) for clip in clips])
-    return descriptor_distances(of_clips, describe_style(references))
 
 
 def descriptor_distances(some: torch.Tensor, references: torch.Tensor) -> torch.Tensor:
@@ -91,31 +65,6 @@ def descriptor_distances(some: torch.Tensor, references: torch.Tensor) -> torch.
         among = torch.pdist(theirs / scale).square().mean().clamp(min=1e-6)
         total += WEIGHTS[i] * apart / among
     return (total / sum(WEIGHTS)).sqrt()
-
-
-def found_among(distances: torch.Tensor, own: torch.Tensor, choices: int, seed: int) -> torch.Tensor:
-    """Whether a clip is nearer to its own reference than to `choices - 1` others: bool (n,).
-
-    Args:
-        distances: (n, m), as `style_distances` gives them.
-        own: (n,) index of each clip's reference.
-        choices: How many references there are to choose from, the own one included; chance is 1 / choices.
-        seed: Which others are drawn where m > choices.
-
-    Raises:
-        InvalidInputError: More choices than references.
-    """
-    count = distances.shape[1]
-    if not 2 <= choices <= count:
-        raise InvalidInputError(
-            f"cannot choose among {choices} of {count} references; 2 to {count} are possible"
-        )
-    rng = random.Random(seed)
-    found = []
-    for row, mine in zip(distances, own.tolist(), strict=True):
-        others = rng.sample([j for j in range(count) if j != mine], choices - 1)
-        found.append(bool((row[mine] < row[others]).all()))
-    return torch.tensor(found)
 
 
 def _histogram(picture: torch.Tensor) -> torch.Tensor:

@@ -1,6 +1,6 @@
 """How a clip behaves over time: is it the same thing from frame to frame, does it flicker, does it move at all?
 
-A still clip would win with both of the former, so that it has no figure of them, and both are read beside `dynamics`.
+A still clip would win with both of the former, so that it has no score of them, and both are read beside `dynamics`.
 """
 
 from __future__ import annotations
@@ -11,51 +11,18 @@ import torch
 import torch.nn.functional as F
 
 from stylecrafter.evaluation.metrics.flow import FLOW_NAME, Flow, check_clip, optical_flow, warp
-from stylecrafter.evaluation.metrics.info import MetricInfo
+from stylecrafter.evaluation.metrics.info import metric_info
 
 #: Mean absolute difference of consecutive frames under which a clip stands still: what a codec leaves of equal frames.
 STILL = 1 / 255 / 4
 
 
-def warping_info(flow: str = FLOW_NAME) -> MetricInfo:
-    """What a warping error by the flow of that name is."""
-    return MetricInfo(
-        "warping_error",
-        "warping error",
-        "lower",
-        0.0,
-        1.0,
-        f"Lai et al. 2018, occlusions left out; optical flow by {flow}",
-        "a clip that stands still has none; figures of other optical flows do not compare",
-    )
-
-
-def dynamics_info(flow: str = FLOW_NAME) -> MetricInfo:
-    """What dynamics by the flow of that name are."""
-    return MetricInfo(
-        "dynamics",
-        "dynamics",
-        "neither",
-        0.0,
-        None,
-        f"speed of the faster twentieth of the pixels, widths per frame; {flow}",
-        "flicker and grain move too; whether it is the right motion is not asked",
-    )
-
-
-WARPING_ERROR, DYNAMICS = warping_info(), dynamics_info()
-FLICKER = MetricInfo(
-    "flicker",
-    "flicker",
-    "lower",
-    0.0,
-    1.0,
-    "ours: second difference of the mean colours of 4 x 4 cells",
-    "a clip that stands still has none; flicker inside a cell is not seen",
+WARPING_ERROR, FLICKER, DYNAMICS = (
+    metric_info(name, FLOW_NAME) for name in ("warping_error", "flicker", "dynamics")
 )
 
 
-class TemporalFigures(NamedTuple):
+class TemporalScores(NamedTuple):
     """`warping_error`, `flicker`: lower is better, None where nothing moves. `dynamics`: 0 where nothing moves."""
 
     warping_error: float | None
@@ -78,7 +45,7 @@ def warping_error(
         forward: (f - 1, 2, h, w), what it found from frame to successor, where that is known already.
 
     Returns:
-        In [0, 1]; lower is better, 0 for a still clip. Figures of different flows do not compare.
+        In [0, 1]; lower is better, 0 for a still clip. Scores of different flows do not compare.
     """
     check_clip(frames)
     forward = flow(frames) if forward is None else forward
@@ -121,14 +88,14 @@ def stands_still(frames: torch.Tensor) -> bool:
     return float(frames.diff(dim=0).abs().mean()) < STILL
 
 
-def temporal_figures(frames: torch.Tensor, flow: Flow = optical_flow) -> TemporalFigures:
+def temporal_scores(frames: torch.Tensor, flow: Flow = optical_flow) -> TemporalScores:
     """All of them of one clip (f, 3, h, w) in [0, 1] of at least three frames.
 
     A clip that stands still has no warping error and no flicker: it would win with them, and has shown nothing.
     """
     if stands_still(frames):
-        return TemporalFigures(None, None, 0.0)
+        return TemporalScores(None, None, 0.0)
     forward = flow(frames)
-    return TemporalFigures(
+    return TemporalScores(
         warping_error(frames, flow, forward), flicker(frames), dynamics(frames, flow, forward)
     )

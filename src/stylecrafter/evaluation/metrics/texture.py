@@ -13,17 +13,9 @@ import torch
 import torch.nn.functional as F
 
 from stylecrafter.errors import InvalidInputError
-from stylecrafter.evaluation.metrics.info import MetricInfo
+from stylecrafter.evaluation.metrics.info import check_pictures, metric_info
 
-TEXTURE_DISTANCE = MetricInfo(
-    "texture_distance",
-    "texture distance",
-    "lower",
-    0.0,
-    1.0,
-    "Gram matrices (Gatys et al. 2015) of fixed oriented filters",
-    "depends on the size that pictures are shown at; no colours",
-)
+TEXTURE_DISTANCE = metric_info("texture_distance")
 OCTAVES = 4
 ORIENTATIONS = 4
 #: Shorter sides have too few pixels left in the coarsest octave.
@@ -45,11 +37,7 @@ def describe_texture(pictures: torch.Tensor) -> torch.Tensor:
     Raises:
         InvalidInputError: Another shape.
     """
-    if pictures.ndim != 4 or pictures.shape[1] != 3 or min(pictures.shape[2:]) < LEAST_SIDE:
-        raise InvalidInputError(
-            f"cannot describe the texture of a tensor of shape {tuple(pictures.shape)}: "
-            f"(n, 3, h, w) with sides of at least {LEAST_SIDE} is needed"
-        )
+    check_pictures(pictures, LEAST_SIDE)
     level = torch.einsum("c,nchw->nhw", pictures.new_tensor((0.299, 0.587, 0.114)), pictures)[:, None]
     filters = oriented_filters().to(pictures)
     upper = torch.triu_indices(len(filters), len(filters))

@@ -1,6 +1,6 @@
 """Small classifiers that say what a clip shows: object, scene and motion. Trained on real StyleWorld renders only.
 
-They never see a generated picture while they learn, so that a generator cannot teach them its mistakes; every figure of
+They never see a generated picture while they learn, so that a generator cannot teach them its mistakes; every score of
 them is shown beside what they reach on renders that they have not seen.
 """
 
@@ -57,8 +57,7 @@ def labels_of(question: Question, batch: world.WorldBatch, vocabulary: splits.Vo
     """
     known = world_indices(question, vocabulary)
     drawn = {"object": batch.thing, "scene": batch.scene, "motion": batch.motion}[question]
-    same = drawn[:, None] == known
-    return torch.where(same.any(1), same.long().argmax(1), -1)
+    return positions(drawn, known)
 
 
 class PictureProbe(nn.Module):
@@ -140,7 +139,6 @@ def train_probe(
     steps: int,
     batch_size: int = 128,
     seed: int = 0,
-    on_step: Callable[[int, float], None] | None = None,
 ) -> Probe:
     """Train a classifier on renders of the training split: half of them styled, half plain.
 
@@ -153,7 +151,6 @@ def train_probe(
         steps: Steps of AdamW.
         batch_size: Pictures a step; for "motion" a quarter as many clips.
         seed: Source of all randomness; the same seed gives the same probe.
-        on_step: Called with the step and its loss.
 
     Returns:
         The probe, in evaluation mode.
@@ -170,30 +167,52 @@ def train_probe(
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         probe = make_probe(question, vocabulary)
-    optimizer = torch.optim.AdamW(probe.parameters(), lr=2e-3, weight_decay=1e-3)
-    schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, 2e-3 if moving else 4e-3, total_steps=steps)
-    for step in range(steps):
-        batch = some_renders(
-            max(2, batch_size // 4) if moving else batch_size, generator, vocabulary, "train"
-        )
+
+    def loss_at(step: int) -> torch.Tensor:
+        count = max(2, batch_size // 4) if moving else batch_size
+        batch = some_renders(count, generator, vocabulary, "train")
         clips = world.render(batch, size, MOTION_FRAMES if moving else 1)
         if step % 2:
             clips = softened(clips)
-        loss = F.cross_entropy(
+        return F.cross_entropy(
             probe(clips if moving else clips[:, 0]),
             labels_of(question, batch, vocabulary),
             ignore_index=-1,  # a held-out motion is drawn still, which the vocabulary may not have
             label_smoothing=LABEL_SMOOTHING,
         )
+
+    fit(probe, loss_at, steps, question, 2e-3 if moving else 4e-3)
+    return probe.eval()
+
+
+def fit(
+    probe: nn.Module, loss_at: Callable[[int], torch.Tensor], steps: int, name: str, learning_rate: float
+) -> None:
+    """Train a probe with AdamW and a one-cycle schedule.
+
+    Args:
+        probe: What learns.
+        loss_at: Its loss in a step.
+        steps: How many.
+        name: What the probe sees, for the log.
+        learning_rate: The greatest of the schedule.
+    """
+    optimizer = torch.optim.AdamW(probe.parameters(), lr=2e-3, weight_decay=1e-3)
+    schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, learning_rate, total_steps=steps)
+    for step in range(steps):
+        loss = loss_at(step)
         optimizer.zero_grad()
         loss.backward()
         optimizer.step()
         schedule.step()
-        if on_step is not None:
-            on_step(step, loss.item())
         if step % 50 == 0:
-            logger.info("probe of the %s: step %d of %d, loss %.3f", question, step, steps, loss.item())
-    return probe.eval()
+            logger.info("probe of the %s: step %d of %d, loss %.3f", name, step, steps, loss.item())
+
+
+def positions(values: torch.Tensor, known: torch.Tensor) -> torch.Tensor:
+    """Where each of (n,) values stands in (k,) known ones, (n,); -1 for those that are not there."""
+    same = values[:, None] == known
+    return torch.where(same.any(1), same.long().argmax(1), -1)
 
 
 def some_renders(

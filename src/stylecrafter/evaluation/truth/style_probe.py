@@ -11,7 +11,6 @@ of each kind can be told there, and only what can be told is asked of generated 
 
 from __future__ import annotations
 
-import logging
 from typing import NamedTuple
 
 import torch
@@ -19,11 +18,9 @@ import torch.nn.functional as F
 from torch import nn
 
 from stylecrafter.errors import InvalidInputError
-from stylecrafter.evaluation.truth.probes import softened
+from stylecrafter.evaluation.truth.probes import fit, positions, softened
 from stylecrafter.styleworld import splits, world
 from stylecrafter.styleworld.styles import STYLE_NAMES
-
-logger = logging.getLogger(__name__)
 
 #: The last parameter of every kind only moves its grain about.
 PARAMETERS = 3
@@ -97,9 +94,7 @@ class StyleProbe(nn.Module):
 
 def style_labels(batch: world.WorldBatch, vocabulary: splits.Vocabulary) -> torch.Tensor:
     """Positions in `vocabulary.styles` of n things, (n,); -1 for a kind that it does not have."""
-    known = torch.tensor([STYLE_NAMES.index(name) for name in vocabulary.styles])
-    same = batch.style[:, None] == known
-    return torch.where(same.any(1), same.long().argmax(1), -1)
+    return positions(batch.style, torch.tensor([STYLE_NAMES.index(name) for name in vocabulary.styles]))
 
 
 def train_style_probe(
@@ -133,10 +128,9 @@ def train_style_probe(
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         probe = StyleProbe(kinds)
-    optimizer = torch.optim.AdamW(probe.parameters(), lr=2e-3, weight_decay=1e-3)
-    schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, 4e-3, total_steps=steps)
     pairs = batch_size // 2
-    for step in range(steps):
+
+    def loss_at(step: int) -> torch.Tensor:
         styles, contents = (
             world.sample(pairs, generator, vocabulary=vocabulary, split="train") for _ in range(2)
         )
@@ -145,17 +139,14 @@ def train_style_probe(
         kind = style_labels(styles, vocabulary).repeat(2)
         truth = styles.style_parameters[:, :PARAMETERS].repeat(2, 1)
         mine = seen.parameters[torch.arange(2 * pairs), kind]
-        loss = (
+        loss: torch.Tensor = (
             F.cross_entropy(seen.kind, kind)
             + 10 * F.mse_loss(mine, truth)
             + pair_loss(seen.embedding[:pairs], seen.embedding[pairs:])
         )
-        optimizer.zero_grad()
-        loss.backward()
-        optimizer.step()
-        schedule.step()
-        if step % 50 == 0:
-            logger.info("probe of the style: step %d of %d, loss %.3f", step, steps, loss.item())
+        return loss
+
+    fit(probe, loss_at, steps, "style", 4e-3)
     probe.eval()
     probe.reliability.copy_(reliability_of(probe, vocabulary, size, generator))
     return probe

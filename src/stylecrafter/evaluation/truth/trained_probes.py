@@ -1,6 +1,6 @@
 """Probes that have learned: from the package where it has them, from a folder that keeps them, or trained now.
 
-The package holds those for the words and the size of `mini` (`probe_weights/`), so that its figures are of the same
+The package holds those for the words and the size of `mini` (`probe_weights/`), so that its scores are of the same
 judges everywhere; `scripts/probes.py` trains them. For other words and sizes they are trained when they are first
 asked for, in the same way.
 """
@@ -47,7 +47,7 @@ class WorldProbes:
 
     @property
     def digest(self) -> str:
-        """What tells these probes from others: figures are kept by it."""
+        """What tells these probes from others: scores are kept by it."""
         return " ".join(weights_digest(probe) for probe in (*self.content.values(), self.style))
 
 

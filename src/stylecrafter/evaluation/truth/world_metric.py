@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import torch
 
-from stylecrafter.evaluation.clip_metrics import VERSION, Figures, some_frames
-from stylecrafter.evaluation.metrics.info import MeasuredClip, MetricInfo
+from stylecrafter.evaluation.clip_metrics import VERSION, Scores, some_frames
+from stylecrafter.evaluation.metrics.info import MeasuredClip, metric_info
 from stylecrafter.evaluation.metrics.style import describe_style, descriptor_distances
-from stylecrafter.evaluation.testset import WorldSetSpec
 from stylecrafter.evaluation.truth.held_out import HeldOutSet
 from stylecrafter.evaluation.truth.probes import (
     MOTION_FRAMES,
@@ -20,60 +21,23 @@ from stylecrafter.evaluation.truth.style_probe import (
     seen_style,
     style_labels,
 )
-from stylecrafter.evaluation.truth.trained_probes import WorldProbes
+from stylecrafter.evaluation.truth.trained_probes import WorldProbes, world_probes
+from stylecrafter.evaluation.truth.world_set import WorldSetSpec
 from stylecrafter.styleworld import splits, world
 
-_SOURCE = "StyleWorld: a probe trained on real renders"
-OBJECT = MetricInfo("object_right", "object as the prompt says", "higher", 0.0, 1.0, _SOURCE)
-SCENE = MetricInfo("scene_right", "scene as the prompt says", "higher", 0.0, 1.0, _SOURCE)
-MOTION = MetricInfo("motion_right", "motion as the prompt says", "higher", 0.0, 1.0, _SOURCE)
-FOUND = MetricInfo(
-    "style_found_by_probe",
-    "own reference nearest, by a probe",
-    "higher",
-    0.0,
-    1.0,
-    _SOURCE,
-    "chance is 1 / references",
-)
-#: Own reference nearest of all, by who says so and for which kinds of style the references are of.
+OBJECT, SCENE, MOTION = (metric_info(f"{question}_right") for question in QUESTIONS)
+FOUND = metric_info("style_found_by_probe")
+#: Style retrieval by who judges, and for which kinds of style the references are of.
 FOUND_BY_KIND = {
-    (judge, unseen): MetricInfo(
-        f"{name}_{'unseen' if unseen else 'known'}",
-        f"own reference nearest, {title}, {'unseen kinds' if unseen else 'kinds of training'}",
-        "higher",
-        0.0,
-        1.0,
-        source,
-        "a part of the clips, chosen among all references",
-    )
-    for judge, name, title, source in (
-        ("descriptor", "style_found", "untrained", "ours: colour statistics and texture, untrained"),
-        ("probe", "style_found_by_probe", "by a probe", _SOURCE),
-    )
+    (judge, unseen): metric_info(f"{name}_{'unseen' if unseen else 'known'}")
+    for judge, name in (("descriptor", "style_found"), ("probe", FOUND.name))
     for unseen in (False, True)
 }
-KIND = MetricInfo(
-    "kind_right", "kind of style as the reference's", "higher", 0.0, 1.0, _SOURCE, "only kinds of training"
-)
-PARAMETER_ERROR = MetricInfo(
-    "parameter_error",
-    "error of style parameters",
-    "lower",
-    0.0,
-    1.0,
-    _SOURCE,
-    "only parameters that the probe can tell in renders; read it beside that by chance",
-)
-PARAMETER_ERROR_BY_CHANCE = MetricInfo(
-    "parameter_error_by_chance", "error against the other references", "neither", 0.0, 1.0, _SOURCE
-)
-LEAKED = MetricInfo(
-    "leaked", "object of the reference seen", "lower", 0.0, 1.0, _SOURCE, "read it beside leakage by chance"
-)
-LEAKED_BY_CHANCE = MetricInfo(
-    "leaked_by_chance", "object of another reference seen", "neither", 0.0, 1.0, _SOURCE
-)
+KIND = metric_info("kind_right")
+PARAMETER_ERROR = metric_info("parameter_error")
+PARAMETER_ERROR_BY_CHANCE = metric_info("parameter_error_by_chance")
+LEAKED = metric_info("leaked")
+LEAKED_BY_CHANCE = metric_info("leaked_by_chance")
 #: Renders that a probe's own accuracy is measured on.
 FRESH_RENDERS = 500
 
@@ -113,7 +77,7 @@ class WorldMetric:
         self._described = describe_style(references[:, 0])
         self._unseen = self._set.of_held_out_kind
 
-    def __call__(self, clip: MeasuredClip) -> Figures:
+    def __call__(self, clip: MeasuredClip) -> Scores:
         prompt, reference = (int(of[clip.index]) for of in (self._set.prompt_of, self._set.reference_of))
         moving = len(clip.frames) > 1
         asked = [q for q in QUESTIONS if moving or q != "motion"]
@@ -125,14 +89,14 @@ class WorldMetric:
             OBJECT.name: float(seen["object"] == int(self._wanted["object"][prompt])),
             SCENE.name: float(seen["scene"] == int(self._wanted["scene"][prompt])),
             MOTION.name: float(seen["motion"] == int(self._wanted["motion"][prompt])) if moving else None,
-            **self._style_figures(clip.frames, reference, unseen=bool(self._unseen[clip.index])),
+            **self._style_scores(clip.frames, reference, unseen=bool(self._unseen[clip.index])),
             LEAKED.name: float((shown == seen["object"]).any()),
             LEAKED_BY_CHANCE.name: float((others == seen["object"]).any(1).float().mean())
             if len(others)
             else None,
         }
 
-    def _style_figures(self, frames: torch.Tensor, reference: int, *, unseen: bool) -> Figures:
+    def _style_scores(self, frames: torch.Tensor, reference: int, *, unseen: bool) -> Scores:
         """No kind and no parameters where the vocabulary, and so the probe, does not have the reference's kind."""
         seen = seen_style(self._probes.style, frames[None])
         described = describe_style(some_frames(frames)).mean(0, keepdim=True)
@@ -141,7 +105,7 @@ class WorldMetric:
             "descriptor": float(nearest == reference),
             "probe": float(int((self._styles @ seen.embedding[0]).argmax()) == reference),
         }
-        figures: Figures = {
+        scores: Scores = {
             FOUND.name: found["probe"],
             **{
                 info.name: found[judge] if kind == unseen else None
@@ -153,16 +117,31 @@ class WorldMetric:
         }
         kind = int(self._kinds[reference])
         if kind < 0:
-            return figures
-        figures[KIND.name] = float(int(seen.kind[0].argmax()) == kind)
+            return scores
+        scores[KIND.name] = float(int(seen.kind[0].argmax()) == kind)
         counted = self._probes.style.tellable[kind]
         if bool(counted.any()):
             truth = self._set.references.style_parameters[:, :PARAMETERS]
             errors = (seen.parameters[0, kind] - truth).abs()[:, counted].mean(1)
             others = torch.arange(len(truth)) != reference
-            figures[PARAMETER_ERROR.name] = float(errors[reference])
-            figures[PARAMETER_ERROR_BY_CHANCE.name] = float(errors[others].mean())
-        return figures
+            scores[PARAMETER_ERROR.name] = float(errors[reference])
+            scores[PARAMETER_ERROR_BY_CHANCE.name] = float(errors[others].mean())
+        return scores
+
+
+def world_metric(spec: WorldSetSpec, folder: Path) -> tuple[WorldMetric, dict[str, float]]:
+    """What a set's clips are asked, and what the probes behind it reach on renders (`accuracy_on_renders`).
+
+    Args:
+        spec: How the set was drawn.
+        folder: Keeps probes that have to be trained.
+
+    Raises:
+        CheckpointError: A file that the folder keeps is broken.
+        OutputError: The folder cannot be written.
+    """
+    probes = world_probes(spec.vocabulary, spec.size, folder)
+    return WorldMetric(spec, probes), accuracy_on_renders(probes, spec)
 
 
 @torch.no_grad()
@@ -172,7 +151,7 @@ def accuracy_on_renders(
     """What the probes reach on held-out renders that they have not seen, all of them styled as a set's clips are.
 
     Returns:
-        By the figures' names: how often each question is answered right, how often the kind of style is, the mean error
+        By the scores' names: how often each question is answered right, how often the kind of style is, the mean error
         of the parameters that count (and against another render's parameters), and how often a real render of the set
         finds its own reference.
     """

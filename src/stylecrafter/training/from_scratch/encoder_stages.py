@@ -18,54 +18,43 @@ from stylecrafter.references.preprocessing import normalise_for_clip
 from stylecrafter.runtime.devices import to_device
 from stylecrafter.runtime.seeding import step_generator
 from stylecrafter.training.batch_shares import WHOLE, Shard, gather_rows
+from stylecrafter.training.from_scratch.picture_stage import PictureStage
 from stylecrafter.training.from_scratch.texture_loss import texture_loss
 from stylecrafter.training.parts import freeze_all_but, prefixed
-from stylecrafter.training.ranges import AnySeed, Weight, check_fields
+from stylecrafter.training.settings import AnySeed, StageSettings, Weight
 
 STYLE_TEMPERATURE = 0.07
 #: Pictures that the linear shortcuts of an autoencoder are fitted to.
 FITTED_PICTURES = 480
 
 
-@dataclass(frozen=True, kw_only=True)
-class AutoencoderConfig:
+class AutoencoderConfig(StageSettings):
     """Loss of the autoencoder."""
 
     kl_weight: Weight = 1e-5
     """Weight of the KL divergence per latent value."""
     texture_weight: Weight = 0.0
-    """Weight of `texture.texture_loss`; without it fine textures come out as flat means."""
+    """Weight of `texture_loss`; without it fine textures come out as flat means."""
     seed: AnySeed = 0
     """Of the noise on the latents."""
 
-    def __post_init__(self) -> None:
-        check_fields(self)
 
-
-@dataclass(frozen=True, kw_only=True)
-class DecoderConfig:
+class DecoderConfig(StageSettings):
     """Loss of the decoder."""
 
     latent_noise: Weight = 0.3
     """The most noise on the latents, as a deviation; those have unit variance as the UNet sees them."""
     texture_weight: Weight = 0.0
-    """Weight of `texture.texture_loss`."""
+    """Weight of `texture_loss`."""
     seed: AnySeed = 0
     """Of the noise on the latents."""
 
-    def __post_init__(self) -> None:
-        check_fields(self)
 
-
-@dataclass(frozen=True, kw_only=True)
-class ClipConfig:
+class ClipConfig(StageSettings):
     """Loss of CLIP."""
 
     style_weight: Weight = 0.0
     """Weight of the term between pictures and their references."""
-
-    def __post_init__(self) -> None:
-        check_fields(self)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -90,7 +79,7 @@ class ClipInputs:
     """The same of the style references, where they have a part in the loss."""
 
 
-class AutoencoderStage:
+class AutoencoderStage(PictureStage):
     """The autoencoder: L1 on pixels at three resolutions and on their differences, texture, and a small KL term.
 
     One with linear shortcuts has them fitted to its first pictures, and learns from there.
@@ -104,9 +93,9 @@ class AutoencoderStage:
     name = "autoencoder"
 
     def __init__(
-        self, vae: AutoencoderKL, pictures: BatchSource, config: AutoencoderConfig = AutoencoderConfig()
+        self, vae: AutoencoderKL, pictures: BatchSource, config: AutoencoderConfig | None = None
     ) -> None:
-        self.vae, self.pictures, self.config = vae, pictures, config
+        self.vae, self.pictures, self.config = vae, pictures, config or AutoencoderConfig()
         freeze_all_but(self.models().values(), self.trainable())
         if isinstance(vae, ShortcutAutoencoder):
             vae.fit_shortcuts(batch * 2 - 1 for batch in some_pictures(pictures, FITTED_PICTURES))
@@ -116,12 +105,6 @@ class AutoencoderStage:
 
     def trainable(self) -> dict[str, nn.Parameter]:
         return prefixed("vae", self.vae.named_parameters())
-
-    def sources(self) -> dict[str, BatchSource]:
-        return {"pictures": self.pictures}
-
-    def loss(self, step: int, shard: Shard = WHOLE) -> torch.Tensor:
-        return self.compute(self.inputs(step, shard))
 
     def inputs(self, step: int, shard: Shard = WHOLE) -> CodingInputs:
         size, device = self.pictures.batch_size, self.vae.device
@@ -142,7 +125,7 @@ class AutoencoderStage:
         )
 
 
-class DecoderStage:
+class DecoderStage(PictureStage):
     """The decoder alone, on latents with noise, after everything else: latents stay what they are.
 
     What a denoiser gives is a little wrong everywhere, and a decoder that has only seen right latents shows every
@@ -158,25 +141,19 @@ class DecoderStage:
     name = "decoder"
 
     def __init__(
-        self, vae: AutoencoderKL, pictures: BatchSource, config: DecoderConfig = DecoderConfig()
+        self, vae: AutoencoderKL, pictures: BatchSource, config: DecoderConfig | None = None
     ) -> None:
-        self.vae, self.pictures, self.config = vae, pictures, config
+        self.vae, self.pictures, self.config = vae, pictures, config or DecoderConfig()
         freeze_all_but(self.models().values(), self.trainable())
 
     def models(self) -> dict[str, nn.Module]:
         return {"vae": self.vae}
 
     def trainable(self) -> dict[str, nn.Parameter]:
-        moving = prefixed("vae.decoder", self.vae.decoder.named_parameters())
+        trained = prefixed("vae.decoder", self.vae.decoder.named_parameters())
         if self.vae.post_quant_conv is not None:
-            moving |= prefixed("vae.post_quant_conv", self.vae.post_quant_conv.named_parameters())
-        return moving
-
-    def sources(self) -> dict[str, BatchSource]:
-        return {"pictures": self.pictures}
-
-    def loss(self, step: int, shard: Shard = WHOLE) -> torch.Tensor:
-        return self.compute(self.inputs(step, shard))
+            trained |= prefixed("vae.post_quant_conv", self.vae.post_quant_conv.named_parameters())
+        return trained
 
     def inputs(self, step: int, shard: Shard = WHOLE) -> CodingInputs:
         size, device = self.pictures.batch_size, self.vae.device
@@ -196,7 +173,7 @@ class DecoderStage:
 
 
 def decoding_loss(decoded: torch.Tensor, pictures: torch.Tensor, texture_weight: float) -> torch.Tensor:
-    """`reconstruction_loss`, and `texture.texture_loss` at its weight: (n, 3, h, w) each."""
+    """`reconstruction_loss`, and `texture_loss` at its weight: (n, 3, h, w) each."""
     loss = reconstruction_loss(decoded, pictures)
     return loss + texture_weight * texture_loss(decoded, pictures) if texture_weight else loss
 
@@ -226,7 +203,7 @@ def latent_scale(vae: AutoencoderKL, pictures: BatchSource, samples: int = 256) 
     return 1.0 / float(torch.cat(means).std())
 
 
-class ClipStage:
+class ClipStage(PictureStage):
     """CLIP from nothing: pictures and captions that say everything (style words included), contrastively.
 
     The two captions of one batch may well say the same; their similarity then counts as a match in part: targets
@@ -238,6 +215,8 @@ class ClipStage:
     other pictures in the same style (`style_weight`; a contrastive term between pictures as in SLIP, Mu et al.
     2021): this teaches what no caption says, the very shades, the scale and the angle of a texture. That term has a
     head of its own, dropped after training.
+
+    A contrast needs the whole batch: processes exchange their embeddings, and a batch is not accumulated from parts.
 
     Args:
         clip: The model.
@@ -253,9 +232,10 @@ class ClipStage:
         clip: CLIPModel,
         tokenizer: CLIPTokenizer,
         pictures: BatchSource,
-        config: ClipConfig = ClipConfig(),
+        config: ClipConfig | None = None,
     ) -> None:
-        self.clip, self.tokenizer, self.pictures, self.config = clip, tokenizer, pictures, config
+        self.clip, self.tokenizer, self.pictures = clip, tokenizer, pictures
+        self.config = config or ClipConfig()
         width, out = clip.config.vision_config.hidden_size, clip.config.projection_dim
         self.style_head = nn.Linear(2 * width, out).to(clip.device)
         freeze_all_but(self.models().values(), self.trainable())
@@ -264,21 +244,10 @@ class ClipStage:
         return {"clip": self.clip, "style_head": self.style_head}
 
     def trainable(self) -> dict[str, nn.Parameter]:
-        moving = prefixed("clip", self.clip.named_parameters())
+        trained = prefixed("clip", self.clip.named_parameters())
         if self.config.style_weight:
-            moving |= prefixed("style_head", self.style_head.named_parameters())
-        return moving
-
-    def sources(self) -> dict[str, BatchSource]:
-        return {"pictures": self.pictures}
-
-    def loss(self, step: int, shard: Shard = WHOLE) -> torch.Tensor:
-        """The loss over the whole batch: a contrast needs all of it, so processes exchange their embeddings.
-
-        Raises:
-            InvalidInputError: The batch is to be accumulated from parts, or references are missing.
-        """
-        return self.compute(self.inputs(step, shard))
+            trained |= prefixed("style_head", self.style_head.named_parameters())
+        return trained
 
     def inputs(self, step: int, shard: Shard = WHOLE) -> ClipInputs:
         batch = self.pictures.batch(step, shard.rows(self.pictures.batch_size))

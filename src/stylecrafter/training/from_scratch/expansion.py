@@ -1,7 +1,7 @@
-"""A trained UNet with attention at more resolutions, and a style adapter that reaches it there.
+"""Function-preserving expansion: a trained UNet with attention at more resolutions, and its style adapter there.
 
-What is new adds nothing until it has learned something, so that a grown model draws what it drew before: cheaper than
-training a larger one from nothing. `mini` had no attention at its finest resolution, where textures are decided.
+What is new adds nothing until it has learned something, so that an expanded model draws what it drew before: cheaper
+than training a larger one from nothing. `mini` had no attention at its finest resolution, where textures are decided.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from stylecrafter.backbones.videocrafter_unet import VideoCrafterUNet
 from stylecrafter.errors import InvalidInputError
 
 
-def grow(
+def expand(
     backbone: Backbone, adapter: StyleAdapter | None, levels: Sequence[bool]
 ) -> tuple[Backbone, StyleAdapter | None]:
     """A base model with attention at more resolutions, and its adapter, attached there; themselves where it has that.
@@ -35,18 +35,18 @@ def grow(
         adapter.detach()
     unet = with_attention(unet, levels)
     if adapter is not None:
-        adapter = adapter_for_grown(adapter, unet).attach(unet)
+        adapter = adapter_for_expanded(adapter, unet).attach(unet)
     return VideoCrafter(**{**backbone.components, "unet": unet}), adapter
 
 
-def stretch_time(backbone: Backbone, factor: float) -> None:
+def interpolate_positions(backbone: Backbone, factor: float) -> None:
     """Let a base model take so many times the frames (`VideoCrafterUNet.stretch_time`).
 
     Raises:
         InvalidInputError: It is no VideoCrafter model, or the factor is below 1.
     """
     if factor != 1:
-        _videocrafter_unet(backbone, "stretch_time").stretch_time(factor)
+        _videocrafter_unet(backbone, "position_interpolation").stretch_time(factor)
 
 
 def _videocrafter_unet(backbone: Backbone, what: str) -> VideoCrafterUNet:
@@ -76,20 +76,20 @@ def with_attention(unet: VideoCrafterUNet, levels: Sequence[bool]) -> VideoCraft
             f"attention_levels {list(after)}: the model has {list(before)}, to which attention can be added and from "
             "which it cannot be taken"
         )
-    grown = VideoCrafterUNet.from_config({**unet.config, "attention_levels": after})
-    grown = grown.to(unet.device, unet.dtype).train(unet.training)
+    expanded = VideoCrafterUNet.from_config({**unet.config, "attention_levels": after})
+    expanded = expanded.to(unet.device, unet.dtype).train(unet.training)
     known = unet.state_dict()
-    grown.load_state_dict({**grown.state_dict(), **known})
-    for name, module in grown.named_modules():
+    expanded.load_state_dict({**expanded.state_dict(), **known})
+    for name, module in expanded.named_modules():
         # Fresh temporal transformers are the identity anyway.
         if isinstance(module, SpatialTransformer) and f"{name}.proj_out.weight" not in known:
             nn.init.zeros_(module.proj_out.weight)
             nn.init.zeros_(module.proj_out.bias)
-    return grown
+    return expanded
 
 
-def adapter_for_grown(adapter: StyleAdapter, unet: VideoCrafterUNet) -> StyleAdapter:
-    """An adapter for all layers of a grown UNet, which gives those that `adapter` has what that gives them.
+def adapter_for_expanded(adapter: StyleAdapter, unet: VideoCrafterUNet) -> StyleAdapter:
+    """An adapter for all layers of an expanded UNet, which gives those that `adapter` has what that gives them.
 
     Only the factors change a little where they are predicted, because the predictor's queries see each other: those
     of fresh layers begin as the mean of the others.
@@ -101,18 +101,18 @@ def adapter_for_grown(adapter: StyleAdapter, unet: VideoCrafterUNet) -> StyleAda
     Raises:
         InvalidInputError: `adapter` has a layer that `unet` has not.
     """
-    grown = StyleAdapter.for_model(unet, adapter.config["image_dim"], **adapter.options)
-    missing = [name for name in adapter.layer_names if name not in grown.layer_names]
+    expanded = StyleAdapter.for_model(unet, adapter.config["image_dim"], **adapter.options)
+    missing = [name for name in adapter.layer_names if name not in expanded.layer_names]
     if missing:
-        raise InvalidInputError(f"the adapter has a layer {missing[0]!r}, the grown UNet has not")
-    places = [grown.layer_names.index(name) for name in adapter.layer_names]
+        raise InvalidInputError(f"the adapter has a layer {missing[0]!r}, the expanded UNet has not")
+    places = [expanded.layer_names.index(name) for name in adapter.layer_names]
     state: dict[str, Any] = {k: v for k, v in adapter.state_dict().items() if not k.startswith("layers.")}
     queries = state.pop("scale_predictor.queries", None)
-    grown.load_state_dict({**grown.state_dict(), **state})
+    expanded.load_state_dict({**expanded.state_dict(), **state})
     with torch.no_grad():
         for own, place in zip(adapter.layers, places, strict=False):
-            grown.layers[place].load_state_dict(own.state_dict())
-        if queries is not None and grown.scale_predictor is not None:
-            grown.scale_predictor.queries.copy_(queries.mean(0, keepdim=True))
-            grown.scale_predictor.queries[places] = queries
-    return grown.to(adapter.device, adapter.dtype)
+            expanded.layers[place].load_state_dict(own.state_dict())
+        if queries is not None and expanded.scale_predictor is not None:
+            expanded.scale_predictor.queries.copy_(queries.mean(0, keepdim=True))
+            expanded.scale_predictor.queries[places] = queries
+    return expanded.to(adapter.device, adapter.dtype)

@@ -1,4 +1,4 @@
-"""The stage that lets the text encoder tell words apart which pictures alone did not teach it.
+"""Text-encoder separation: the stage that lets the text encoder tell words apart which pictures alone did not teach it.
 
 A text encoder that learned from still pictures has no use for "left" and "right": its states hardly differ (5.5 % at
 one of 32 positions in `mini`), and a denoiser that looks at them needs very long to learn what moves where.
@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import copy
 import re
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Annotated
 
 import torch
@@ -22,8 +22,9 @@ from stylecrafter.runtime.devices import to_device
 from stylecrafter.runtime.seeding import step_generator
 from stylecrafter.styleworld.lexicon import GROUP_MOTIONS, MOTION_PHRASES
 from stylecrafter.training.batch_shares import WHOLE, Shard
+from stylecrafter.training.from_scratch.picture_stage import PictureStage
 from stylecrafter.training.parts import Parts, freeze_all_but, prefixed
-from stylecrafter.training.ranges import AnySeed, Positive, check_fields
+from stylecrafter.training.settings import AnySeed, Positive, StageSettings
 
 
 def motion_phrases() -> dict[str, tuple[str, ...]]:
@@ -43,23 +44,19 @@ Groups = Annotated[
 ]
 
 
-@dataclass(frozen=True, kw_only=True)
-class WordsConfig:
+class TextSeparationConfig(StageSettings):
     """Which words the text encoder is to tell apart, and how far."""
 
-    groups: Groups = field(default_factory=motion_phrases)
+    groups: Groups = Field(default_factory=motion_phrases)
     """Name -> phrases that mean the same; default: the motions of StyleWorld."""
     strength: Positive = 8.0
     """Length of a group's direction; the states of `mini` are 10 to 11 long."""
     seed: AnySeed = 0
     """Of the directions."""
 
-    def __post_init__(self) -> None:
-        check_fields(self)
-
 
 @dataclass(frozen=True, kw_only=True)
-class WordsInputs:
+class TextSeparationInputs:
     """What a step is computed from."""
 
     token_ids: Tensor
@@ -68,7 +65,7 @@ class WordsInputs:
     """What the encoder is to say of them (n, length, width)."""
 
 
-class WordsStage:
+class TextSeparationStage(PictureStage):
     """The text encoder alone: its own former states, plus one direction per group from the group's words on.
 
     All that it said before stays where it was, so that a UNet and an adapter which know it go on; directions of
@@ -76,7 +73,7 @@ class WordsStage:
     causal, and a denoiser that finds a word at every position learns it much sooner than at one.
 
     Args:
-        parts: The models; the text encoder moves.
+        parts: The models; the text encoder is trained.
         pictures: Whose captions are read, and nothing else.
         config: The words.
 
@@ -86,7 +83,10 @@ class WordsStage:
 
     name = "words"
 
-    def __init__(self, parts: Parts, pictures: BatchSource, config: WordsConfig = WordsConfig()) -> None:  # noqa: B008  # frozen
+    def __init__(
+        self, parts: Parts, pictures: BatchSource, config: TextSeparationConfig | None = None
+    ) -> None:
+        config = config or TextSeparationConfig()
         self.parts, self.pictures, self.config = parts, pictures, config
         self.text_encoder = parts.backbone.component("text_encoder")
         self.tokenizer = parts.backbone.component("tokenizer")
@@ -110,13 +110,7 @@ class WordsStage:
     def trainable(self) -> dict[str, nn.Parameter]:
         return prefixed("text_encoder", self.text_encoder.named_parameters())
 
-    def sources(self) -> dict[str, BatchSource]:
-        return {"pictures": self.pictures}
-
-    def loss(self, step: int, shard: Shard = WHOLE) -> Tensor:
-        return self.compute(self.inputs(step, shard))
-
-    def inputs(self, step: int, shard: Shard = WHOLE) -> WordsInputs:
+    def inputs(self, step: int, shard: Shard = WHOLE) -> TextSeparationInputs:
         captions = self._captions(step, shard.rows(self.pictures.batch_size))
         device = self.text_encoder.device
         tokens = self.tokenizer(captions, padding="max_length", truncation=True, return_tensors="pt")
@@ -131,9 +125,9 @@ class WordsStage:
             # It is none of the models that are moved, and goes after the one that it was.
             former = self._former.to(device)(input_ids=ids).last_hidden_state.float()
             wanted = former + to_device(added, device)
-        return WordsInputs(token_ids=ids, wanted=wanted)
+        return TextSeparationInputs(token_ids=ids, wanted=wanted)
 
-    def compute(self, inputs: WordsInputs) -> Tensor:
+    def compute(self, inputs: TextSeparationInputs) -> Tensor:
         states = self.text_encoder(input_ids=inputs.token_ids).last_hidden_state
         return F.mse_loss(states.float(), inputs.wanted)
 

@@ -1,4 +1,4 @@
-"""Beginning a model of our own with what fits of another one, instead of from nothing.
+"""Warm start: a model of our own begins with what fits of another one, instead of from nothing.
 
 A larger vocabulary or another autoencoder need not cost the whole training again: towers, the UNet and the adapter are
 taken over, what the change concerns is translated (words one by one, the layers at the latents by least squares), and
@@ -35,7 +35,7 @@ logger = logging.getLogger(__name__)
 FITTED_PICTURES = 192
 
 
-def begin_with(stage: Stage, parts: Parts | None, source: StyleCrafterPipeline) -> None:
+def warm_start(stage: Stage, parts: Parts | None, source: StyleCrafterPipeline) -> None:
     """Let the weights that `stage` trains begin as those of `source`, wherever names and shapes agree.
 
     Autoencoders are taken over whole or not at all. Temporal training changes nothing: it goes on from the base.
@@ -80,7 +80,7 @@ def begin_with(stage: Stage, parts: Parts | None, source: StyleCrafterPipeline) 
         and isinstance(stage, AdapterStage | JointStage)
         and source.style_adapter is not None
     ):
-        _begin_adapter(stage, parts, source)
+        _warm_start_adapter(stage, parts, source)
 
 
 def translate_words(
@@ -115,7 +115,7 @@ def translate_latents(
         old.append(_latents(old_vae, part))
         if new[-1].shape[-2:] != old[-1].shape[-2:]:
             raise CheckpointError(
-                f"latents of {tuple(new[-1].shape[-2:])} and {tuple(old[-1].shape[-2:])}: a model cannot begin with "
+                f"latents of {tuple(new[-1].shape[-2:])} and {tuple(old[-1].shape[-2:])}: a model cannot start from "
                 "one whose autoencoder reduces pictures by another factor"
             )
     ours, theirs = (_by_channel(torch.cat(latents)) for latents in (new, old))
@@ -147,7 +147,7 @@ def _by_channel(latents: Tensor) -> Tensor:
     return rows - rows.mean(0)
 
 
-def _begin_adapter(stage: AdapterStage | JointStage, parts: Parts, source: StyleCrafterPipeline) -> None:
+def _warm_start_adapter(stage: AdapterStage | JointStage, parts: Parts, source: StyleCrafterPipeline) -> None:
     """Extractor, keys, values, and norms that hold the means of the old factors: the predictor of them begins afresh.
 
     A predictor that has come to its limits (all factors 2) would hardly move from there.
@@ -184,7 +184,7 @@ def _take_over(name: str, new: nn.Module, old: nn.Module) -> None:
     own = {_bare(key): value for key, value in new.state_dict().items()}
     fitting = [key for key, value in own.items() if key in theirs and theirs[key].shape == value.shape]
     if not fitting:
-        raise CheckpointError(f"{name}: no weight has the name and shape of one in the model to begin with")
+        raise CheckpointError(f"{name}: no weight has the name and shape of one in the model to start from")
     with torch.no_grad():
         for key in fitting:
             own[key].copy_(theirs[key])

@@ -1,10 +1,10 @@
-"""What is wrong with a recipe, every fault as a place and a clause, and all of them in one line."""
+"""What pydantic finds wrong, in our words: every fault as a place and a clause, and all of them in one line."""
 
 from __future__ import annotations
 
 import difflib
 import reprlib
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any, NamedTuple
 
 from pydantic import ValidationError
@@ -12,8 +12,8 @@ from pydantic import ValidationError
 from stylecrafter.errors import InvalidInputError
 
 Place = tuple[str | int, ...]
-#: The keys that are known where a mapping stands.
-KnownKeys = Callable[[Place], Iterable[str]]
+#: Keys that tell the members of a union apart; pydantic puts their values among the keys of a place.
+_TAGS = ("kind", "stage")
 
 _SHORT = reprlib.Repr()
 _SHORT.maxstring = _SHORT.maxother = _SHORT.maxlong = 70
@@ -68,22 +68,21 @@ def joined(faults: Sequence[Fault]) -> str:
     return f"{len(clauses)} faults: {told}" + (f"; and {left} others" if left > 0 else "")
 
 
-def faults_of(error: ValidationError, known: KnownKeys, within: Place = ()) -> list[Fault]:
+def faults_of(error: ValidationError, known: Iterable[str] = ()) -> list[Fault]:
     """What pydantic found, in our words.
 
     Args:
         error: Of a model or dataclass.
-        known: For keys that are unknown.
-        within: The place of what was checked.
+        known: Its keys, of which the nearest is proposed for an unknown one.
     """
     faults: list[Fault] = []
     for problem in error.errors(include_url=False):
-        # Of the kinds of a source pydantic names the one it took, and of a key that is no text says "[key]".
-        place = (*within, *(step for step in problem["loc"] if step != "[key]"))
-        if place[:1] == ("data",) and place[2:3] in (("styleworld",), ("files",), ("mix",)):
-            place = (*place[:2], *place[3:])
-        cause = problem.get("ctx", {}).get("error")
+        # Of a key that is no text pydantic says "[key]".
+        place = tuple(step for step in problem["loc"] if step != "[key]")
+        cause, value = problem.get("ctx", {}).get("error"), problem.get("input")
         if isinstance(cause, FaultsError):
+            tags = [value.get(tag) for tag in _TAGS] if isinstance(value, dict) else []
+            place = place[:-1] if place and place[-1] in tags else place
             faults += [Fault((*place, *fault.place), fault.what) for fault in cause.faults]
         else:
             faults.append(_fault(problem, place, known))
@@ -106,11 +105,11 @@ def shown_value(value: object) -> str:
         return "a number of thousands of digits"
 
 
-def _fault(problem: Any, place: Place, known: KnownKeys) -> Fault:
+def _fault(problem: Any, place: Place, known: Iterable[str]) -> Fault:
     kind, value = str(problem["type"]), problem.get("input")
     context = problem.get("ctx", {})
     if kind in ("extra_forbidden", "unexpected_keyword_argument"):
-        return unknown_key(place, known(place[:-1]))
+        return unknown_key(place, known)
     if kind in ("missing", "missing_argument", "missing_keyword_only_argument"):
         return Fault(place, "is missing")
     if kind in _BOUNDS:
@@ -122,17 +121,12 @@ def _fault(problem: Any, place: Place, known: KnownKeys) -> Fault:
         read = "" if isinstance(value, (dict, list)) else ", as YAML reads it without quotes"
         return Fault(place, f"must be text, got {shown_value(value)}{read}; put quotes around the text")
     if kind == "literal_error":
-        names = [name.strip("' ") for name in str(context["expected"]).replace(" or ", ", ").split(",")]
-        close = difflib.get_close_matches(str(value), names, n=1)
-        nearest = f"did you mean {close[0]!r}? " if close else ""
-        return Fault(place, f"{shown_value(value)} is not known; {nearest}Known: {', '.join(names)}")
+        return _unknown_choice(place, value, context["expected"])
     if kind in ("union_tag_invalid", "union_tag_not_found"):
-        names = [name.strip("' ") for name in str(context.get("expected_tags", "")).split(",")]
-        if "expected_tags" not in context:
-            return Fault((*place, "kind"), "is missing: styleworld, files or mix")
-        return Fault(
-            (*place, "kind"), f"{shown_value(context['tag'])} is not known; Known: {', '.join(names)}"
-        )
+        key = str(context["discriminator"]).strip("'")
+        if kind == "union_tag_not_found":
+            return Fault((*place, key), "is missing")
+        return _unknown_choice((*place, key), context["tag"], context["expected_tags"])
     if kind == "string_pattern_mismatch":
         wanted = "must not be empty" if context["pattern"] == r"\S" else f"must be like {context['pattern']}"
         return Fault(place, f"{wanted}, got {shown_value(value)}")
@@ -144,6 +138,13 @@ def _fault(problem: Any, place: Place, known: KnownKeys) -> Fault:
     if of_kind is not None and kind.endswith(("_type", "_parsing", "_parsing_size", "_from_float")):
         return Fault(place, f"must be {of_kind}, got {shown_value(value)}")
     return Fault(place, str(problem["msg"]).removeprefix("Value error, ").rstrip("."))
+
+
+def _unknown_choice(place: Place, value: object, expected: object) -> Fault:
+    names = [name.strip("' ") for name in str(expected).replace(" or ", ", ").split(",")]
+    close = difflib.get_close_matches(str(value), names, n=1)
+    nearest = f"did you mean {close[0]!r}? " if close else ""
+    return Fault(place, f"{shown_value(value)} is not known; {nearest}Known: {', '.join(names)}")
 
 
 def _number(value: float) -> str:

@@ -1,0 +1,96 @@
+"""One prediction of a step from up to three passes of the model (equation 2)."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from stylecrafter.guidance import guide, needed_passes, published_scales, rescale
+from stylecrafter.pipelines.base import StylizedPipelineBase
+
+
+@dataclass(frozen=True)
+class Guidance:
+    """How the passes of a step are made and combined; the scales are those of equation 2."""
+
+    text_scale: float
+    style_scale: float
+    rescale: float
+    stop: float
+    sequential: bool
+
+    @classmethod
+    def of(cls, params: Any, sequential: bool) -> Guidance:
+        """What filled `SamplingParams` say."""
+        scales = params.text_guidance, params.style_guidance
+        if params.published_guidance:
+            scales = published_scales(*scales)
+        return cls(*scales, params.guidance_rescale, params.guidance_stop, sequential)
+
+    def at(self, step: int, steps: int) -> Guidance:
+        """What holds at a step: behind `stop` the conditional prediction as it is, which takes a single pass."""
+        return self if step < self.stop * steps else replace(self, text_scale=1.0, style_scale=1.0)
+
+    def steered(self, scale: float) -> Guidance:
+        """What holds once a callback has set the pipeline's `_guidance_scale`, as those of diffusers do to end
+        guidance: up to 1, the conditional prediction as it is."""
+        if scale == self.text_scale:
+            return self
+        return (
+            replace(self, text_scale=1.0, style_scale=1.0) if scale <= 1 else replace(self, text_scale=scale)
+        )
+
+
+def guided_noise(
+    pipe: StylizedPipelineBase,
+    latents: Tensor,
+    timestep: Tensor,
+    tensors: Mapping[str, Any],
+    style_factors: Tensor | None,
+    guidance: Guidance,
+) -> Tensor:
+    """The guided prediction (b, c, f, h, w); passes of weight zero are left out.
+
+    Args:
+        pipe: Predicts.
+        latents: (b, c, f, h, w), scaled as the scheduler wants its model's input.
+        timestep: Of all samples.
+        tensors: Text and style by the names that callbacks know.
+        style_factors: Of every style layer, (b, L) or (b, f, L); None: no style at this step.
+        guidance: What holds at this step.
+    """
+    text, negative = tensors["text_embeds"], tensors["negative_text_embeds"]
+    style_scale = None if style_factors is None else guidance.style_scale
+    needed = needed_passes(guidance.text_scale, style_scale)
+    texts = [embeds for embeds, wanted in ((negative, needed.null), (text, needed.text)) if wanted]
+    if len(texts) == 2 and not guidance.sequential and texts[0].shape == texts[1].shape:
+        # The pass with style runs on its own: the others bypass the adapter.
+        plain = list(pipe.predict_noise(torch.cat([latents] * 2), timestep, torch.cat(texts)).chunk(2))
+    else:
+        plain = [pipe.predict_noise(latents, timestep, embeds) for embeds in texts]
+    null = plain.pop(0) if needed.null else None
+    conditional = with_text = plain.pop(0) if needed.text else None
+    styled = None
+    if needed.style:
+        styled = conditional = pipe.predict_noise(
+            latents, timestep, text, tensors["style_tokens"], style_factors
+        )
+    guided = guide(null, with_text, styled, guidance.text_scale, style_scale)
+    return guided if conditional is None else rescale(guided, conditional, guidance.rescale)
+
+
+def style_factors(
+    scales: Tensor | None, weight: float, frame_weights: tuple[float, ...] | None
+) -> Tensor | None:
+    """Factors per layer (b, L), or per frame and layer (b, f, L); None if the style has no weight at all."""
+    if scales is None or weight == 0.0:
+        return None
+    if frame_weights is None:
+        return scales * weight
+    if not any(frame_weights):
+        return None
+    return scales[:, None] * (weight * scales.new_tensor(frame_weights))[None, :, None]

@@ -1,0 +1,168 @@
+"""The one list of what sampling can be told: every knob with its limits, its names and its words.
+
+A pipeline's call, the command line, the entries of a batch, the record inside a file, replay, evaluation and studies
+take these fields or are made from them: a new knob is one more field here, and its use. Importing this loads no torch.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import Annotated, Any
+
+from pydantic import AfterValidator, model_validator
+
+from stylecrafter.errors import InvalidInputError, unknown_name
+from stylecrafter.media.documents import shown
+from stylecrafter.pipelines.knobs import KnobModel, brief, knob
+from stylecrafter.pipelines.schedulers import SCHEDULERS
+from stylecrafter.runtime.seeding import MAX_SEED
+
+# Models are trained on 1000 noise levels; where sampling starts one above zero, 1000 steps would need 1001.
+MAX_STEPS = 999
+MAX_FRAMES = 10_000
+MAX_SIDE = 16_384
+# A tokenizer cuts a prompt after some 75 words; what is given is kept in the file all the same.
+MAX_PROMPT_CHARACTERS = 50_000
+
+
+def check_text(text: str, name: str) -> str:
+    """The text itself, if a model can be given it and a file can hold it.
+
+    Raises:
+        InvalidInputError: It is too long, or holds bytes that are no text.
+    """
+    if len(text) > MAX_PROMPT_CHARACTERS:
+        raise InvalidInputError(
+            f"the {name} may have up to {MAX_PROMPT_CHARACTERS:,} characters, not {len(text):,}."
+        )
+    if text != text.encode("utf-8", "replace").decode():
+        raise InvalidInputError(f"the {name} holds bytes that are no text: {shown(text)}")
+    return text
+
+
+def parse_size(text: str) -> tuple[int, int]:
+    """ "128x96" -> (128, 96), width first.
+
+    Raises:
+        InvalidInputError: Not two positive whole numbers with an x between them.
+    """
+    # No more digits than sides can have: Python refuses to read numbers of thousands of them.
+    match = re.fullmatch(r"\s*0*(\d{1,9})\s*[xX×*]\s*0*(\d{1,9})\s*", text)
+    width, height = (int(match.group(1)), int(match.group(2))) if match else (0, 0)
+    if not (0 < width <= MAX_SIDE and 0 < height <= MAX_SIDE):
+        raise InvalidInputError(
+            f"size {shown(text)!r} is not WIDTHxHEIGHT in pixels, such as 128x128, with sides of up to {MAX_SIDE}."
+        )
+    return width, height
+
+
+def _known_scheduler(name: str | None) -> str | None:
+    if name is not None and name not in SCHEDULERS:
+        raise unknown_name("scheduler", shown(name), SCHEDULERS)
+    return name
+
+
+class SamplingParams(KnobModel):
+    """What sampling is told. None means: what the model was made for.
+
+    `size`, as "128x96" or (128, 96), stands for width and height.
+
+    Raises:
+        SettingsError: A value that cannot be; the message shows it and what would be right.
+    """
+
+    seed: int | None = knob(
+        "Random seed; drawn and shown if not given.", "--seed", "seed", panel="", ge=0, le=MAX_SEED
+    )
+    steps: int | None = knob(
+        "Denoising steps.", "--steps", "num_inference_steps", of_model=True, ge=1, le=MAX_STEPS
+    )
+    frames: int | None = knob(
+        "Frames; 1 makes a picture.", "--frames", "num_frames", panel="", of_model=True, ge=1, le=MAX_FRAMES
+    )
+    width: int | None = knob("Width in pixels.", argument="width", of_model=True, ge=1, le=MAX_SIDE)
+    height: int | None = knob("Height in pixels.", argument="height", of_model=True, ge=1, le=MAX_SIDE)
+    fps: float | None = knob("Frames per second.", "--fps", panel="", of_model=True, gt=0, le=240)
+    style_scale: float = knob(
+        "Strength of the style; 0 leaves it out.",
+        "--style-scale",
+        "style_scale",
+        default=1.0,
+        ge=-1000,
+        le=1000,
+    )
+    text_guidance: float | None = knob(
+        "Weight of the prompt.", "--text-guidance", "text_guidance_scale", of_model=True, ge=-1000, le=1000
+    )
+    style_guidance: float | None = knob(
+        "Weight of the style pictures.",
+        "--style-guidance",
+        "style_guidance_scale",
+        of_model=True,
+        ge=-1000,
+        le=1000,
+    )
+    published_guidance: bool | None = knob(
+        "Read both weights as the published video sampler does, which adds 1 to each.",
+        argument="published_guidance",
+        of_model=True,
+    )
+    guidance_rescale: float = knob(
+        "Pull the spread of the guided prediction back, 0 (not at all) to 1.",
+        argument="guidance_rescale",
+        default=0.0,
+        ge=0,
+        le=1,
+    )
+    guidance_stop: float | None = knob(
+        "Part of the steps that are guided, 0 to 1; the others take a third of the time.",
+        "--guidance-stop",
+        "guidance_stop",
+        of_model=True,
+        without=1.0,
+        ge=0,
+        le=1,
+    )
+    shared_noise: float | None = knob(
+        "Part of the noise that all frames share, 0 to 1: more is steadier, and moves less.",
+        "--shared-noise",
+        "shared_noise",
+        of_model=True,
+        without=0.0,
+        ge=0,
+        le=1,
+    )
+    style_corners: bool | None = knob(
+        "Read a single style picture by its four corners as well as whole.",
+        "--style-corners/--no-style-corners",
+        "style_corners",
+        of_model=True,
+        without=False,
+    )
+    negative_prompt: Annotated[str, AfterValidator(lambda text: check_text(text, "negative prompt"))] = knob(
+        "What not to show.", "--negative", default=""
+    )
+    scheduler: Annotated[str | None, AfterValidator(_known_scheduler)] = knob(
+        "Sampler, such as ddim or dpm++.", "--scheduler"
+    )
+    eta: float | None = knob(
+        "Noise that DDIM adds on the way, 0 to 1.", argument="eta", of_model=True, ge=0, le=1
+    )
+
+    @model_validator(mode="before")
+    @classmethod
+    def _sides(cls, values: Any) -> Any:
+        """A size as width and height."""
+        if not isinstance(values, dict) or "size" not in values:
+            return values
+        size = values["size"]
+        rest = {name: value for name, value in values.items() if name != "size"}
+        if size is None:
+            return rest
+        if sides := [name for name in ("width", "height") if rest.get(name) is not None]:
+            raise InvalidInputError(f"give a size or width and height, not size and {sides[0]}.")
+        if isinstance(size, str):
+            size = parse_size(size)
+        if not isinstance(size, (tuple, list)) or len(size) != 2:
+            raise InvalidInputError(f"size must be WIDTHxHEIGHT or two numbers, not {brief(size)}.")
+        return {**rest, "width": size[0], "height": size[1]}
