@@ -66,7 +66,8 @@ def test_the_scale_of_latents_is_measured_once_for_the_weights_that_there_are(
     monkeypatch.setattr("stylecrafter.training.run_models.latent_scale", counted)
     run = RecipeRun(trained.recipe, trained.folder)
     first, second = (run.models.parts(["autoencoder"]) for _ in range(2))
-    assert [first.vae.config.scaling_factor, second.vae.config.scaling_factor] == measured * 2
+    scales = [parts.models()["vae"].config.scaling_factor for parts in (first, second)]
+    assert scales == measured * 2
     # A run that goes on measures again: what is drawn at random behind it must not depend on that.
     for name, model in first.models().items():
         for one, other in zip(model.parameters(), second.models()[name].parameters(), strict=True):
