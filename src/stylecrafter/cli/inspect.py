@@ -49,7 +49,9 @@ def _show_record(file: Path, as_json: bool) -> None:
     if as_json:
         show_json(record.model_dump())
         return
-    for name, value in record.model_dump().items():
+    values = record.model_dump()
+    first = {name: values[name] for name in ("format", "kind", "prompt", "negative_prompt", "styles")}
+    for name, value in (first | values).items():
         if name == "styles":
             for style in value:
                 weight = "" if style["weight"] == 1 else f"  weight {style['weight']:g}"
