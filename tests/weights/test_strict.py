@@ -78,8 +78,15 @@ def test_damaged_weights_are_counted_and_their_part_is_named(model: Path, part: 
 @pytest.mark.parametrize("part", ["text_encoder", "vae"])
 @pytest.mark.parametrize(
     "options",
-    [{"low_cpu_mem_usage": False}, {"dtype": torch.bfloat16}, {"torch_dtype": torch.float16}],
-    ids=["all in memory", "bfloat16", "float16"],
+    [
+        {"low_cpu_mem_usage": False},
+        {"dtype": torch.bfloat16},
+        pytest.param(
+            {"torch_dtype": torch.float16},
+            marks=pytest.mark.filterwarnings("ignore:`torch_dtype` is deprecated:FutureWarning"),
+        ),
+    ],
+    ids=["all in memory", "bfloat16", "float16 by its name of before"],
 )
 def test_no_way_of_loading_lets_a_gap_through(model: Path, part: str, options: dict[str, Any]) -> None:
     for pipeline in (StyleCrafterPipeline, StyleCrafterImagePipeline):
