@@ -55,3 +55,15 @@ def made_once(tmp_path_factory: pytest.TempPathFactory) -> MadeOnce:
         return folder
 
     return made
+
+
+@pytest.fixture(scope="session")
+def tiny_model(made_once: MadeOnce) -> Path:
+    """The folder of a saved `tiny_pipeline`: 3 frames of 24x16, sides in multiples of 4. It is only read."""
+
+    def make(folder: Path) -> None:
+        from tests.tiny import tiny_pipeline
+
+        tiny_pipeline().save_pretrained(folder / "toy")
+
+    return made_once("models", make) / "toy"

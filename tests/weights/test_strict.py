@@ -186,14 +186,14 @@ def test_single_models_load_as_strictly(model: Path) -> None:
             StyleAdapter.from_pretrained(nowhere)
 
 
-def test_towers_that_were_saved_as_a_part_of_clip_load(model: Path, whole_model: Path) -> None:
+def test_towers_that_were_saved_as_a_part_of_clip_load(model: Path, tiny_model: Path) -> None:
     """Versions 4 of transformers wrote their names so."""
     for part, tower in (("text_encoder", "text_model"), ("image_encoder", "vision_model")):
         change(model / part, lambda tensors, tower=tower: {f"{tower}.{k}": v for k, v in tensors.items()})
     change(
         model / "text_encoder", lambda t: {**t, "text_model.embeddings.position_ids": torch.arange(16)[None]}
     )
-    old, new = (load_pipeline(folder, torch.float32) for folder in (model, whole_model))
+    old, new = (load_pipeline(folder, torch.float32) for folder in (model, tiny_model))
     for part in ("text_encoder", "image_encoder"):
         wanted = getattr(new, part).state_dict()
         for name, value in getattr(old, part).state_dict().items():
