@@ -79,8 +79,10 @@ def world_model(made_once: MadeOnce) -> str:
         from stylecrafter.styleworld.wording import words_of
         from tests.tiny import tiny_pipeline
 
-        numbers = {"default_width": 32, "default_height": 32, "default_style_corners": True}
-        tiny_pipeline(words=words_of(SMALL), **numbers).save_pretrained(folder)
+        sizes = {"default_width": 32, "default_height": 32}
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr("tests.tiny.WORDS", words_of(SMALL))
+            tiny_pipeline(default_style_corners=True, **sizes).save_pretrained(folder)
         (folder / "world.json").write_text(json.dumps({"objects": SMALL.objects}))
 
     return str(made_once("world model", make))

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from typing import Any
 
 import numpy as np
@@ -37,8 +36,8 @@ DEFAULTS: dict[str, Any] = {
 }
 
 
-def tiny_tokenizer(words: Iterable[str] = WORDS) -> CLIPTokenizer:
-    tokenizer = compact_tokenizer(words, extra_merges=8)
+def tiny_tokenizer() -> CLIPTokenizer:
+    tokenizer = compact_tokenizer(WORDS, extra_merges=8)
     tokenizer.model_max_length = TEXT_LENGTH
     return tokenizer
 
@@ -59,12 +58,10 @@ def tiny_clip_config(tokenizer: CLIPTokenizer, vision: dict[str, Any]) -> CLIPCo
     return CLIPConfig(text_config=text, vision_config=vision, projection_dim=12)
 
 
-def tiny_components(
-    seed: int = 0, prediction_type: str = "epsilon", words: Iterable[str] = WORDS
-) -> dict[str, Any]:
+def tiny_components(seed: int = 0, prediction_type: str = "epsilon") -> dict[str, Any]:
     """All components, with weights that let text, style, time and neighbouring frames matter."""
     torch.manual_seed(seed)
-    tokenizer = tiny_tokenizer(words)
+    tokenizer = tiny_tokenizer()
     vae = AutoencoderKL(
         down_block_types=["DownEncoderBlock2D"] * 2,
         up_block_types=["UpDecoderBlock2D"] * 2,
@@ -141,11 +138,9 @@ def tiny_components(
     }
 
 
-def tiny_pipeline(
-    seed: int = 0, prediction_type: str = "epsilon", words: Iterable[str] = WORDS, **numbers: Any
-) -> StyleCrafterPipeline:
+def tiny_pipeline(seed: int = 0, prediction_type: str = "epsilon", **numbers: Any) -> StyleCrafterPipeline:
     """A pipeline of less than 150,000 weights; `numbers` replace those of `DEFAULTS`."""
-    pipe = StyleCrafterPipeline(**tiny_components(seed, prediction_type, words), **{**DEFAULTS, **numbers})
+    pipe = StyleCrafterPipeline(**tiny_components(seed, prediction_type), **{**DEFAULTS, **numbers})
     pipe.set_progress_bar_config(disable=True)
     return pipe
 

@@ -162,7 +162,6 @@ def test_unknown_scheduler_is_an_unknown_name() -> None:
         check_settings(GenerationSettings(prompt="a", scheduler="magic"))
 
 
-@pytest.mark.process
 def test_checks_need_no_torch() -> None:
     code = "import sys, stylecrafter.generation.settings; sys.exit('torch' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0

@@ -6,10 +6,19 @@ from collections.abc import Iterator
 
 import pytest
 
+from stylecrafter.evaluation.testset import WorldSetSpec
+from stylecrafter.evaluation.truth.trained_probes import WorldProbes
+from stylecrafter.evaluation.truth.world_metric import accuracy_on_renders
+
 
 @pytest.fixture(scope="module", autouse=True)
 def few_fresh_renders() -> Iterator[None]:
     """Probes are tried on a few renders: no study says anything of their accuracy but the figure itself."""
+
+    def few(probes: WorldProbes, spec: WorldSetSpec, count: int = 0) -> dict[str, float]:
+        return accuracy_on_renders(probes, spec, 16)
+
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("stylecrafter.evaluation.evaluate.FRESH_RENDERS", 16)
+        for user in ("evaluation.evaluate", "evaluation.truth.world_metric"):
+            patch.setattr(f"stylecrafter.{user}.accuracy_on_renders", few, raising=False)
         yield

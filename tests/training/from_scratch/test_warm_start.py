@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -16,10 +15,8 @@ from stylecrafter.errors import CheckpointError, InvalidInputError
 from stylecrafter.training.from_scratch.warm_start import begin_with, translate_latents, translate_words
 from stylecrafter.training.recipe_files import load_recipe
 from stylecrafter.training.recipe_run import RecipeRun
-from tests.conftest import MadeOnce
-from tests.training.short_run import STAGES
 
-#: One step of every stage.
+STAGES = ("autoencoder", "clip", "base", "adapter", "temporal", "decoder")
 SHORT = [
     *(f"stages.{stage}.train.{key}" for stage in STAGES for key in ("steps=1", "sample_every=0")),
     "data.pictures.batch_size=2",
@@ -29,20 +26,25 @@ SHORT = [
 
 
 @pytest.fixture(scope="module")
-def second(trained: RecipeRun, made_once: MadeOnce) -> RecipeRun:
-    """The same sizes, begun with the trained model and trained at a rate that changes nothing."""
+def first(trained: RecipeRun) -> RecipeRun:
+    return trained
+
+
+@pytest.fixture(scope="module")
+def second(first: RecipeRun, tmp_path_factory: pytest.TempPathFactory) -> RecipeRun:
+    """The same sizes, begun with the first and trained at a rate that changes nothing."""
     changes = [
         *SHORT,
-        f"model.begin_with={trained.folder / 'model'}",
+        f"model.begin_with={first.folder / 'model'}",
         *(f"stages.{stage}.train.learning_rate=1e-30" for stage in STAGES),
     ]
-    recipe = load_recipe("smoke", changes)
-    folder = made_once("warm start", lambda folder: RecipeRun(recipe, folder / "run").run())
-    return RecipeRun(recipe, folder / "run")
+    run = RecipeRun(load_recipe("smoke", changes), tmp_path_factory.mktemp("second") / "run")
+    run.run()
+    return run
 
 
-def test_a_model_that_begins_with_itself_is_itself(trained: RecipeRun, second: RecipeRun) -> None:
-    before = StyleCrafterPipeline.from_pretrained(trained.folder / "model")
+def test_a_model_that_begins_with_itself_is_itself(first: RecipeRun, second: RecipeRun) -> None:
+    before = StyleCrafterPipeline.from_pretrained(first.folder / "model")
     after = StyleCrafterPipeline.from_pretrained(second.folder / "model")
     for name in ("vae", "text_encoder", "image_encoder", "unet"):
         old = getattr(before, name).state_dict()
@@ -54,9 +56,9 @@ def test_a_model_that_begins_with_itself_is_itself(trained: RecipeRun, second: R
 
 
 def test_the_adapters_norms_hold_the_factors_that_its_predictor_gave(
-    trained: RecipeRun, second: RecipeRun
+    first: RecipeRun, second: RecipeRun
 ) -> None:
-    before = StyleCrafterPipeline.from_pretrained(trained.folder / "model").style_adapter
+    before = StyleCrafterPipeline.from_pretrained(first.folder / "model").style_adapter
     after = StyleCrafterPipeline.from_pretrained(second.folder / "model").style_adapter
     for old, new in zip(before.extractor.parameters(), after.extractor.parameters(), strict=True):
         torch.testing.assert_close(old, new, rtol=1e-3, atol=1e-4)
@@ -74,24 +76,23 @@ def test_the_adapters_norms_hold_the_factors_that_its_predictor_gave(
 
 
 def test_a_resumed_stage_begins_with_its_checkpoint(
-    second: RecipeRun, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    second: RecipeRun, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def refuse(*args: Any) -> None:
         raise AssertionError("begun anew")
 
     monkeypatch.setattr("stylecrafter.training.recipe_run.begin_with", refuse)
-    shutil.copytree(second.folder, tmp_path / "run")
-    assert RecipeRun(second.recipe, tmp_path / "run").train_stage(second.recipe.stages[1])
+    assert second.train_stage(second.recipe.stages[1])
 
 
 def test_a_base_that_comes_again_goes_on_with_the_first(
-    trained: RecipeRun, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    first: RecipeRun, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     begun: list[str] = []
     monkeypatch.setattr(
         "stylecrafter.training.recipe_run.begin_with", lambda stage, parts, source: begun.append(stage.name)
     )
-    recipe = load_recipe("smoke", [*SHORT, f"model.begin_with={trained.folder / 'model'}"])
+    recipe = load_recipe("smoke", [*SHORT, f"model.begin_with={first.folder / 'model'}"])
     again = recipe.stages[2].model_copy(update={"name": "again"})
     run = RecipeRun(recipe.model_copy(update={"stages": [*recipe.stages[:3], again]}), tmp_path / "run")
     assert run.run() and run.is_finished("again")
@@ -164,9 +165,9 @@ def test_more_channels_and_other_factors() -> None:
         translate_latents(new, _Mixing(torch.randn(6, 6), factor=2), old, old_vae, _Pictures())  # type: ignore[arg-type]
 
 
-def test_models_that_share_nothing_are_refused(trained: RecipeRun) -> None:
-    stage, parts = trained.build_stage(trained.recipe.stages[2])
-    pipe = StyleCrafterPipeline.from_pretrained(trained.folder / "model")
+def test_models_that_share_nothing_are_refused(first: RecipeRun) -> None:
+    stage, parts = first.build_stage(first.recipe.stages[2])
+    pipe = StyleCrafterPipeline.from_pretrained(first.folder / "model")
     pipe.unet = nn.Linear(2, 2)
     with pytest.raises(CheckpointError, match="no weight has the name and shape"):
         begin_with(stage, parts, pipe)
