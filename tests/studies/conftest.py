@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import Any
 
 import pytest
 
-from stylecrafter.evaluation.testset import WorldSetSpec
-from stylecrafter.evaluation.truth.trained_probes import WorldProbes
 from stylecrafter.evaluation.truth.world_metric import accuracy_on_renders
 
 
@@ -15,7 +14,7 @@ from stylecrafter.evaluation.truth.world_metric import accuracy_on_renders
 def few_fresh_renders() -> Iterator[None]:
     """Probes are tried on a few renders: no study says anything of their accuracy but the figure itself."""
 
-    def few(probes: WorldProbes, spec: WorldSetSpec, count: int = 0) -> dict[str, float]:
+    def few(probes: Any, spec: Any, count: int = 0) -> dict[str, float]:
         return accuracy_on_renders(probes, spec, 16)
 
     with pytest.MonkeyPatch.context() as patch:
