@@ -1,5 +1,8 @@
 # make demo   sets up .venv, then turns a prompt and a picture into out/demo.mp4
-# make test   sets up .venv, then runs every test
+# make test   sets up .venv, then runs every test but those that start and kill processes or take the published sizes
+#
+# make test-process   the tests that start processes, kill them, or keep one busy with damaged files
+# make test-slow      the published shapes at full size
 #
 # make check-bounds   tries the lowest versions that pyproject.toml allows, in an environment of their own
 #
@@ -14,7 +17,7 @@ STYLE ?= examples/style.jpg
 PROMPT ?= a sailboat moving to the right at sunset
 OUT ?= out/demo.mp4
 
-.PHONY: demo test test-slow check check-bounds setup clean
+.PHONY: demo test test-process test-slow check check-bounds setup clean
 
 setup: $(READY)
 
@@ -29,9 +32,14 @@ demo: $(READY)
 	mkdir -p $(dir $(OUT))
 	$(BIN)/stylecrafter generate "$(PROMPT)" --style "$(STYLE)" -o "$(OUT)" --seed 7
 
-# One thread for each of the workers: models of tests are too small to share among cores.
+# One thread for each of the workers: models of tests are too small to share among cores. Who is done takes tests over.
+PYTEST := OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n logical --maxprocesses 4 --dist worksteal --durations 15
+
 test: $(READY)
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n logical --maxprocesses 4 --dist loadfile --durations 15 -m "not slow"
+	$(PYTEST) -m "not slow and not process"
+
+test-process: $(READY)
+	$(PYTEST) -m "process and not slow"
 
 test-slow: $(READY)
 	$(BIN)/python -m pytest -m slow

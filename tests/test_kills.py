@@ -12,7 +12,7 @@ import pytest
 ROOT = Path(__file__).parents[1]
 
 
-@pytest.mark.slow
+@pytest.mark.process
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="processes are not forked here")
 @pytest.mark.parametrize("subject", ["generate", "batch", "train"])
 def test_nothing_is_lost_and_nothing_is_left(subject: str, tmp_path: Path) -> None:

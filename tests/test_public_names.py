@@ -29,6 +29,7 @@ def test_an_unknown_name_is_an_attribute_error() -> None:
         stylecrafter.StyleCrafter2  # noqa: B018
 
 
+@pytest.mark.process
 def test_importing_the_package_imports_nothing_heavy() -> None:
     heavy = ("torch", "diffusers", "transformers", "av")
     code = f"import sys, stylecrafter; print([name for name in {heavy} if name in sys.modules])"

@@ -4,15 +4,12 @@ from pathlib import Path
 
 import pytest
 
-from tests.tiny import tiny_picture, tiny_pipeline
+from tests.tiny import tiny_picture
 
 
 @pytest.fixture(scope="session")
-def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A saved model of toy size: 3 frames of 24x16, sides in multiples of 4."""
-    folder = tmp_path_factory.mktemp("models") / "toy"
-    tiny_pipeline().save_pretrained(folder)
-    return folder
+def model(tiny_model: Path) -> Path:
+    return tiny_model
 
 
 @pytest.fixture

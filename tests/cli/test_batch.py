@@ -398,6 +398,7 @@ def test_a_model_that_cannot_be_loaded_stops_the_batch(model: Path, entries: Pat
     assert not (tmp_path / "out" / "results.jsonl").exists()
 
 
+@pytest.mark.process
 @pytest.mark.skipif(sys.platform == "win32", reason="there is no SIGKILL there")
 def test_killed_and_resumed(model: Path, tmp_path: Path) -> None:
     """SIGKILL in the middle: no half file, nothing lost, nothing done twice."""

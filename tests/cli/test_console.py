@@ -36,6 +36,7 @@ app()
 """
 
 
+@pytest.mark.process
 @pytest.mark.skipif(sys.platform == "win32", reason="signals work differently there")
 @pytest.mark.parametrize(("number", "code"), [(2, 130), (15, 143)])
 def test_a_stop_that_arrives_in_a_finaliser_is_not_lost(number: int, code: int) -> None:
@@ -62,6 +63,7 @@ app()
 """
 
 
+@pytest.mark.process
 @pytest.mark.skipif(sys.platform == "win32", reason="signals work differently there")
 def test_a_stop_while_a_module_is_read_ends_as_every_other(tmp_path: Path) -> None:
     (tmp_path / "stopped.py").write_text(STOPPED_WHILE_DEFINING)
@@ -71,6 +73,7 @@ def test_a_stop_while_a_module_is_read_ends_as_every_other(tmp_path: Path) -> No
     assert "Traceback" not in result.stderr
 
 
+@pytest.mark.process
 @pytest.mark.skipif(sys.platform == "win32", reason="signals work differently there")
 def test_a_stop_before_anyone_listens_ends_as_every_other(tmp_path: Path) -> None:
     (tmp_path / "typer.py").write_text("import signal\nsignal.raise_signal(signal.SIGINT)\n")
@@ -164,6 +167,7 @@ def speak(which: str, redirection: str = "", **variables: str) -> subprocess.Com
     )
 
 
+@pytest.mark.process
 @pytest.mark.skipif(sys.platform == "win32", reason="needs a Unix shell")
 @pytest.mark.parametrize("encoding", ["ascii", "latin-1", "cp1252", "utf-8", "shift_jis"])
 def test_any_encoding_of_stdout(encoding: str) -> None:
@@ -176,6 +180,7 @@ def test_any_encoding_of_stdout(encoding: str) -> None:
     assert words.stdout.decode(encoding).splitlines()[0] == f"{fox} caf\\udce9 end"
 
 
+@pytest.mark.process
 @pytest.mark.skipif(not os.path.exists("/dev/full"), reason="there is no such device here")
 @pytest.mark.parametrize(
     ("what", "redirection", "says"),
@@ -194,6 +199,7 @@ def test_a_stdout_that_takes_no_more(what: str, redirection: str, says: bytes) -
         assert result.returncode == 2
 
 
+@pytest.mark.process
 @pytest.mark.skipif(not os.path.exists("/dev/full"), reason="there is no such device here")
 @pytest.mark.parametrize(
     ("what", "redirection"),
@@ -208,6 +214,7 @@ def test_without_stderr_the_code_still_tells(what: str, redirection: str) -> Non
     assert speak(what, redirection).returncode == 2
 
 
+@pytest.mark.process
 @pytest.mark.skipif(sys.platform == "win32", reason="a working folder cannot be removed there")
 def test_a_working_folder_that_is_gone(tmp_path: Path) -> None:
     folder = tmp_path / "gone"

@@ -236,6 +236,7 @@ def test_bad_input(
     assert (tmp_path / "out.mp4").read_bytes() == b"precious"
 
 
+@pytest.mark.process
 def test_bad_input_is_found_before_torch_is_loaded(model: Path, picture: Path, tmp_path: Path) -> None:
     for arguments in (
         ["--style", tmp_path / "missing.png", "-o", tmp_path / "a.mp4", "--model", model],
@@ -277,6 +278,7 @@ def test_a_damaged_model(model: Path, picture: Path, tmp_path: Path) -> None:
     assert_one_line_error(generate(folder, picture, tmp_path / "a.mp4"), "safetensors")
 
 
+@pytest.mark.process
 @pytest.mark.skipif(sys.platform == "win32", reason="file size limits are a Unix feature")
 def test_a_full_disk_is_one_line_and_keeps_the_old_file(model: Path, picture: Path, tmp_path: Path) -> None:
     folder = tmp_path / "full"
@@ -300,6 +302,7 @@ def test_a_full_disk_is_one_line_and_keeps_the_old_file(model: Path, picture: Pa
     assert visible(folder) == ["a.mp4"]
 
 
+@pytest.mark.process
 @pytest.mark.skipif(sys.platform == "win32", reason="signals work differently there")
 @pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
 def test_stopping_leaves_nothing_half(

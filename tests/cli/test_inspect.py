@@ -46,6 +46,7 @@ def test_replay_gives_the_same_file(clip: Path, tmp_path: Path) -> None:
     assert (tmp_path / "out" / "b.mp4").read_bytes() == clip.read_bytes()
 
 
+@pytest.mark.process
 def test_replay_in_a_fresh_process_and_another_place(clip: Path, tmp_path: Path) -> None:
     result = run("inspect", clip, "--replay", tmp_path / "else" / "where" / "b.mp4", "--json", cwd=Path("/"))
     assert result.returncode == 0, result.stderr

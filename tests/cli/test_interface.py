@@ -87,6 +87,7 @@ def test_help(name: str) -> None:
         assert flag in result.stdout
 
 
+@pytest.mark.process
 @pytest.mark.parametrize(
     "arguments", [["--help"], ["generate", "--help"], ["evaluate", "--help"], ["--version"]]
 )
@@ -105,6 +106,7 @@ def test_help_loads_nothing_heavy(arguments: list[str]) -> None:
     assert result.stderr.strip() == "[]"
 
 
+@pytest.mark.process
 def test_help_is_quick() -> None:
     seconds = []
     for _ in range(3):
@@ -140,6 +142,7 @@ def test_wrong_usage_is_one_line(arguments: list[str], says: str) -> None:
     assert says.lower() in result.stderr.lower()
 
 
+@pytest.mark.process
 def test_wrong_usage_in_a_process_of_its_own() -> None:
     assert_one_line_error(run("generate", "a fox", "--style", "a.png"), "--output")
 

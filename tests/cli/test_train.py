@@ -60,6 +60,7 @@ def run(*arguments: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(arguments, capture_output=True, text=True, timeout=300)
 
 
+@pytest.mark.process
 def test_killed_and_gone_on_with(pictures: Path, tmp_path: Path) -> None:
     whole = run(*command(pictures, tmp_path / "whole", 4))
     assert whole.returncode == 0, whole.stderr
@@ -85,6 +86,7 @@ def test_killed_and_gone_on_with(pictures: Path, tmp_path: Path) -> None:
         assert first == second
 
 
+@pytest.mark.process
 def test_terminated_it_saves_and_says_how_to_go_on(pictures: Path, tmp_path: Path) -> None:
     folder = tmp_path / "run"
     arguments = [a for a in command(pictures, folder, 4000) if "checkpoint_minutes" not in a]
@@ -191,6 +193,7 @@ def test_a_loss_that_is_no_number_is_one_line_that_says_what_to_do(tmp_path: Pat
     assert last.startswith("error: autoencoder: the loss is nan") and "--set stages.autoencoder.train" in last
 
 
+@pytest.mark.process
 @pytest.mark.skipif(sys.platform == "win32", reason="there are no such terminals there")
 def test_it_saves_when_its_terminal_is_closed(pictures: Path, tmp_path: Path) -> None:
     """A dropped connection: every process of the group gets SIGHUP, and nothing can be shown any more."""

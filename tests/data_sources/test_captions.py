@@ -210,6 +210,7 @@ def test_long_texts_take_no_time(text: str, cleaning: CaptionCleaning, length: i
     assert time.process_time() - begun < 5
 
 
+@pytest.mark.process
 def test_nothing_is_read_before_it_is_needed() -> None:
     code = (
         "import stylecrafter.data.captions; from stylecrafter.data.style_words import style_words;"

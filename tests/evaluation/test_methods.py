@@ -20,14 +20,12 @@ from stylecrafter.evaluation.truth.world_set import WorldSetSpec, write_world_se
 from stylecrafter.generation.record import read_record
 from stylecrafter.generation.settings import GenerationSettings
 from stylecrafter.media.video import read_frames
-from tests.tiny import tiny_picture, tiny_pipeline
+from tests.tiny import tiny_picture
 
 
 @pytest.fixture(scope="module")
-def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("models") / "toy"
-    tiny_pipeline().save_pretrained(folder)
-    return folder
+def model(tiny_model: Path) -> Path:
+    return tiny_model
 
 
 @pytest.fixture

@@ -11,6 +11,7 @@ from tests.fuzz.attempt import try_boundary
 from tests.fuzz.boundaries import BOUNDARIES, Boundary
 
 
+@pytest.mark.process
 @pytest.mark.parametrize("boundary", BOUNDARIES, ids=lambda boundary: boundary.name.replace(" ", "-"))
 def test_only_our_errors(boundary: Boundary, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("HF_HUB_OFFLINE", "1")

@@ -85,6 +85,7 @@ def test_folder_without_permission(tmp_path: Path) -> None:
         check_writable(folder / "a.mp4")
 
 
+@pytest.mark.process
 @pytest.mark.skipif(sys.platform == "win32", reason="file size limits are a Unix feature")
 @pytest.mark.parametrize("call", ["write_atomic({path!r}, bytes(200_000))", "check_writable({path!r})"])
 def test_no_room_leaves_the_old_file(tmp_path: Path, call: str) -> None:
@@ -157,6 +158,7 @@ def test_one_that_was_taken_for_left_behind_is_made_anew(tmp_path: Path) -> None
     assert not names(tmp_path)
 
 
+@pytest.mark.process
 def test_a_killed_process_leaves_what_the_next_one_removes(tmp_path: Path) -> None:
     code = (
         "import os, sys; from pathlib import Path\n"

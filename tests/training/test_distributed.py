@@ -11,20 +11,24 @@ import pytest
 import torch
 
 from stylecrafter.training.checkpoint import list_checkpoints, load_checkpoint
+from tests.conftest import MadeOnce
 
 ROOT = Path(__file__).parents[2]
 STAGES = ("joint", "base", "clip")
 
-pytestmark = pytest.mark.skipif(
-    not torch.distributed.is_available() or not torch.distributed.is_gloo_available(),
-    reason="this torch has no gloo to talk between processes",
-)
+pytestmark = [
+    pytest.mark.process,
+    pytest.mark.skipif(
+        not torch.distributed.is_available() or not torch.distributed.is_gloo_available(),
+        reason="this torch has no gloo to talk between processes",
+    ),
+]
 
 
-def launch(processes: int, *arguments: str) -> None:
+def launch(processes: int, folder: Path, *runs: str) -> None:
     command = [
         sys.executable, "-m", "torch.distributed.run", "--nproc_per_node", str(processes), "--standalone",
-        "--module", "tests.training.distributed_run", *arguments,
+        "--module", "tests.training.distributed_run", str(folder), *runs,
     ]  # fmt: skip
     environment = {
         **os.environ,
@@ -36,10 +40,14 @@ def launch(processes: int, *arguments: str) -> None:
 
 
 @pytest.fixture(scope="module")
-def alone(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("alone")
-    launch(1, str(folder), "none")
-    return folder
+def runs(made_once: MadeOnce) -> Path:
+    """A folder for each way of training; `gone_on` was begun by two processes and ended by one."""
+
+    def make(folder: Path) -> None:
+        launch(2, folder, "none", "full", "gone_on:full:2")
+        launch(1, folder, "alone:none", "gone_on:none")
+
+    return made_once("distributed", make)
 
 
 def same_training(first: Path, second: Path) -> None:
@@ -67,15 +75,13 @@ def same_training(first: Path, second: Path) -> None:
 
 
 @pytest.mark.parametrize("sharding", ["none", "full"])
-def test_two_processes_equal_one(alone: Path, tmp_path: Path, sharding: str) -> None:
-    launch(2, str(tmp_path), sharding)
-    same_training(alone, tmp_path)
+def test_two_processes_equal_one(runs: Path, sharding: str) -> None:
+    same_training(runs / "alone", runs / sharding)
 
 
-def test_a_run_goes_on_with_another_number_of_processes(alone: Path, tmp_path: Path) -> None:
-    launch(2, str(tmp_path), "full", "2")
-    launch(1, str(tmp_path), "none")
+def test_a_run_goes_on_with_another_number_of_processes(runs: Path) -> None:
+    alone, gone_on = runs / "alone", runs / "gone_on"
     for stage in STAGES:
-        one, two = (load_checkpoint(list_checkpoints(folder / stage)[-1]) for folder in (alone, tmp_path))
+        one, two = (load_checkpoint(list_checkpoints(folder / stage)[-1]) for folder in (alone, gone_on))
         for name, value in one["weights"].items():
             assert torch.allclose(value, two["weights"][name], atol=2e-4), f"{stage} {name}"

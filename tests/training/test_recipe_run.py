@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import signal
 from collections import Counter
-from functools import partial
 from pathlib import Path
 
 import pytest
@@ -14,25 +13,16 @@ from PIL import Image
 from safetensors.torch import load_file
 
 from stylecrafter import StyleCrafterPipeline
+from stylecrafter.data.batch import BatchSource
 from stylecrafter.data.loaders import FileSource
 from stylecrafter.data.mixing import MixedSource
 from stylecrafter.data.records import Problem
 from stylecrafter.errors import CheckpointError, InvalidInputError, OutputError, UnknownNameError
-from stylecrafter.training.from_scratch.encoder_stages import latent_scale
 from stylecrafter.training.recipe_files import load_recipe, recorded_recipe
 from stylecrafter.training.recipe_run import RecipeRun
 from stylecrafter.training.recipes import Recipe
 from stylecrafter.training.strategies import STRATEGIES
 from tests.training.short_run import SHORT, STAGES
-
-
-@pytest.fixture(scope="module")
-def trained(tmp_path_factory: pytest.TempPathFactory) -> RecipeRun:
-    run = RecipeRun(load_recipe("smoke", SHORT), tmp_path_factory.mktemp("smoke") / "run")
-    seen: list[tuple[str, int]] = []
-    assert run.run(on_step=lambda stage, step, steps, loss: seen.append((stage, step)))
-    assert seen == [(stage, step) for stage in STAGES for step in (1, 2)]
-    return run
 
 
 def test_stages_leave_the_work_of_earlier_ones_alone(trained: RecipeRun) -> None:
@@ -79,16 +69,19 @@ def test_a_finished_or_foreign_folder_is_not_overwritten(trained: RecipeRun) -> 
 
 def test_a_stopped_run_goes_on_as_if_it_had_not_been(trained: RecipeRun, tmp_path: Path) -> None:
     def stop(stage: str, step: int, steps: int, loss: float) -> None:
-        if (stage, step) == ("base", 1):
+        seen.append((stage, step))
+        if seen[-1] == ("base", 1):
             os.kill(os.getpid(), signal.SIGTERM)
 
+    seen: list[tuple[str, int]] = []
     recipe = load_recipe("smoke", SHORT)
     first = RecipeRun(recipe, tmp_path / "run")
     assert first.run(on_step=stop) is False and first.stopped_by is signal.SIGTERM
     assert not (tmp_path / "run" / "model").exists()
     # From what it was begun with, wherever that recipe lay.
     again = load_recipe(recorded_recipe(tmp_path / "run"))
-    assert RecipeRun(again, tmp_path / "run").run(resume=True) is True
+    assert RecipeRun(again, tmp_path / "run").run(resume=True, on_step=stop) is True
+    assert seen == [(stage, step) for stage in STAGES for step in (1, 2)]
     for stage in STAGES:
         one, two = (load_file(f / stage / "weights.safetensors") for f in (trained.folder, tmp_path / "run"))
         assert one.keys() == two.keys()
@@ -208,11 +201,11 @@ def test_the_seed_of_a_recipe_is_that_of_its_stages() -> None:
 
 
 def test_runs_of_two_seeds_differ_in_their_noise(trained: RecipeRun, tmp_path: Path) -> None:
-    losses = []
+    losses, sources = [], dict[str, BatchSource]()
     for seed in (0, 1):
         recipe = trained.recipe.model_copy(update={"seed": seed})
         run = RecipeRun(recipe, tmp_path / str(seed))
-        run.sources = trained.sources  # the same pictures
+        run.sources = sources  # the same pictures
         for stage in ("autoencoder", "clip", "base"):
             (run.folder / stage).mkdir(parents=True)
             (run.folder / stage / "weights.safetensors").symlink_to(
@@ -295,18 +288,13 @@ def test_a_base_in_two_stages_after_the_words(
         run.run(until="fewer", resume=True)
 
 
-def test_every_stage_of_the_large_embedded_model_runs(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_every_stage_of_the_large_embedded_model_runs(tmp_path: Path) -> None:
     """One step of each at the recipe's own sizes, in small batches, and a clip of what comes out."""
     recipe = load_recipe("mini_128")
     changes = [f"stages.{stage.name}.train.steps=1" for stage in recipe.stages]
     for name, source in recipe.data.items():
         rows = 1 if getattr(source, "num_frames", 1) > 1 else 4
         changes.append(f"data.{name}.batch_size={rows}")
-    # What the autoencoder is measured on; the figures of a finished one need more pictures.
-    monkeypatch.setattr("stylecrafter.training.run_models.latent_scale", partial(latent_scale, samples=4))
-    monkeypatch.setattr("stylecrafter.training.from_scratch.encoder_stages.FITTED_PICTURES", 16)
     seen: list[str] = []
     run = RecipeRun(
         load_recipe("mini_128", [*changes, "samples.num_frames=1", "samples.steps=1"]), tmp_path / "run"

@@ -23,14 +23,7 @@ from stylecrafter.training.from_scratch.encoder_stages import latent_scale
 from stylecrafter.training.recipe_files import load_recipe
 from stylecrafter.training.recipe_run import RecipeRun
 from stylecrafter.training.strategies import STRATEGIES
-from tests.training.short_run import SHORT, STAGES
-
-
-@pytest.fixture(scope="module")
-def trained(tmp_path_factory: pytest.TempPathFactory) -> RecipeRun:
-    run = RecipeRun(load_recipe("smoke", SHORT), tmp_path_factory.mktemp("smoke") / "run")
-    assert run.run()
-    return run
+from tests.training.short_run import STAGES
 
 
 def test_the_exported_folder_is_a_pipeline_that_makes_clips(trained: RecipeRun) -> None:

@@ -10,23 +10,14 @@ import pytest
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
-from tests.tiny import tiny_pipeline
-
 Tensors = dict[str, Tensor]
 PARTS = ("unet", "vae", "text_encoder", "image_encoder", "style_adapter")
 
 
-@pytest.fixture(scope="session")
-def whole_model(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("strict") / "model"
-    tiny_pipeline().save_pretrained(folder)
-    return folder
-
-
 @pytest.fixture
-def model(whole_model: Path, tmp_path: Path) -> Path:
+def model(tiny_model: Path, tmp_path: Path) -> Path:
     """A copy that a test may break."""
-    return Path(shutil.copytree(whole_model, tmp_path / "model"))
+    return Path(shutil.copytree(tiny_model, tmp_path / "model"))
 
 
 def weights_of(part: Path) -> Path:

@@ -78,8 +78,15 @@ def test_damaged_weights_are_counted_and_their_part_is_named(model: Path, part: 
 @pytest.mark.parametrize("part", ["text_encoder", "vae"])
 @pytest.mark.parametrize(
     "options",
-    [{"low_cpu_mem_usage": False}, {"dtype": torch.bfloat16}, {"torch_dtype": torch.float16}],
-    ids=["all in memory", "bfloat16", "float16"],
+    [
+        {"low_cpu_mem_usage": False},
+        {"dtype": torch.bfloat16},
+        pytest.param(
+            {"torch_dtype": torch.float16},
+            marks=pytest.mark.filterwarnings("ignore:`torch_dtype` is deprecated:FutureWarning"),
+        ),
+    ],
+    ids=["all in memory", "bfloat16", "float16 by its name of before"],
 )
 def test_no_way_of_loading_lets_a_gap_through(model: Path, part: str, options: dict[str, Any]) -> None:
     for pipeline in (StyleCrafterPipeline, StyleCrafterImagePipeline):
@@ -179,14 +186,14 @@ def test_single_models_load_as_strictly(model: Path) -> None:
             StyleAdapter.from_pretrained(nowhere)
 
 
-def test_towers_that_were_saved_as_a_part_of_clip_load(model: Path, whole_model: Path) -> None:
+def test_towers_that_were_saved_as_a_part_of_clip_load(model: Path, tiny_model: Path) -> None:
     """Versions 4 of transformers wrote their names so."""
     for part, tower in (("text_encoder", "text_model"), ("image_encoder", "vision_model")):
         change(model / part, lambda tensors, tower=tower: {f"{tower}.{k}": v for k, v in tensors.items()})
     change(
         model / "text_encoder", lambda t: {**t, "text_model.embeddings.position_ids": torch.arange(16)[None]}
     )
-    old, new = (load_pipeline(folder, torch.float32) for folder in (model, whole_model))
+    old, new = (load_pipeline(folder, torch.float32) for folder in (model, tiny_model))
     for part in ("text_encoder", "image_encoder"):
         wanted = getattr(new, part).state_dict()
         for name, value in getattr(old, part).state_dict().items():

@@ -26,10 +26,8 @@ SHORT = [
 
 
 @pytest.fixture(scope="module")
-def first(tmp_path_factory: pytest.TempPathFactory) -> RecipeRun:
-    run = RecipeRun(load_recipe("smoke", SHORT), tmp_path_factory.mktemp("first") / "run")
-    run.run()
-    return run
+def first(trained: RecipeRun) -> RecipeRun:
+    return trained
 
 
 @pytest.fixture(scope="module")
