@@ -162,8 +162,8 @@ class StyleCrafterPipeline(StylizedPipelineBase):
             "style_tokens": repeated(style, copies),
             "style_scales": repeated(scales, copies),
         }
-        check_computed("before the first step", tensors, self.unet.dtype)
-        watch = StepWatch(len(times), self.unet.dtype)
+        check_computed("before the first step", tensors, self.backbone.dtype)
+        watch = StepWatch(len(times), self.backbone.dtype)
 
         # 6. Steps
         with self.progress_bar(total=len(times)) as bar:
