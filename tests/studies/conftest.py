@@ -18,6 +18,5 @@ def few_fresh_renders() -> Iterator[None]:
         return accuracy_on_renders(probes, spec, 16)
 
     with pytest.MonkeyPatch.context() as patch:
-        for user in ("evaluation.evaluate", "evaluation.truth.world_metric"):
-            patch.setattr(f"stylecrafter.{user}.accuracy_on_renders", few, raising=False)
+        patch.setattr("stylecrafter.evaluation.truth.world_metric.accuracy_on_renders", few)
         yield
