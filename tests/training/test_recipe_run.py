@@ -117,7 +117,7 @@ def test_stopping_after_a_stage_leaves_the_model_as_it_is_then(trained: RecipeRu
     assert run.run(resume=True, until="base") and not run.is_finished("adapter")
     assert run.exported_to("base") == run.folder / "model_base" and not (run.folder / "model").exists()
     base = StyleCrafterPipeline.from_pretrained(run.folder / "model_base").unet.state_dict()
-    wanted = trained.models.parts(["autoencoder", "clip", "base"]).unet.state_dict()
+    wanted = trained.models.parts(["autoencoder", "clip", "base"]).backbone.denoiser.state_dict()
     assert all(torch.allclose(value, wanted[name].half().float()) for name, value in base.items())
     assert run.run(resume=True, until="adapter") and run.is_finished("adapter")
 
