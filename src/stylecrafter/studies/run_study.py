@@ -12,6 +12,7 @@ from pydantic import TypeAdapter, ValidationError
 
 from stylecrafter.errors import InvalidInputError, unknown_name
 from stylecrafter.runtime.devices import check_dtype_name
+from stylecrafter.runtime.faults import faults_of, joined
 from stylecrafter.studies import (
     artefacts,
     baselines,
@@ -93,10 +94,6 @@ def changed(spec: Spec, changes: Sequence[str]) -> Spec:
     try:
         made: Spec = TypeAdapter(type(spec)).validate_python(values)
     except ValidationError as error:
-        problem = error.errors()[0]
-        where = problem["loc"][0]
-        raise InvalidInputError(
-            f"setting {where!r} of the study cannot be {values[str(where)]!r}: {problem['msg']}"
-        ) from error
+        raise InvalidInputError(f"of the study's settings, {joined(faults_of(error, values))}") from error
     check_dtype_name(made.dtype)
     return made

@@ -21,6 +21,7 @@ from stylecrafter.media.documents import is_file, read_json, shown
 from stylecrafter.media.files import write_atomic
 from stylecrafter.media.tensors import to_pictures
 from stylecrafter.media.video import write_frames
+from stylecrafter.runtime.faults import faults_of, joined
 from stylecrafter.runtime.seeding import MAX_SEED
 from stylecrafter.styleworld import splits, world
 from stylecrafter.styleworld.wording import style_words
@@ -54,10 +55,7 @@ class WorldSetSpec(BaseModel):
         try:
             return cls.model_validate(values)
         except ValidationError as error:
-            problem = error.errors()[0]
-            where = ".".join(map(str, problem["loc"])) or "it"
-            value = shown(repr(problem["input"]))
-            raise InvalidInputError(f"{what}: {where} cannot be {value}: {problem['msg']}.") from error
+            raise InvalidInputError(f"{what}: {joined(faults_of(error, cls.model_fields))}.") from error
 
     def draw(self) -> HeldOutSet:
         """The set that this describes.
