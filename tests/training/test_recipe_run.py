@@ -218,8 +218,9 @@ def test_runs_of_two_seeds_differ_in_their_noise(trained: RecipeRun, tmp_path: P
 
 @pytest.mark.parametrize("name", STRATEGIES)
 def test_every_strategy_can_be_trained(name: str, trained: RecipeRun, tmp_path: Path) -> None:
-    recipe = load_recipe("smoke", SHORT).with_strategy(STRATEGIES[name])
-    run = RecipeRun(recipe, tmp_path / "run")
+    recipe = load_recipe("smoke", [*SHORT, "stages.adapter.train.sample_every=0"])
+    recipe = recipe.model_copy(update={"stages": recipe.stages[:-1]})  # no strategy has another decoder
+    run = RecipeRun(recipe.with_strategy(STRATEGIES[name]), tmp_path / "run")
     for stage in ("autoencoder", "clip", "base"):
         (run.folder / stage).mkdir(parents=True)
         (run.folder / stage / "weights.safetensors").symlink_to(
