@@ -20,6 +20,7 @@ import random
 import signal
 import sys
 import time
+import traceback
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -174,7 +175,7 @@ class _Mutant(importlib.abc.MetaPathFinder, importlib.abc.InspectLoader):
         exec(compile(self._source, self._file, "exec"), module.__dict__)
 
 
-def is_noticed(mutation: Mutation, log: Path) -> bool:
+def is_noticed(mutation: Mutation, log: Path, tests: Sequence[str] = ()) -> bool:
     """Whether a test fails with the mutation in place; in a child, which has the libraries already."""
     child = os.fork()
     if child == 0:
@@ -200,7 +201,9 @@ def is_noticed(mutation: Mutation, log: Path) -> bool:
             ]
             os._exit(int(pytest.main([*options, *tests_for(mutation.file)])))
         except BaseException:
-            os._exit(1)  # it could not even be imported
+            traceback.print_exc()  # it could not even be imported
+            sys.stderr.flush()
+            os._exit(1)
     ends = time.monotonic() + MINUTES * 60
     while time.monotonic() < ends:
         done, status = os.waitpid(child, os.WNOHANG)
@@ -234,10 +237,17 @@ def main(arguments: Sequence[str] | None = None) -> int:
     import transformers  # noqa: F401
 
     torch.set_num_threads(1)
+    log = asked.report.with_suffix(".tests.txt")
+    every = list(
+        dict.fromkeys(test for file in dict.fromkeys(m.file for m in mutations) for test in tests_for(file))
+    )
+    if is_noticed(Mutation(mutations[0].file, 1, 0, 0, "", ""), log, every):
+        print(f"tests fail without any change, see {log}")
+        return 2
     noticed = 0
     for index, mutation in enumerate(mutations, 1):
         started = time.monotonic()
-        seen = is_noticed(mutation, asked.report.with_suffix(".log"))
+        seen = is_noticed(mutation, log)
         noticed += seen
         with open(asked.report, "a") as file:
             file.write(json.dumps({**asdict(mutation), "noticed": seen}) + "\n")
