@@ -16,7 +16,7 @@ def batch(
     file: Annotated[
         Path,
         typer.Argument(
-            help='Json: [{"prompt": …, "style_path": PIC or [PIC, …]}, …]; an entry may have seed, steps, … of its own.',
+            help='Json: [{"prompt": …, "style_path": PIC or [PIC, …]}, …]; entries may set seed, steps, … too.',
             show_default=False,
         ),
     ],
