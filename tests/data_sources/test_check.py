@@ -70,7 +70,9 @@ def test_what_is_said_to_be_usable_is_what_training_uses(tmp_path: Path) -> None
         assert check_data(tmp_path, missing_captions=how).pictures == count == len(shown)
     result = run("check", tmp_path)
     assert "3 pictures and 0 clips can be used" in result.stdout
-    assert "1 without a caption (not used; --missing-captions empty does)" in result.stdout
+    assert (
+        "1 without a caption (not used; missing_captions: empty uses them with an empty one)" in result.stdout
+    )
     assert "5 pictures" in run("check", tmp_path, "--missing-captions", "empty").stdout
 
 

@@ -1,4 +1,4 @@
-"""docs/generation.md says what is so: its code runs."""
+"""docs/generation.md says what is so: its code runs, and no knob is missing."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
+from stylecrafter.pipelines.sampling_params import SamplingParams
 from stylecrafter.schedules import __doc__ as schedules
 from tests.pages import blocks, run_python, text_of
 
@@ -14,7 +15,7 @@ PAGE = "docs/generation.md"
 
 
 def test_the_code_runs(tmp_path: Path) -> None:
-    assert len(blocks(PAGE, "python")) == 3
+    assert len(blocks(PAGE, "python")) == 4
     names = run_python(PAGE, tmp_path)
     wanted = dict.fromkeys(("rising", "late", "softer", "both", "closer", "whole"), (1, 4)) | {
         "one_each": (2, 4)
@@ -22,6 +23,13 @@ def test_the_code_runs(tmp_path: Path) -> None:
     frames = {name: names[name].frames for name in wanted}
     assert {name: (len(clips), len(clips[0])) for name, clips in frames.items()} == wanted
     assert (np.asarray(frames["closer"][0][0]) != np.asarray(frames["whole"][0][0])).any()
+
+
+def test_every_knob_is_named_as_python_and_the_command_line_have_it() -> None:
+    for name, knob in SamplingParams.knobs().items():
+        flags = knob.flag.split("/")[:1] if knob.flag else []
+        for spelling in [knob.argument or name, *flags]:
+            assert f"`{spelling}" in text_of(PAGE), spelling
 
 
 def test_every_schedule_is_named() -> None:

@@ -46,6 +46,7 @@ TEXT = torch.zeros(1, 16, WIDTH)
         ({"eta": 1.5}, "eta must be a number between 0 and 1, not 1.5"),
         ({"guidance_scale": 7.5}, "unknown argument 'guidance_scale'.*text_guidance_scale"),
         ({"fps": 8}, "unknown argument 'fps'"),
+        ({"style_image": "a.png"}, "unknown argument 'style_image'. Did you mean 'style_images'"),
         ({"output_type": "mp3"}, "unknown output type 'mp3'.*latent"),
         ({"prompt": None}, "either a prompt or text_embeds"),
         ({"text_embeds": TEXT}, "either a prompt or text_embeds"),

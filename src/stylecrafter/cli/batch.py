@@ -15,7 +15,10 @@ from stylecrafter.cli.console import EXIT_BAD_INPUT, EXIT_INTERRUPTED, say, show
 def batch(
     file: Annotated[
         Path,
-        typer.Argument(help='Json: [{"prompt": …, "style_path": PIC or [PIC, …]}, …].', show_default=False),
+        typer.Argument(
+            help='Json: [{"prompt": …, "style_path": PIC or [PIC, …]}, …]; entries may set seed, steps, … too.',
+            show_default=False,
+        ),
     ],
     output: Annotated[Path, typer.Option("--output", "-o", help="Folder for the results.")],
     sampling: options.Sampling,

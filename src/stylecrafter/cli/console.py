@@ -92,7 +92,8 @@ def report(error: BaseException) -> int:
             return int(error.exit_code)  # the help was shown instead
         context = getattr(error, "ctx", None)
         where = f" (see `{context.command_path} --help`)" if context is not None else ""
-        say(f"error: {error.format_message()}{where}")
+        # Newer versions of typer check values by pydantic, which puts its own words before the message.
+        say(f"error: {error.format_message().replace('Value error, ', '')}{where}")
         return int(error.exit_code)
     if isinstance(error, StyleCrafterError):
         say(f"error: {error}")

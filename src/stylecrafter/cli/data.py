@@ -97,7 +97,9 @@ def _show(path: Path, checked: Checked, missing_captions: str) -> None:
     for note in checked.notes:
         show(f"  note          {note}")
     verdict = (
-        "used with an empty one" if missing_captions == "empty" else "not used; --missing-captions empty does"
+        "used with an empty one"
+        if missing_captions == "empty"
+        else "not used; missing_captions: empty uses them with an empty one"
     )
     _list(f"without a caption ({verdict})", checked.missing_captions)
     _list(f"whose caption is style alone ({verdict})", checked.emptied_captions)

@@ -166,7 +166,8 @@ def _show(evaluation: Evaluation) -> None:
     from stylecrafter.evaluation.report import shown, summarise, titled
 
     left_out = f", {len(evaluation.excluded)} left out" if evaluation.excluded else ""
-    show(f"{evaluation.title}: {len(evaluation.clips)} clips{left_out}")
+    count = len(evaluation.clips)
+    show(f"{evaluation.title}: {count} clip{'' if count == 1 else 's'}{left_out}")
     for info, interval in summarise(evaluation).items():
         show(f"  {titled(info):<36} {shown(interval)}")
 

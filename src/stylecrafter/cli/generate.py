@@ -29,4 +29,5 @@ def generate(
         show_json(made.as_dict())
     else:
         r = made.record
-        show(f"{made.path}  {r.frames} frames {r.width}x{r.height}  seed {r.seed}  {made.seconds:.1f} s")
+        frames = "1 frame" if r.frames == 1 else f"{r.frames} frames"
+        show(f"{made.path}  {frames} {r.width}x{r.height}  seed {r.seed}  {made.seconds:.1f} s")

@@ -6,7 +6,7 @@ Whatever is wrong with their values is said in one line, with the value and what
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Self, TypeVar, cast, get_args
 
@@ -105,8 +105,12 @@ class KnobModel(BaseModel):
         }
 
     @classmethod
-    def from_arguments(cls, arguments: Mapping[str, Any]) -> Self:
+    def from_arguments(cls, arguments: Mapping[str, Any], others: Iterable[str] = ()) -> Self:
         """From arguments of a pipeline's call; None is not given.
+
+        Args:
+            arguments: By their names.
+            others: What else the call takes, for the message about one that it does not.
 
         Raises:
             UnknownNameError: One that the call does not have.
@@ -115,7 +119,7 @@ class KnobModel(BaseModel):
         fields = {knob.argument: name for name, knob in cls.knobs().items() if knob.argument}
         for argument in arguments:
             if argument not in fields:
-                raise unknown_name("argument", argument, fields)
+                raise unknown_name("argument", argument, {*fields, *others})
         try:
             return cls(**{fields[k]: value for k, value in arguments.items() if value is not None})
         except SettingsError as error:

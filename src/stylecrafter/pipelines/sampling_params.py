@@ -115,7 +115,7 @@ class SamplingParams(KnobModel):
         le=1,
     )
     guidance_stop: float | None = knob(
-        "Part of the steps that are guided, 0 to 1; the others take a third of the time.",
+        "Part of the steps that are guided, 0 to 1; the others take a single pass of the model.",
         "--guidance-stop",
         "guidance_stop",
         of_model=True,

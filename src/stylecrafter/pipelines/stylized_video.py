@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import operator
 from collections.abc import Sequence
 from typing import Any, SupportsIndex
@@ -112,7 +113,7 @@ class StyleCrafterPipeline(StylizedPipelineBase):
         negative_text_embeds = _same_argument(
             "negative_text_embeds", negative_text_embeds, "negative_prompt_embeds", negative_prompt_embeds
         )
-        asked = SamplingParams.from_arguments(knobs)
+        asked = SamplingParams.from_arguments(knobs, others=inspect.signature(self.__call__).parameters)
         if sum(given is not None for given in (asked.steps, timesteps, sigmas)) > 1:
             raise InvalidInputError("give one of num_inference_steps, timesteps and sigmas")
         of_pictures = (style_images, style_weights, asked.style_corners)
