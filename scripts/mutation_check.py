@@ -187,19 +187,10 @@ def is_noticed(mutation: Mutation, log: Path, tests: Sequence[str] = ()) -> bool
             import pytest
 
             sys.meta_path.insert(0, _Mutant(mutation))  # type: ignore[arg-type]
-            options = [
-                "-x",
-                "-q",
-                "-p",
-                "no:cacheprovider",
-                "-p",
-                "no:xdist",
-                "-o",
-                "addopts=",
-                "-m",
-                "not slow",
-            ]
-            os._exit(int(pytest.main([*options, *tests_for(mutation.file)])))
+            # Plain assertions: what the parent has imported cannot be rewritten any more.
+            options = "-x -q -p no:cacheprovider -o addopts= --assert plain".split()
+            chosen = tests or tests_for(mutation.file)
+            os._exit(int(pytest.main([*options, "-m", "not slow and not process", *chosen])))
         except BaseException:
             traceback.print_exc()  # it could not even be imported
             sys.stderr.flush()
