@@ -35,8 +35,8 @@ def test_every_study_can_be_changed(module: object) -> None:
 
 @pytest.mark.parametrize(
     ("change", "said"),
-    [("steps", "key=value"), ("steps=many", "settings, steps must be a whole number, got 'many'"), ("steps=[", "not YAML"),
-     ("dtype=float8", "float8")],
+    [("steps", "key=value"), ("steps=many", "steps must be a whole number, got 'many'"),
+     ("steps=[", "not YAML"), ("dtype=float8", "float8")],
 )  # fmt: skip
 def test_bad_changes_are_refused(change: str, said: str) -> None:
     with pytest.raises(InvalidInputError, match=said.replace("[", r"\[")):

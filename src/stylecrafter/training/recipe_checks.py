@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from stylecrafter.errors import unknown_name
 from stylecrafter.presets import load_preset
 from stylecrafter.runtime.faults import Fault, Place
+from stylecrafter.training.model_spec import ModelSpec
 from stylecrafter.training.source_specs import FilesSpec, MixSpec, WorldSpec
 from stylecrafter.training.stage_specs import (
     ClipSpec,
@@ -16,9 +17,6 @@ from stylecrafter.training.stage_specs import (
     StageSpec,
     TextSeparationSpec,
 )
-
-if TYPE_CHECKING:
-    from stylecrafter.training.recipes import ModelSpec
 
 Source = WorldSpec | FilesSpec | MixSpec
 #: Name -> source; None for one that is wrong in itself.

@@ -14,6 +14,7 @@ from stylecrafter.errors import InvalidInputError, unknown_name
 from stylecrafter.media.documents import expand_home, is_file, is_folder, parse_yaml, read_text, shown
 from stylecrafter.media.recognise import recognise_file
 from stylecrafter.runtime.faults import Fault, faults_of, joined, shown_value, unknown_key
+from stylecrafter.training.model_spec import ModelSpec
 from stylecrafter.training.old_names import todays_key, todays_recipe
 from stylecrafter.training.recipe_checks import Outline, faults_between, sources_of
 from stylecrafter.training.recipe_keys import (
@@ -25,7 +26,7 @@ from stylecrafter.training.recipe_keys import (
     place_in,
     read_value,
 )
-from stylecrafter.training.recipes import ModelSpec, Recipe
+from stylecrafter.training.recipes import Recipe
 from stylecrafter.training.source_specs import FilesSpec, SourceSpec
 from stylecrafter.training.stage_specs import StageSpec
 

@@ -95,5 +95,7 @@ def test_numbers_that_do_not_fit(tmp_path: Path) -> None:
         {"unseen_kinds": 10**9},
     ):
         name = next(iter(changes))
-        with pytest.raises(InvalidInputError, match=f"a set of StyleWorld: {name} must .*got {changes[name]}"):
+        with pytest.raises(
+            InvalidInputError, match=f"a set of StyleWorld: {name} must .*got {changes[name]}"
+        ):
             world_set_for("mini", **changes)
