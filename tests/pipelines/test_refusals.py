@@ -143,6 +143,11 @@ def test_noise_levels_that_a_scheduler_refuses(pipe, picture) -> None:
         pipe.scheduler = own
 
 
+def test_the_number_of_pictures_is_called_by_its_name(pipe) -> None:
+    with pytest.raises(InvalidInputError, match="num_images_per_prompt must be .* at least 1, got 0"):
+        StyleCrafterImagePipeline.from_pipe(pipe)("a fox", num_images_per_prompt=0)
+
+
 def test_pictures_do_not_offer_arguments_of_clips(pipe) -> None:
     with pytest.raises(UnknownNameError) as caught:
         StyleCrafterImagePipeline.from_pipe(pipe)("a fox", nonsense=1)

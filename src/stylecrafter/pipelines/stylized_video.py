@@ -121,8 +121,8 @@ class StyleCrafterPipeline(StylizedPipelineBase):
             raise InvalidInputError(
                 "give either style pictures or style_tokens (weights and corners go with pictures)"
             )
-        copies = _at_least_one("num_videos_per_prompt", num_videos_per_prompt)
-        chunk = None if decode_chunk_size is None else _at_least_one("decode_chunk_size", decode_chunk_size)
+        copies = at_least_one("num_videos_per_prompt", num_videos_per_prompt)
+        chunk = None if decode_chunk_size is None else at_least_one("decode_chunk_size", decode_chunk_size)
         params: Any = asked.filled({**self.config, **self._size_of(latents)})  # no None any more
         check_size(params.width, params.height, self.size_multiple)
         guidance = Guidance.of(params, sequential_guidance)
@@ -227,7 +227,7 @@ def _same_argument(name: str, value: Any, alias: str, other: Any) -> Any:
     return other if value is None else value
 
 
-def _at_least_one(name: str, value: SupportsIndex) -> int:
+def at_least_one(name: str, value: SupportsIndex) -> int:
     """`value` as an int; whatever counts as a whole number will do, NumPy's among them."""
     try:
         number = 0 if isinstance(value, bool) else operator.index(value)
