@@ -11,8 +11,9 @@ from __future__ import annotations
 
 import bisect
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from stylecrafter.errors import InvalidInputError
 
@@ -87,16 +88,31 @@ def weights(schedule: Schedule | Sequence[float] | None, count: int, what: str) 
     """
     if schedule is None:
         return (1.0,) * count
-    if isinstance(schedule, (int, float)):
+    if isinstance(schedule, Schedule):
+        values = schedule.at(count)
+    elif (
+        isinstance(schedule, str)
+        or not isinstance(schedule, Iterable)
+        or getattr(schedule, "shape", None) == ()
+    ):
         raise InvalidInputError(
             f"style weights per {what} are a sequence of {count} numbers or a schedule such as "
             f"schedules.constant({schedule}), got {schedule!r}"
         )
-    values = schedule.at(count) if isinstance(schedule, Schedule) else tuple(float(v) for v in schedule)
+    else:
+        values = _numbers(schedule)
     if len(values) != count:
         raise InvalidInputError(f"need one style weight per {what}, {count}, got {len(values)}")
     _check_finite(*values)
     return values
+
+
+def _numbers(values: Iterable[Any]) -> tuple[float, ...]:
+    given = list(values)
+    try:
+        return tuple(float(value) for value in given)
+    except (TypeError, ValueError, OverflowError) as error:
+        raise InvalidInputError(f"style weights must be numbers, got {given}") from error
 
 
 def _check_finite(*values: float) -> None:

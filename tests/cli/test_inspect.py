@@ -148,6 +148,7 @@ def test_what_a_file_says_does_not_reach_the_terminal_as_it_is(clip: Path, tmp_p
         ({"styles": [], "frames": 20_000}, "frames must be a whole number between 1 and 10000"),
         ({"styles": [], "steps": 5000}, "steps must be a whole number between"),
         ({"styles": [], "style_scale": 1e30}, "style_scale"),
+        ({"styles": [], "scheduler": "NextScheduler"}, "made with the scheduler NextScheduler, but model"),
         ({"styles": [], "device": "\x1b", "dtype": "?"}, "unknown device"),
     ],
 )

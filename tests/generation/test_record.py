@@ -98,6 +98,7 @@ def test_json() -> None:
         ({"styles": [{"name": "a", "sha256": "0", "weight": float("nan")}]}, "styles.0.weight"),
         ({"styles": {}}, "styles"),
         ({"model": []}, "model"),
+        ({"versions": 5}, "versions cannot be 5: Input should be a valid dictionary"),
     ],
 )
 def test_settings_that_cannot_be(tmp_path: Path, values: dict[str, object], says: str) -> None:

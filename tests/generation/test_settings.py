@@ -18,6 +18,11 @@ from stylecrafter.generation.settings import (
 from tests.tiny import tiny_picture
 
 
+def test_styles_may_be_a_list() -> None:
+    style = StyleInput(path=Path("a.png"))
+    assert GenerationSettings(prompt="a", styles=[style]).styles == (style,)
+
+
 @pytest.mark.parametrize(
     ("changes", "says"),
     [

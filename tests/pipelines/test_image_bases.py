@@ -12,7 +12,7 @@ from torch import Tensor
 
 from stylecrafter import StyleCrafterImagePipeline, StyleCrafterPipeline
 from stylecrafter.errors import CheckpointError, InvalidInputError
-from tests.tiny import tiny_image_pipeline
+from tests.tiny import stable_diffusion_unet, tiny_image_pipeline
 
 PROMPT = "a red fox running"
 
@@ -159,6 +159,12 @@ def test_components_that_nothing_needs_may_be_none(pipe: StyleCrafterPipeline) -
     finally:
         if not pipe.style_adapter.attached:
             pipe.style_adapter.attach(pipe.unet)
+
+
+def test_a_base_that_reads_more_than_a_text_is_refused(pipe: StyleCrafterPipeline) -> None:
+    parts = {**pipe.components, "unet": stable_diffusion_unet(num_class_embeds=4), "style_adapter": None}
+    with pytest.raises(InvalidInputError, match="more than noisy latents and a text .num_class_embeds is 4"):
+        StyleCrafterPipeline(**parts)
 
 
 def test_an_autoencoder_of_other_channels_is_refused(pipe: StyleCrafterPipeline) -> None:

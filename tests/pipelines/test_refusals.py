@@ -85,6 +85,20 @@ TEXT = torch.zeros(1, 16, WIDTH)
             {"callback_on_step_end_tensor_inputs": ["latent"]},
             "\\['latent'\\] do not exist; there are latents",
         ),
+        ({"callback_on_step_end_tensor_inputs": None}, "must be a list of latents, .* got None"),
+        ({"callback_on_step_end": 5}, "callback_on_step_end must be a function, got 5"),
+        ({"num_videos_per_prompt": True}, "at least 1, got True"),
+        ({"output_type": 5}, "unknown output type '5'.*latent"),
+        ({"negative_promt": "a"}, "unknown argument 'negative_promt'. Did you mean 'negative_prompt'"),
+        ({"generator": 5}, "a torch.Generator or a list of them, got 5"),
+        ({"generator": [5]}, "a torch.Generator or a list of them, got \\[5\\]"),
+        ({"timesteps": 5}, "timesteps must be finite numbers, at least one, got 5"),
+        ({"sigmas": ["a"]}, "sigmas must be finite numbers, at least one, got \\['a'\\]"),
+        ({"style_weights": torch.tensor(2.0)}, "a list with one number per picture, got 2.0"),
+        ({"frame_style_scales": np.float32(0.5)}, "per frame are a sequence of 3 numbers or a schedule"),
+        ({"step_style_scales": torch.tensor(0.5)}, "per step are a sequence of 3 numbers or a schedule"),
+        ({"step_style_scales": "111"}, "per step are a sequence of 3 numbers or a schedule"),
+        ({"frame_style_scales": [None] * 3}, "style weights must be numbers, got \\[None"),
         ({"decode_chunk_size": 0}, "decode_chunk_size must be .* at least 1, got 0"),
     ],
 )
@@ -119,6 +133,50 @@ def test_pictures_have_no_arguments_of_clips(pipe) -> None:
 def test_an_unknown_scheduler(pipe) -> None:
     with pytest.raises(UnknownNameError, match="unknown scheduler 'dpm\\+'. Did you mean 'dpm\\+\\+'?"):
         make_scheduler("dpm+", pipe.scheduler.config)
+
+
+def test_noise_levels_that_a_scheduler_refuses(pipe, picture) -> None:
+    own, pipe.scheduler = pipe.scheduler, make_scheduler("unipc", pipe.scheduler.config)
+    try:
+        with pytest.raises(InvalidInputError, match="UniPCMultistepScheduler refuses these sigmas: .*flow"):
+            pipe("a fox", picture, sigmas=[10.0, 1.0])
+    finally:
+        pipe.scheduler = own
+
+
+def test_the_number_of_pictures_is_called_by_its_name(pipe) -> None:
+    with pytest.raises(InvalidInputError, match="num_images_per_prompt must be .* at least 1, got 0"):
+        StyleCrafterImagePipeline.from_pipe(pipe)("a fox", num_images_per_prompt=0)
+
+
+def test_pictures_do_not_offer_arguments_of_clips(pipe) -> None:
+    with pytest.raises(UnknownNameError) as caught:
+        StyleCrafterImagePipeline.from_pipe(pipe)("a fox", nonsense=1)
+    assert "num_images_per_prompt" in str(caught.value) and "num_frames" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("change", "says"),
+    [
+        (lambda shown: {"latents": shown["latents"][:, :, :1]}, "returned latents .*; they stay"),
+        (lambda shown: {"latents": None}, "'latents', which is no tensor"),
+        (lambda shown: {"text_embeds": None}, "'text_embeds', which is no tensor"),
+    ],
+)
+def test_what_a_callback_may_not_leave(pipe, picture, change: Any, says: str) -> None:
+    with pytest.raises(InvalidInputError, match=says):
+        pipe("a fox", picture, callback_on_step_end=lambda pipe, step, timestep, shown: change(shown))
+
+
+def test_latents_of_pictures_are_no_clip(pipe) -> None:
+    with pytest.raises(InvalidInputError, match="samples, channels, frames, h, w.* got \\(1, 4, 8, 12\\)"):
+        pipe.decode_latents(torch.zeros(1, 4, 8, 12))
+
+
+def test_a_pipeline_without_a_scheduler_says_so() -> None:
+    pipe = StyleCrafterPipeline(**{**tiny_components(), "scheduler": None})
+    with pytest.raises(InvalidInputError, match="has no scheduler"):
+        pipe("a fox", height=16, width=24)
 
 
 def test_components_that_do_not_fit() -> None:

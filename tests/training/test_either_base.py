@@ -135,6 +135,26 @@ def test_a_recipe_for_stage_2_is_refused_before_stage_1(image_base: Path) -> Non
         check_run(recipe, recipe.stages)
 
 
+@pytest.mark.parametrize(
+    ("changes", "says"),
+    [
+        (["samples.num_frames=3"], "makes images: samples.num_frames must be 1, got 3"),
+        (
+            [
+                "data.moving={kind: styleworld, batch_size: 2, num_frames: 3, references: crop}",
+                "stages.adapter.clips=moving",
+                "stages.adapter.options={clip_ratio: 0.01}",
+            ],
+            "makes images: stage '.*' cannot show it clips .moving.",
+        ),
+    ],
+)
+def test_a_base_that_makes_images_is_shown_no_clips(image_base: Path, changes: list[str], says: str) -> None:
+    recipe = load_recipe("finetune", [f"model.pretrained={image_base}", *CHANGES, *changes])
+    with pytest.raises(InvalidInputError, match=says):
+        check_run(recipe, recipe.stages)
+
+
 def test_what_only_videocrafter_has_is_refused_on_others() -> None:
     pipe = tiny_image_pipeline()
     with pytest.raises(

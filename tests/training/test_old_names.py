@@ -60,9 +60,31 @@ def test_changes_know_both_names(path: Path) -> None:
     for key in ("middle_timesteps", "logit_normal_ratio"):
         changed = load_recipe(path, [f"stages.base.options.{key}=0.25"])
         assert changed.stages[0].options.logit_normal_ratio == 0.25
+    whole = load_recipe(path, ["stages.base.options={clip_ratio: 0.5, middle_timesteps: 0.25}"])
+    assert whole.stages[0].options.logit_normal_ratio == 0.25
     assert load_recipe(path, ["data.begin_with.batch_size=6"]).data["begin_with"].batch_size == 6
     with pytest.raises(InvalidInputError, match="logit_normal_ratio must be at most 1, got 2"):
         load_recipe(path, ["stages.base.options.middle_timesteps=2"])
+
+
+@pytest.mark.parametrize(
+    ("old", "both"),
+    [
+        ("stretch_time: 2.0", "stretch_time: 2.0\n  position_interpolation: 3.0"),
+        ("blend: 0.5", "weight_interpolation: 0.25, blend: 0.5"),
+        ("begin_with: mini", "begin_with: mini, warm_start: mini"),
+    ],
+)
+def test_a_key_under_both_names_is_refused(path: Path, old: str, both: str) -> None:
+    path.write_text(BEFORE.replace(old, both))
+    with pytest.raises(InvalidInputError, match="before.yaml: (.*) and (.*) are the same key of a recipe"):
+        load_recipe(path)
+
+
+def test_a_stage_may_be_called_what_a_key_was(path: Path) -> None:
+    path.write_text(BEFORE.replace("name: base", "name: blend"))
+    assert load_recipe(path, ["stages.blend.train.steps=6"]).stages[0].train.steps == 6
+    assert load_recipe(path, ["stages.blend.train.blend=0.25"]).stages[0].train.weight_interpolation == 0.25
 
 
 def test_a_run_of_the_version_before_holds_the_same_recipe(path: Path, tmp_path: Path) -> None:

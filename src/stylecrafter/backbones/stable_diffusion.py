@@ -22,6 +22,16 @@ class StableDiffusion(LatentDiffusion):
         # SDXL has the same class, and reads more than a text.
         return isinstance(denoiser, UNet2DConditionModel) and denoiser.config.addition_embed_type is None
 
+    def check(self) -> None:
+        super().check()
+        config = self.denoiser.config
+        for name in ("class_embed_type", "num_class_embeds", "encoder_hid_dim_type"):
+            if (value := config.get(name)) is not None:
+                raise InvalidInputError(
+                    f"the UNet reads more than noisy latents and a text ({name} is {value!r}); models of that kind "
+                    "cannot be used"
+                )
+
     def predict(
         self,
         latents: Tensor,

@@ -13,7 +13,7 @@ from stylecrafter.generation.engine import Made, generate_file, versions
 from stylecrafter.generation.paths import candidates, user_path
 from stylecrafter.generation.places import recall
 from stylecrafter.generation.record import GenerationRecord, StyleReference, read_record
-from stylecrafter.generation.settings import GenerationSettings, StyleInput, check_style_count
+from stylecrafter.generation.settings import GenerationSettings, StyleInput, check_style_count, look_up_model
 from stylecrafter.media.documents import is_file, is_folder, shown
 from stylecrafter.media.images import file_hash
 from stylecrafter.media.overwriting import refuse_overwriting
@@ -76,6 +76,12 @@ def replay(
             f"model {name!r} has the weights that made {os.fspath(source)}, but other settings (configs, scheduler or "
             "tokenizer); name the folder as it was with --model."
         )
+    own = look_up_model(folder).scheduler
+    if record.scheduler not in (own, *SCHEDULERS):
+        raise InvalidInputError(
+            f"{shown(source)} was made with the scheduler {shown(record.scheduler)}, but model {name!r} comes with "
+            f"{own}, and known are {', '.join(SCHEDULERS)}; name the folder as it was with --model."
+        )
     _warn_of_versions(record)
     settings = settings_of(record, paths, name, device)
     check_frames(source)  # before the long work
@@ -99,7 +105,7 @@ def settings_of(
     Raises:
         InvalidInputError: The record says what no settings can.
     """
-    # A class name stands for the scheduler that the model was saved with.
+    # What is no short name is the class of the scheduler that the model was saved with.
     scheduler = record.scheduler if record.scheduler in SCHEDULERS else None
     weights = [style.weight for style in record.styles]
     return GenerationSettings(

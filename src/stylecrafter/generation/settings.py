@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any, cast
 
-from pydantic import AfterValidator, BaseModel, ConfigDict
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
 from stylecrafter.errors import CheckpointError, ImageReadError, InvalidInputError
 from stylecrafter.generation.paths import user_path
@@ -64,7 +64,7 @@ class GenerationSettings(SamplingParams):
     """
 
     prompt: Annotated[str, AfterValidator(lambda text: check_text(text, "prompt"))]
-    styles: Annotated[tuple[StyleInput, ...], AfterValidator(_check_styles)] = ()
+    styles: Annotated[tuple[StyleInput, ...], Field(strict=False), AfterValidator(_check_styles)] = ()
     model: str = "mini"
     device: Annotated[str, AfterValidator(check_device_name)] = "auto"
     dtype: Annotated[str, AfterValidator(check_dtype_name)] = "auto"

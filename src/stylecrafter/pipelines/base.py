@@ -371,9 +371,14 @@ class StylizedPipelineBase(DiffusionPipeline):
             chunk_size: Frames decoded at once; None: all.
 
         Raises:
-            InvalidInputError: Latents or frames that are not finite, or there is no autoencoder.
+            InvalidInputError: Latents of other axes, latents or frames that are not finite, or no autoencoder.
         """
         backbone = self.backbone
+        if not isinstance(latents, Tensor) or latents.ndim != 5:
+            shape = tuple(getattr(latents, "shape", ()))
+            raise InvalidInputError(
+                f"latents must be a tensor (samples, channels, frames, h, w), got {shape}"
+            )
         check_computed("before decoding", {"latents": latents}, backbone.dtype)
         frames = backbone.decode_latents(latents, chunk_size)
         # Before what is infinite would be cut to white.

@@ -15,6 +15,9 @@ Callback = Callable[[Any, int, Any, dict[str, Any]], dict[str, Any] | None]
 #: What the pipelines of diffusers call our tensors.
 ALIASES = {"prompt_embeds": "text_embeds", "negative_prompt_embeds": "negative_text_embeds"}
 
+#: Those that may be None: a clip without a style.
+OPTIONAL = ("style_tokens", "style_scales")
+
 
 class StepCallback:
     """Calls a callback with the tensors that it asks for, and takes over those that it returns.
@@ -25,12 +28,18 @@ class StepCallback:
         known: Tensors that there are.
 
     Raises:
-        InvalidInputError: There is no tensor of a name.
+        InvalidInputError: There is no tensor of a name, or the callback is none.
     """
 
     def __init__(self, callback: Callback | None, names: Sequence[str], known: Sequence[str]) -> None:
         if isinstance(callback, (PipelineCallback, MultiPipelineCallbacks)):
             names = callback.tensor_inputs
+        if callback is not None and not callable(callback):
+            raise InvalidInputError(f"callback_on_step_end must be a function, got {callback!r}")
+        if not isinstance(names, (list, tuple)):
+            raise InvalidInputError(
+                f"callback_on_step_end_tensor_inputs must be a list of {', '.join(known)}, got {names!r}"
+            )
         self._callback, self._names, self._known = callback, tuple(names), tuple(known)
         unknown = sorted(name for name in names if ALIASES.get(name, name) not in known)
         if unknown:
@@ -45,12 +54,19 @@ class StepCallback:
         """Call it after a step; `tensors` is changed as it says.
 
         Raises:
-            InvalidInputError: It returned something else than tensors by the names that there are.
+            InvalidInputError: It returned something else than tensors by the names that there are, or latents
+                of another shape.
         """
         if self._callback is None:
             return
         shown = {name: tensors[ALIASES.get(name, name)] for name in self._names}
-        tensors.update(self._checked(self._callback(pipe, step, timestep, shown)))
+        changed = self._checked(self._callback(pipe, step, timestep, shown))
+        latents = changed.get("latents", tensors["latents"])
+        if latents.shape != tensors["latents"].shape:
+            raise InvalidInputError(
+                f"a callback returned latents {tuple(latents.shape)}; they stay {tuple(tensors['latents'].shape)}"
+            )
+        tensors.update(changed)
 
     def _checked(self, changed: Any) -> dict[str, Any]:
         if not changed:
@@ -62,7 +78,11 @@ class StepCallback:
             )
         renamed = {str(ALIASES.get(name, name)): value for name, value in changed.items()}
         odd = [name for name in renamed if name not in self._known]
-        odd += [name for name, value in renamed.items() if not isinstance(value, Tensor | None)]
+        odd += [
+            name
+            for name, value in renamed.items()
+            if not isinstance(value, Tensor) and not (value is None and name in OPTIONAL)
+        ]
         if odd:
             raise InvalidInputError(f"a callback returned {odd[0]!r}, which is no tensor of {known}")
         return renamed

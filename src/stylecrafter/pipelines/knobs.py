@@ -6,8 +6,9 @@ Whatever is wrong with their values is said in one line, with the value and what
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
+from types import UnionType
 from typing import Any, Self, TypeVar, cast, get_args
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
@@ -105,12 +106,12 @@ class KnobModel(BaseModel):
         }
 
     @classmethod
-    def from_arguments(cls, arguments: Mapping[str, Any], others: Iterable[str] = ()) -> Self:
+    def from_arguments(cls, arguments: Mapping[str, Any], known: Collection[str] = ()) -> Self:
         """From arguments of a pipeline's call; None is not given.
 
         Args:
-            arguments: By their names.
-            others: What else the call takes, for the message about one that it does not.
+            arguments: By the names that the call has for them.
+            known: All arguments of the call, for what is said of one that it does not have; empty: the knobs alone.
 
         Raises:
             UnknownNameError: One that the call does not have.
@@ -119,7 +120,7 @@ class KnobModel(BaseModel):
         fields = {knob.argument: name for name, knob in cls.knobs().items() if knob.argument}
         for argument in arguments:
             if argument not in fields:
-                raise unknown_name("argument", argument, {*fields, *others})
+                raise unknown_name("argument", argument, known or fields)
         try:
             return cls(**{fields[k]: value for k, value in arguments.items() if value is not None})
         except SettingsError as error:
@@ -220,7 +221,8 @@ def _wanted(field: FieldInfo) -> str:
     limits = {
         name: getattr(m, name) for m in field.metadata for name in ("gt", "ge", "le") if hasattr(m, name)
     }
-    kinds = (field.annotation, *get_args(field.annotation))
+    several = isinstance(field.annotation, UnionType)
+    kinds = get_args(field.annotation) if several else (field.annotation,)
     words = next((word for kind, word in _KINDS.items() if kind in kinds), "")
     if "gt" in limits:
         return f"{words} above {limits['gt']} and at most {limits['le']}"

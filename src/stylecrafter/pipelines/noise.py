@@ -27,7 +27,7 @@ def sample_generators(generator: Generators | None, seed: int | None, count: int
         count: Samples.
 
     Raises:
-        InvalidInputError: Both given, or another number of generators than samples.
+        InvalidInputError: Both given, something else than generators, or another number of them than samples.
     """
     if generator is not None and seed is not None:
         raise InvalidInputError("give a generator or a seed, not both")
@@ -38,7 +38,11 @@ def sample_generators(generator: Generators | None, seed: int | None, count: int
     if isinstance(generator, torch.Generator):
         sources = [generator] * count
     else:
-        sources = list(generator)
+        sources = list(generator) if isinstance(generator, Sequence) else [generator]
+        if not all(isinstance(source, torch.Generator) for source in sources):
+            raise InvalidInputError(
+                f"generator must be a torch.Generator or a list of them, got {generator!r}"
+            )
         if len(sources) != count:
             raise InvalidInputError(f"got {len(sources)} generators for {count} samples; give one or {count}")
     return [torch.Generator().manual_seed(_draw_seed(source)) for source in sources]

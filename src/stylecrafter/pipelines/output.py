@@ -47,7 +47,7 @@ def check_output_type(output_type: str) -> str:
         UnknownNameError: It is none of `OUTPUT_TYPES`.
     """
     if output_type not in OUTPUT_TYPES:
-        raise unknown_name("output type", output_type, OUTPUT_TYPES)
+        raise unknown_name("output type", str(output_type), OUTPUT_TYPES)
     return output_type
 
 

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from stylecrafter.errors import InvalidInputError, unknown_name
 from stylecrafter.pipelines.output import StyleCrafterImagePipelineOutput
-from stylecrafter.pipelines.stylized_video import StyleCrafterPipeline
+from stylecrafter.pipelines.stylized_video import StyleCrafterPipeline, at_least_one
 
 #: What the clip pipeline's call has and a picture has not.
 _OF_CLIPS = ("num_frames", "shared_noise", "frame_style_scales", "num_videos_per_prompt")
@@ -70,7 +70,7 @@ class StyleCrafterImagePipeline(StyleCrafterPipeline):
         outputs: Any = super().__call__(
             *given,
             num_frames=1,
-            num_videos_per_prompt=num_images_per_prompt,
+            num_videos_per_prompt=at_least_one("num_images_per_prompt", num_images_per_prompt),
             latents=latents,
             output_type=output_type,
             return_dict=False,

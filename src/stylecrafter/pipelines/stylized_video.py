@@ -113,7 +113,7 @@ class StyleCrafterPipeline(StylizedPipelineBase):
         negative_text_embeds = _same_argument(
             "negative_text_embeds", negative_text_embeds, "negative_prompt_embeds", negative_prompt_embeds
         )
-        asked = SamplingParams.from_arguments(knobs, others=inspect.signature(self.__call__).parameters)
+        asked = SamplingParams.from_arguments(knobs, inspect.signature(self.__call__).parameters)
         if sum(given is not None for given in (asked.steps, timesteps, sigmas)) > 1:
             raise InvalidInputError("give one of num_inference_steps, timesteps and sigmas")
         of_pictures = (style_images, style_weights, asked.style_corners)
@@ -121,12 +121,13 @@ class StyleCrafterPipeline(StylizedPipelineBase):
             raise InvalidInputError(
                 "give either style pictures or style_tokens (weights and corners go with pictures)"
             )
-        copies = _at_least_one("num_videos_per_prompt", num_videos_per_prompt)
-        chunk = None if decode_chunk_size is None else _at_least_one("decode_chunk_size", decode_chunk_size)
+        copies = at_least_one("num_videos_per_prompt", num_videos_per_prompt)
+        chunk = None if decode_chunk_size is None else at_least_one("decode_chunk_size", decode_chunk_size)
         params: Any = asked.filled({**self.config, **self._size_of(latents)})  # no None any more
         check_size(params.width, params.height, self.size_multiple)
         guidance = Guidance.of(params, sequential_guidance)
         self._interrupt, self._guidance_scale = False, guidance.text_scale
+        scheduler = self.backbone.component("scheduler")
 
         # 2. Encode the text
         text, negative = text_conditions(self, prompt, negative_prompt, text_embeds, negative_text_embeds)
@@ -144,7 +145,7 @@ class StyleCrafterPipeline(StylizedPipelineBase):
 
         # 4. Timesteps
         device = self._execution_device
-        times = set_timesteps(self.scheduler, params.steps, timesteps, sigmas, device)
+        times = set_timesteps(scheduler, params.steps, timesteps, sigmas, device)
         self._num_timesteps = len(times)
         step_weights = weights(step_style_scales, len(times), "step")
 
@@ -155,9 +156,9 @@ class StyleCrafterPipeline(StylizedPipelineBase):
         )
         generators = sample_generators(generator, params.seed, prompts * copies)
         noise = initial_latents(latents, shape, generators, params.shared_noise)
-        extra = step_arguments(self.scheduler, generators, params.eta)
+        extra = step_arguments(scheduler, generators, params.eta)
         tensors: dict[str, Any] = {
-            "latents": noise.to(device) * self.scheduler.init_noise_sigma,
+            "latents": noise.to(device) * scheduler.init_noise_sigma,
             "text_embeds": repeated(text, copies),
             "negative_text_embeds": repeated(negative, copies),
             "style_tokens": repeated(style, copies),
@@ -172,13 +173,13 @@ class StyleCrafterPipeline(StylizedPipelineBase):
                 if self._interrupt:
                     continue
                 self._current_timestep = t
-                model_input = self.scheduler.scale_model_input(tensors["latents"], t)
+                model_input = scheduler.scale_model_input(tensors["latents"], t)
                 factors = style_factors(
                     tensors["style_scales"], params.style_scale * step_weights[i], frame_weights
                 )
                 now = guidance.steered(self._guidance_scale).at(i, len(times))
                 predicted = guided_noise(self, model_input, t, tensors, factors, now)
-                (tensors["latents"], *_) = self.scheduler.step(
+                (tensors["latents"], *_) = scheduler.step(
                     predicted, t, tensors["latents"], **extra, return_dict=False
                 )
                 watch.see("latents", i, predicted, tensors["latents"])
@@ -226,10 +227,10 @@ def _same_argument(name: str, value: Any, alias: str, other: Any) -> Any:
     return other if value is None else value
 
 
-def _at_least_one(name: str, value: SupportsIndex) -> int:
+def at_least_one(name: str, value: SupportsIndex) -> int:
     """`value` as an int; whatever counts as a whole number will do, NumPy's among them."""
     try:
-        number = operator.index(value)
+        number = 0 if isinstance(value, bool) else operator.index(value)
     except TypeError:
         number = 0
     if number < 1:

@@ -26,17 +26,31 @@ def set_timesteps(
         InvalidInputError: More steps than it was trained with, or timesteps or sigmas that it does not take.
     """
     given = {"timesteps": timesteps, "sigmas": sigmas}
-    named = {name: list(values) for name, values in given.items() if values is not None}
+    named = {name: _numbers(name, values) for name, values in given.items() if values is not None}
     if not named:
         most = scheduler.config.num_train_timesteps
         if steps > most:
             raise InvalidInputError(f"num_inference_steps must be at most {most}, got {steps}")
         scheduler.set_timesteps(steps, device=device)
         return scheduler.timesteps
-    for name, values in named.items():
+    for name in named:
         if name not in inspect.signature(scheduler.set_timesteps).parameters:
             raise InvalidInputError(f"{type(scheduler).__name__} takes no {name} of one's own")
-        if not values or not all(math.isfinite(value) for value in values):
-            raise InvalidInputError(f"{name} must be finite numbers, at least one, got {values}")
-    scheduler.set_timesteps(**named, device=device)
+    try:
+        scheduler.set_timesteps(**named, device=device)
+    except ValueError as error:  # a scheduler that takes them only with some of its settings
+        raise InvalidInputError(
+            f"{type(scheduler).__name__} refuses these {', '.join(named)}: {error}"
+        ) from error
     return scheduler.timesteps
+
+
+def _numbers(name: str, values: Any) -> list[Any]:
+    try:
+        numbers = list(values)
+        finite = all(math.isfinite(number) for number in numbers)
+    except (TypeError, OverflowError):
+        numbers, finite = [], False
+    if not numbers or not finite:
+        raise InvalidInputError(f"{name} must be finite numbers, at least one, got {values!r}")
+    return numbers

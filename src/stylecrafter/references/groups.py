@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from numbers import Real
 from typing import Any, cast
 
@@ -63,9 +63,9 @@ def weights_per_sample(
     Raises:
         InvalidInputError: A single number, another number of weights than pictures, negative ones, or only zeros.
     """
-    if isinstance(weights, (np.ndarray, np.generic)):
+    if isinstance(weights, (np.ndarray, np.generic, Tensor)):
         weights = cast(StyleWeights, weights.tolist())
-    if isinstance(weights, (int, float)):
+    if weights is not None and not isinstance(weights, Iterable):
         raise InvalidInputError(f"style weights are a list with one number per picture, got {weights!r}")
     if weights is None or (not groups and len(weights) == 0):
         return None

@@ -6,6 +6,8 @@ import functools
 import logging
 from typing import Any
 
+from stylecrafter.errors import InvalidInputError
+
 logger = logging.getLogger(__name__)
 
 #: Before -> today, in `model`, in a stage, and in its `train` and `options`.
@@ -30,7 +32,11 @@ def todays_key(key: str) -> str:
 
 
 def todays_recipe(recipe: dict[Any, Any]) -> dict[str, Any]:
-    """A recipe as YAML gives it, by today's names, all keys text; what is none is left as it is, to be refused."""
+    """A recipe as YAML gives it, by today's names, all keys text; what is none is left as it is, to be refused.
+
+    Raises:
+        InvalidInputError: A key under both of its names.
+    """
     recipe = _with_text_keys(recipe)
     if "model" in recipe:
         recipe["model"] = _renamed(recipe["model"])
@@ -56,6 +62,9 @@ def _stage(stage: Any) -> Any:
 def _renamed(values: Any) -> Any:
     if not isinstance(values, dict) or not RECIPE_KEYS.keys() & values.keys():
         return values
+    for old, new in RECIPE_KEYS.items():
+        if old in values and new in values:
+            raise InvalidInputError(f"{old} and {new} are the same key of a recipe; give {new} alone")
     return {todays_key(key): value for key, value in values.items()}
 
 

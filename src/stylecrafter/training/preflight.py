@@ -186,10 +186,8 @@ def _pretrained_faults(recipe: Recipe, stages: Sequence[StageSpec], folder: Path
     if part in (None, [None, None]) and not fresh and any(stage.stage in STYLE_STAGES for stage in stages):
         yield "has no style adapter to go on with; set model.new_adapter: true"
     unet = read_config(folder / "unet" / "config.json")
-    if unet.get("_class_name") == "UNet2DConditionModel" and any(
-        s.stage in ("temporal", "joint") for s in stages
-    ):
-        yield "makes images: it has no temporal layers, which stages 'temporal' and 'joint' train"
+    if unet.get("_class_name") == "UNet2DConditionModel":
+        yield from _image_base_faults(recipe, stages)
     levels, had = recipe.model.attention_levels, unet.get("attention_levels")
     if levels is not None and isinstance(had, list):
         taken = any(before and not after for before, after in zip(had, levels, strict=False))
@@ -200,6 +198,17 @@ def _pretrained_faults(recipe: Recipe, stages: Sequence[StageSpec], folder: Path
             )
     if recipe.adapter:
         yield from _adapter_faults(recipe, folder, unet.get("cross_attention_dim"))
+
+
+def _image_base_faults(recipe: Recipe, stages: Sequence[StageSpec]) -> Iterator[str]:
+    """What a model that makes images can neither learn nor draw."""
+    if any(stage.stage in ("temporal", "joint") for stage in stages):
+        yield "makes images: it has no temporal layers, which stages 'temporal' and 'joint' train"
+    for stage in stages:
+        if stage.clips is not None and stage.stage not in ("temporal", "joint"):
+            yield f"makes images: stage {stage.name!r} cannot show it clips ({stage.clips}); leave them out"
+    if recipe.samples is not None and recipe.samples.num_frames > 1:
+        yield f"makes images: samples.num_frames must be 1, got {recipe.samples.num_frames}"
 
 
 def _adapter_faults(recipe: Recipe, folder: Path, width: object) -> Iterator[str]:

@@ -60,13 +60,17 @@ def load_recipe(name: str | os.PathLike[str], changes: Sequence[str] | None = No
         raise InvalidInputError(
             f"{shown(path)}: unknown key 'folder'. Paths in a recipe start at the folder of its file."
         )
-    raw = todays_recipe(raw)
     wrong: list[InvalidInputError] = []
-    for change in changes or []:
-        try:
-            _apply(raw, change)
-        except InvalidInputError as error:
-            wrong.append(error)
+    try:
+        raw = todays_recipe(raw)
+        for change in changes or []:
+            try:
+                _apply(raw, change)
+            except InvalidInputError as error:
+                wrong.append(error)
+        raw = todays_recipe(raw)  # a change may give a whole part by old names
+    except InvalidInputError as error:
+        raise InvalidInputError(f"{shown(path)}: {error}") from error
     _shorten_warmups(raw, changes or [])
     raw["folder"] = path.parent
     told = [Fault((), str(error)) for error in wrong]
@@ -173,8 +177,12 @@ def _apply(raw: dict[str, Any], change: str) -> None:
     """Set one value of a recipe before it is checked."""
     key, text = split_change(change)
     steps = key.split(".")
-    if steps[0] != "data":  # its keys are names of the recipe's own
-        steps = [todays_key(step) for step in steps]
+    if steps[0] in ("model", "stages"):
+        # What a stage is called, and the keys of "data", are names of the recipe's own.
+        steps = [
+            step if number == 1 and steps[0] == "stages" else todays_key(step)
+            for number, step in enumerate(steps)
+        ]
     place = _place(raw, steps, key)
     value = from_here(steps, read_value(text, kinds_at(steps, raw), f"--set {key}={shown_value(text)}"))
     here: Any = raw

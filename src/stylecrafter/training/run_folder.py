@@ -198,10 +198,11 @@ class RunFolder:
 
     def _recorded(self) -> dict[str, Any]:
         """The recipe that was written down, as this version would do it; what it cannot read is left as it is."""
-        content = todays_recipe(self._read_record())
+        content = self._read_record()
         try:
+            content = todays_recipe(content)
             return Recipe.model_validate(content).model_dump(mode="json")
-        except ValidationError:
+        except (ValidationError, InvalidInputError):
             return content
 
     def _read_record(self) -> dict[Any, Any]:
