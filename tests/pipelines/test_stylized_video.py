@@ -18,6 +18,7 @@ from stylecrafter.pipelines.output import StyleCrafterPipelineOutput
 from stylecrafter.pipelines.schedulers import SCHEDULERS, make_scheduler
 from stylecrafter.pipelines.stylized_video import StyleCrafterPipeline
 from stylecrafter.schedules import linear, window
+from stylecrafter.weights.footprint import DECODED_FRAMES
 from tests.tiny import TEXT_LENGTH, tiny_picture, tiny_pipeline
 
 PROMPT = "a red fox running"
@@ -473,3 +474,19 @@ def test_a_long_prompt_is_cut_with_a_warning(pipe, caplog: pytest.LogCaptureFixt
     with caplog.at_level(logging.WARNING, "stylecrafter"):
         pipe.encode_text("lake " * 5000)
     assert len(caplog.text) < 600
+
+
+def test_as_many_frames_are_decoded_at_once_as_the_estimate_of_memory_counts_on(pipe) -> None:
+    decoded: list[int] = []
+    decode = pipe.vae.decode
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(pipe.vae, "decode", lambda part: decoded.append(len(part)) or decode(part))
+        pipe(PROMPT, num_frames=9, num_inference_steps=1, seed=1)
+    assert decoded == [DECODED_FRAMES, 1]
+
+
+def test_texts_of_different_lengths_are_passes_of_their_own(pipe, picture) -> None:
+    text, shorter = pipe.encode_text(PROMPT), pipe.encode_text("")[:, :5]
+    settings = {"text_embeds": text, "negative_text_embeds": shorter, "seed": 1, "output_type": "pt"}
+    one_by_one = pipe(style_images=picture, sequential_guidance=True, **settings).frames
+    torch.testing.assert_close(pipe(style_images=picture, **settings).frames, one_by_one)

@@ -27,7 +27,7 @@ _DECODER_FACTOR = 10
 # By the image encoder per patch of a picture and channel: what a layer computes, and the tokens that are kept.
 _ENCODER_FACTOR = 24
 # How the pipeline works by default: two of its passes side by side, eight frames decoded at once.
-_PASSES, _DECODED_FRAMES = 2, 8
+_PASSES, DECODED_FRAMES = 2, 8
 # Python, torch and the libraries themselves.
 _PROCESS_BYTES = 700 * 2**20
 # An estimate this many times over what is free is no matter of rounding.
@@ -73,7 +73,7 @@ def estimate_memory(
     factor = 2 ** (len(vae_channels) - 1)
     positions = frames * math.ceil(width / factor) * math.ceil(height / factor)
     unet_bytes = _PASSES * positions * unet_channels * _UNET_FACTOR * itemsize
-    decoded = min(frames, _DECODED_FRAMES) * width * height
+    decoded = min(frames, DECODED_FRAMES) * width * height
     decoder_bytes = decoded * vae_channels[0] * _DECODER_FACTOR * itemsize
     pixels = frames * width * height * 3 * 5  # the clip as float and as bytes
     weights = count_model_parameters(root) * itemsize
