@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import logging
 import re
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Sequence
 from importlib import metadata
 from pathlib import Path
@@ -37,7 +38,7 @@ _HUB_ID = re.compile(r"[A-Za-z0-9][\w.-]{0,95}(/[A-Za-z0-9][\w.-]{0,95})?")
 _SPARE = re.compile(r"(pooler|classifier|head|decoder|lm_head)\b|(embeddings\.)?mask_token$")
 
 
-class PictureEncoder:
+class PictureEncoder(ABC):
     """Pictures to unit vectors; what tells one encoder from another is its name, and the digest of its weights."""
 
     name: str
@@ -50,8 +51,9 @@ class PictureEncoder:
         parts = (self._vectors(to_pictures(part)) for part in pictures.split(BATCH))
         return torch.cat([F.normalize(vectors.float(), dim=1).cpu() for vectors in parts])
 
+    @abstractmethod
     def _vectors(self, pictures: list[Image.Image]) -> torch.Tensor:
-        raise NotImplementedError
+        """Vectors (n, d) of n pictures, of any length."""
 
 
 class _PretrainedEncoder(PictureEncoder):
