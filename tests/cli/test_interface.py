@@ -12,13 +12,13 @@ from stylecrafter.cli.main import app
 from tests.cli.support import assert_one_line_error, command, environment, invoke, run
 
 GENERATION = {
-    "--model", "--seed", "--steps", "--frames", "--size", "--fps", "--style-scale", "--text-guidance",
+    "--model", "--seed", "--steps", "--frames", "--size", "--fps", "--style-scale", "--strength", "--text-guidance",
     "--style-guidance", "--guidance-stop", "--shared-noise", "--style-corners", "--no-style-corners",
     "--negative", "--scheduler", "--device", "--dtype", "--no-metadata", "--json",
 }  # fmt: skip
 FLAGS = {
-    "generate": {"--style", "--output", "-o", *GENERATION},
-    "batch": {"--output", "-o", "--resume", "--format", "--limit", *GENERATION},
+    "generate": {"--style", "--style-at", "--output", "-o", *GENERATION},
+    "batch": {"--output", "-o", "--resume", "--format", "--limit", "--lock-style", "--style", *GENERATION},
     "evaluate": {
         "--output",
         "-o",
@@ -58,6 +58,7 @@ FLAGS = {
     "study": {"--output", "-o", "--model", "--seed", "--quick", "--set"},
     "train": {"--output", "-o", "--set", "--strategy", "--until", "--resume", "--device"},
     "data": set(),
+    "style": set(),
     "models": set(),
     "doctor": set(),
     "inspect": {"--replay", "--style", "--model", "--device", "--json"},

@@ -17,8 +17,11 @@ def check_shapes(
     width: int,
     style_tokens: Tensor | None,
     style_scales: Tensor | None,
+    style_per_frame: bool = False,
 ) -> None:
     """Refuse latents, text and style that do not go together.
+
+    `style_per_frame`: whether there may be style tokens for every frame, (b, f, q, width).
 
     Raises:
         InvalidInputError: Shapes that do not fit.
@@ -28,7 +31,19 @@ def check_shapes(
             f"latents must be (batch, {channels}, frames, height, width), got {tuple(latents.shape)}"
         )
     b, f = latents.shape[0], latents.shape[2]
-    for name, value in (("text embeddings", text), ("style tokens", style_tokens)):
+    tokens = style_tokens
+    if tokens is not None and tokens.ndim == 4:
+        if not style_per_frame:
+            raise InvalidInputError(
+                f"this base model reads one style for all frames, ({b}, tokens, {width}), got {tuple(tokens.shape)}"
+            )
+        if tokens.shape[1] != f:
+            raise InvalidInputError(
+                f"style tokens must be ({b}, {f}, tokens, {width}) where every frame has its own, "
+                f"got {tuple(tokens.shape)}"
+            )
+        tokens = tokens[:, 0]
+    for name, value in (("text embeddings", text), ("style tokens", tokens)):
         if value is not None and (value.ndim != 3 or value.shape[0] != b or value.shape[2] != width):
             raise InvalidInputError(f"{name} must be ({b}, tokens, {width}), got {tuple(value.shape)}")
     if style_tokens is None:
@@ -38,6 +53,29 @@ def check_shapes(
         raise InvalidInputError(
             f"style scales must be ({b}, layers) or ({b}, {f}, layers), got {tuple(style_scales.shape)}"
         )
+
+
+def rows_per_frame(
+    text: Tensor, style_tokens: Tensor, style_scales: Tensor | None
+) -> tuple[Tensor, Tensor, Tensor | None]:
+    """What cross-attention reads where every frame has a style of its own: a row for each frame of each clip.
+
+    Args:
+        text: (b, l, d), the same for all frames of a clip.
+        style_tokens: (b, f, q, d).
+        style_scales: (b, L) or (b, f, L).
+
+    Returns:
+        Text (b f, l, d), style tokens (b f, q, d) and scales (b f, L).
+    """
+    frames = style_tokens.shape[1]
+    if style_scales is not None:
+        style_scales = (
+            style_scales.flatten(0, 1)
+            if style_scales.ndim == 3
+            else style_scales.repeat_interleave(frames, dim=0)
+        )
+    return text.repeat_interleave(frames, dim=0), style_tokens.flatten(0, 1), style_scales
 
 
 def check_attached(denoiser: Any) -> None:

@@ -55,7 +55,10 @@ def _show_record(file: Path, as_json: bool) -> None:
         if name == "styles":
             for style in value:
                 weight = "" if style["weight"] == 1 else f"  weight {style['weight']:g}"
-                show(f"{'style':<20}{style['path'] or style['name']}  sha256 {style['sha256'][:16]}…{weight}")
+                at = f"  at {style['at']:g}" if "at" in style else ""
+                show(
+                    f"{'style':<20}{style['path'] or style['name']}  sha256 {style['sha256'][:16]}…{weight}{at}"
+                )
         elif name == "model":
             show(f"{name:<20}{value['name']}  sha256 {(value['sha256'] or 'unknown')[:16]}…")
         elif name == "versions":

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 import inspect
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -79,8 +79,25 @@ def _sampling_options(helps: dict[str, str]) -> Iterator[inspect.Parameter]:
     yield option("dtype", Dtype, "auto")
 
 
-def make_settings(*, styles: list[Path], **values: Any) -> GenerationSettings:
+def make_settings(
+    *, styles: Sequence[Path], styles_at: Sequence[str] = (), **values: Any
+) -> GenerationSettings:
     """Options as the library takes them."""
     from stylecrafter.generation.settings import GenerationSettings, StyleInput
 
-    return GenerationSettings(styles=tuple(StyleInput(path=path) for path in styles), **values)
+    placed = [StyleInput(path=path, at=at) for at, path in map(_placed, styles_at)]
+    return GenerationSettings(styles=(*(StyleInput(path=path) for path in styles), *placed), **values)
+
+
+def _placed(text: str) -> tuple[float, Path]:
+    """ "0.5:a.png" as the place and the picture."""
+    place, colon, path = text.partition(":")
+    try:
+        at = float(place)
+    except ValueError:
+        at = float("nan")
+    if not colon or not path or not 0 <= at <= 1:
+        raise typer.BadParameter(
+            f"--style-at is a part of the clip from 0 to 1, a colon and a picture, such as 0.5:a.png, not {text!r}."
+        )
+    return at, Path(path)

@@ -23,6 +23,7 @@ from stylecrafter.media.documents import is_folder
 from stylecrafter.media.images import PictureLike, load_picture
 from stylecrafter.pipelines.finite import check_computed
 from stylecrafter.pipelines.fitting import check_defaults, check_widths
+from stylecrafter.pipelines.style_methods import StyleMethods
 from stylecrafter.references.crops import with_corners
 from stylecrafter.references.encoder import ReferenceEncoder
 from stylecrafter.references.groups import StyleWeights, check_groups, pack_tokens, weights_per_sample
@@ -33,7 +34,7 @@ logger = logging.getLogger(__name__)
 _BASE = ("vae", "text_encoder", "tokenizer", "unet", "scheduler")
 
 
-class StylizedPipelineBase(DiffusionPipeline):
+class StylizedPipelineBase(StyleMethods, DiffusionPipeline):
     """Components and the steps that are the same for clips and pictures.
 
     The first five are the base model, which answers through `backbone`. Each but `unet` may be None, in a pipeline
@@ -339,7 +340,7 @@ class StylizedPipelineBase(DiffusionPipeline):
             latents: (b, c, f, h, w); one frame is an image and leaves out the temporal layers.
             timestep: One for all samples, or one per sample.
             text: States (b, l, d) from `encode_text`.
-            style_tokens: (b, q, d), or None for the text alone.
+            style_tokens: (b, q, d), or (b, f, q, d) with a style for every frame; None for the text alone.
             style_scales: (b, L) or (b, f, L); None: factor 1 in every layer.
             text_embeds: An older name of `text`.
             **base_arguments: Go to the base model as they are.

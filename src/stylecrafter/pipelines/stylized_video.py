@@ -22,6 +22,7 @@ from stylecrafter.pipelines.conditions import (
 )
 from stylecrafter.pipelines.finite import StepWatch, check_computed
 from stylecrafter.pipelines.guided_noise import Guidance, guided_noise, style_factors
+from stylecrafter.pipelines.keyframes import StyleKeyframes, keyframed_style
 from stylecrafter.pipelines.knobs import takes_knobs
 from stylecrafter.pipelines.noise import Generators, initial_latents, sample_generators, step_arguments
 from stylecrafter.pipelines.output import StyleCrafterPipelineOutput, check_output_type, convert_frames
@@ -53,6 +54,8 @@ class StyleCrafterPipeline(StylizedPipelineBase):
         latents: Tensor | None = None,
         style_tokens: Tensor | None = None,
         style_scales: Tensor | None = None,
+        style_keyframes: StyleKeyframes | None = None,
+        same_noise: bool = False,
         text_embeds: Tensor | None = None,
         negative_text_embeds: Tensor | None = None,
         prompt_embeds: Tensor | None = None,
@@ -86,6 +89,10 @@ class StyleCrafterPipeline(StylizedPipelineBase):
             style_tokens: From `encode_style`, (1 or prompts, q, d), instead of pictures.
             style_scales: Factor of every style layer, (1 or prompts, L), instead of predicted ones (see
                 `predict_scales`); `style_scale` and the schedules multiply them all the same.
+            style_keyframes: (where, style) pairs instead of one style for the whole clip. Where: a frame, counted
+                from 0 (a whole number), or a part of the clip (0.0 to 1.0). Style: a picture, a list of pictures
+                that are read together, or style tokens. Between them the style changes in straight lines.
+            same_noise: Start every prompt from the same noise, as calls for one prompt each with the same seed do.
             text_embeds: From `encode_text`, (prompts, l, d), instead of prompts.
             negative_text_embeds: Likewise, (1 or prompts, l, d).
             prompt_embeds: What diffusers calls `text_embeds`.
@@ -121,11 +128,16 @@ class StyleCrafterPipeline(StylizedPipelineBase):
             raise InvalidInputError(
                 "give either style pictures or style_tokens (weights and corners go with pictures)"
             )
+        if style_keyframes is not None and any(
+            g is not None for g in (style_images, style_weights, style_tokens)
+        ):
+            raise InvalidInputError("give either style_keyframes or one style for the whole clip")
         copies = at_least_one("num_videos_per_prompt", num_videos_per_prompt)
         chunk = None if decode_chunk_size is None else at_least_one("decode_chunk_size", decode_chunk_size)
         params: Any = asked.filled({**self.config, **self._size_of(latents)})  # no None any more
         check_size(params.width, params.height, self.size_multiple)
         guidance = Guidance.of(params, sequential_guidance)
+        style_scale = self.backbone.strengths[params.strength] if params.strength else params.style_scale
         self._interrupt, self._guidance_scale = False, guidance.text_scale
         scheduler = self.backbone.component("scheduler")
 
@@ -134,11 +146,14 @@ class StyleCrafterPipeline(StylizedPipelineBase):
         prompts = text.shape[0]
 
         # 3. Encode the style
-        if style_tokens is None:
-            style = style_condition(self, style_images, style_weights, params.style_corners, prompts)
+        if style_keyframes is not None:
+            style, scales = keyframed_style(self, style_keyframes, style_scales, text, params)
         else:
-            style = given_style(self, style_tokens, prompts)
-        scales = layer_scales(self, style_scales, style, text)
+            if style_tokens is None:
+                style = style_condition(self, style_images, style_weights, params.style_corners, prompts)
+            else:
+                style = given_style(self, style_tokens, prompts)
+            scales = layer_scales(self, style_scales, style, text)
         frame_weights = (
             None if frame_style_scales is None else weights(frame_style_scales, params.frames, "frame")
         )
@@ -154,7 +169,9 @@ class StyleCrafterPipeline(StylizedPipelineBase):
             prompts * copies,
             *self.backbone.latent_shape(params.frames, params.height, params.width),
         )
-        generators = sample_generators(generator, params.seed, prompts * copies)
+        generators = sample_generators(
+            generator, params.seed, prompts * copies, copies if same_noise else None
+        )
         noise = initial_latents(latents, shape, generators, params.shared_noise)
         extra = step_arguments(scheduler, generators, params.eta)
         tensors: dict[str, Any] = {
@@ -174,9 +191,7 @@ class StyleCrafterPipeline(StylizedPipelineBase):
                     continue
                 self._current_timestep = t
                 model_input = scheduler.scale_model_input(tensors["latents"], t)
-                factors = style_factors(
-                    tensors["style_scales"], params.style_scale * step_weights[i], frame_weights
-                )
+                factors = style_factors(tensors["style_scales"], style_scale * step_weights[i], frame_weights)
                 now = guidance.steered(self._guidance_scale).at(i, len(times))
                 predicted = guided_noise(self, model_input, t, tensors, factors, now)
                 (tensors["latents"], *_) = scheduler.step(
