@@ -87,12 +87,23 @@ def test_each_frame_has_the_style_of_its_place(picture, other_picture) -> None:
     near(changing[:, :, 2], last[:, :, 2])
     tokens = pipe.encode_style([picture, other_picture])
     text = pipe.encode_text("a red fox running")
-    scales = torch.cat([pipe.predict_scales(row[None], text) for row in tokens])
-    between = sample(
-        pipe, style_tokens=tokens.mean(0, keepdim=True), style_scales=scales.mean(0, keepdim=True)
-    )
+    scales = torch.cat([pipe.predict_scales(row[None], text) for row in tokens]).mean(0, keepdim=True)
+    # Pictures are read together in between, tokens lie on a straight line.
+    both = pipe.encode_style([[picture, other_picture]], [[0.5, 0.5]])
+    between = sample(pipe, style_tokens=both, style_scales=scales)
     near(changing[:, :, 1], between[:, :, 1])
-    assert apart(changing[:, :, 1], first[:, :, 1]) and apart(changing[:, :, 1], last[:, :, 1])
+    of_tokens = sample(pipe, style_keyframes=[(0, tokens[:1]), (2, other_picture)])
+    straight = sample(pipe, style_tokens=tokens.mean(0, keepdim=True), style_scales=scales)
+    near(of_tokens[:, :, 1], straight[:, :, 1])
+    for one, other in ((changing, first), (changing, last), (changing, of_tokens)):
+        assert apart(one[:, :, 1], other[:, :, 1])
+
+
+def test_corners_at_keys(picture, other_picture) -> None:
+    pipe = still(tiny_pipeline())
+    changing = sample(pipe, style_keyframes=[(0, picture), (2, other_picture)], style_corners=True)
+    near(changing[:, :, 0], sample(pipe, style=picture, style_corners=True)[:, :, 0])
+    near(changing[:, :, 2], sample(pipe, style=other_picture, style_corners=True)[:, :, 2])
 
 
 def still(pipe: StyleCrafterPipeline) -> StyleCrafterPipeline:

@@ -12,6 +12,7 @@ from diffusers.configuration_utils import ConfigMixin, register_to_config
 from diffusers.models.attention_processor import Attention, AttnProcessor, AttnProcessor2_0
 from torch import Tensor, nn
 
+from stylecrafter.adapter.adapter_card import adapter_card
 from stylecrafter.adapter.adapter_options import (
     AdapterOptions,
     ExtractorType,
@@ -27,6 +28,7 @@ from stylecrafter.adapter.scale_predictor import ScalePredictor, check_condition
 from stylecrafter.adapter.scales import Scale, frame_scales, layer_scales
 from stylecrafter.adapter.style_processor import StyleAttentionProcessor, StyleBlindProcessor
 from stylecrafter.errors import InvalidInputError, unknown_name
+from stylecrafter.weights.hub import HubCard, PushedWithCard
 from stylecrafter.weights.loading import StrictWeights
 
 
@@ -48,7 +50,7 @@ def cross_attention_layers(module: nn.Module) -> dict[str, Attention]:
     }
 
 
-class StyleAdapter(StrictWeights, ModelMixin, ConfigMixin):
+class StyleAdapter(PushedWithCard, StrictWeights, ModelMixin, ConfigMixin):
     """Style for any diffusers model with cross-attention, trained while that model stays frozen.
 
     Args:
@@ -287,6 +289,12 @@ class StyleAdapter(StrictWeights, ModelMixin, ConfigMixin):
     def is_attached_to(self, module: nn.Module) -> bool:
         """Whether the adapter takes part in the cross-attention of this very model."""
         return self._attachment is not None and self._attachment.module is module
+
+    def hub_card(
+        self, repo_id: str, license: str | None = None, base_model: str | None = None, training: str = ""
+    ) -> HubCard:
+        """What its page on the hub says; see `push_to_hub`."""
+        return adapter_card(self, repo_id, license, base_model, training)
 
     def _processor(self, index: int, base: Any) -> StyleAttentionProcessor:
         if self.config["fusion_type"] == "attach_to_text":

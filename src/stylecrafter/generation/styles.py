@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -15,6 +15,7 @@ from stylecrafter.references.saved_style import SavedStyle, is_style_file, read_
 from stylecrafter.references.style_library import find_saved, style_names
 
 if TYPE_CHECKING:
+    from PIL import Image
     from torch import Tensor
 
     from stylecrafter.pipelines.stylized_video import StyleCrafterPipeline
@@ -69,23 +70,36 @@ class StyleEncoder:
         groups: dict[float | None, list[tuple[Reference, float]]] = {}
         for reference, weight, at in styles:
             groups.setdefault(at, []).append((reference, weight))
+        if None not in groups and all(_is_plain(group) for group in groups.values()):
+            keys = [(at, [image for image, _ in _pictures(groups[at])]) for at in _places(groups)]
+            return {"style_keyframes": keys, "style_corners": corners} if keys else {}
         kept = {}
         tokens: dict[float | None, Tensor] = {}
         for at, group in groups.items():
             key = (corners, *((reference.sha256, weight) for reference, weight in group))
             tokens[at] = kept[key] = self._kept[key] if key in self._kept else _encode(pipe, group, corners)
         self._kept = kept
-        if not tokens:
-            return {}
         if None in tokens:
             return {"style_tokens": tokens[None]}
-        places = sorted(at for at in tokens if at is not None)
-        return {"style_keyframes": [(at, tokens[at]) for at in places]}
+        return {"style_keyframes": [(at, tokens[at]) for at in _places(groups)]}
+
+
+def _places(groups: Mapping[float | None, Any]) -> list[float]:
+    return sorted(at for at in groups if at is not None)
+
+
+def _pictures(group: Sequence[tuple[Reference, float]]) -> list[tuple[Image.Image, float]]:
+    return [(found.image, weight) for found, weight in group if isinstance(found, Picture)]
+
+
+def _is_plain(group: Sequence[tuple[Reference, float]]) -> bool:
+    """Whether these are pictures that count alike, which the pipeline can read together with others."""
+    return all(isinstance(found, Picture) and weight == 1 for found, weight in group)
 
 
 def _encode(pipe: StyleCrafterPipeline, group: Sequence[tuple[Reference, float]], corners: Any) -> Tensor:
     """Style tokens (1, q, d) of what is read together: pictures as one style, blended with those that were saved."""
-    pictures = [(found.image, weight) for found, weight in group if isinstance(found, Picture)]
+    pictures = _pictures(group)
     saved = [(found, weight) for found, weight in group if isinstance(found, SavedStyle)]
     parts: list[tuple[Tensor, float]] = [(pipe.load_style(style), weight) for style, weight in saved]
     total = sum(weight for _, weight in pictures)

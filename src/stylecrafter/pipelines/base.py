@@ -23,10 +23,12 @@ from stylecrafter.media.documents import is_folder
 from stylecrafter.media.images import PictureLike, load_picture
 from stylecrafter.pipelines.finite import check_computed
 from stylecrafter.pipelines.fitting import check_defaults, check_widths
+from stylecrafter.pipelines.pipeline_card import pipeline_card
 from stylecrafter.pipelines.style_methods import StyleMethods
 from stylecrafter.references.crops import with_corners
 from stylecrafter.references.encoder import ReferenceEncoder
 from stylecrafter.references.groups import StyleWeights, check_groups, pack_tokens, weights_per_sample
+from stylecrafter.weights.hub import HubCard, PushedWithCard
 
 logger = logging.getLogger(__name__)
 
@@ -34,7 +36,7 @@ logger = logging.getLogger(__name__)
 _BASE = ("vae", "text_encoder", "tokenizer", "unet", "scheduler")
 
 
-class StylizedPipelineBase(StyleMethods, DiffusionPipeline):
+class StylizedPipelineBase(StyleMethods, PushedWithCard, DiffusionPipeline):
     """Components and the steps that are the same for clips and pictures.
 
     The first five are the base model, which answers through `backbone`. Each but `unet` may be None, in a pipeline
@@ -385,6 +387,12 @@ class StylizedPipelineBase(StyleMethods, DiffusionPipeline):
         # Before what is infinite would be cut to white.
         check_computed("after decoding", {"frames": frames}, getattr(self.vae, "dtype", backbone.dtype))
         return frames.clamp(0, 1)
+
+    def hub_card(
+        self, repo_id: str, license: str | None = None, base_model: str | None = None, training: str = ""
+    ) -> HubCard:
+        """What its page on the hub says; see `push_to_hub`."""
+        return pipeline_card(self, repo_id, license, base_model, training)
 
     def enable_vae_tiling(self) -> None:
         """Decode frames in tiles: less memory for large frames, at slight differences along the seams."""

@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 from stylecrafter.errors import InvalidInputError
+from stylecrafter.media.images import PictureLike
 from stylecrafter.pipelines.base import StylizedPipelineBase
 from stylecrafter.pipelines.conditions import given_style, layer_scales, style_condition
 from stylecrafter.schedules import keyframes as straight_lines
@@ -28,7 +29,9 @@ def keyframed_style(
 ) -> tuple[Tensor | None, Tensor | None]:
     """Style tokens and factors of the style layers, for every latent frame.
 
-    Between two keys both change in straight lines; before the first and after the last they stay.
+    Between two keys the factors change in straight lines, and before the first and after the last they stay. So do the
+    tokens where a key has no pictures. Where all have, pictures are read together between their keys, weighted by how
+    near each key is: this moves more evenly from style to style (docs/notes/style_blends.md).
 
     Args:
         pipe: Reads the pictures and predicts the factors.
@@ -45,27 +48,24 @@ def keyframed_style(
             that were set at the adapter.
         ImageReadError: A style picture that cannot be read.
     """
-    prompts = text.shape[0]
     places = moments(keyframes, params.frames)
-    styles = [_tokens(pipe, style, params.style_corners, prompts) for _, style in keyframes]
-    factors: list[Tensor] = [
-        cast("Tensor", layer_scales(pipe, style_scales, style, text)) for style in styles
-    ]
+    styles = [_checked(style) for _, style in keyframes]
     frames = pipe.backbone.latent_shape(params.frames, params.height, params.width)[1]
+    if len(styles) > 1:
+        _check_room(pipe, len(styles), frames)
+    prompts = text.shape[0]
+    # The factors belong to the styles at the keys.
+    tokens = [_tokens(pipe, style, params.style_corners, prompts) for style in styles]
+    factors = [cast("Tensor", layer_scales(pipe, style_scales, style, text)) for style in tokens]
     if len(styles) == 1:
-        return styles[0], factors[0]
-    if frames == 1:
-        raise InvalidInputError(f"a clip of one frame has one style, got {len(styles)} style keyframes")
-    if not pipe.backbone.style_per_frame:
-        raise InvalidInputError(
-            f"{pipe.backbone.label} reads one style for all frames of a clip, so styles cannot follow each other"
-        )
-    if pipe._need_adapter()._frame_scales is not None:
-        raise InvalidInputError(
-            "the adapter has frame scales of its own, which styles that follow each other do not go with: call "
-            "set_scale() without them, and give frame_style_scales"
-        )
-    return along(styles, places, frames), along(factors, places, frames)
+        return tokens[0], factors[0]
+    pictures = [style for style in styles if isinstance(style, list)]
+    if len(pictures) == len(styles):
+        between = read_between(pipe, pictures, shares_of(places, frames), params.style_corners)
+        style = between[None].expand(prompts, -1, -1, -1)
+    else:
+        style = along(tokens, places, frames)
+    return style, along(factors, places, frames)
 
 
 def moments(keyframes: StyleKeyframes, frames: int) -> list[float]:
@@ -90,13 +90,43 @@ def moments(keyframes: StyleKeyframes, frames: int) -> list[float]:
     return places
 
 
-def along(values: Sequence[Tensor], places: Sequence[float], frames: int) -> Tensor:
-    """(b, f, …) from the values (b, …) at places in [0, 1], in straight lines."""
-    shares = [
+def shares_of(places: Sequence[float], frames: int) -> Tensor:
+    """How much each of k keys counts at each frame, in straight lines: (frames, k), rows add up to 1."""
+    rows = [
         straight_lines(*((place, float(k == i)) for k, place in enumerate(places))).at(frames)
         for i in range(len(places))
     ]
-    return torch.einsum("kf,kb...->bf...", values[0].new_tensor(shares), torch.stack(list(values)))
+    return torch.tensor(rows).T
+
+
+def along(values: Sequence[Tensor], places: Sequence[float], frames: int) -> Tensor:
+    """(b, f, …) from the values (b, …) at places in [0, 1], in straight lines."""
+    shares = shares_of(places, frames).to(values[0])
+    return torch.einsum("fk,kb...->bf...", shares, torch.stack(list(values)))
+
+
+def read_between(
+    pipe: StylizedPipelineBase, styles: Sequence[Sequence[PictureLike]], shares: Tensor, corners: bool
+) -> Tensor:
+    """Style tokens (f, q, d) of pictures that are read together, those of each style counted by its share.
+
+    Args:
+        pipe: Reads each picture once.
+        styles: The pictures of k styles.
+        shares: (f, k).
+        corners: Whether a style of one picture is read by its corners too.
+    """
+    adapter = pipe._need_adapter()
+    groups: list[list[PictureLike]] = [list(style) for style in styles]
+    if corners:
+        groups, _ = pipe._with_corners(groups, None)
+    tokens = pipe.encode_image([picture for group in groups for picture in group])
+    counts = torch.tensor([len(group) for group in groups])
+    # At its own key a style is what it is alone: each of its pictures counts 1, and those of the others nothing.
+    per_picture = shares.repeat_interleave(counts, dim=1)
+    weights = per_picture.repeat_interleave(tokens.shape[1], dim=1).to(tokens.device)
+    packed = tokens.flatten(0, 1)[None].expand(len(shares), -1, -1)
+    return adapter.encode(packed.to(adapter.dtype), weights)
 
 
 def _moment(where: Any, frames: int) -> float:
@@ -115,10 +145,34 @@ def _moment(where: Any, frames: int) -> float:
     )
 
 
-def _tokens(pipe: StylizedPipelineBase, style: Any, corners: bool, prompts: int) -> Tensor:
+def _checked(style: Any) -> Tensor | list[PictureLike]:
+    """Style tokens as they are, pictures as a list."""
     if isinstance(style, Tensor):
-        return given_style(pipe, style, prompts)
+        return style
     pictures = list(style) if isinstance(style, (list, tuple)) else [style]
     if not pictures or any(isinstance(picture, (list, tuple)) for picture in pictures):
         raise InvalidInputError("a style keyframe needs a picture, a list of pictures, or style tokens")
-    return cast("Tensor", style_condition(pipe, pictures, None, corners, prompts))
+    return pictures
+
+
+def _check_room(pipe: StylizedPipelineBase, styles: int, frames: int) -> None:
+    """Refuse several styles where frames cannot have their own."""
+    if frames == 1:
+        raise InvalidInputError(f"a clip of one frame has one style, got {styles} style keyframes")
+    if not pipe.backbone.style_per_frame:
+        raise InvalidInputError(
+            f"{pipe.backbone.label} reads one style for all frames of a clip, so styles cannot follow each other"
+        )
+    if pipe._need_adapter()._frame_scales is not None:
+        raise InvalidInputError(
+            "the adapter has frame scales of its own, which styles that follow each other do not go with: call "
+            "set_scale() without them, and give frame_style_scales"
+        )
+
+
+def _tokens(
+    pipe: StylizedPipelineBase, style: Tensor | list[PictureLike], corners: bool, prompts: int
+) -> Tensor:
+    if isinstance(style, Tensor):
+        return given_style(pipe, style, prompts)
+    return cast("Tensor", style_condition(pipe, style, None, corners, prompts))
