@@ -18,7 +18,16 @@ GENERATION = {
 }  # fmt: skip
 FLAGS = {
     "generate": {"--style", "--style-weight", "--output", "-o", "--lossless", "--json-progress", *GENERATION},
-    "batch": {"--output", "-o", "--resume", "--format", "--limit", "--lossless", "--json-progress", *GENERATION},
+    "batch": {
+        "--output",
+        "-o",
+        "--resume",
+        "--format",
+        "--limit",
+        "--lossless",
+        "--json-progress",
+        *GENERATION,
+    },
     "evaluate": {
         "--output",
         "-o",

@@ -104,7 +104,9 @@ class Engine:
         from stylecrafter.pipelines.loading import load_pipeline
 
         pipe: StyleCrafterPipeline = load_pipeline(self.model.folder, self.dtype).to(self.device)
-        pipe.set_progress_bar_config(disable=None if self.on_step is None else True)  # None: on a terminal only
+        pipe.set_progress_bar_config(
+            disable=None if self.on_step is None else True
+        )  # None: on a terminal only
         return pipe
 
     def run(self, job: Job, output: str | os.PathLike[str]) -> tuple[list[Image.Image], GenerationRecord]:
