@@ -24,9 +24,12 @@ _FLAGS = {
     "shared_noise": "--shared-noise",
     "negative": "--negative",
     "scheduler": "--scheduler",
+    "start": "--start",
+    "duration": "--duration",
+    "window": "--window",
 }
 #: Numbers that may well be 0, and hence are texts: an empty one is the model's own.
-TEXT_NUMBERS = ("style_scale", "text_guidance", "style_guidance", "guidance_stop", "shared_noise")
+TEXT_NUMBERS = ("style_scale", "text_guidance", "style_guidance", "guidance_stop", "shared_noise", "window")
 
 
 def model_options(model: dict[str, Any]) -> list[str]:
@@ -37,13 +40,11 @@ def model_options(model: dict[str, Any]) -> list[str]:
 
 
 def style_options(style: list[dict[str, Any]], folder: Path) -> list[str]:
-    """One --style for every picture, written into `folder`, or for a saved style by its name.
+    """One --style for every picture, written into `folder`, and for every saved style, by its name.
 
     Weights are said only where they differ from 1.
     """
-    pairs = [
-        pair for number, one in enumerate(style, start=1) for pair in _pairs(one, folder, f"style{number}")
-    ]
+    pairs = _pairs(style, folder)
     options = [word for value, _ in pairs for word in ("--style", value)]
     if any(weight != 1 for _, weight in pairs):
         options += [word for _, weight in pairs for word in ("--style-weight", f"{weight:g}")]
@@ -51,23 +52,20 @@ def style_options(style: list[dict[str, Any]], folder: Path) -> list[str]:
 
 
 def style_paths(style: list[dict[str, Any]], folder: Path) -> list[str]:
-    """The pictures, written into `folder`, for the entries of a batch: they have neither names nor weights."""
-    if any("name" in one for one in style):
-        raise StyleCrafterError("a list of prompts takes style pictures, not a saved style.")
-    pairs = [
-        pair for number, one in enumerate(style, start=1) for pair in _pairs(one, folder, f"style{number}")
-    ]
+    """The same for the entries of a batch, which know no weights."""
+    pairs = _pairs(style, folder)
     if len({weight for _, weight in pairs}) > 1:
         raise StyleCrafterError("a list of prompts reads its style pictures with equal weights.")
-    return [path for path, _ in pairs]
+    return [value for value, _ in pairs]
 
 
-def _pairs(one: dict[str, Any], folder: Path, name: str) -> list[tuple[str, float]]:
-    if "name" in one:
-        return [(one["name"], 1.0)]
-    return [
-        (str(p), w) for p, w in zip(save_pictures(one["images"], folder, name), one["weights"], strict=True)
-    ]
+def _pairs(style: list[dict[str, Any]], folder: Path) -> list[tuple[str, float]]:
+    """What the command is told of each style, and its weight."""
+    pairs: list[tuple[str, float]] = []
+    for number, one in enumerate(style, start=1):
+        names = [one["name"]] if "name" in one else save_pictures(one["images"], folder, f"style{number}")
+        pairs += [(str(name), weight) for name, weight in zip(names, one["weights"], strict=True)]
+    return pairs
 
 
 def knob_options(knobs: dict[str, Any]) -> list[str]:
@@ -87,6 +85,8 @@ def knob_options(knobs: dict[str, Any]) -> list[str]:
     corners = knobs.get("style_corners", MODELS_OWN)
     if corners != MODELS_OWN:
         options.append("--style-corners" if corners == "on" else "--no-style-corners")
+    if knobs.get("inversion", False):
+        options.append("--inversion")
     return options + _size(knobs.get("width", 0), knobs.get("height", 0))
 
 

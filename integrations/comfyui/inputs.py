@@ -39,6 +39,7 @@ def knobs() -> dict[str, Any]:
         "scheduler": ([MODELS_OWN, *SCHEDULERS], {"default": MODELS_OWN}),
         "guidance_stop": text("Part of the steps that are guided, 0 to 1."),
         "shared_noise": text("Part of the noise that all frames share, 0 to 1."),
+        "window": text("Frames that the model sees at once, of longer clips; 0: all."),
         "style_corners": ([MODELS_OWN, "on", "off"], {"default": MODELS_OWN, "advanced": True}),
         "filename_prefix": ("STRING", {"default": PREFIX}),
     }

@@ -40,8 +40,9 @@ class _Sampling:
         style_guidance: Any = "",
         guidance_stop: Any = "",
         shared_noise: Any = "",
+        window: Any = "",
     ) -> bool | str:
-        texts = (style_scale, text_guidance, style_guidance, guidance_stop, shared_noise)
+        texts = (style_scale, text_guidance, style_guidance, guidance_stop, shared_noise, window)
         return check_text_numbers(dict(zip(TEXT_NUMBERS, texts, strict=True)))
 
 
@@ -103,6 +104,18 @@ class StyleCrafterVideoToVideo(_Sampling):
                     "STRING",
                     {"default": "", "tooltip": "Or its file; relative to the input folder."},
                 ),
+                "start": (
+                    "FLOAT",
+                    {"default": 0.0, "min": 0.0, "max": 1e6, "tooltip": "Seconds to leave out."},
+                ),
+                "duration": (
+                    "FLOAT",
+                    {"default": 0.0, "min": 0.0, "max": 1e6, "tooltip": "Seconds to use; 0: to the end."},
+                ),
+                "inversion": (
+                    "BOOLEAN",
+                    {"default": False, "tooltip": "Begin with the clip's own noise (DDIM inversion)."},
+                ),
                 **inputs.knobs(),
             },
         }
@@ -136,9 +149,8 @@ class StyleCrafterVideoToVideo(_Sampling):
             options = [*style_options(style, Path(folder)), *knob_options(knobs)]
             options += ["--video", str(path), "--denoise", f"{denoise:g}"]
             made = _generate(model, prompt, options, knobs)
-        if (
-            images is not None
-        ):  # a file of frames counts whole milliseconds, and so its rate is not quite theirs
+        if images is not None:
+            # The file that they went in counts whole milliseconds, and so its rate is not quite theirs.
             made["result"] = (made["result"][0], float(images_fps), made["result"][2])
         return made
 
@@ -155,7 +167,7 @@ class StyleCrafterPromptList(_Sampling):
 
     @classmethod
     def INPUT_TYPES(cls) -> dict[str, Any]:
-        locked = "Encode the style once, and treat the noise of all clips alike."
+        locked = "One look for all: the style is encoded once, and all clips have the same noise."
         return {
             "required": {
                 **inputs.sources(),

@@ -8,6 +8,8 @@ from .arguments import read_weights
 
 CATEGORY = "StyleCrafter"
 MODEL, STYLE = "STYLECRAFTER_MODEL", "STYLECRAFTER_STYLE"
+_WEIGHT = ("FLOAT", {"default": 1.0, "min": 0.0, "max": 1000.0, "step": 0.05})
+_CHAIN = (STYLE, {"tooltip": "That of another node, to join."})
 
 
 class StyleCrafterModel:
@@ -74,14 +76,14 @@ class StyleCrafterStyle:
         return {
             "required": {
                 "images": ("IMAGE", {"tooltip": "One picture, or a batch of them."}),
-                "weight": ("FLOAT", {"default": 1.0, "min": 0.0, "max": 1000.0, "step": 0.05}),
+                "weight": _WEIGHT,
             },
             "optional": {
                 "weights": (
                     "STRING",
                     {"default": "", "tooltip": "For a batch: a number for every picture, such as 2, 1, 0.5."},
                 ),
-                "style": (STYLE, {"tooltip": "Pictures of another node, to join."}),
+                "style": _CHAIN,
             },
         }
 
@@ -93,7 +95,7 @@ class StyleCrafterStyle:
 
 
 class StyleCrafterSavedStyle:
-    """A style of the library, by its name."""
+    """A style of the library, by its name; joined with others like pictures."""
 
     DESCRIPTION = "A style that `stylecrafter style save` has put into the library."
     CATEGORY = CATEGORY
@@ -104,12 +106,15 @@ class StyleCrafterSavedStyle:
     @classmethod
     def INPUT_TYPES(cls) -> dict[str, Any]:
         return {
-            "required": {"name": ("STRING", {"default": "", "tooltip": "See `stylecrafter style list`."})}
+            "required": {"name": ("STRING", {"default": "", "tooltip": "See `stylecrafter style list`."})},
+            "optional": {"weight": _WEIGHT, "style": _CHAIN},
         }
 
     @classmethod
     def VALIDATE_INPUTS(cls, name: str | None = None) -> bool | str:
         return "give the name of a saved style" if isinstance(name, str) and not name.strip() else True
 
-    def choose(self, name: str) -> tuple[list[dict[str, Any]]]:
-        return ([{"name": name.strip()}],)
+    def choose(
+        self, name: str, weight: float = 1.0, style: list[dict[str, Any]] | None = None
+    ) -> tuple[list[dict[str, Any]]]:
+        return ([*(style or []), {"name": name.strip(), "weights": [weight]}],)

@@ -19,8 +19,10 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+import typer.main
 from PIL import Image
 
+from stylecrafter.cli.main import app
 from stylecrafter.media.video import read_frames, write_frames
 from stylecrafter.pipelines.sampling_params import MAX_FRAMES, MAX_SIDE, MAX_STEPS, SamplingParams
 from stylecrafter.pipelines.schedulers import SCHEDULERS
@@ -218,7 +220,10 @@ def test_what_is_wrong_is_found_before_anything_runs(key: str, change: dict[str,
 
 
 def test_limits_and_choices_are_those_of_the_command() -> None:
-    declared = inputs_of(PACK_NODES["StyleCrafterSample"])
+    declared = {
+        **inputs_of(PACK_NODES["StyleCrafterVideoToVideo"]),
+        **inputs_of(PACK_NODES["StyleCrafterSample"]),
+    }
     assert declared["scheduler"][0][1:] == list(SCHEDULERS)
     most = {name: declared[name][1]["max"] for name in ("steps", "frames", "width", "height", "fps")}
     assert most == {
@@ -232,6 +237,48 @@ def test_limits_and_choices_are_those_of_the_command() -> None:
     flagged = {name for name, knob in SamplingParams.knobs().items() if knob.flag}
     renamed = {"negative_prompt": "negative"}
     assert {renamed.get(name, name) for name in flagged} <= set(declared)
+
+
+#: Options of the command that are on their way.
+COMING = {"--adapter", "--image-encoder", "--strength", "--lock-style"}
+COMING |= {"--video", "--denoise", "--inversion", "--start", "--duration", "--window"}
+
+
+def test_the_command_knows_what_it_is_told(host: Host, fake: Fake) -> None:
+    model = {
+        **MODEL,
+        "adapter": "a.safetensors",
+        "image_encoder": "clip",
+        "device": "cpu",
+        "dtype": "float32",
+    }
+    numbers = dict.fromkeys(
+        ("style_scale", "text_guidance", "style_guidance", "guidance_stop", "shared_noise"), "1"
+    )
+    knobs: dict[str, Any] = {
+        "steps": 2,
+        "width": 16,
+        "height": 16,
+        "negative": "blurry",
+        "window": "4",
+        **numbers,
+    }
+    knobs |= {
+        "scheduler": "ddim",
+        "strength": "light",
+        "style_corners": "on",
+        "style": style(2),
+        "model": model,
+    }
+    length = {"frames": 2, "fps": 4.0}
+    part = {"start": 1.0, "duration": 1.0, "inversion": True}
+    sample(**{**knobs, "style": style(2, 1.0, 2.0)}, **length)
+    sample("StyleCrafterVideoToVideo", images=pictures(2), denoise=0.5, **part, **knobs)
+    sample("StyleCrafterPromptList", prompts="a fox", lock_style=True, **length, **knobs)
+    commands: Any = typer.main.get_command(app)
+    for call in fake.calls:
+        known = {word for p in commands.commands[call[0]].params for word in p.opts + p.secondary_opts}
+        assert set(options(call)) <= known | COMING, call[0]
 
 
 def test_what_is_left_to_the_model_is_not_said(host: Host, fake: Fake) -> None:
@@ -315,7 +362,15 @@ def test_weights_that_do_not_fit(weights: str) -> None:
 def test_a_saved_style_is_its_name(host: Host, fake: Fake) -> None:
     (saved,) = PACK_NODES["StyleCrafterSavedStyle"]().choose(" ink ")
     sample(style=saved)
-    assert options(fake.calls[0])["--style"] == ["ink"]
+    assert options(fake.calls[0])["--style"] == ["ink"] and "--style-weight" not in options(fake.calls[0])
+    (joined,) = PACK_NODES["StyleCrafterSavedStyle"]().choose("oil", 0.5, saved)
+    sample(style=joined)
+    said = options(fake.calls[1])
+    assert (said["--style"], said["--style-weight"]) == (["ink", "oil"], ["1", "0.5"])
+    sample("StyleCrafterPromptList", prompts="a fox", lock_style=False, style=saved)
+    assert json.loads((fake.folder / "seen-prompts.json").read_text()) == [
+        {"prompt": "a fox", "style_path": ["ink"]}
+    ]
 
 
 def test_a_clip_goes_in_without_loss(host: Host, fake: Fake) -> None:
@@ -336,8 +391,12 @@ def test_the_file_of_a_clip(host: Host, fake: Fake) -> None:
     os.utime(host.input / "a.mp4", (1, 1))
     assert node.IS_CHANGED(video_path="a.mp4") != before
     assert node.IS_CHANGED(video_path="missing.mp4") == node.IS_CHANGED(video_path=None) == ""
-    _, fps, _ = sample("StyleCrafterVideoToVideo", video_path=" a.mp4 ", denoise=0.3)
-    assert options(fake.calls[0])["--video"] == [str(host.input / "a.mp4")] and fps == 7.0
+    part = {"start": 1.5, "duration": 2.0, "inversion": True, "window": "16"}
+    _, fps, _ = sample("StyleCrafterVideoToVideo", video_path=" a.mp4 ", denoise=0.0, **part)
+    said = options(fake.calls[0])
+    assert said["--video"] == [str(host.input / "a.mp4")] and fps == 7.0
+    assert (said["--denoise"], said["--start"], said["--duration"]) == (["0"], ["1.5"], ["2"])
+    assert said["--window"] == ["16"] and "--inversion" in said
 
 
 @pytest.mark.parametrize("given", [{}, {"images": pictures(), "video_path": "a.mp4"}])
@@ -368,7 +427,6 @@ def test_a_list_of_prompts(host: Host, fake: Fake) -> None:
     ("given", "says"),
     [
         ({"prompts": " \n"}, "give at least one prompt"),
-        ({"style": [{"name": "ink"}]}, "not a saved style"),
         ({"style": style(2, 1.0, 2.0)}, "equal weights"),
         ({"width": 32, "height": 0}, "give width and height, or 0 for both, not 32x0"),
     ],

@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import os
 import time
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal
@@ -129,7 +129,8 @@ def run_batch(
     with only_one(target, "batch"):
         _check_folder(target, resume)
         remove_parts(target)
-        seed = _share(target, template, suffix, lossless, engine.weights)
+        shared = {"lossless": True} if lossless else {}
+        seed = _share(target, template, suffix, engine.weights, shared)
         work = _Work(target, suffix, template, seed, engine, embed, lossless)
         return work.do(entries[:limit], on_progress)
 
@@ -229,13 +230,13 @@ def _check_folder(folder: Path, resume: bool) -> None:
         )
 
 
-def _share(folder: Path, template: GenerationSettings, suffix: str, lossless: bool, weights: str) -> int:
+def _share(
+    folder: Path, template: GenerationSettings, suffix: str, weights: str, more: Mapping[str, Any]
+) -> int:
     """Write down what all entries share, or compare it with what was written; returns the first seed."""
     file = folder / SHARED_NAME
-    shared = {"format": suffix, "weights": weights, "dtype": template.dtype, **template.values()}
+    shared = {"format": suffix, "weights": weights, "dtype": template.dtype, **template.values(), **more}
     del shared["seed"]
-    if lossless:
-        shared["lossless"] = True
     if not os.path.exists(file):
         seed = draw_seed() if template.seed is None else template.seed
         write_atomic(file, json.dumps({**shared, "seed": seed}, indent=1).encode())
@@ -250,8 +251,8 @@ def _share(folder: Path, template: GenerationSettings, suffix: str, lossless: bo
         before["width"], before["height"] = size
     # Knobs that were not there had no effect.
     before = {name: field.default for name, field in type(template).model_fields.items()} | before
-    shared.setdefault("lossless", False)
-    before.setdefault("lossless", False)
+    for all_options in (shared, before):
+        all_options.setdefault("lossless", False)
     changed = [name for name, value in shared.items() if before.get(name) != value]
     if changed:
         name, words = changed[0], changed[0].replace("_", " ")
