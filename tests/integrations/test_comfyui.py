@@ -23,6 +23,7 @@ import typer.main
 from PIL import Image
 
 from stylecrafter.cli.main import app
+from stylecrafter.generation.record import read_record
 from stylecrafter.media.video import read_frames, write_frames
 from stylecrafter.pipelines.sampling_params import MAX_FRAMES, MAX_SIDE, MAX_STEPS, SamplingParams
 from stylecrafter.pipelines.schedulers import SCHEDULERS
@@ -552,6 +553,10 @@ def test_the_real_command_and_mini(host: Host, monkeypatch: pytest.MonkeyPatch) 
     assert np.array_equal(np.stack([np.asarray(f) for f in back]), images.mul(255).round().byte().numpy())
     assert len(back) == 3 and fps == 8.0 and rate == pytest.approx(8)
     assert host.shown == [(1, 2), (2, 2)]
+    given = {"prompts": "a red fox\na boat on a lake", "lock_style": False, "steps": 1, "frames": 2}
+    images, _, paths = sample("StyleCrafterPromptList", **given)
+    assert [read_record(path).prompt for path in paths] == ["a red fox", "a boat on a lake"]
+    assert [one.shape for one in images] == [(2, 64, 64, 3)] * 2 and host.shown[2:] == [(1, 2), (2, 2)]
     with pytest.raises(RuntimeError, match="unknown model 'nowhere'"):
         sample(model={**MODEL, "model": "nowhere"})
 
