@@ -17,8 +17,28 @@ GENERATION = {
     "--negative", "--scheduler", "--device", "--dtype", "--no-metadata", "--json",
 }  # fmt: skip
 FLAGS = {
-    "generate": {"--style", "--style-at", "--output", "-o", *GENERATION},
-    "batch": {"--output", "-o", "--resume", "--format", "--limit", "--lock-style", "--style", *GENERATION},
+    "generate": {
+        "--style",
+        "--style-weight",
+        "--style-at",
+        "--output",
+        "-o",
+        "--lossless",
+        "--json-progress",
+        *GENERATION,
+    },
+    "batch": {
+        "--output",
+        "-o",
+        "--resume",
+        "--format",
+        "--limit",
+        "--lock-style",
+        "--style",
+        "--lossless",
+        "--json-progress",
+        *GENERATION,
+    },
     "evaluate": {
         "--output",
         "-o",

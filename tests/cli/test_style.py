@@ -89,7 +89,10 @@ def test_refusals(model: Path, picture: Path, ink: Path, tmp_path: Path) -> None
     save = ("style", "save", "oil", "--model", model, "--style")
     for arguments, says in (
         (("style", "save", "../oil", "--style", picture), "is no name for a style"),
-        ((*save, picture, "--style-weight", 1, "--style-weight", 2), "1 --style and 2 --style-weight"),
+        (
+            (*save, picture, "--style-weight", 1, "--style-weight", 2),
+            "give --style-weight as often as --style: 2 for 1 pictures",
+        ),
         ((*save, picture, "--style-weight", 0), "not all 0"),
         ((*save, "missing.png"), "missing.png: no such picture"),
         ((*save, ink), "is a safetensors checkpoint"),

@@ -54,7 +54,7 @@ def test_an_adapter(hub: Path) -> None:
         "tags": ["stylecrafter", "style-transfer", "style-adapter"],
     }
     assert body.startswith("\n# etchings\n") and "Ten thousand etchings." in body
-    assert "VideoCrafterUNet, 5 cross-attention layers, text of width 16" in body
+    assert f"VideoCrafterUNet, {adapter.num_layers} cross-attention layers, text of width 16" in body
     assert 'pipe = StyleCrafterPipeline.from_base("someone/base")\npipe.load_adapter("me/etchings")' in body
     loaded = StyleAdapter.from_pretrained(hub / "me/etchings")
     for name, value in adapter.state_dict().items():
@@ -91,4 +91,7 @@ def test_nothing_is_made_up() -> None:
     assert 'out = pipe("a red fox running")' in text
     pipe.style_adapter.detach()
     card = pipe.style_adapter.hub_card("me/loose").text()
-    assert "| base model | 5 cross-attention layers" in card and "folder or hub id of the base model" in card
+    assert (
+        f"| base model | {pipe.style_adapter.num_layers} cross-attention layers" in card
+        and "folder or hub id of the base model" in card
+    )

@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from stylecrafter.cli import options
-from stylecrafter.cli.console import show, show_json
+from stylecrafter.cli.console import say_json, show, show_json
 
 
 def _some_style(context: typer.Context, given: list[Path] | None) -> list[Path] | None:
@@ -31,6 +31,7 @@ def generate(
             is_eager=True,
         ),
     ] = None,
+    style_weight: options.StyleWeight = None,
     style_at: Annotated[
         list[str] | None,
         typer.Option(
@@ -41,13 +42,23 @@ def generate(
         ),
     ] = None,
     no_metadata: options.NoMetadata = False,
+    lossless: options.Lossless = False,
+    json_progress: options.JsonProgress = False,
     json: options.AsJson = False,
 ) -> None:
     """Make a clip (or a picture) of PROMPT in the style of one or more pictures."""
     from stylecrafter.generation.engine import generate_file
 
-    settings = options.make_settings(prompt=prompt, styles=style or [], styles_at=style_at or [], **sampling)
-    made = generate_file(settings, output, embed=not no_metadata)
+    settings = options.make_settings(
+        prompt=prompt, styles=style or [], weights=style_weight, styles_at=style_at or [], **sampling
+    )
+    made = generate_file(
+        settings,
+        output,
+        embed=not no_metadata,
+        lossless=lossless,
+        on_step=(lambda step, steps: say_json(step=step, steps=steps)) if json_progress else None,
+    )
     if json:
         show_json(made.as_dict())
     else:

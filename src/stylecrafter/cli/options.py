@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from stylecrafter.errors import InvalidInputError
 from stylecrafter.pipelines.sampling_params import SamplingParams
 
 if TYPE_CHECKING:
@@ -29,7 +30,17 @@ Device = Annotated[
 Dtype = Annotated[
     str, typer.Option("--dtype", help="auto, float32, float16, bfloat16.", rich_help_panel=MACHINE)
 ]
+StyleWeight = Annotated[
+    list[float] | None,
+    typer.Option("--style-weight", help="How much a picture counts; once for every --style, in their order."),
+]
 NoMetadata = Annotated[bool, typer.Option("--no-metadata", help="Keep prompt and settings out of the file.")]
+Lossless = Annotated[
+    bool, typer.Option("--lossless", help="Keep every pixel as it is; for .webp (.png always does).")
+]
+JsonProgress = Annotated[
+    bool, typer.Option("--json-progress", help="Say every step as a line of json on stderr.")
+]
 AsJson = Annotated[bool, typer.Option("--json", help="Print one json object instead of words.")]
 
 
@@ -80,13 +91,36 @@ def _sampling_options(helps: dict[str, str]) -> Iterator[inspect.Parameter]:
 
 
 def make_settings(
-    *, styles: Sequence[Path], styles_at: Sequence[str] = (), **values: Any
+    *,
+    styles: Sequence[Path],
+    weights: Sequence[float] | None = None,
+    styles_at: Sequence[str] = (),
+    **values: Any,
 ) -> GenerationSettings:
-    """Options as the library takes them."""
+    """Options as the library takes them.
+
+    Raises:
+        InvalidInputError: As many weights as pictures are needed, or none.
+    """
     from stylecrafter.generation.settings import GenerationSettings, StyleInput
 
+    pairs = zip(styles, style_weights(styles, weights), strict=True)
+    given = [StyleInput(path=path, weight=weight) for path, weight in pairs]
     placed = [StyleInput(path=path, at=at) for at, path in map(_placed, styles_at)]
-    return GenerationSettings(styles=(*(StyleInput(path=path) for path in styles), *placed), **values)
+    return GenerationSettings(styles=(*given, *placed), **values)
+
+
+def style_weights(styles: Sequence[Path], weights: Sequence[float] | None) -> Sequence[float]:
+    """The weights of style pictures; 1 for each where none are given.
+
+    Raises:
+        InvalidInputError: As many weights as pictures are needed, or none.
+    """
+    if weights and len(weights) != len(styles):
+        raise InvalidInputError(
+            f"give --style-weight as often as --style: {len(weights)} for {len(styles)} pictures."
+        )
+    return weights or [1.0] * len(styles)
 
 
 def _placed(text: str) -> tuple[float, Path]:

@@ -31,10 +31,7 @@ def style() -> None:
 def save(
     name: Name,
     style: Annotated[list[Path], typer.Option("--style", help="Style picture; may be given several times.")],
-    style_weight: Annotated[
-        list[float] | None,
-        typer.Option("--style-weight", help="How much a picture counts; given as often as --style."),
-    ] = None,
+    style_weight: options.StyleWeight = None,
     style_corners: Annotated[
         bool | None,
         typer.Option(
@@ -52,12 +49,8 @@ def save(
     from stylecrafter.generation.saving_styles import save_style
     from stylecrafter.generation.settings import StyleInput
 
-    if style_weight and len(style_weight) != len(style):
-        raise typer.BadParameter(
-            f"{len(style)} --style and {len(style_weight)} --style-weight: give as many weights as pictures."
-        )
-    weights = style_weight or [1.0] * len(style)
-    styles = [StyleInput(path=path, weight=weight) for path, weight in zip(style, weights, strict=True)]
+    pairs = zip(style, options.style_weights(style, style_weight), strict=True)
+    styles = [StyleInput(path=path, weight=weight) for path, weight in pairs]
     saved = save_style(name, styles, style_corners, model, device, dtype, force=force)
     if json:
         show_json(_facts(saved))

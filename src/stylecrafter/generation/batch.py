@@ -17,7 +17,7 @@ from typing import Any, Literal
 
 from stylecrafter.errors import CheckpointError, InvalidInputError, OutputError, unknown_name
 from stylecrafter.generation.batch_file import Entry, read_entries
-from stylecrafter.generation.engine import Engine, make_file
+from stylecrafter.generation.engine import Engine, OnStep, make_file
 from stylecrafter.generation.record import GenerationRecord
 from stylecrafter.generation.results import RESULTS_NAME, Results
 from stylecrafter.generation.settings import (
@@ -32,7 +32,7 @@ from stylecrafter.generation.styles import find_style
 from stylecrafter.media.documents import read_json, shown
 from stylecrafter.media.files import check_writable, is_part, real_target, remove_parts, write_atomic
 from stylecrafter.media.overwriting import refuse_overwriting
-from stylecrafter.media.video import SUFFIXES, check_suffix
+from stylecrafter.media.video import SUFFIXES, check_lossless, check_suffix
 from stylecrafter.runtime.locks import only_one
 from stylecrafter.runtime.seeding import MAX_SEED, draw_seed
 
@@ -72,6 +72,8 @@ def run_batch(
     resume: bool = False,
     limit: int | None = None,
     embed: bool = True,
+    lossless: bool = False,
+    on_step: OnStep | None = None,
     lock_style: bool = False,
     on_progress: Callable[[Progress], None] = lambda progress: None,
 ) -> BatchReport:
@@ -91,6 +93,8 @@ def run_batch(
         resume: Go on in a folder that a batch was started in; what is finished there is left as it is.
         limit: Only the first so many entries.
         embed: Keep the settings inside each output.
+        lossless: Keep every pixel of the outputs as it is; see `check_lossless`.
+        on_step: See `Engine`.
         lock_style: One look for all entries: the styles of `settings`, or those of the first entry, for every prompt,
             and the same noise. What entries say of styles does not count then.
         on_progress: Called after every entry.
@@ -111,6 +115,8 @@ def run_batch(
     if suffix not in SUFFIXES:
         raise unknown_name("output format", shown(suffix), SUFFIXES)
     check_suffix(f"output{suffix}", settings.frames or 1)
+    if lossless:
+        check_lossless(suffix)
     template = settings.changed(prompt="-", styles=())
     _check_folder(target, resume)
     model = look_up_model(settings.model)
@@ -130,14 +136,16 @@ def run_batch(
         [file, *dict.fromkeys(style for entry in entries for style in entry.styles)],
         [model.folder],
     )
-    engine = Engine(model, settings.device, settings.dtype)
+    engine = Engine(model, settings.device, settings.dtype, on_step)
     check_writable(target / SHARED_NAME)
     with only_one(target, "batch"):
         _check_folder(target, resume)
         remove_parts(target)
-        shared = {"locked_style": [style.sha256 for style in look.references]} if lock_style else {}
+        shared: dict[str, Any] = {"lossless": True} if lossless else {}
+        if lock_style:
+            shared["locked_style"] = [style.sha256 for style in look.references]
         seed = _share(target, template, suffix, engine.weights, shared)
-        work = _Work(target, suffix, template, seed, engine, embed, lock_style)
+        work = _Work(target, suffix, template, seed, engine, embed, lossless, lock_style)
         return work.do(entries[:limit], on_progress)
 
 
@@ -149,6 +157,7 @@ class _Work:
     seed: int
     engine: Engine
     embed: bool
+    lossless: bool
     same_seed: bool
 
     def do(self, entries: list[Entry], on_progress: Callable[[Progress], None]) -> BatchReport:
@@ -171,7 +180,7 @@ class _Work:
             job = self._job(entry)
             if results.is_finished(entry, output, lambda record: _made_from(record, job, self.engine)):
                 return Progress(entry, total, "skipped")
-            made = make_file(self.engine, job, output, embed=self.embed)
+            made = make_file(self.engine, job, output, embed=self.embed, lossless=self.lossless)
         except (OutputError, CheckpointError):
             raise  # the next entry would fare no better
         except InvalidInputError as error:
@@ -287,8 +296,9 @@ def _share(
         before["style_scale"] = None
     # Knobs that were not there had no effect.
     before = {name: field.default for name, field in type(template).model_fields.items()} | before
-    if "locked_style" in before:
-        shared.setdefault("locked_style", None)
+    for all_options in (shared, before):
+        all_options.setdefault("lossless", False)
+        all_options.setdefault("locked_style", None)
     changed = [name for name, value in shared.items() if before.get(name) != value]
     if changed:
         name, words = changed[0], changed[0].replace("_", " ")

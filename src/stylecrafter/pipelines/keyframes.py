@@ -60,7 +60,7 @@ def keyframed_style(
     if len(styles) == 1:
         return tokens[0], factors[0]
     pictures = [style for style in styles if isinstance(style, list)]
-    if len(pictures) == len(styles):
+    if len(pictures) == len(styles) and not pipe._need_adapter().needs:
         between = read_between(pipe, pictures, shares_of(places, frames), params.style_corners)
         style = between[None].expand(prompts, -1, -1, -1)
     else:
@@ -126,7 +126,7 @@ def read_between(
     per_picture = shares.repeat_interleave(counts, dim=1)
     weights = per_picture.repeat_interleave(tokens.shape[1], dim=1).to(tokens.device)
     packed = tokens.flatten(0, 1)[None].expand(len(shares), -1, -1)
-    return adapter.encode(packed.to(adapter.dtype), weights)
+    return adapter.encode(packed.to(adapter.dtype), token_weights=weights)
 
 
 def _moment(where: Any, frames: int) -> float:

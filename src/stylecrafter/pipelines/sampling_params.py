@@ -156,9 +156,9 @@ class SamplingParams(KnobModel):
         of_model=True,
         without=False,
     )
-    negative_prompt: Annotated[str, AfterValidator(lambda text: check_text(text, "negative prompt"))] = knob(
-        "What not to show.", "--negative", default=""
-    )
+    negative_prompt: Annotated[
+        str | None, AfterValidator(lambda text: text and check_text(text, "negative prompt"))
+    ] = knob("What not to show.", "--negative", of_model=True, without="")
     scheduler: Annotated[str | None, AfterValidator(_known_scheduler)] = knob(
         "Sampler, such as ddim or dpm++.", "--scheduler"
     )
