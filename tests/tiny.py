@@ -7,7 +7,14 @@ from typing import Any
 
 import numpy as np
 import torch
-from diffusers import AutoencoderKL, DDIMScheduler, UNet2DConditionModel
+from diffusers import (
+    AnimateDiffPipeline,
+    AutoencoderKL,
+    DDIMScheduler,
+    MotionAdapter,
+    UNet2DConditionModel,
+    UNetMotionModel,
+)
 from PIL import Image
 from transformers import (
     CLIPConfig,
@@ -93,10 +100,25 @@ def stable_diffusion_unet(**sizes: int) -> UNet2DConditionModel:
     )
 
 
+def motion_adapter() -> MotionAdapter:
+    """AnimateDiff's motion modules for `stable_diffusion_unet`, for clips of up to 8 frames."""
+    return MotionAdapter(
+        block_out_channels=(8, 16),
+        motion_layers_per_block=1,
+        motion_num_attention_heads=2,
+        motion_norm_num_groups=4,
+        motion_max_seq_length=8,
+    )
+
+
+def animatediff_unet() -> UNetMotionModel:
+    return UNetMotionModel.from_unet2d(stable_diffusion_unet(), motion_adapter())
+
+
 def tiny_components(
     seed: int = 0,
     prediction_type: str = "epsilon",
-    make_unet: Callable[[], VideoCrafterUNet | UNet2DConditionModel] = videocrafter_unet,
+    make_unet: Callable[[], VideoCrafterUNet | UNet2DConditionModel | UNetMotionModel] = videocrafter_unet,
 ) -> dict[str, Any]:
     """All components, with weights that let text, style, time and neighbouring frames matter."""
     torch.manual_seed(seed)
@@ -176,6 +198,24 @@ def tiny_image_pipeline(
     """The same around Stable Diffusion's UNet."""
     components = tiny_components(seed, prediction_type, stable_diffusion_unet)
     pipe = StyleCrafterPipeline(**components, **{**DEFAULTS, "default_frames": 1, **numbers})
+    pipe.set_progress_bar_config(disable=True)
+    return pipe
+
+
+def tiny_animatediff_pipeline(seed: int = 0) -> AnimateDiffPipeline:
+    """A base model as users have it, a pipeline of diffusers: `save_pretrained` gives a folder in its layout."""
+    parts = tiny_components(seed, make_unet=animatediff_unet)
+    names = ("vae", "text_encoder", "tokenizer", "unet")
+    scheduler = DDIMScheduler(
+        beta_start=0.00085,
+        beta_end=0.012,
+        beta_schedule="linear",
+        timestep_spacing="linspace",
+        clip_sample=False,
+    )
+    pipe = AnimateDiffPipeline(
+        **{name: parts[name] for name in names}, motion_adapter=None, scheduler=scheduler
+    )
     pipe.set_progress_bar_config(disable=True)
     return pipe
 

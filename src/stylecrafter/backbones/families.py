@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any, TypeVar
 
+from stylecrafter.backbones.animatediff import AnimateDiff
 from stylecrafter.backbones.protocol import Backbone
 from stylecrafter.backbones.stable_diffusion import StableDiffusion
 from stylecrafter.backbones.videocrafter import VideoCrafter
@@ -25,7 +26,7 @@ COMPONENTS = (
     "scheduler",
 )
 
-_FAMILIES: list[type[Backbone]] = [VideoCrafter, StableDiffusion]
+_FAMILIES: list[type[Backbone]] = [VideoCrafter, StableDiffusion, AnimateDiff]
 
 
 def register(family: Kind) -> Kind:
