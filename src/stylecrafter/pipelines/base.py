@@ -353,9 +353,8 @@ class StylizedPipelineBase(DiffusionPipeline):
                 "this pipeline has no image encoder, so it cannot read style pictures; give style_tokens, or "
                 "convert the model with its OpenCLIP checkpoint"
             )
-        adapter = self.style_adapter
-        features = "last_normed" if adapter is None else adapter.config["image_features"]
-        return ReferenceEncoder(self.image_encoder, self.config.image_tokens_half, features)
+        asked = {} if self.style_adapter is None else self.style_adapter.reads
+        return ReferenceEncoder(self.image_encoder, self.config.image_tokens_half, **asked)
 
     @property
     def backbone(self) -> Backbone:
