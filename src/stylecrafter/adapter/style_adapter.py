@@ -18,8 +18,8 @@ from stylecrafter.adapter.adapter_options import (
     ExtractorType,
     FusionType,
     ImageFeatures,
+    ImagePreprocessing,
     NullStyle,
-    Preprocessing,
     ScaleType,
     check_options,
 )
@@ -73,14 +73,13 @@ class StyleAdapter(StrictWeights, ModelMixin, ConfigMixin):
         layer_dims: Inner width (heads x head width) of each of these layers.
         num_style_tokens: Style tokens per sample.
         extractor_layers: Blocks of the extractor.
-        extractor_heads: Heads of the extractor, which divide `image_dim`; without effect on the MLP; of the
-            resampler, heads of 64.
+        extractor_heads: Heads of the extractor, which divide `image_dim`; without effect on the MLP.
         scale_layers: Blocks of the scale predictor.
         scale_heads: Heads of the scale predictor; divides `text_dim`.
         scale_head_dim: Hidden width of the scale predictor's last two layers.
         extractor_type: What reads the style out of image tokens: "query", the paper's learned queries, or one of
-            the alternatives of its table S8, "transformer" and "mlp" (`pooled_extractors`), or one of IP-Adapter's,
-            "linear" and "resampler" (`image_prompts`).
+            the alternatives of its table S8, "transformer" and "mlp" (`pooled_extractors`), or of IP-Adapter, "linear"
+            and "resampler" (`image_prompts`).
         fusion_type: "dual", a second attention per layer for the style (equation 1), or "attach_to_text", style
             tokens behind the text's (the paper's ablation; `AttachToTextProcessor`).
         scale_type: "predicted" factors of the layers, from style and text, or "fixed" ones of 1 (the paper's
@@ -92,8 +91,8 @@ class StyleAdapter(StrictWeights, ModelMixin, ConfigMixin):
         output_norm: LayerNorm of the style's attention.
         key_norm: RMSNorm of the style's keys.
         image_features: What of the image encoder `encode` reads (`ImageFeatures`).
+        image_preprocessing: How a picture comes to the encoder's size (`ImagePreprocessing`).
         null_style: What stands for "no style" in guidance (`NullStyle`).
-        preprocessing: What pictures go through before the encoder (`Preprocessing`).
         default_scale: Strength at which the adapter is meant to be used (`style_scale` of a call).
         default_negative_prompt: What a call moves away from, if it names nothing.
 
@@ -125,8 +124,8 @@ class StyleAdapter(StrictWeights, ModelMixin, ConfigMixin):
         output_norm: bool = True,
         key_norm: bool = False,
         image_features: ImageFeatures = "last_normed",
+        image_preprocessing: ImagePreprocessing = "blur",
         null_style: NullStyle = "omit",
-        preprocessing: Preprocessing = "blur",
         default_scale: float = 1.0,
         default_negative_prompt: str = "",
     ) -> None:
@@ -281,9 +280,12 @@ class StyleAdapter(StrictWeights, ModelMixin, ConfigMixin):
         return tuple(getattr(self.extractor, "needs", ()))
 
     @property
-    def reads(self) -> dict[str, str]:
-        """How `encode` wants pictures read: fields of a `ReferenceEncoder`."""
-        return {"features": self.config["image_features"], "preprocessing": self.config["preprocessing"]}
+    def reading(self) -> dict[str, str]:
+        """How it has pictures read: `features` and `preprocessing` of a `ReferenceEncoder`."""
+        return {
+            "features": self.config["image_features"],
+            "preprocessing": self.config["image_preprocessing"],
+        }
 
     @property
     def style_dim(self) -> int:

@@ -353,8 +353,9 @@ class StylizedPipelineBase(DiffusionPipeline):
                 "this pipeline has no image encoder, so it cannot read style pictures; give style_tokens, or "
                 "convert the model with its OpenCLIP checkpoint"
             )
-        asked = {} if self.style_adapter is None else self.style_adapter.reads
-        return ReferenceEncoder(self.image_encoder, self.config.image_tokens_half, **asked)
+        adapter = self.style_adapter
+        reading = {} if adapter is None else adapter.reading
+        return ReferenceEncoder(self.image_encoder, self.config.image_tokens_half, **reading)
 
     @property
     def backbone(self) -> Backbone:

@@ -12,11 +12,12 @@ from typing import Any
 
 from torch import Tensor
 
-from stylecrafter.adapter.image_prompts import HEAD_WIDTH
 from stylecrafter.errors import CheckpointError
 from stylecrafter.weights.formats.videocrafter_unet import Shapes
 
 MODULES = ("image_proj", "ip_adapter")
+#: Of all resamplers, which the shapes of their attention do not tell.
+_HEAD_WIDTH = 64
 _LAYER = re.compile(r"ip_adapter\.(\d+)\.to_([kv])_ip\.weight")
 _BLOCK = {
     "0.norm1": "norm_image",
@@ -66,7 +67,7 @@ def adapter_config(shapes: Shapes) -> dict[str, Any]:
             "layer_dims": tuple(key[0] for key in keys),
             "scale_type": "fixed",
             "output_norm": False,
-            "preprocessing": "clip",
+            "image_preprocessing": "clip",
             **(_resampler(shapes) if plus else _linear(shapes, text_dim)),
         }
     except (KeyError, IndexError) as error:
@@ -103,8 +104,10 @@ def _resampler(shapes: Shapes) -> dict[str, Any]:
         "num_style_tokens": tokens,
         "extractor_type": "resampler",
         "extractor_dim": dim,
-        "extractor_layers": len({key.split(".")[2] for key in shapes if key.startswith("image_proj.layers.")}),
-        "extractor_heads": shapes["image_proj.layers.0.0.to_q.weight"][0] // HEAD_WIDTH,
+        "extractor_layers": len(
+            {key.split(".")[2] for key in shapes if key.startswith("image_proj.layers.")}
+        ),
+        "extractor_heads": shapes["image_proj.layers.0.0.to_q.weight"][0] // _HEAD_WIDTH,
         "image_features": "penultimate",
         "null_style": "black_picture",
     }
