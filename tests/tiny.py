@@ -23,9 +23,10 @@ from transformers import (
     CLIPTokenizer,
     CLIPVisionConfig,
     CLIPVisionModel,
+    CLIPVisionModelWithProjection,
 )
 
-from stylecrafter.adapter.style_adapter import StyleAdapter
+from stylecrafter.adapter.style_adapter import StyleAdapter, cross_attention_layers
 from stylecrafter.backbones.videocrafter_unet import VideoCrafterUNet
 from stylecrafter.pipelines.stylized_video import StyleCrafterPipeline
 from stylecrafter.weights.tokenizer import compact_tokenizer
@@ -156,9 +157,7 @@ def tiny_components(
     )
     unet = make_unet()
     for encoder in (text_encoder, image_encoder):
-        for parameter in encoder.parameters():
-            if parameter.ndim == 2:
-                torch.nn.init.normal_(parameter, std=0.3)
+        _vivid(encoder)
     adapter = StyleAdapter.for_model(
         unet, WIDTH, num_style_tokens=2, extractor_layers=1, extractor_heads=2, scale_layers=1, scale_heads=2
     )
@@ -218,6 +217,73 @@ def tiny_animatediff_pipeline(seed: int = 0) -> AnimateDiffPipeline:
     )
     pipe.set_progress_bar_config(disable=True)
     return pipe
+
+
+def tiny_clip(width: int = WIDTH, projection: int = 12, seed: int = 0) -> CLIPVisionModelWithProjection:
+    """An image tower with a projection, as IP-Adapters read it."""
+    torch.manual_seed(seed)
+    config = CLIPVisionConfig(
+        hidden_size=width,
+        intermediate_size=32,
+        num_hidden_layers=2,
+        num_attention_heads=2,
+        image_size=16,
+        patch_size=8,
+        projection_dim=projection,
+    )
+    return _vivid(CLIPVisionModelWithProjection(config)).eval()
+
+
+def tiny_ip_adapter(unet: Any, plus: bool = False, seed: int = 0) -> dict[str, dict[str, torch.Tensor]]:
+    """An IP-Adapter file for a UNet and `tiny_clip`, as torch files have it: module -> tensors."""
+    generator = torch.Generator().manual_seed(seed)
+
+    def draw(*shape: int, std: float = 0.3) -> torch.Tensor:
+        return torch.randn(shape, generator=generator) * std
+
+    layers = cross_attention_layers(unet)
+    (text_dim,) = {layer.to_k.in_features for layer in layers.values()}
+    attention = {
+        f"{2 * i + 1}.to_{part}_ip.weight": draw(layer.to_k.out_features, text_dim)
+        for i, layer in enumerate(layers.values())
+        for part in "kv"
+    }
+    if not plus:
+        norm = {"norm.weight": 1 + draw(text_dim), "norm.bias": draw(text_dim)}
+        proj = {"proj.weight": draw(4 * text_dim, 12), "proj.bias": draw(4 * text_dim)}
+        return {"image_proj": {**proj, **norm}, "ip_adapter": attention}
+    dim, heads = 8, 2
+    image_proj = {
+        "latents": draw(1, 3, dim),
+        "proj_in.weight": draw(dim, WIDTH),
+        "proj_in.bias": draw(dim),
+        "proj_out.weight": draw(text_dim, dim),
+        "proj_out.bias": draw(text_dim),
+        "norm_out.weight": 1 + draw(text_dim),
+        "norm_out.bias": draw(text_dim),
+    }
+    for i in range(4):  # diffusers knows no other number
+        for norm in ("0.norm1", "0.norm2", "1.0"):
+            image_proj |= {
+                f"layers.{i}.{norm}.weight": 1 + draw(dim),
+                f"layers.{i}.{norm}.bias": draw(dim),
+            }
+        image_proj |= {
+            f"layers.{i}.0.to_q.weight": draw(64 * heads, dim),
+            f"layers.{i}.0.to_kv.weight": draw(128 * heads, dim),
+            f"layers.{i}.0.to_out.weight": draw(dim, 64 * heads),
+            f"layers.{i}.1.1.weight": draw(4 * dim, dim),
+            f"layers.{i}.1.3.weight": draw(dim, 4 * dim),
+        }
+    return {"image_proj": image_proj, "ip_adapter": attention}
+
+
+def _vivid(model: Any) -> Any:
+    """The model with weights large enough that what it reads matters."""
+    for parameter in model.parameters():
+        if parameter.ndim == 2:
+            torch.nn.init.normal_(parameter, std=0.3)
+    return model
 
 
 def tiny_picture(seed: int = 0, width: int = 20, height: int = 16) -> Image.Image:
