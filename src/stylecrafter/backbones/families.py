@@ -7,6 +7,7 @@ from typing import Any, TypeVar
 from stylecrafter.backbones.protocol import Backbone
 from stylecrafter.backbones.stable_diffusion import StableDiffusion
 from stylecrafter.backbones.videocrafter import VideoCrafter
+from stylecrafter.backbones.wan import Wan
 from stylecrafter.errors import InvalidInputError
 
 Kind = TypeVar("Kind", bound=type[Backbone])
@@ -25,7 +26,7 @@ COMPONENTS = (
     "scheduler",
 )
 
-_FAMILIES: list[type[Backbone]] = [VideoCrafter, StableDiffusion]
+_FAMILIES: list[type[Backbone]] = [VideoCrafter, StableDiffusion, Wan]
 
 
 def register(family: Kind) -> Kind:
