@@ -61,12 +61,9 @@ class Backbone(ABC):
         """Whether this family's denoisers are of that kind (`backbone_for`)."""
 
     @classmethod
-    def check_pipeline(cls, base: Any) -> None:
-        """Refuse a diffusers pipeline that does more than its components here say.
-
-        Raises:
-            InvalidInputError: Such a one.
-        """
+    def objection(cls, base: Any) -> str:
+        """Why a diffusers pipeline of these names cannot be used, where that is not seen in its components; or ""."""
+        return ""
 
     @property
     def denoiser(self) -> Any:
