@@ -354,8 +354,8 @@ class StylizedPipelineBase(DiffusionPipeline):
                 "convert the model with its OpenCLIP checkpoint"
             )
         adapter = self.style_adapter
-        features = "last_normed" if adapter is None else adapter.config["image_features"]
-        return ReferenceEncoder(self.image_encoder, self.config.image_tokens_half, features)
+        reading = {} if adapter is None else adapter.reading
+        return ReferenceEncoder(self.image_encoder, self.config.image_tokens_half, **reading)
 
     @property
     def backbone(self) -> Backbone:

@@ -27,6 +27,25 @@ def crop_square(picture: Image.Image, size: int) -> Tensor:
     return torch.from_numpy(pixels / 255).permute(2, 0, 1)
 
 
+def crop_as_clip(picture: Image.Image, size: int) -> Tensor:
+    """Shorter side to `size` (bicubic), square from the centre, as CLIP's own processor: (3, size, size) in [0, 1]."""
+    picture = middle_of_strip(picture.convert("RGB"))
+    short = min(picture.size)
+    target = tuple(size * side // short for side in picture.size)
+    picture = picture.resize((target[0], target[1]), Image.Resampling.BICUBIC)
+    left, top = ((side - size) // 2 for side in picture.size)
+    pixels = np.asarray(picture.crop((left, top, left + size, top + size)), np.float32)
+    return torch.from_numpy(pixels / 255).permute(2, 0, 1)
+
+
+def resize_antialiased(pictures: Tensor, size: int) -> Tensor:
+    """(n, 3, s, s) in [0, 1] -> (n, 3, size, size), as Pillow's bicubic filter does it; cut to [0, 1]."""
+    if pictures.shape[-2:] == (size, size):
+        return pictures
+    resized = F.interpolate(pictures, size=(size, size), mode="bicubic", antialias=True)
+    return resized.clamp(0, 1)
+
+
 def normalise_for_clip(pictures: Tensor) -> Tensor:
     """Take CLIP's mean and standard deviation per channel out of (n, 3, h, w) in [0, 1]."""
     mean, std = (
