@@ -7,15 +7,26 @@ from typing import Any
 
 import numpy as np
 import torch
-from diffusers import AutoencoderKL, DDIMScheduler, UNet2DConditionModel
+from diffusers import (
+    AutoencoderKL,
+    ControlNetModel,
+    DDIMScheduler,
+    StableDiffusionControlNetPipeline,
+    StableDiffusionPipeline,
+    StableDiffusionXLControlNetPipeline,
+    StableDiffusionXLPipeline,
+    UNet2DConditionModel,
+)
 from PIL import Image
 from transformers import (
     CLIPConfig,
     CLIPTextConfig,
     CLIPTextModel,
+    CLIPTextModelWithProjection,
     CLIPTokenizer,
     CLIPVisionConfig,
     CLIPVisionModel,
+    CLIPVisionModelWithProjection,
 )
 
 from stylecrafter.adapter.style_adapter import StyleAdapter
@@ -25,6 +36,7 @@ from stylecrafter.weights.tokenizer import compact_tokenizer
 
 WIDTH = 16
 TEXT_LENGTH = 16
+PROJECTION = 12
 WORDS = ("a", "red", "fox", "boat", "running", "on", "lake", "oil", "painting", "blurry")
 #: Sizes and steps of a clip where a test asks for nothing else.
 DEFAULTS: dict[str, Any] = {
@@ -176,6 +188,109 @@ def tiny_image_pipeline(
     """The same around Stable Diffusion's UNet."""
     components = tiny_components(seed, prediction_type, stable_diffusion_unet)
     pipe = StyleCrafterPipeline(**components, **{**DEFAULTS, "default_frames": 1, **numbers})
+    pipe.set_progress_bar_config(disable=True)
+    return pipe
+
+
+def sdxl_unet(**sizes: Any) -> UNet2DConditionModel:
+    """One that reads both text encoders of `tiny_sdxl_pipeline`, and has layers of several widths."""
+    return UNet2DConditionModel(
+        **{
+            "sample_size": 8,
+            "block_out_channels": (8, 16),
+            "down_block_types": ("DownBlock2D", "CrossAttnDownBlock2D"),
+            "up_block_types": ("CrossAttnUpBlock2D", "UpBlock2D"),
+            "layers_per_block": 1,
+            "transformer_layers_per_block": (1, 2),
+            "cross_attention_dim": 2 * WIDTH,
+            "attention_head_dim": 2,
+            "norm_num_groups": 4,
+            "use_linear_projection": True,
+            "addition_embed_type": "text_time",
+            "addition_time_embed_dim": 8,
+            "projection_class_embeddings_input_dim": PROJECTION + 6 * 8,
+            **sizes,
+        }
+    )
+
+
+def tiny_sd_pipeline(
+    seed: int = 0, prediction_type: str = "epsilon", controlnet: bool = False
+) -> StableDiffusionPipeline | StableDiffusionControlNetPipeline:
+    """A Stable Diffusion in the layout of diffusers, as `from_base` takes it: 16x16, text of `TEXT_LENGTH` tokens."""
+    parts = tiny_components(seed, prediction_type, stable_diffusion_unet)
+    base = {name: parts[name] for name in ("vae", "text_encoder", "tokenizer", "unet", "scheduler")}
+    base |= {"safety_checker": None, "feature_extractor": None}
+    kind = StableDiffusionControlNetPipeline if controlnet else StableDiffusionPipeline
+    if controlnet:
+        base["controlnet"] = tiny_controlnet(base["unet"])
+    return _quiet(kind(**base, requires_safety_checker=False))
+
+
+def tiny_sdxl_pipeline(
+    seed: int = 0, controlnet: bool = False
+) -> StableDiffusionXLPipeline | StableDiffusionXLControlNetPipeline:
+    """The same for SDXL."""
+    parts = tiny_components(seed, make_unet=sdxl_unet)
+    kinds = CLIPTextModel, CLIPTextModelWithProjection
+    encoders = [_text_encoder(kind, parts["tokenizer"]) for kind in kinds]
+    base = {name: parts[name] for name in ("vae", "unet", "scheduler", "tokenizer")}
+    base |= {"text_encoder": encoders[0], "text_encoder_2": encoders[1], "tokenizer_2": tiny_tokenizer()}
+    kind = StableDiffusionXLControlNetPipeline if controlnet else StableDiffusionXLPipeline
+    if controlnet:
+        base["controlnet"] = tiny_controlnet(base["unet"])
+    return _quiet(kind(**base, add_watermarker=False))
+
+
+def tiny_controlnet(unet: UNet2DConditionModel) -> ControlNetModel:
+    """One for that UNet whose residuals count."""
+    controlnet = ControlNetModel.from_unet(unet, conditioning_embedding_out_channels=(4, 8))
+    zeros = [*controlnet.controlnet_down_blocks, controlnet.controlnet_mid_block]
+    for module in (*zeros, controlnet.controlnet_cond_embedding.conv_out):
+        torch.nn.init.normal_(module.weight, std=0.1)
+    return controlnet.eval()
+
+
+def tiny_image_encoder(seed: int = 0) -> CLIPVisionModelWithProjection:
+    """A CLIP image tower of two layers, which adapters of all kinds can read."""
+    torch.manual_seed(seed)
+    config = CLIPVisionConfig(
+        hidden_size=WIDTH,
+        intermediate_size=32,
+        num_hidden_layers=2,
+        num_attention_heads=2,
+        image_size=16,
+        patch_size=8,
+        projection_dim=PROJECTION,
+    )
+    return _loud(CLIPVisionModelWithProjection(config))
+
+
+def _text_encoder(kind: Any, tokenizer: CLIPTokenizer) -> Any:
+    config = CLIPTextConfig(
+        vocab_size=len(tokenizer),
+        hidden_size=WIDTH,
+        intermediate_size=32,
+        num_hidden_layers=2,
+        num_attention_heads=2,
+        max_position_embeddings=TEXT_LENGTH,
+        projection_dim=PROJECTION,
+        bos_token_id=tokenizer.bos_token_id,
+        eos_token_id=tokenizer.eos_token_id,
+        pad_token_id=tokenizer.pad_token_id,
+    )
+    return _loud(kind(config))
+
+
+def _loud(encoder: Any) -> Any:
+    """With weights that let what it reads matter."""
+    for parameter in encoder.parameters():
+        if parameter.ndim == 2:
+            torch.nn.init.normal_(parameter, std=0.3)
+    return encoder.eval()
+
+
+def _quiet(pipe: Any) -> Any:
     pipe.set_progress_bar_config(disable=True)
     return pipe
 

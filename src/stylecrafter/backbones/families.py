@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any, TypeVar
 
 from stylecrafter.backbones.protocol import Backbone
+from stylecrafter.backbones.sdxl import SDXL
 from stylecrafter.backbones.stable_diffusion import StableDiffusion
 from stylecrafter.backbones.videocrafter import VideoCrafter
 from stylecrafter.errors import InvalidInputError
@@ -25,7 +26,10 @@ COMPONENTS = (
     "scheduler",
 )
 
-_FAMILIES: list[type[Backbone]] = [VideoCrafter, StableDiffusion]
+#: What else a base pipeline is made with: a setting that `backbone_for` takes among the components.
+SETTINGS = ("force_zeros_for_empty_prompt",)
+
+_FAMILIES: list[type[Backbone]] = [VideoCrafter, StableDiffusion, SDXL]
 
 
 def register(family: Kind) -> Kind:
