@@ -7,8 +7,9 @@ from typing import Any, Literal, TypedDict, get_args
 
 from stylecrafter.errors import InvalidInputError, unknown_name
 
-ExtractorType = Literal["query", "transformer", "mlp"]
-"""How style tokens are read off image tokens (paper, table S8)."""
+ExtractorType = Literal["query", "transformer", "mlp", "linear", "resampler"]
+"""How style tokens are read off image tokens: the first three are those of the paper's table S8, "linear" is that of
+IP-Adapter, "resampler" that of IP-Adapter-Plus."""
 
 FusionType = Literal["dual", "attach_to_text"]
 """Whether a layer reads the style beside the text (paper, equation 1) or together with it (ablation in table 4)."""

@@ -78,7 +78,8 @@ class StyleAdapter(StrictWeights, ModelMixin, ConfigMixin):
         scale_heads: Heads of the scale predictor; divides `text_dim`.
         scale_head_dim: Hidden width of the scale predictor's last two layers.
         extractor_type: What reads the style out of image tokens: "query", the paper's learned queries, or one of
-            the alternatives of its table S8, "transformer" and "mlp" (`pooled_extractors`).
+            the alternatives of its table S8, "transformer" and "mlp" (`pooled_extractors`), or of IP-Adapter, "linear"
+            and "resampler" (`image_prompts`).
         fusion_type: "dual", a second attention per layer for the style (equation 1), or "attach_to_text", style
             tokens behind the text's (the paper's ablation; `AttachToTextProcessor`).
         scale_type: "predicted" factors of the layers, from style and text, or "fixed" ones of 1 (the paper's

@@ -17,7 +17,7 @@ from torch import Tensor
 from stylecrafter.adapter.style_adapter import StyleAdapter
 from stylecrafter.errors import CheckpointError
 from stylecrafter.media.documents import expand_home, is_file, is_folder, shown
-from stylecrafter.weights.formats import stylecrafter_sdxl, stylecrafter_v1
+from stylecrafter.weights.formats import ip_adapter, stylecrafter_sdxl, stylecrafter_v1
 from stylecrafter.weights.formats.checkpoint_files import (
     Source,
     account,
@@ -129,6 +129,11 @@ def _stylecrafter_sdxl(file: Published) -> StyleAdapter:
     return _built("StyleCrafter-SDXL adapter", config, stylecrafter_sdxl.adapter_state(file.tensors), file)
 
 
+def _ip_adapter(file: Published) -> StyleAdapter:
+    config = ip_adapter.adapter_config(file.shapes)
+    return _built("IP-Adapter", config, ip_adapter.adapter_state(file.tensors), file)
+
+
 def _built(
     what: str, config: Mapping[str, Any], found: tuple[dict[str, Tensor], list[str]], file: Published
 ) -> StyleAdapter:
@@ -142,6 +147,7 @@ def _built(
 FORMATS = (
     Format("StyleCrafter v1", stylecrafter_v1.matches, _stylecrafter_v1),
     Format("StyleCrafter-SDXL", stylecrafter_sdxl.matches, _stylecrafter_sdxl),
+    Format("IP-Adapter", ip_adapter.matches, _ip_adapter),
 )
 #: What files look like that are mistaken for adapters: pattern of a name in them -> what they are.
 _OTHERS = {
