@@ -12,9 +12,14 @@ from diffusers import (
     AnimateDiffPipeline,
     AutoencoderKL,
     AutoencoderKLWan,
+    ControlNetModel,
     DDIMScheduler,
     FlowMatchEulerDiscreteScheduler,
     MotionAdapter,
+    StableDiffusionControlNetPipeline,
+    StableDiffusionPipeline,
+    StableDiffusionXLControlNetPipeline,
+    StableDiffusionXLPipeline,
     UNet2DConditionModel,
     UNetMotionModel,
     WanPipeline,
@@ -25,6 +30,7 @@ from transformers import (
     CLIPConfig,
     CLIPTextConfig,
     CLIPTextModel,
+    CLIPTextModelWithProjection,
     CLIPTokenizer,
     CLIPVisionConfig,
     CLIPVisionModel,
@@ -41,6 +47,7 @@ from stylecrafter.weights.tokenizer import compact_tokenizer
 
 WIDTH = 16
 TEXT_LENGTH = 16
+PROJECTION = 12
 WORDS = ("a", "red", "fox", "boat", "running", "on", "lake", "oil", "painting", "blurry")
 #: Sizes and steps of a clip where a test asks for nothing else.
 DEFAULTS: dict[str, Any] = {
@@ -209,8 +216,88 @@ def tiny_image_pipeline(
     return pipe
 
 
-def tiny_animatediff_base(seed: int = 0) -> AnimateDiffPipeline:
-    """AnimateDiff as diffusers has it: `save_pretrained` gives a folder in its layout."""
+def sdxl_unet(**sizes: Any) -> UNet2DConditionModel:
+    """One that reads both text encoders of `tiny_sdxl_pipeline`, and has layers of several widths."""
+    return UNet2DConditionModel(
+        **{
+            "sample_size": 8,
+            "block_out_channels": (8, 16),
+            "down_block_types": ("DownBlock2D", "CrossAttnDownBlock2D"),
+            "up_block_types": ("CrossAttnUpBlock2D", "UpBlock2D"),
+            "layers_per_block": 1,
+            "transformer_layers_per_block": (1, 2),
+            "cross_attention_dim": 2 * WIDTH,
+            "attention_head_dim": 2,
+            "norm_num_groups": 4,
+            "use_linear_projection": True,
+            "addition_embed_type": "text_time",
+            "addition_time_embed_dim": 8,
+            "projection_class_embeddings_input_dim": PROJECTION + 6 * 8,
+            **sizes,
+        }
+    )
+
+
+def tiny_sd_pipeline(
+    seed: int = 0, prediction_type: str = "epsilon", controlnet: bool = False
+) -> StableDiffusionPipeline | StableDiffusionControlNetPipeline:
+    """A Stable Diffusion in the layout of diffusers, as `from_base` takes it: 16x16, text of `TEXT_LENGTH` tokens."""
+    parts = tiny_components(seed, prediction_type, stable_diffusion_unet)
+    base = {name: parts[name] for name in ("vae", "text_encoder", "tokenizer", "unet", "scheduler")}
+    base |= {"safety_checker": None, "feature_extractor": None}
+    kind = StableDiffusionControlNetPipeline if controlnet else StableDiffusionPipeline
+    if controlnet:
+        base["controlnet"] = tiny_controlnet(base["unet"])
+    return _quiet(kind(**base, requires_safety_checker=False))
+
+
+def tiny_sdxl_pipeline(
+    seed: int = 0, controlnet: bool = False
+) -> StableDiffusionXLPipeline | StableDiffusionXLControlNetPipeline:
+    """The same for SDXL."""
+    parts = tiny_components(seed, make_unet=sdxl_unet)
+    kinds = CLIPTextModel, CLIPTextModelWithProjection
+    encoders = [_text_encoder(kind, parts["tokenizer"]) for kind in kinds]
+    base = {name: parts[name] for name in ("vae", "unet", "scheduler", "tokenizer")}
+    base |= {"text_encoder": encoders[0], "text_encoder_2": encoders[1], "tokenizer_2": tiny_tokenizer()}
+    kind = StableDiffusionXLControlNetPipeline if controlnet else StableDiffusionXLPipeline
+    if controlnet:
+        base["controlnet"] = tiny_controlnet(base["unet"])
+    return _quiet(kind(**base, add_watermarker=False))
+
+
+def tiny_controlnet(unet: UNet2DConditionModel) -> ControlNetModel:
+    """One for that UNet whose residuals count."""
+    controlnet = ControlNetModel.from_unet(unet, conditioning_embedding_out_channels=(4, 8))
+    zeros = [*controlnet.controlnet_down_blocks, controlnet.controlnet_mid_block]
+    for module in (*zeros, controlnet.controlnet_cond_embedding.conv_out):
+        torch.nn.init.normal_(module.weight, std=0.1)
+    return controlnet.eval()
+
+
+def _text_encoder(kind: Any, tokenizer: CLIPTokenizer) -> Any:
+    config = CLIPTextConfig(
+        vocab_size=len(tokenizer),
+        hidden_size=WIDTH,
+        intermediate_size=32,
+        num_hidden_layers=2,
+        num_attention_heads=2,
+        max_position_embeddings=TEXT_LENGTH,
+        projection_dim=PROJECTION,
+        bos_token_id=tokenizer.bos_token_id,
+        eos_token_id=tokenizer.eos_token_id,
+        pad_token_id=tokenizer.pad_token_id,
+    )
+    return _vivid(kind(config)).eval()
+
+
+def _quiet(pipe: Any) -> Any:
+    pipe.set_progress_bar_config(disable=True)
+    return pipe
+
+
+def tiny_animatediff_pipeline(seed: int = 0) -> AnimateDiffPipeline:
+    """A base model as users have it, a pipeline of diffusers: `save_pretrained` gives a folder in its layout."""
     parts = tiny_components(seed, make_unet=animatediff_unet)
     names = ("vae", "text_encoder", "tokenizer", "unet")
     scheduler = DDIMScheduler(
@@ -220,21 +307,9 @@ def tiny_animatediff_base(seed: int = 0) -> AnimateDiffPipeline:
         timestep_spacing="linspace",
         clip_sample=False,
     )
-    pipe = AnimateDiffPipeline(
-        **{name: parts[name] for name in names}, motion_adapter=None, scheduler=scheduler
+    return _quiet(
+        AnimateDiffPipeline(**{name: parts[name] for name in names}, motion_adapter=None, scheduler=scheduler)
     )
-    pipe.set_progress_bar_config(disable=True)
-    return pipe
-
-
-def tiny_animatediff_pipeline(seed: int = 0, **numbers: Any) -> StyleCrafterPipeline:
-    """Ours around it, with an adapter."""
-    adapter = tiny_components(seed, make_unet=animatediff_unet)["style_adapter"]
-    pipe = StyleCrafterPipeline.from_base(
-        tiny_animatediff_base(seed), adapter, tiny_image_encoder(), **{**DEFAULTS, **numbers}
-    )
-    pipe.set_progress_bar_config(disable=True)
-    return pipe
 
 
 def tiny_ip_adapter(unet: Any, plus: bool = False, seed: int = 0) -> dict[str, dict[str, torch.Tensor]]:
