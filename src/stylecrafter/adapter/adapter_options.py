@@ -7,8 +7,9 @@ from typing import Any, Literal, TypedDict, get_args
 
 from stylecrafter.errors import InvalidInputError, unknown_name
 
-ExtractorType = Literal["query", "transformer", "mlp"]
-"""How style tokens are read off image tokens (paper, table S8)."""
+ExtractorType = Literal["query", "transformer", "mlp", "patch_selection", "none"]
+"""How style tokens are read off image tokens: (paper, table S8) the first three; (StyleMaster) patches that the prompt
+selects, and a picture as a whole; "none" where the caller brings style tokens."""
 
 FusionType = Literal["dual", "attach_to_text"]
 """Whether a layer reads the style beside the text (paper, equation 1) or together with it (ablation in table 4)."""
@@ -38,7 +39,7 @@ _TYPES = {
     "null_style": NullStyle,
 }
 _SWITCHES = ("key_value_bias", "output_norm", "key_norm")
-_OPTIONAL = ("scale_dim", "extractor_dim")
+_OPTIONAL = ("scale_dim", "extractor_dim", "num_local_tokens", "embed_dim")
 
 
 class AdapterOptions(TypedDict, total=False):
@@ -61,6 +62,8 @@ class AdapterOptions(TypedDict, total=False):
     image_features: ImageFeatures
     image_preprocessing: ImagePreprocessing
     null_style: NullStyle
+    num_local_tokens: int | None
+    embed_dim: int | None
 
 
 def check_options(options: Mapping[str, Any]) -> None:
