@@ -139,6 +139,30 @@ class SamplingParams(KnobModel):
         of_model=True,
         without=False,
     )
+    denoise: float | None = knob(
+        "With a video: part of the steps that it is denoised for, 0 (as it is) to 1 (nothing of it is left).",
+        "--denoise",
+        "denoise",
+        of_model=True,
+        without=1.0,
+        ge=0,
+        le=1,
+    )
+    inversion: bool = knob(
+        "With a video: begin with the noise that belongs to it (DDIM inversion), not with fresh noise.",
+        "--inversion",
+        "inversion",
+        default=False,
+    )
+    window: int | None = knob(
+        "Frames that the model sees at once; longer clips are made in overlapping windows. 0: all.",
+        "--window",
+        "window",
+        of_model=True,
+        without=0,
+        ge=0,
+        le=MAX_FRAMES,
+    )
     negative_prompt: Annotated[str, AfterValidator(lambda text: check_text(text, "negative prompt"))] = knob(
         "What not to show.", "--negative", default=""
     )
