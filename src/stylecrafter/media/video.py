@@ -7,6 +7,7 @@ with the first by its hash.
 from __future__ import annotations
 
 import itertools
+import logging
 import os
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
@@ -24,6 +25,7 @@ from stylecrafter.media.files import write_atomic
 from stylecrafter.media.images import MAX_SIDE
 from stylecrafter.media.indexing import index_clip
 from stylecrafter.media.metadata import metadata_text
+from stylecrafter.media.sound import Sound, with_sound
 from stylecrafter.media.streams import (
     MAX_DECODED_PIXELS,
     MAX_FRAMES,
@@ -35,6 +37,8 @@ from stylecrafter.media.streams import (
     opened_stream,
 )
 from stylecrafter.media.upright import upright
+
+logger = logging.getLogger(__name__)
 
 SUFFIXES = tuple(ENCODERS)
 
@@ -117,7 +121,11 @@ STILL_FPS = 8.0
 
 
 def write_frames(
-    frames: Frames, path: str | os.PathLike[str], fps: float = 8.0, metadata: Mapping[str, Any] | None = None
+    frames: Frames,
+    path: str | os.PathLike[str],
+    fps: float = 8.0,
+    metadata: Mapping[str, Any] | None = None,
+    sound: Sound | None = None,
 ) -> Path:
     """Write frames to `path` in the format of its suffix; an existing file is replaced in one step, last.
 
@@ -131,6 +139,7 @@ def write_frames(
         path: Where to; one of `SUFFIXES`.
         fps: Frames per second; one frame may have 0, as `read_frames` says of a still picture.
         metadata: Anything json can hold; read back by `read_metadata`.
+        sound: Goes with the frames for as long as they last; only an mp4 has any, others leave it out and log that.
 
     Returns:
         The path as given.
@@ -148,7 +157,12 @@ def write_frames(
     height, width = arrays[0].shape[:2]
     check_format(suffix, len(arrays), width, height, fps)
     comment = None if metadata is None else metadata_text(metadata)
-    return write_atomic(path, ENCODERS[suffix](arrays, fps, comment))
+    data = ENCODERS[suffix](arrays, fps, comment)
+    if sound is not None and suffix == ".mp4":
+        data = with_sound(data, sound, len(arrays) / fps)
+    elif sound is not None:
+        logger.warning("a %s has no sound: that of the video is left out; an .mp4 keeps it.", suffix)
+    return write_atomic(path, data)
 
 
 def read_frames(path: str | os.PathLike[str]) -> tuple[list[Image.Image], float]:
