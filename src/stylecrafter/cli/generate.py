@@ -10,6 +10,8 @@ import typer
 from stylecrafter.cli import options
 from stylecrafter.cli.console import show, show_json
 
+VIDEO = "Video"
+
 
 @options.takes_sampling()
 def generate(
@@ -17,13 +19,30 @@ def generate(
     style: Annotated[list[Path], typer.Option("--style", help="Style picture; may be given several times.")],
     output: Annotated[Path, typer.Option("--output", "-o", help="File to write: .mp4, .gif, .webp, .png.")],
     sampling: options.Sampling,
+    video: Annotated[
+        Path | None,
+        typer.Option(
+            "--video",
+            help="Clip to begin with; its size, frames, frame rate and sound are kept.",
+            rich_help_panel=VIDEO,
+        ),
+    ] = None,
+    start: Annotated[
+        float | None,
+        typer.Option("--start", help="Seconds into the video to begin at.", rich_help_panel=VIDEO),
+    ] = None,
+    duration: Annotated[
+        float | None, typer.Option("--duration", help="Seconds of the video to use.", rich_help_panel=VIDEO)
+    ] = None,
     no_metadata: options.NoMetadata = False,
     json: options.AsJson = False,
 ) -> None:
     """Make a clip (or a picture) of PROMPT in the style of one or more pictures."""
     from stylecrafter.generation.engine import generate_file
 
-    settings = options.make_settings(prompt=prompt, styles=style, **sampling)
+    settings = options.make_settings(
+        prompt=prompt, styles=style, video=options.make_video(video, start, duration), **sampling
+    )
     made = generate_file(settings, output, embed=not no_metadata)
     if json:
         show_json(made.as_dict())

@@ -22,6 +22,7 @@ from stylecrafter.media.documents import expand_home, is_file, is_folder
 from stylecrafter.media.files import check_writable
 from stylecrafter.media.overwriting import refuse_overwriting
 from stylecrafter.media.video import check_suffix, write_frames
+from stylecrafter.pipelines.sampling_params import check_video_knobs
 from stylecrafter.pipelines.schedulers import make_scheduler
 from stylecrafter.runtime.seeding import draw_seed
 from stylecrafter.weights.card import WORLD_NAME, read_world
@@ -119,6 +120,7 @@ class Engine:
             s.prompt,
             style_images=[picture.image for picture in job.pictures],
             style_weights=[style.weight for style in s.styles],
+            video=None if job.video is None else job.video.frames(job.size),
             negative_prompt=s.negative_prompt,
             **s.arguments(),
         )
@@ -133,6 +135,7 @@ class Engine:
             *job.size,
             self.dtype.itemsize,
             references=len(job.pictures),
+            window=job.settings.window or 0,
         )
         if "pipe" in self.__dict__:
             estimate = replace(estimate, weights=0)  # they are in memory already
@@ -168,6 +171,7 @@ class Engine:
             kind="image" if job.frames == 1 else "video",
             prompt=s.prompt,
             styles=styles,
+            video=None if job.video is None else job.video.reference(output),
             device=str(self.device),
             dtype=dtype_name(self.dtype),
             model=made_by,
@@ -191,12 +195,20 @@ def generate_file(
     """
     started = time.monotonic()
     suffix = check_suffix(output, settings.frames or 1)
+    if settings.video is None:
+        check_video_knobs(settings.denoise, settings.inversion)
     job = prepare(settings, suffix)
-    refuse_overwriting([output], [style.path for style in job.settings.styles], [job.model.folder])
+    refuse_overwriting([output], read_files(job), [job.model.folder])
     check_writable(output)
     _hint(job)
     engine = Engine(job.model, settings.device, settings.dtype)
     return make_file(engine, job, output, embed=embed, started=started)
+
+
+def read_files(job: Job) -> list[Path]:
+    """The files of the user that a job reads."""
+    styles = [style.path for style in job.settings.styles]
+    return styles if job.video is None else [*styles, job.video.asked.path]
 
 
 def _hint(job: Job) -> None:
@@ -225,7 +237,8 @@ def make_file(
     """
     started = time.monotonic() if started is None else started
     frames, record = engine.run(job, output)
-    path = write_frames(frames, output, job.fps, record.model_dump() if embed else None)
+    sound = None if job.video is None else job.video.sound
+    path = write_frames(frames, output, job.fps, record.model_dump() if embed else None, sound)
     if embed:
         _remember_places(job, record)
     return Made(path, record, time.monotonic() - started)
@@ -249,6 +262,8 @@ def _remember_places(job: Job, record: GenerationRecord) -> None:
     for style, reference in zip(job.settings.styles, record.styles, strict=True):
         if reference.path is None:
             remember(reference.sha256, style.path)
+    if job.video is not None and record.video is not None and record.video.path is None:
+        remember(record.video.sha256, job.video.asked.path)
     if record.model.sha256 and _is_own_folder(job.model) and not record.model.name.startswith("./"):
         remember(record.model.sha256, job.model.folder)
 

@@ -76,7 +76,7 @@ def _moment(packet: Packet) -> float:
     return float((packet.dts or 0) * (packet.time_base or 0))
 
 
-def _of_stream(pictures: InputContainer, video: Any) -> Iterator[Packet]:
+def _of_stream(pictures: Any, video: Any) -> Iterator[Packet]:
     for packet in pictures.demux(pictures.streams.video[0]):
         if packet.size:  # the last one is empty
             packet.stream = video
@@ -90,7 +90,7 @@ def _heard(
 
     The stream is added before the first packet is asked for: a container is written from its header on.
     """
-    stream = source.streams.best("audio")
+    stream: Any = source.streams.best("audio")
     if stream is None or stream.codec_context is None:
         raise ValueError("no sound that is known here")
     copied = stream.codec_context.name in _COPIED
@@ -133,7 +133,7 @@ def _encoded(
         resampler = av.AudioResampler(format="fltp", layout=layout, rate=rate)
         for frame in source.decode(stream):
             for part in resampler.resample(frame):
-                begin = float((part.pts or 0) * part.time_base) - start
+                begin = float((part.pts or 0) * (part.time_base or 0)) - start
                 first, last = max(0, round(-begin * rate)), round((seconds - begin) * rate)
                 samples = part.to_ndarray()[:, first : max(0, last)]
                 if samples.shape[1]:

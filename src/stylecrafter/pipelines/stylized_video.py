@@ -27,12 +27,11 @@ from stylecrafter.pipelines.inversion import final_ratio, invert, text_only
 from stylecrafter.pipelines.knobs import takes_knobs
 from stylecrafter.pipelines.noise import Generators, initial_latents, sample_generators, step_arguments
 from stylecrafter.pipelines.output import StyleCrafterPipelineOutput, check_output_type, convert_frames
-from stylecrafter.pipelines.sampling_params import SamplingParams
+from stylecrafter.pipelines.sampling_params import SamplingParams, check_video_knobs
 from stylecrafter.pipelines.timesteps import set_timesteps
 from stylecrafter.pipelines.video_to_video import (
     SourceVideo,
     VideoLike,
-    check_video_knobs,
     encode_video,
     first_step,
     noisy_latents,

@@ -24,15 +24,13 @@ from stylecrafter.errors import InvalidInputError
 from stylecrafter.media.source_clips import choose_part, fitted, open_clip, read_part, size_within
 from stylecrafter.media.tensors import clip_to_tensor, to_pictures
 from stylecrafter.media.video import to_arrays
+from stylecrafter.pipelines.sampling_params import DEFAULT_DENOISE
 from stylecrafter.pipelines.windows import padded_frames
 from stylecrafter.weights.footprint import DECODED_FRAMES
 
 #: What a pipeline takes as a clip: a file, or frames of one size, as pictures, arrays (f, h, w, 3) or tensors
 #: (f, 3, h, w) in [0, 1].
 VideoLike = str | os.PathLike[str] | Sequence[Image.Image] | NDArray[np.generic] | Tensor
-
-#: Part of the steps that a clip is denoised for where a call does not say (docs/results/video_to_video.md).
-DEFAULT_DENOISE = 0.6
 
 
 @dataclass(frozen=True)
@@ -69,35 +67,15 @@ class SourceVideo:
 
     def defaults(self, config: Mapping[str, Any], multiple: int) -> dict[str, Any]:
         """What a call takes where it does not say: `config` are the model's own values."""
-        width, height = own_size(self.size, config, multiple)
+        budget = config["default_width"] * config["default_height"]
+        width, height = size_within(self.size, budget, multiple)
         return {
-            **video_defaults(config),
+            "default_denoise": DEFAULT_DENOISE,
+            "default_window": config["default_frames"],
             "default_frames": self.count,
             "default_width": width,
             "default_height": height,
         }
-
-
-def own_size(size: tuple[int, int], config: Mapping[str, Any], multiple: int) -> tuple[int, int]:
-    """The size that a model makes of a clip of that size: its aspect ratio, of as many pixels as the model's own."""
-    return size_within(size, config["default_width"] * config["default_height"], multiple)
-
-
-def video_defaults(config: Mapping[str, Any]) -> dict[str, Any]:
-    """How a clip is made from another where the call does not say: in windows of the model's own length."""
-    return {"default_denoise": DEFAULT_DENOISE, "default_window": config["default_frames"]}
-
-
-def check_video_knobs(denoise: float | None, inversion: bool) -> None:
-    """Refuse what means nothing without a video.
-
-    Raises:
-        InvalidInputError: Something of it was asked for.
-    """
-    if inversion:
-        raise InvalidInputError("inversion goes with a video, and none was given")
-    if denoise not in (None, 1.0):
-        raise InvalidInputError(f"denoise {denoise:g} goes with a video, and none was given")
 
 
 def first_step(timesteps: int, order: int, denoise: float) -> int:
