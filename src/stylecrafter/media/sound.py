@@ -93,7 +93,7 @@ def _heard(
     stream: Any = source.streams.best("audio")
     if stream is None or stream.codec_context is None:
         raise ValueError("no sound that is known here")
-    copied = stream.codec_context.name in _COPIED
+    copied = stream.codec_context.codec.canonical_name in _COPIED
     make = _copied if copied else _encoded
     return make(source, stream, container, start, seconds)
 
