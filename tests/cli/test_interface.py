@@ -14,10 +14,11 @@ from tests.cli.support import assert_one_line_error, command, environment, invok
 GENERATION = {
     "--model", "--seed", "--steps", "--frames", "--size", "--fps", "--style-scale", "--text-guidance",
     "--style-guidance", "--guidance-stop", "--shared-noise", "--style-corners", "--no-style-corners",
-    "--negative", "--scheduler", "--device", "--dtype", "--no-metadata", "--json",
+    "--denoise", "--inversion", "--window", "--negative", "--scheduler", "--device", "--dtype", "--no-metadata",
+    "--json",
 }  # fmt: skip
 FLAGS = {
-    "generate": {"--style", "--output", "-o", *GENERATION},
+    "generate": {"--style", "--output", "-o", "--video", "--start", "--duration", *GENERATION},
     "batch": {"--output", "-o", "--resume", "--format", "--limit", *GENERATION},
     "evaluate": {
         "--output",
@@ -60,7 +61,7 @@ FLAGS = {
     "data": set(),
     "models": set(),
     "doctor": set(),
-    "inspect": {"--replay", "--style", "--model", "--device", "--json"},
+    "inspect": {"--replay", "--style", "--video", "--model", "--device", "--json"},
 }
 
 
