@@ -135,7 +135,9 @@ def measure(args: argparse.Namespace) -> dict[str, dict[str, float]]:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--model", default="mini")
     parser.add_argument("--clips", type=int, default=24)
     parser.add_argument("--denoise", type=float, nargs="*", default=[0.5, 0.6, 0.7, 0.8, 0.9])
