@@ -137,24 +137,26 @@ def test_several_references_have_no_order(extracting: StyleAdapter, draw: Draw) 
 def test_weight_two_is_the_picture_twice_and_zero_leaves_it_out(extracting: StyleAdapter, draw: Draw) -> None:
     first, second = draw(1, 5, IMAGE_DIM), draw(1, 5, IMAGE_DIM, seed=1)
     both = torch.cat([first, second], 1)
-    twice = extracting.encode(both, torch.tensor([[2.0] * 5 + [1.0] * 5]))
+    twice = extracting.encode(both, token_weights=torch.tensor([[2.0] * 5 + [1.0] * 5]))
     torch.testing.assert_close(twice, extracting.encode(torch.cat([first, both], 1)))
     assert not torch.allclose(twice, extracting.encode(both), atol=1e-5)
-    without = extracting.encode(both, torch.tensor([[1.0] * 5 + [0.0] * 5]))
+    without = extracting.encode(both, token_weights=torch.tensor([[1.0] * 5 + [0.0] * 5]))
     torch.testing.assert_close(without, extracting.encode(first))
-    torch.testing.assert_close(extracting.encode(both, torch.ones(1, 10)), extracting.encode(both))
+    torch.testing.assert_close(
+        extracting.encode(both, token_weights=torch.ones(1, 10)), extracting.encode(both)
+    )
 
 
 @pytest.mark.parametrize("weights", [torch.ones(2, 4), -torch.ones(2, 5), torch.full((2, 5), torch.nan)])
 def test_bad_token_weights(extracting: StyleAdapter, draw: Draw, weights: Tensor) -> None:
     with pytest.raises(InvalidInputError, match="token weights must be"):
-        extracting.encode(draw(2, 5, IMAGE_DIM), weights)
+        extracting.encode(draw(2, 5, IMAGE_DIM), token_weights=weights)
 
 
 def test_a_sample_without_any_picture_is_refused(extracting: StyleAdapter, draw: Draw) -> None:
     weights = torch.tensor([[1.0] * 5, [0.0] * 5])
     with pytest.raises(InvalidInputError, match="sample 1"):
-        extracting.encode(draw(2, 5, IMAGE_DIM), weights)
+        extracting.encode(draw(2, 5, IMAGE_DIM), token_weights=weights)
     with pytest.raises(InvalidInputError, match="image tokens must be"):
         extracting.encode(draw(2, 0, IMAGE_DIM))
 

@@ -46,7 +46,7 @@ def test_style_keys_and_values_start_as_the_text_ones(adapter: StyleAdapter, une
 def test_forward_is_encode_then_predict(adapter: StyleAdapter, draw: Draw) -> None:
     images, text, weights = draw(2, 6, IMAGE_DIM), draw(2, 5, TEXT_DIM, seed=1), torch.rand(2, 6)
     style, scales = adapter(images, text, weights)
-    assert torch.equal(style, adapter.encode(images, weights))
+    assert torch.equal(style, adapter.encode(images, token_weights=weights))
     assert torch.equal(scales, adapter.predict_scales(style, text))
 
 

@@ -18,8 +18,28 @@ GENERATION = {
     "--json",
 }  # fmt: skip
 FLAGS = {
-    "generate": {"--style", "--output", "-o", "--video", "--start", "--duration", *GENERATION},
-    "batch": {"--output", "-o", "--resume", "--format", "--limit", *GENERATION},
+    "generate": {
+        "--style",
+        "--style-weight",
+        "--video",
+        "--start",
+        "--duration",
+        "--output",
+        "-o",
+        "--lossless",
+        "--json-progress",
+        *GENERATION,
+    },
+    "batch": {
+        "--output",
+        "-o",
+        "--resume",
+        "--format",
+        "--limit",
+        "--lossless",
+        "--json-progress",
+        *GENERATION,
+    },
     "evaluate": {
         "--output",
         "-o",

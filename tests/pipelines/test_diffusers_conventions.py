@@ -137,7 +137,7 @@ def test_calls_show_their_arguments_with_types() -> None:
         assert not kinds & {inspect.Parameter.VAR_KEYWORD, inspect.Parameter.VAR_POSITIONAL}
         assert list(parameters)[:3] == ["self", "prompt", "style_images"]
         assert parameters["num_inference_steps"].annotation == int | None
-        assert parameters["style_scale"].default == 1.0
+        assert parameters["guidance_rescale"].default == 0.0
     assert clips["num_frames"].annotation == int | None and clips["num_videos_per_prompt"].default == 1
     assert set(clips) - set(images) == {
         "num_frames", "shared_noise", "frame_style_scales", "num_videos_per_prompt", "video", "window"

@@ -16,7 +16,24 @@ FusionType = Literal["dual", "attach_to_text"]
 ScaleType = Literal["predicted", "fixed"]
 """Whether a layer's factor is predicted from style and text, or 1 (ablation "w/o adaptive fusion" in table 4)."""
 
-_TYPES = {"extractor_type": ExtractorType, "fusion_type": FusionType, "scale_type": ScaleType}
+ImageFeatures = Literal["last_normed", "penultimate", "embedding", "last"]
+"""What of a CLIP image tower the extractor reads: (StyleCrafter v1) the last layer with its first token behind the last
+norm; (StyleCrafter-SDXL, IP-Adapter-Plus) the layer before; (IP-Adapter) the projected embedding; (StyleMaster) the
+last layer as it is, beside the embedding of a shuffled picture."""
+
+NullStyle = Literal["omit", "zero_embedding", "black_picture", "zero_tokens"]
+"""What stands for "no style" in guidance: the base without adapter; or, as some were trained, tokens that are read off
+an embedding of zeros (IP-Adapter) or off a black picture (IP-Adapter-Plus), or that are zeros (StyleMaster)."""
+
+_TYPES = {
+    "extractor_type": ExtractorType,
+    "fusion_type": FusionType,
+    "scale_type": ScaleType,
+    "image_features": ImageFeatures,
+    "null_style": NullStyle,
+}
+_SWITCHES = ("key_value_bias", "output_norm", "key_norm")
+_OPTIONAL = ("scale_dim", "extractor_dim")
 
 
 class AdapterOptions(TypedDict, total=False):
@@ -31,6 +48,13 @@ class AdapterOptions(TypedDict, total=False):
     extractor_type: ExtractorType
     fusion_type: FusionType
     scale_type: ScaleType
+    scale_dim: int | None
+    extractor_dim: int | None
+    key_value_bias: bool
+    output_norm: bool
+    key_norm: bool
+    image_features: ImageFeatures
+    null_style: NullStyle
 
 
 def check_options(options: Mapping[str, Any]) -> None:
@@ -46,5 +70,10 @@ def check_options(options: Mapping[str, Any]) -> None:
         if name in _TYPES:
             if value not in get_args(_TYPES[name]):
                 raise unknown_name(name, str(value), get_args(_TYPES[name]))
+        elif name in _SWITCHES:
+            if not isinstance(value, bool):
+                raise InvalidInputError(f"{name} must be True or False, got {value!r}")
+        elif value is None and name in _OPTIONAL:
+            continue
         elif not isinstance(value, int) or isinstance(value, bool) or value < 1:
             raise InvalidInputError(f"{name} must be a whole number of at least 1, got {value!r}")

@@ -21,12 +21,23 @@ class ScalePredictor(nn.Module):
         num_scales: Factors to predict (dual cross-attention layers).
         num_layers: Transformer blocks.
         head_dim: Hidden width of the head that turns a query into its factor.
+        text_dim: Width of the text, if it is mapped to `dim` first (StyleCrafter-SDXL); None: it is `dim`.
+        style_dim: Width of the style tokens, likewise.
     """
 
     def __init__(
-        self, dim: int, num_heads: int, num_scales: int, num_layers: int, head_dim: int = 32
+        self,
+        dim: int,
+        num_heads: int,
+        num_scales: int,
+        num_layers: int,
+        head_dim: int = 32,
+        text_dim: int | None = None,
+        style_dim: int | None = None,
     ) -> None:
         super().__init__()
+        self.text_proj = None if text_dim is None else nn.Linear(text_dim, dim)
+        self.style_proj = None if style_dim is None else nn.Linear(style_dim, dim)
         self.queries = nn.Parameter(torch.randn(num_scales, dim) * dim**-0.5)
         self.norm_in = nn.LayerNorm(dim)
         self.blocks = nn.ModuleList(JointAttentionBlock(dim, num_heads) for _ in range(num_layers))
@@ -34,13 +45,18 @@ class ScalePredictor(nn.Module):
         self.head = nn.Sequential(nn.Linear(dim, head_dim), nn.GELU(), nn.Linear(head_dim, 1), nn.Tanh())
 
     def forward(self, style_tokens: Tensor, text_embeds: Tensor) -> Tensor:
-        """Predict the factors (b, num_scales) from style tokens (b, q, dim) and text (b, l, dim).
+        """Predict the factors (b, num_scales) from style tokens (b, q, style_dim) and text (b, l, text_dim).
 
         Raises:
             InvalidInputError: Shapes that do not fit.
         """
         count, dim = self.queries.shape
-        check_conditions(style_tokens, text_embeds, dim)
+        maps = self.style_proj, self.text_proj
+        check_conditions(style_tokens, text_embeds, *(dim if m is None else m.in_features for m in maps))
+        if self.style_proj is not None:
+            style_tokens = self.style_proj(style_tokens)
+        if self.text_proj is not None:
+            text_embeds = self.text_proj(text_embeds)
         queries = self.queries.to(style_tokens.dtype).expand(style_tokens.shape[0], -1, -1)
         x = self.norm_in(torch.cat([queries, style_tokens, text_embeds], dim=1))
         for block in self.blocks:
@@ -48,13 +64,16 @@ class ScalePredictor(nn.Module):
         return 1 + self.head(self.norm_out(x[:, :count])).squeeze(-1)
 
 
-def check_conditions(style_tokens: Tensor, text_embeds: Tensor, dim: int) -> None:
-    """Refuse style tokens and text that are not (b, tokens, dim) with one b.
+def check_conditions(style_tokens: Tensor, text_embeds: Tensor, style_dim: int, text_dim: int) -> None:
+    """Refuse style tokens (b, q, style_dim) and text (b, l, text_dim) of other shapes, or of two batch sizes.
 
     Raises:
         InvalidInputError: Shapes that do not fit.
     """
-    for name, value in (("style tokens", style_tokens), ("text embeddings", text_embeds)):
+    for name, value, dim in (
+        ("style tokens", style_tokens, style_dim),
+        ("text embeddings", text_embeds, text_dim),
+    ):
         if value.ndim != 3 or value.shape[-1] != dim:
             raise InvalidInputError(f"{name} must be (batch, tokens, {dim}), got {tuple(value.shape)}")
     if style_tokens.shape[0] != text_embeds.shape[0]:

@@ -9,23 +9,27 @@ from typing import Any, Unpack, cast
 import torch
 from diffusers import ModelMixin
 from diffusers.configuration_utils import ConfigMixin, register_to_config
-from diffusers.models.attention_processor import Attention, AttnProcessor, AttnProcessor2_0
+from diffusers.models.attention_processor import AttnProcessor, AttnProcessor2_0
+from diffusers.models.transformers.transformer_wan import WanAttention, WanAttnProcessor
 from torch import Tensor, nn
 
 from stylecrafter.adapter.adapter_options import (
     AdapterOptions,
     ExtractorType,
     FusionType,
+    ImageFeatures,
+    NullStyle,
     ScaleType,
     check_options,
 )
 from stylecrafter.adapter.attach_to_text import AttachToTextProcessor
 from stylecrafter.adapter.dual_attention import DualCrossAttentionProcessor, StyleKeyValue
-from stylecrafter.adapter.pooled_extractors import mlp_extractor, transformer_extractor
-from stylecrafter.adapter.query_transformer import QueryTransformer
+from stylecrafter.adapter.extractors import make_extractor
 from stylecrafter.adapter.scale_predictor import ScalePredictor, check_conditions
 from stylecrafter.adapter.scales import Scale, frame_scales, layer_scales
 from stylecrafter.adapter.style_processor import StyleAttentionProcessor, StyleBlindProcessor
+from stylecrafter.adapter.style_slot import StyleSlot
+from stylecrafter.adapter.transformer_attention import WanDualAttentionProcessor
 from stylecrafter.errors import InvalidInputError, unknown_name
 from stylecrafter.weights.loading import StrictWeights
 
@@ -37,14 +41,22 @@ class _Attachment:
     module: nn.Module
     originals: dict[str, Any]
     styled: dict[str, StyleAttentionProcessor]
+    slot: StyleSlot
 
 
-def cross_attention_layers(module: nn.Module) -> dict[str, Attention]:
-    """Name -> module of all cross-attention layers (diffusers `Attention`), in registration order."""
+#: Processors that those of a style can stand in for: they compute what the style's attention is added to.
+_REPLACED = (AttnProcessor, AttnProcessor2_0, WanAttnProcessor)
+#: Width of the scale predictor where style and text differ in theirs (StyleCrafter-SDXL).
+DEFAULT_SCALE_DIM = 512
+
+
+def cross_attention_layers(module: nn.Module) -> dict[str, Any]:
+    """Name -> module of all cross-attention layers in registration order: whatever takes attention processors, as
+    `Attention` and `WanAttention` of diffusers do, and says so of itself."""
     return {
         name: layer
         for name, layer in module.named_modules()
-        if isinstance(layer, Attention) and layer.is_cross_attention
+        if hasattr(layer, "set_processor") and getattr(layer, "is_cross_attention", False)
     }
 
 
@@ -53,8 +65,10 @@ class StyleAdapter(StrictWeights, ModelMixin, ConfigMixin):
 
     Args:
         image_dim: Width of the image encoder's tokens.
-        text_dim: Width of the text embeddings, and of the style tokens.
-        layer_names: Names of the cross-attention modules in the model, in the order of the scales.
+        text_dim: Width of the text embeddings, and of the style tokens where `style_dim` does not say otherwise.
+        layer_names: Names of the cross-attention modules in the model, in the order of the scales; None, for
+            published files that number them: all that the model has, in the order in which it registers them, known
+            once the adapter is attached.
         layer_dims: Inner width (heads x head width) of each of these layers.
         num_style_tokens: Style tokens per sample.
         extractor_layers: Blocks of the extractor.
@@ -68,6 +82,16 @@ class StyleAdapter(StrictWeights, ModelMixin, ConfigMixin):
             tokens behind the text's (the paper's ablation; `AttachToTextProcessor`).
         scale_type: "predicted" factors of the layers, from style and text, or "fixed" ones of 1 (the paper's
             ablation "w/o adaptive fusion"). What belongs to the other choice has no weights here.
+        style_dim: Width of the style tokens; None: `text_dim`.
+        scale_dim: Width in which the scale predictor works, with maps of style and text to it; None: `text_dim`.
+        extractor_dim: Width in which the extractor works, for those that have one of their own; None: `image_dim`.
+        key_value_bias: Style keys and values have a bias; with `output_norm` and `key_norm`, see `StyleKeyValue`.
+        output_norm: LayerNorm of the style's attention.
+        key_norm: RMSNorm of the style's keys.
+        image_features: What of the image encoder `encode` reads (`ImageFeatures`).
+        null_style: What stands for "no style" in guidance (`NullStyle`).
+        default_scale: Strength at which the adapter is meant to be used (`style_scale` of a call).
+        default_negative_prompt: What a call moves away from, if it names nothing.
 
     Raises:
         UnknownNameError: No such extractor, fusion or kind of scales.
@@ -79,7 +103,7 @@ class StyleAdapter(StrictWeights, ModelMixin, ConfigMixin):
         self,
         image_dim: int,
         text_dim: int,
-        layer_names: Sequence[str],
+        layer_names: Sequence[str] | None,
         layer_dims: Sequence[int],
         num_style_tokens: int = 8,
         extractor_layers: int = 3,
@@ -90,43 +114,44 @@ class StyleAdapter(StrictWeights, ModelMixin, ConfigMixin):
         extractor_type: ExtractorType = "query",
         fusion_type: FusionType = "dual",
         scale_type: ScaleType = "predicted",
+        style_dim: int | None = None,
+        scale_dim: int | None = None,
+        extractor_dim: int | None = None,
+        key_value_bias: bool = False,
+        output_norm: bool = True,
+        key_norm: bool = False,
+        image_features: ImageFeatures = "last_normed",
+        null_style: NullStyle = "omit",
+        default_scale: float = 1.0,
+        default_negative_prompt: str = "",
     ) -> None:
         super().__init__()
-        check_options(
-            {
-                "num_style_tokens": num_style_tokens,
-                "extractor_layers": extractor_layers,
-                "extractor_heads": extractor_heads,
-                "scale_layers": scale_layers,
-                "scale_heads": scale_heads,
-                "scale_head_dim": scale_head_dim,
-                "extractor_type": extractor_type,
-                "fusion_type": fusion_type,
-                "scale_type": scale_type,
-            }
-        )
-        if not layer_names or len(layer_names) != len(layer_dims):
+        check_options({name: self.config[name] for name in AdapterOptions.__annotations__})
+        names = tuple(map(str, range(len(layer_dims)))) if layer_names is None else tuple(layer_names)
+        if not names or len(names) != len(layer_dims):
             raise InvalidInputError(
-                f"need one width per layer and at least one layer, got {len(layer_names)} names and "
+                f"need one width per layer and at least one layer, got {len(names)} names and "
                 f"{len(layer_dims)} widths"
             )
-        self.layer_names = tuple(layer_names)
-        shape = (image_dim, text_dim, extractor_heads, num_style_tokens, extractor_layers)
-        self.extractor: nn.Module
-        if extractor_type == "query":
-            self.extractor = QueryTransformer(*shape)
-        elif extractor_type == "transformer":
-            self.extractor = transformer_extractor(*shape)
-        else:
-            self.extractor = mlp_extractor(image_dim, text_dim, num_style_tokens, extractor_layers)
+        self.layer_names = names
+        style_width = style_dim or text_dim
+        self.extractor = make_extractor(self.config)
         self.scale_predictor: ScalePredictor | None = None
         if scale_type == "predicted":
+            if scale_dim is None and style_width != text_dim:
+                raise InvalidInputError(
+                    f"style tokens of width {style_width} beside texts of width {text_dim} need a scale_dim, to which "
+                    "the scale predictor maps both"
+                )
+            widths = (None, None) if scale_dim is None else (text_dim, style_width)
             self.scale_predictor = ScalePredictor(
-                text_dim, scale_heads, len(layer_names), scale_layers, scale_head_dim
+                scale_dim or text_dim, scale_heads, len(names), scale_layers, scale_head_dim, *widths
             )
         #: What each layer learns; empty where the style goes through the base's own keys and values.
         self.layers = nn.ModuleList(
-            StyleKeyValue(text_dim, dim) for dim in layer_dims if fusion_type == "dual"
+            StyleKeyValue(style_width, dim, bias=key_value_bias, output_norm=output_norm, key_norm=key_norm)
+            for dim in layer_dims
+            if fusion_type == "dual"
         )
         self._attachment: _Attachment | None = None
         self._layer_scales: tuple[float, ...] = (1.0,) * len(self.layer_names)
@@ -137,17 +162,20 @@ class StyleAdapter(StrictWeights, ModelMixin, ConfigMixin):
         cls,
         module: nn.Module,
         image_dim: int,
-        layers: Mapping[str, Attention] | None = None,
+        layers: Mapping[str, Any] | None = None,
+        text_dim: int | None = None,
         **options: Unpack[AdapterOptions],
     ) -> StyleAdapter:
         """Build a fresh adapter that fits `module`: one layer per cross-attention.
 
-        The style keys and values of dual fusion start as copies of the text's (keys from keys, values from values).
+        The style keys and values of dual fusion start as copies of the text's (keys from keys, values from values),
+        with bias and norm where the layers have them.
 
         Args:
-            module: A model with diffusers cross-attention layers of one text width.
+            module: A model with cross-attention layers that read one width.
             image_dim: Width of the image encoder's tokens.
             layers: Name -> cross-attention of the model, in the order of the scales; None: found by type.
+            text_dim: Width of text states, for models that map them before cross-attention; None: what layers read.
             **options: Other arguments of the constructor (`num_style_tokens`, `fusion_type`, ...).
 
         Raises:
@@ -158,16 +186,29 @@ class StyleAdapter(StrictWeights, ModelMixin, ConfigMixin):
         found = cross_attention_layers(module) if layers is None else layers
         if not found:
             raise InvalidInputError(f"{type(module).__name__} has no cross-attention layer to attach to")
-        text_dims = sorted({layer.cross_attention_dim for layer in found.values()})
-        if len(text_dims) > 1:
-            raise InvalidInputError(f"cross-attention layers read texts of different widths: {text_dims}")
+        widths = sorted({layer.to_k.in_features for layer in found.values()})
+        if len(widths) > 1:
+            raise InvalidInputError(f"cross-attention layers read texts of different widths: {widths}")
+        first = next(iter(found.values()))
+        # What the text's own keys and values have, those of the style start with.
+        options = cast(
+            "AdapterOptions",
+            {
+                "key_value_bias": first.to_k.bias is not None,
+                "key_norm": _norms_all_heads(first),
+                **options,
+            },
+        )
+        if text_dim not in (None, widths[0]):
+            options = cast("AdapterOptions", {"scale_dim": min(DEFAULT_SCALE_DIM, widths[0]), **options})
         dims = [layer.to_k.out_features for layer in found.values()]
-        adapter = cls(image_dim, text_dims[0], tuple(found), tuple(dims), **options)
+        adapter = cls(
+            image_dim, text_dim or widths[0], tuple(found), tuple(dims), style_dim=widths[0], **options
+        )
         with torch.no_grad():
             # Style that is attached to the text brings no layers to copy to.
             for own, name in zip(adapter.layers, adapter.layer_names, strict=False):
-                own.to_k.weight.copy_(found[name].to_k.weight)
-                own.to_v.weight.copy_(found[name].to_v.weight)
+                cast("StyleKeyValue", own).start_from(found[name])
         return adapter
 
     @property
@@ -186,26 +227,61 @@ class StyleAdapter(StrictWeights, ModelMixin, ConfigMixin):
         return self._attachment is not None
 
     def forward(
-        self, image_tokens: Tensor, text_embeds: Tensor, token_weights: Tensor | None = None
+        self,
+        image_tokens: Tensor,
+        text_embeds: Tensor,
+        token_weights: Tensor | None = None,
+        image_embeds: Tensor | None = None,
     ) -> tuple[Tensor, Tensor]:
-        """`encode`, then `predict_scales`: style tokens (b, q, text_dim) and factors (b, L)."""
-        style_tokens = self.encode(image_tokens, token_weights)
+        """`encode`, then `predict_scales`: style tokens (b, q, style_dim) and factors (b, L)."""
+        style_tokens = self.encode(image_tokens, image_embeds, text_embeds, token_weights=token_weights)
         return style_tokens, self.predict_scales(style_tokens, text_embeds)
 
-    def encode(self, image_tokens: Tensor, token_weights: Tensor | None = None) -> Tensor:
-        """Style tokens (b, q, text_dim) from image tokens (b, n, image_dim).
+    def encode(
+        self,
+        image_tokens: Tensor,
+        image_embeds: Tensor | None = None,
+        text: Tensor | None = None,
+        *,
+        token_weights: Tensor | None = None,
+    ) -> Tensor:
+        """Style tokens (b, q, style_dim) from image tokens (b, n, image_dim).
 
         Args:
             image_tokens: The tokens of all pictures of a sample, one picture after the other.
+            image_embeds: What some extractors read beside them (`needs`), such as an embedding of the picture (b, w).
+            text: Text states (b, l, text_dim), likewise.
             token_weights: (b, n), >= 0; weight 2 is the token given twice, 0 the token left out.
 
         Raises:
-            InvalidInputError: Shapes that do not fit, negative weights, or a sample of weights 0 alone.
+            InvalidInputError: Shapes that do not fit, negative weights, a sample of weights 0 alone, or something that
+                this adapter's extractor needs is missing.
         """
-        return self.extractor(image_tokens, token_weights)
+        given = {"image_embeds": image_embeds, "text": text}
+        beside = {name: given[name] for name in self.needs}
+        for name, value in beside.items():
+            if value is None:
+                raise InvalidInputError(
+                    f"this adapter's extractor ({self.config['extractor_type']}) needs {name} beside image tokens"
+                )
+        if image_embeds is not None and "image_embeds" not in self.needs:
+            raise InvalidInputError(
+                "this adapter reads image tokens alone, but image_embeds were given (weights are token_weights=)"
+            )
+        return self.extractor(image_tokens, token_weights, **beside)
+
+    @property
+    def needs(self) -> tuple[str, ...]:
+        """What `encode` needs beside image tokens: "image_embeds", "text"."""
+        return tuple(getattr(self.extractor, "needs", ()))
+
+    @property
+    def style_dim(self) -> int:
+        """Width of style tokens."""
+        return int(self.config["style_dim"] or self.config["text_dim"])
 
     def predict_scales(self, style_tokens: Tensor, text_embeds: Tensor) -> Tensor:
-        """Factor of every layer (b, L) from style tokens (b, q, text_dim) and text embeddings (b, l, text_dim).
+        """Factor of every layer (b, L) from style tokens (b, q, style_dim) and text embeddings (b, l, text_dim).
 
         1 + tanh(.), in (0, 2), where factors are predicted; 1 where they are fixed.
 
@@ -214,7 +290,7 @@ class StyleAdapter(StrictWeights, ModelMixin, ConfigMixin):
         """
         if self.scale_predictor is not None:
             return self.scale_predictor(style_tokens, text_embeds)
-        check_conditions(style_tokens, text_embeds, self.config["text_dim"])
+        check_conditions(style_tokens, text_embeds, self.style_dim, self.config["text_dim"])
         return style_tokens.new_ones(style_tokens.shape[0], self.num_layers)
 
     def set_scale(self, scale: Scale = 1.0, frames: Iterable[float] | None = None) -> None:
@@ -255,19 +331,21 @@ class StyleAdapter(StrictWeights, ModelMixin, ConfigMixin):
             for name, layer in module.named_modules()
             if hasattr(layer, "set_processor") and hasattr(layer, "get_processor")
         }
+        self._name_layers(module)
         self._check_fit(module, owners)
+        slot = StyleSlot(self.style_dim)
         index = {name: i for i, name in enumerate(self.layer_names)}
         originals: dict[str, Any] = {}
         styled: dict[str, StyleAttentionProcessor] = {}
         for name, owner in owners.items():
             originals[name] = owner.get_processor()
             if name in index:
-                styled[name] = self._processor(index[name], originals[name])
+                styled[name] = self._processor(owner, index[name], originals[name], slot)
                 owner.set_processor(styled[name])
             elif not isinstance(originals[name], nn.Module):
                 # One with weights stays where it is: behind another, they would leave the model's state dict.
                 owner.set_processor(StyleBlindProcessor(originals[name]))
-        self._attachment = _Attachment(module, originals, styled)
+        self._attachment = _Attachment(module, originals, styled, slot)
         self._push_scales()
         return self
 
@@ -288,11 +366,25 @@ class StyleAdapter(StrictWeights, ModelMixin, ConfigMixin):
         """Whether the adapter takes part in the cross-attention of this very model."""
         return self._attachment is not None and self._attachment.module is module
 
-    def _processor(self, index: int, base: Any) -> StyleAttentionProcessor:
+    def _processor(self, owner: Any, index: int, base: Any, slot: StyleSlot) -> StyleAttentionProcessor:
+        place = index, self.num_layers, base, slot
         if self.config["fusion_type"] == "attach_to_text":
-            return AttachToTextProcessor(index, self.num_layers, base)
-        layer = cast(StyleKeyValue, self.layers[index])
-        return DualCrossAttentionProcessor(layer, index, self.num_layers, base)
+            return AttachToTextProcessor(*place)
+        kind = WanDualAttentionProcessor if _norms_all_heads(owner) else DualCrossAttentionProcessor
+        return kind(cast("StyleKeyValue", self.layers[index]), *place)
+
+    def _name_layers(self, module: nn.Module) -> None:
+        """Layers that a published file only numbers get their names from the model."""
+        if self.config["layer_names"] is not None:
+            return
+        found = tuple(cross_attention_layers(module))
+        if len(found) != self.num_layers:
+            raise InvalidInputError(
+                f"the adapter has {self.num_layers} layers, {type(module).__name__} has {len(found)} cross-attention "
+                "layers: it is of another base model"
+            )
+        self.layer_names = found
+        self.register_to_config(layer_names=found)
 
     def _check_fit(self, module: nn.Module, owners: Mapping[str, Any]) -> None:
         # Also one at other layers: its processors would be kept from the style like all that know none.
@@ -304,17 +396,29 @@ class StyleAdapter(StrictWeights, ModelMixin, ConfigMixin):
                 known = cross_attention_layers(module)
                 raise unknown_name(f"layer of {type(module).__name__}", name, known)
             owner = owners[name]
-            inner, text = owner.to_k.out_features, owner.cross_attention_dim
-            if inner != dim or text != self.config["text_dim"]:
+            inner, text = owner.to_k.out_features, owner.to_k.in_features
+            # A transformer maps the text to its own width before its layers.
+            mapped = _norms_all_heads(owner)
+            if inner != dim or (text != self.config["text_dim"] and not mapped):
                 raise InvalidInputError(
                     f"layer {name} has inner width {inner} and text width {text}, the adapter expects {dim} "
                     f"and {self.config['text_dim']}"
                 )
+            if mapped and self.config["fusion_type"] == "attach_to_text":
+                raise InvalidInputError(
+                    f"{type(module).__name__} maps texts before its layers read them; style tokens cannot be attached "
+                    "to them there: use fusion_type dual"
+                )
+            for what in ("fused_projections", "add_k_proj"):
+                if mapped and getattr(owner, what, None):
+                    raise InvalidInputError(
+                        f"layer {name} has {what}; style attention needs the plain projections of a text-to-video model"
+                    )
             processor = owner.get_processor()
-            if not isinstance(processor, AttnProcessor | AttnProcessor2_0):
+            if not isinstance(processor, _REPLACED):
                 raise InvalidInputError(
                     f"layer {name} has the attention processor {type(processor).__name__}; style "
-                    "attention can stand in for AttnProcessor and AttnProcessor2_0 only"
+                    f"attention can stand in for {', '.join(kind.__name__ for kind in _REPLACED)} only"
                 )
 
     def _push_scales(self) -> None:
@@ -323,6 +427,11 @@ class StyleAdapter(StrictWeights, ModelMixin, ConfigMixin):
         for name, value in zip(self.layer_names, self._layer_scales, strict=True):
             processor = self._attachment.styled[name]
             processor.layer_scale, processor.frame_scales = value, self._frame_scales
+
+
+def _norms_all_heads(layer: Any) -> bool:
+    """Whether a layer norms queries and keys over all heads together, as the attention of Wan does."""
+    return isinstance(layer, WanAttention)
 
 
 # Saved pipelines name a component by its module; the public one outlives moves inside the package.

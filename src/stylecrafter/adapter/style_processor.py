@@ -11,6 +11,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from stylecrafter.adapter.style_slot import GivenStyle, StyleSlot
 from stylecrafter.errors import InvalidInputError
 
 
@@ -21,6 +22,8 @@ class Call:
     attn: Any
     query: Tensor
     """(n, heads, t, head width)."""
+    keys: Callable[[Tensor], tuple[Tensor, Tensor]]
+    """The layer's own keys and values of a context (n, l, d): (n, heads, l, width) each."""
     context: Tensor
     """The text (n, l, d), normalised where the layer does so."""
     mask: Tensor | None
@@ -32,12 +35,7 @@ class Call:
 
     def heads(self, x: Tensor) -> Tensor:
         """(m, k, heads width) -> (m, heads, k, width)."""
-        return x.reshape(x.shape[0], -1, self.attn.heads, self.query.shape[-1]).transpose(1, 2)
-
-    def keys(self, context: Tensor) -> tuple[Tensor, Tensor]:
-        """The layer's own keys and values of (n, l, d): (n, heads, l, width) each."""
-        key, value = self.heads(self.attn.to_k(context)), self.heads(self.attn.to_v(context))
-        return (key if self.attn.norm_k is None else self.attn.norm_k(key)), value
+        return split_heads(x, self.attn.heads)
 
     def attend(self, key: Tensor, value: Tensor, mask: Tensor | None) -> Tensor:
         """What the layer's queries read off keys and values (n, heads, k, width): (n, t, heads width)."""
@@ -51,6 +49,11 @@ class Call:
         return x.view(self.style_tokens.shape[0], frames, -1, x.shape[-1])
 
 
+def split_heads(x: Tensor, heads: int) -> Tensor:
+    """(n, t, heads width) -> (n, heads, t, width)."""
+    return x.unflatten(-1, (heads, -1)).transpose(1, 2)
+
+
 class StyleAttentionProcessor(ABC):
     """Attention processor of one cross-attention layer; a plain object, so it adds no weights to the model.
 
@@ -60,12 +63,16 @@ class StyleAttentionProcessor(ABC):
         index: Position of this layer in `style_scales`.
         num_layers: L, the length of `style_scales`.
         base: The processor that this one stands in for.
+        slot: Where a style may lie that the layer is not handed.
     """
 
-    def __init__(self, index: int, num_layers: int, base: Callable[..., Tensor]) -> None:
+    def __init__(
+        self, index: int, num_layers: int, base: Callable[..., Tensor], slot: StyleSlot | None = None
+    ) -> None:
         self.index = index
         self.num_layers = num_layers
         self.base = base
+        self.slot = StyleSlot() if slot is None else slot
         self.layer_scale = 1.0
         self.frame_scales: tuple[float, ...] | None = None
 
@@ -100,7 +107,8 @@ class StyleAttentionProcessor(ABC):
         Raises:
             InvalidInputError: Shapes that do not fit.
         """
-        if style_tokens is None or self.layer_scale == 0.0:
+        style = self._style(style_tokens, style_scales, num_frames)
+        if style is None:
             return self.base(attn, hidden_states, encoder_hidden_states, attention_mask, temb)
         residual = hidden_states
         if attn.spatial_norm is not None:
@@ -118,23 +126,20 @@ class StyleAttentionProcessor(ABC):
         query = attn.to_q(hidden_states)
         if encoder_hidden_states is not None and attn.norm_cross:
             context = attn.norm_encoder_hidden_states(context)
-        b = style_tokens.shape[0]
-        if style_tokens.ndim != 3 or b == 0 or n % b:
-            raise InvalidInputError(
-                f"style tokens must be (batch, tokens, width) with a batch that divides {n}, "
-                f"got {tuple(style_tokens.shape)}"
-            )
-        factor = self._factor(style_scales, b, num_frames or n // b, query)
-        if isinstance(factor, Tensor) and n // b * t % factor.shape[1]:
-            raise InvalidInputError(f"{n // b * t} tokens per sample are no {factor.shape[1]} frames")
-        q = query.reshape(n, -1, attn.heads, query.shape[-1] // attn.heads).transpose(1, 2)
+
+        def keys(context: Tensor) -> tuple[Tensor, Tensor]:
+            key, value = (split_heads(to(context), attn.heads) for to in (attn.to_k, attn.to_v))
+            return (key if attn.norm_k is None else attn.norm_k(key)), value
+
+        q = split_heads(query, attn.heads)
         call = Call(
             attn=attn,
             query=q if attn.norm_q is None else attn.norm_q(q),
+            keys=keys,
             context=context,
             mask=attention_mask,
-            style_tokens=style_tokens,
-            factor=factor,
+            style_tokens=style.tokens,
+            factor=self._factor(style, n, t, query),
         )
         out = attn.to_out[1](attn.to_out[0](self.fuse(call).to(query.dtype)))
         if map_shape is not None:
@@ -143,8 +148,39 @@ class StyleAttentionProcessor(ABC):
             out = out + residual
         return out if attn.rescale_output_factor == 1.0 else out / attn.rescale_output_factor
 
-    def _factor(self, scales: Tensor | None, b: int, frames: int, like: Tensor) -> Tensor | float:
-        """The product of all factors: one number, or (b, 1 or frames, 1, 1) where they differ."""
+    def _style(
+        self, tokens: Tensor | None, scales: Tensor | None, num_frames: int | None
+    ) -> GivenStyle | None:
+        """What the layer was handed, or what lies in the slot; None where no style acts here."""
+        if self.layer_scale == 0.0:
+            return None
+        return self.slot.style if tokens is None else GivenStyle(tokens, scales, num_frames)
+
+    def _factor(self, style: GivenStyle, n: int, t: int, like: Tensor) -> Tensor | float:
+        """The product of all factors: one number, or (b, 1 or frames, 1, 1) where they differ.
+
+        Args:
+            style: For the b samples of this call.
+            n: Entries of the call, t tokens each.
+            t: See n.
+            like: Gives device and dtype.
+
+        Raises:
+            InvalidInputError: Shapes that do not fit.
+        """
+        tokens, scales = style.tokens, style.scales
+        b = tokens.shape[0]
+        if tokens.ndim != 3 or b == 0 or n % b:
+            raise InvalidInputError(
+                f"style tokens must be (batch, tokens, width) with a batch that divides {n}, "
+                f"got {tuple(tokens.shape)}"
+            )
+        factor = self._product(scales, b, style.num_frames or n // b, like)
+        if isinstance(factor, Tensor) and n // b * t % factor.shape[1]:
+            raise InvalidInputError(f"{n // b * t} tokens per sample are no {factor.shape[1]} frames")
+        return factor
+
+    def _product(self, scales: Tensor | None, b: int, frames: int, like: Tensor) -> Tensor | float:
         factor: Tensor | None = None
         if scales is not None:
             wanted = (b, self.num_layers), (b, frames, self.num_layers)

@@ -11,6 +11,20 @@ from stylecrafter.errors import InvalidInputError
 
 Kind = TypeVar("Kind", bound=type[Backbone])
 
+#: All components that base models are made of.
+COMPONENTS = (
+    "vae",
+    "text_encoder",
+    "tokenizer",
+    "text_encoder_2",
+    "tokenizer_2",
+    "unet",
+    "transformer",
+    "motion_adapter",
+    "controlnet",
+    "scheduler",
+)
+
 _FAMILIES: list[type[Backbone]] = [VideoCrafter, StableDiffusion]
 
 
@@ -18,6 +32,11 @@ def register(family: Kind) -> Kind:
     """Let `backbone_for` find a family of one's own, before those that there are; a decorator of its class."""
     _FAMILIES.insert(0, family)
     return family
+
+
+def families() -> tuple[type[Backbone], ...]:
+    """All that there are, those of one's own first."""
+    return tuple(_FAMILIES)
 
 
 def backbone_for(**components: Any) -> Backbone:
@@ -31,6 +50,7 @@ def backbone_for(**components: Any) -> Backbone:
         if denoiser is not None and family.accepts(denoiser):
             return family(**components)
     names = dict.fromkeys(family.denoiser_name for family in _FAMILIES)
-    given = " or ".join(f"{name} of {type(components.get(name)).__name__}" for name in names)
+    there = [name for name in names if components.get(name) is not None] or list(names)
+    given = " or ".join(f"{name} of {type(components.get(name)).__name__}" for name in there)
     known = ", ".join(family.label for family in _FAMILIES)
     raise InvalidInputError(f"no base model that is known has a {given}; known are {known}")

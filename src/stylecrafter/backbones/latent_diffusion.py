@@ -12,6 +12,7 @@ from torch import Tensor
 
 from stylecrafter.backbones.clip_texts import check_ids, check_tokenizer
 from stylecrafter.backbones.protocol import Backbone
+from stylecrafter.backbones.texts import Texts
 from stylecrafter.errors import InvalidInputError
 
 #: Pixels per latent of all published models of these families: where there is no autoencoder to ask.
@@ -37,6 +38,10 @@ class LatentDiffusion(Backbone):
     def pixels_per_latent(self) -> int:
         vae = self.components.get("vae")
         return PUBLISHED_PIXELS_PER_LATENT if vae is None else _halvings(vae.config)
+
+    def default_knobs(self) -> dict[str, Any]:
+        side = int(self.denoiser.config["sample_size"]) * self.pixels_per_latent
+        return {"height": side, "width": side, **super().default_knobs()}
 
     @property
     def size_multiple(self) -> int:
@@ -73,6 +78,14 @@ class LatentDiffusion(Backbone):
 
     def encode_tokens(self, ids: Tensor) -> Tensor:
         return self.component("text_encoder")(input_ids=ids).last_hidden_state
+
+    def encode_texts(self, texts: Sequence[str], device: torch.device) -> Texts:
+        base = self.base_pipeline()
+        if base is None:
+            return super().encode_texts(texts, device)
+        self.tokenize(texts)  # refuses a tokenizer of another text encoder
+        states, _ = base.encode_prompt(list(texts), device, 1, False)
+        return Texts(states)
 
     def cut_off(self, text: str) -> tuple[str, int, int]:
         tokenizer = self.component("tokenizer")

@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
+import inspect
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar
 
 import torch
-from diffusers.models.attention_processor import Attention
 from torch import Tensor, nn
 
 from stylecrafter.adapter.style_adapter import cross_attention_layers
-from stylecrafter.backbones.inputs import check_attached, check_shapes
+from stylecrafter.backbones.inputs import attached_slot, check_shapes, found_slot
+from stylecrafter.backbones.texts import Texts
 from stylecrafter.errors import InvalidInputError
 
 
@@ -31,6 +32,12 @@ class Backbone(ABC):
     label: ClassVar[str]
     #: Component that denoises: a diffusers model.
     denoiser_name: ClassVar[str] = "unet"
+    #: Class names of the diffusers pipelines that are made of such components; the first is what `base_pipeline`
+    #: makes. Empty: there is none.
+    pipelines: ClassVar[tuple[str, ...]] = ()
+    #: What a call uses where neither it nor a model folder says anything: knobs by name (`steps`, `text_guidance` …).
+    #: Frames and sides that depend on the components: `default_knobs`.
+    knobs: ClassVar[Mapping[str, Any]] = {}
     #: The text whose states stand for no text, in guidance and for captions that training leaves out.
     no_text: ClassVar[str] = ""
     #: Frames that share one latent frame; the first frame always has one of its own.
@@ -40,6 +47,10 @@ class Backbone(ABC):
 
     def __init__(self, **components: Any) -> None:
         self.components = components
+
+    def default_knobs(self) -> dict[str, Any]:
+        """`knobs`, and those that follow from the components."""
+        return dict(self.knobs)
 
     # Components
 
@@ -79,6 +90,27 @@ class Backbone(ABC):
         """
         self.component(self.denoiser_name)
 
+    def base_pipeline(self) -> Any:
+        """The diffusers pipeline around these components, or None where diffusers has none: it shares them, so that
+        what it does to them (LoRA, textual inversion, offloading) holds here.
+
+        Raises:
+            InvalidInputError: diffusers refuses to put them together.
+        """
+        if not self.pipelines:
+            return None
+        import diffusers
+
+        kind = getattr(diffusers, self.pipelines[0])
+        takes = inspect.signature(kind.__init__).parameters
+        given = {name: self.components.get(name) for name in takes if name in self.components}
+        extra = {
+            name: None for name, p in takes.items() if p.default is inspect.Parameter.empty and name != "self"
+        }
+        if "requires_safety_checker" in takes:
+            given["requires_safety_checker"] = False
+        return kind(**{**extra, **given})
+
     @property
     def dtype(self) -> torch.dtype:
         """What the denoiser computes in."""
@@ -111,6 +143,19 @@ class Backbone(ABC):
         Raises:
             InvalidInputError: There is no text encoder.
         """
+
+    def encode_texts(self, texts: Sequence[str], device: torch.device) -> Texts:
+        """Encode texts for `predict`, on that device; what is too long is cut. Where there is a base pipeline it is
+        this that encodes, with all that was loaded into it.
+
+        Raises:
+            InvalidInputError: There is no tokenizer or text encoder.
+        """
+        return Texts(self.encode_tokens(self.tokenize(texts).to(device)))
+
+    def encode_no_text(self, device: torch.device) -> Texts:
+        """What stands for no text in guidance, one row."""
+        return self.encode_texts([self.no_text], device)
 
     def text_arguments(self, ids: Tensor) -> dict[str, Any]:
         """What the denoiser needs of texts besides their states: `base_arguments` of `predict`."""
@@ -153,6 +198,10 @@ class Backbone(ABC):
             )
         factor = self.pixels_per_latent
         return self.latent_channels, 1 + latent_frames, height // factor, width // factor
+
+    def frames_of(self, latent_frames: int) -> int:
+        """Frames of a clip of so many latent frames."""
+        return 1 + (latent_frames - 1) * self.frames_per_latent
 
     @abstractmethod
     def encode_frames(self, frames: Tensor, noise: Tensor | None = None) -> Tensor:
@@ -230,7 +279,7 @@ class Backbone(ABC):
 
     # Layers
 
-    def attention_layers(self) -> dict[str, Attention]:
+    def attention_layers(self) -> dict[str, Any]:
         """Name -> cross-attention layer, in the order in which their scales are counted.
 
         Their inner width is `to_k.out_features`. As they are registered: VideoCrafter has down, mid, up; diffusers'
@@ -250,6 +299,8 @@ class Backbone(ABC):
         Raises:
             InvalidInputError: See `predict`.
         """
-        check_shapes(latents, self.latent_channels, text, self.text_dim, style_tokens, style_scales)
+        slot = None if style_tokens is None else found_slot(self.denoiser)
+        width = None if slot is None else slot.style_dim
+        check_shapes(latents, self.latent_channels, text, self.text_dim, style_tokens, style_scales, width)
         if style_tokens is not None:
-            check_attached(self.denoiser)
+            attached_slot(self.denoiser)

@@ -15,6 +15,15 @@ class StableDiffusion(LatentDiffusion):
     """`unet` is diffusers' `UNet2DConditionModel`, as these versions have it; scales are counted down, up, mid."""
 
     label = "Stable Diffusion"
+    pipelines = ("StableDiffusionPipeline", "StableDiffusionControlNetPipeline")
+    knobs = {
+        "steps": 30,
+        "frames": 1,
+        "fps": 1.0,
+        "text_guidance": 7.5,
+        "style_guidance": 5.0,
+        "eta": 0.0,
+    }
     has_time = False
 
     @classmethod

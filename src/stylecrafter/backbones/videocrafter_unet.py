@@ -18,7 +18,7 @@ from diffusers.models.upsampling import Upsample2D
 from diffusers.utils import BaseOutput
 from torch import Tensor, nn
 
-from stylecrafter.backbones.inputs import check_attached, check_shapes
+from stylecrafter.backbones.inputs import attached_slot, check_shapes
 from stylecrafter.backbones.spatial import SpatialTransformer
 from stylecrafter.backbones.temporal import RelativeTemporalAttention, TemporalTransformer
 from stylecrafter.errors import InvalidInputError
@@ -226,7 +226,7 @@ class VideoCrafterUNet(StrictWeights, ModelMixin, ConfigMixin, AttentionMixin, P
         channels, width = self.config["in_channels"], self.config["cross_attention_dim"]
         check_shapes(sample, channels, encoder_hidden_states, width, style_tokens, style_scales)
         if style_tokens is not None:
-            check_attached(self)
+            attached_slot(self)
         b, _, f, h, w = sample.shape
         timesteps = torch.as_tensor(timestep, device=sample.device).reshape(-1)
         if timesteps.shape[0] not in (1, b):

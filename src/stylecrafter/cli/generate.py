@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from stylecrafter.cli import options
-from stylecrafter.cli.console import show, show_json
+from stylecrafter.cli.console import say_json, show, show_json
 
 VIDEO = "Video"
 
@@ -19,6 +19,7 @@ def generate(
     style: Annotated[list[Path], typer.Option("--style", help="Style picture; may be given several times.")],
     output: Annotated[Path, typer.Option("--output", "-o", help="File to write: .mp4, .gif, .webp, .png.")],
     sampling: options.Sampling,
+    style_weight: options.StyleWeight = None,
     video: Annotated[
         Path | None,
         typer.Option(
@@ -35,15 +36,27 @@ def generate(
         float | None, typer.Option("--duration", help="Seconds of the video to use.", rich_help_panel=VIDEO)
     ] = None,
     no_metadata: options.NoMetadata = False,
+    lossless: options.Lossless = False,
+    json_progress: options.JsonProgress = False,
     json: options.AsJson = False,
 ) -> None:
     """Make a clip (or a picture) of PROMPT in the style of one or more pictures."""
     from stylecrafter.generation.engine import generate_file
 
     settings = options.make_settings(
-        prompt=prompt, styles=style, video=options.make_video(video, start, duration), **sampling
+        prompt=prompt,
+        styles=style,
+        weights=style_weight,
+        video=options.make_video(video, start, duration),
+        **sampling,
     )
-    made = generate_file(settings, output, embed=not no_metadata)
+    made = generate_file(
+        settings,
+        output,
+        embed=not no_metadata,
+        lossless=lossless,
+        on_step=(lambda step, steps: say_json(step=step, steps=steps)) if json_progress else None,
+    )
     if json:
         show_json(made.as_dict())
     else:

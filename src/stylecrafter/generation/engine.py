@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import os
 import time
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import cached_property
 from importlib import metadata
@@ -21,7 +22,7 @@ from stylecrafter.generation.settings import GenerationSettings, Job, ModelFacts
 from stylecrafter.media.documents import expand_home, is_file, is_folder
 from stylecrafter.media.files import check_writable
 from stylecrafter.media.overwriting import refuse_overwriting
-from stylecrafter.media.video import check_suffix, write_frames
+from stylecrafter.media.video import check_lossless, check_suffix, write_frames
 from stylecrafter.pipelines.sampling_params import check_video_knobs
 from stylecrafter.pipelines.schedulers import make_scheduler
 from stylecrafter.runtime.seeding import draw_seed
@@ -32,6 +33,9 @@ if TYPE_CHECKING:
     from stylecrafter.pipelines.stylized_video import StyleCrafterPipeline
 
 logger = logging.getLogger(__name__)
+
+OnStep = Callable[[int, int], None]
+"""Told after every denoising step: how many are done, and how many there are."""
 
 _RECORDED_PACKAGES = ("torch", "diffusers", "transformers", "av", "pillow")
 
@@ -60,17 +64,21 @@ class Engine:
         model: Which model.
         device: "auto" or a device of this machine.
         dtype: "auto" or a number format.
+        on_step: Told after every step, instead of the bar that a terminal is shown.
 
     Raises:
         InvalidInputError: The device or the number format is not to be had here.
     """
 
-    def __init__(self, model: ModelFacts, device: str = "auto", dtype: str = "auto") -> None:
+    def __init__(
+        self, model: ModelFacts, device: str = "auto", dtype: str = "auto", on_step: OnStep | None = None
+    ) -> None:
         from stylecrafter.runtime.devices import resolve_device, resolve_dtype
 
         self.model = model
         self.device = resolve_device(device)
         self.dtype = resolve_dtype(dtype, self.device)
+        self.on_step = on_step
 
     @cached_property
     def weights(self) -> str:
@@ -97,7 +105,9 @@ class Engine:
         from stylecrafter.pipelines.loading import load_pipeline
 
         pipe: StyleCrafterPipeline = load_pipeline(self.model.folder, self.dtype).to(self.device)
-        pipe.set_progress_bar_config(disable=None)  # shown on a terminal only
+        pipe.set_progress_bar_config(
+            disable=None if self.on_step is None else True
+        )  # None: on a terminal only
         return pipe
 
     def run(self, job: Job, output: str | os.PathLike[str]) -> tuple[list[Image.Image], GenerationRecord]:
@@ -123,8 +133,20 @@ class Engine:
             video=None if job.video is None else job.video.frames(job.size),
             negative_prompt=s.negative_prompt,
             **s.arguments(),
+            **self._callback(),
         )
         return list(out.frames[0]), self._record(job, output)
+
+    def _callback(self) -> dict[str, Any]:
+        """The argument of a pipeline's call that has `on_step` told."""
+        tell = self.on_step
+        if tell is None:
+            return {}
+
+        def after_step(pipe: Any, step: int, timestep: Any, tensors: dict[str, Any]) -> None:
+            tell(step + 1, pipe.num_timesteps)
+
+        return {"callback_on_step_end": after_step}
 
     def _check_memory(self, job: Job) -> None:
         from stylecrafter.weights.footprint import check_memory, estimate_memory
@@ -180,7 +202,12 @@ class Engine:
 
 
 def generate_file(
-    settings: GenerationSettings, output: str | os.PathLike[str], *, embed: bool = True
+    settings: GenerationSettings,
+    output: str | os.PathLike[str],
+    *,
+    embed: bool = True,
+    lossless: bool = False,
+    on_step: OnStep | None = None,
 ) -> Made:
     """Check, generate and write one file.
 
@@ -188,6 +215,8 @@ def generate_file(
         settings: What is asked for.
         output: Where to; the suffix decides the format.
         embed: Keep the settings inside the file.
+        lossless: Keep every pixel as it is; see `check_lossless`.
+        on_step: See `Engine`.
 
     Raises:
         InvalidInputError: Something asked for is not possible; found before loading wherever that can be.
@@ -197,12 +226,14 @@ def generate_file(
     suffix = check_suffix(output, settings.frames or 1)
     if settings.video is None:
         check_video_knobs(settings.denoise, settings.inversion)
+    if lossless:
+        check_lossless(suffix)
     job = prepare(settings, suffix)
     refuse_overwriting([output], read_files(job), [job.model.folder])
     check_writable(output)
     _hint(job)
-    engine = Engine(job.model, settings.device, settings.dtype)
-    return make_file(engine, job, output, embed=embed, started=started)
+    engine = Engine(job.model, settings.device, settings.dtype, on_step)
+    return make_file(engine, job, output, embed=embed, lossless=lossless, started=started)
 
 
 def read_files(job: Job) -> list[Path]:
@@ -228,6 +259,7 @@ def make_file(
     output: str | os.PathLike[str],
     *,
     embed: bool = True,
+    lossless: bool = False,
     started: float | None = None,
 ) -> Made:
     """Generate and write one file with a model that is loaded already.
@@ -237,8 +269,11 @@ def make_file(
     """
     started = time.monotonic() if started is None else started
     frames, record = engine.run(job, output)
+    if lossless:
+        record = record.model_copy(update={"lossless": True})
     sound = None if job.video is None else job.video.sound
-    path = write_frames(frames, output, job.fps, record.model_dump() if embed else None, sound)
+    metadata = record.model_dump() if embed else None
+    path = write_frames(frames, output, job.fps, metadata, sound=sound, lossless=lossless)
     if embed:
         _remember_places(job, record)
     return Made(path, record, time.monotonic() - started)

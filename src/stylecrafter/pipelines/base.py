@@ -9,16 +9,35 @@ from pathlib import Path
 from typing import Any, Self, cast
 
 import torch
-from diffusers import AutoencoderKL, DiffusionPipeline, SchedulerMixin, UNet2DConditionModel
+from diffusers import (
+    AutoencoderKL,
+    AutoencoderKLWan,
+    ControlNetModel,
+    DiffusionPipeline,
+    MotionAdapter,
+    SchedulerMixin,
+    UNet2DConditionModel,
+    UNetMotionModel,
+    WanTransformer3DModel,
+)
 from torch import Tensor
-from transformers import CLIPTextModel, CLIPTokenizer, CLIPVisionModel
+from transformers import (
+    CLIPTextModel,
+    CLIPTextModelWithProjection,
+    CLIPTokenizer,
+    CLIPVisionModel,
+    CLIPVisionModelWithProjection,
+    T5TokenizerFast,
+    UMT5EncoderModel,
+)
 
 from stylecrafter.adapter.style_adapter import StyleAdapter
 from stylecrafter.backbones.autoencoder import ShortcutAutoencoder
-from stylecrafter.backbones.families import backbone_for
+from stylecrafter.backbones.families import COMPONENTS, backbone_for
 from stylecrafter.backbones.protocol import Backbone
+from stylecrafter.backbones.texts import Texts
 from stylecrafter.backbones.videocrafter_unet import VideoCrafterUNet
-from stylecrafter.errors import InvalidInputError
+from stylecrafter.errors import InvalidInputError, unknown_name
 from stylecrafter.media.documents import is_folder
 from stylecrafter.media.images import PictureLike, load_picture
 from stylecrafter.pipelines.finite import check_computed
@@ -29,25 +48,29 @@ from stylecrafter.references.groups import StyleWeights, check_groups, pack_toke
 
 logger = logging.getLogger(__name__)
 
-#: Components that the base model is made of.
-_BASE = ("vae", "text_encoder", "tokenizer", "unet", "scheduler")
-
 
 class StylizedPipelineBase(DiffusionPipeline):
     """Components and the steps that are the same for clips and pictures.
 
-    The first five are the base model, which answers through `backbone`. Each but `unet` may be None, in a pipeline
-    that is never asked for what needs it.
+    All but `image_encoder` and `style_adapter` are the base model, which answers through `backbone`. Of these there
+    must be a denoiser, `unet` or `transformer`; what a base model does not have is None, and so may be what a pipeline
+    is never asked for.
 
     Args:
         vae: Autoencoder of single frames.
         text_encoder: Its `last_hidden_state` is the text embedding. (The published model reads CLIP before its
             last block, which is a text encoder of one block less.)
         tokenizer: CLIP tokenizer; its `model_max_length` is the length of every text.
-        unet: The model that denoises: VideoCrafter's, or that of Stable Diffusion, which makes images.
+        unet: The model that denoises: VideoCrafter's, that of Stable Diffusion or SDXL, which make images, or that of
+            AnimateDiff.
         scheduler: Any diffusers scheduler for noise, velocity or sample prediction.
         image_encoder: CLIP image tower; without it the pipeline takes style tokens, but no style pictures.
-        style_adapter: Attached to `unet` here; without it there is text only.
+        style_adapter: Attached to the denoiser here; without it there is text only.
+        text_encoder_2: SDXL's second.
+        tokenizer_2: SDXL's second.
+        transformer: The model that denoises, where it is no UNet: Wan's.
+        motion_adapter: AnimateDiff's motion modules, which `unet` holds a copy of.
+        controlnet: Of a base pipeline that has one.
         reference_size: Side in pixels of the square cut from the middle of a style picture.
         image_tokens_half: Round image tokens to float16, as the published code does.
         default_steps: Sampling steps where a call names none; likewise all other defaults.
@@ -63,15 +86,26 @@ class StylizedPipelineBase(DiffusionPipeline):
         default_height: Height in pixels.
         default_width: Width in pixels.
         default_fps: Frames per second that the clips are meant for.
+        default_style_scale: Strength of the style.
+        default_negative_prompt: What to move away from; the empty text is nothing.
 
     Raises:
         InvalidInputError: Components whose widths do not fit together.
     """
 
-    # The adapter's keys and values run inside the UNet, so it has to stay on the device with it.
-    model_cpu_offload_seq = "text_encoder->image_encoder->unet->vae"
+    # The adapter's keys and values run inside the denoiser, so it has to stay on the device with it.
+    model_cpu_offload_seq = "text_encoder->text_encoder_2->image_encoder->unet->transformer->vae"
     _exclude_from_cpu_offload = ["style_adapter"]
-    _optional_components = ["image_encoder", "style_adapter"]
+    _optional_components = [
+        "unet",
+        "image_encoder",
+        "style_adapter",
+        "text_encoder_2",
+        "tokenizer_2",
+        "transformer",
+        "motion_adapter",
+        "controlnet",
+    ]
     _callback_tensor_inputs = [
         "latents",
         "text_embeds",
@@ -82,13 +116,13 @@ class StylizedPipelineBase(DiffusionPipeline):
 
     def __init__(
         self,
-        # Both are named, although the second is one of the first: `from_pipe` passes on the very classes named here.
-        vae: AutoencoderKL | ShortcutAutoencoder,
-        text_encoder: CLIPTextModel,
-        tokenizer: CLIPTokenizer,
-        unet: VideoCrafterUNet | UNet2DConditionModel,
+        # All are named, although some are kinds of others: `from_pipe` passes on the very classes named here.
+        vae: AutoencoderKL | ShortcutAutoencoder | AutoencoderKLWan,
+        text_encoder: CLIPTextModel | UMT5EncoderModel,
+        tokenizer: CLIPTokenizer | T5TokenizerFast,
+        unet: VideoCrafterUNet | UNet2DConditionModel | UNetMotionModel | None,
         scheduler: SchedulerMixin,
-        image_encoder: CLIPVisionModel | None = None,
+        image_encoder: CLIPVisionModel | CLIPVisionModelWithProjection | None = None,
         style_adapter: StyleAdapter | None = None,
         reference_size: int = 512,
         image_tokens_half: bool = False,
@@ -104,10 +138,29 @@ class StylizedPipelineBase(DiffusionPipeline):
         default_height: int = 320,
         default_width: int = 512,
         default_fps: float = 10.0,
+        default_style_scale: float = 1.0,
+        default_negative_prompt: str = "",
+        text_encoder_2: CLIPTextModelWithProjection | None = None,
+        tokenizer_2: CLIPTokenizer | None = None,
+        transformer: WanTransformer3DModel | None = None,
+        motion_adapter: MotionAdapter | None = None,
+        controlnet: ControlNetModel | None = None,
     ) -> None:
         super().__init__()
-        base = {"vae": vae, "text_encoder": text_encoder, "tokenizer": tokenizer, "unet": unet}
-        check_widths(backbone_for(**base), image_encoder, style_adapter)
+        base = {
+            "vae": vae,
+            "text_encoder": text_encoder,
+            "tokenizer": tokenizer,
+            "text_encoder_2": text_encoder_2,
+            "tokenizer_2": tokenizer_2,
+            "unet": unet,
+            "transformer": transformer,
+            "motion_adapter": motion_adapter,
+            "controlnet": controlnet,
+            "scheduler": scheduler,
+        }
+        backbone = backbone_for(**base)
+        check_widths(backbone, image_encoder, style_adapter)
         check_defaults(
             {
                 "reference_size": reference_size,
@@ -123,17 +176,10 @@ class StylizedPipelineBase(DiffusionPipeline):
                 "default_guidance_stop": default_guidance_stop,
                 "default_shared_noise": default_shared_noise,
                 "default_fps": default_fps,
+                "default_style_scale": default_style_scale,
             },
         )
-        self.register_modules(
-            vae=vae,
-            text_encoder=text_encoder,
-            tokenizer=tokenizer,
-            unet=unet,
-            scheduler=scheduler,
-            image_encoder=image_encoder,
-            style_adapter=style_adapter,
-        )
+        self.register_modules(**base, image_encoder=image_encoder, style_adapter=style_adapter)
         self.register_to_config(
             reference_size=reference_size,
             image_tokens_half=image_tokens_half,
@@ -149,9 +195,12 @@ class StylizedPipelineBase(DiffusionPipeline):
             default_height=default_height,
             default_width=default_width,
             default_fps=float(default_fps),
+            default_style_scale=float(default_style_scale),
+            default_negative_prompt=default_negative_prompt,
         )
-        if style_adapter is not None and not style_adapter.is_attached_to(unet):
-            style_adapter.attach(unet)
+        if style_adapter is not None and not style_adapter.is_attached_to(backbone.denoiser):
+            style_adapter.attach(backbone.denoiser)
+        self._base: Any = None
         self._interrupt = False
         self._num_timesteps = 0
         self._current_timestep: Any = None
@@ -182,6 +231,116 @@ class StylizedPipelineBase(DiffusionPipeline):
                 found = cls.download(found, **kwargs)
         return load_folder(Path(found), super().from_pretrained, cls.__name__, kwargs)
 
+    @classmethod
+    def from_base(
+        cls,
+        base: DiffusionPipeline | str | os.PathLike[str],
+        adapter: Any = None,
+        image_encoder: Any = None,
+        **options: Any,
+    ) -> Self:
+        """A pipeline around a base model that one has, with or without an adapter.
+
+        Args:
+            base: A diffusers pipeline, whose components are shared; or a folder, a hub id or a single file of one.
+            adapter: See `load_adapter`.
+            image_encoder: CLIP image tower, as a model, folder or hub id; None: that of the base, if it has one.
+            **options: As `from_base.open_base` takes them (`dtype`, `motion_adapter`, `config` …) where `base` is to be
+                loaded; names that begin with `default_`, and `reference_size`, are for the pipeline.
+
+        Raises:
+            InvalidInputError: A base model, adapter or encoder of a kind that is not known, or that do not go together.
+            CheckpointError: Files that are missing, broken, or not what they should be.
+        """
+        from stylecrafter.pipelines.from_base import arguments_of, open_base, open_image_encoder
+
+        own = {k: options.pop(k) for k in list(options) if k.startswith("default_") or k == "reference_size"}
+        if not isinstance(base, DiffusionPipeline):
+            base = open_base(base, **options)
+        elif options:
+            raise unknown_name("argument of from_base with a pipeline", next(iter(options)), own)
+        arguments = arguments_of(base)
+        encoder = open_image_encoder(image_encoder, arguments["unet"] or arguments["transformer"])
+        pipe = cls(**{**arguments, **({} if encoder is None else {"image_encoder": encoder}), **own})
+        pipe._base = base
+        if adapter is not None:
+            pipe.load_adapter(adapter)
+        return pipe
+
+    @property
+    def base(self) -> Any:
+        """The diffusers pipeline of the base model, with which this one shares all components: its `load_lora_weights`,
+        its offloading and its own call work as ever. None for a base model that diffusers has no pipeline of.
+        """
+        if self._base is None:
+            self._base = self.backbone.base_pipeline()
+        return self._base
+
+    def load_adapter(self, source: Any, *, image_encoder: Any = None) -> None:
+        """Attach an adapter to the base model; one that was there is unloaded.
+
+        Args:
+            source: A `StyleAdapter`, a folder or hub id of one, or a published file (`weights.load_adapter`).
+            image_encoder: What it reads pictures with, as in `from_base`; None: the one that is there.
+
+        Raises:
+            InvalidInputError: It is for another base model or another image encoder; the one that was there stays.
+            CheckpointError: A file that cannot be read or is of no known format.
+        """
+        from stylecrafter.pipelines.adapters import load_adapter
+        from stylecrafter.pipelines.from_base import open_image_encoder
+
+        backbone = self.backbone
+        adapter = source if isinstance(source, StyleAdapter) else load_adapter(source)
+        encoder = open_image_encoder(image_encoder, backbone.denoiser) or self.image_encoder
+        check_widths(backbone, encoder, adapter)
+        old = self.style_adapter
+        if old is not None:
+            self.unload_adapter()
+        try:
+            if not adapter.is_attached_to(backbone.denoiser):
+                adapter.to(device=backbone.device, dtype=backbone.dtype).attach(backbone.denoiser)
+        except ValueError:
+            if old is not None:
+                self.register_modules(style_adapter=old.attach(backbone.denoiser))
+            raise
+        self.register_modules(style_adapter=adapter, image_encoder=encoder)
+        self.register_to_config(
+            default_style_scale=adapter.config["default_scale"],
+            default_negative_prompt=adapter.config["default_negative_prompt"],
+        )
+
+    def unload_adapter(self) -> None:
+        """Take the adapter off: the base model is what it was, to the bit.
+
+        Raises:
+            InvalidInputError: There is none.
+        """
+        adapter = self._need_adapter()
+        if adapter.attached:
+            adapter.detach()
+        self.register_modules(style_adapter=None)
+        self.register_to_config(default_style_scale=1.0, default_negative_prompt="")
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        super().__setattr__(name, value)
+        base = self.__dict__.get("_base")
+        if base is not None and name in COMPONENTS and hasattr(base, name):
+            setattr(base, name, value)
+
+    def _take_over(self) -> None:
+        """Components that were replaced in `base` hold here too."""
+        base = self.__dict__.get("_base")
+        for name in COMPONENTS if base is not None else ():
+            theirs = getattr(base, name, None)
+            if theirs is not None and theirs is not getattr(self, name):
+                self.register_modules(**{name: theirs})
+
+    def save_pretrained(self, save_directory: str | os.PathLike[str], *args: Any, **kwargs: Any) -> None:
+        """Save a folder that `from_pretrained` loads: base model, encoder and adapter; as `DiffusionPipeline`."""
+        self._take_over()
+        super().save_pretrained(save_directory, *args, **kwargs)
+
     @property
     def references(self) -> ReferenceEncoder:
         """What reads style pictures.
@@ -194,12 +353,15 @@ class StylizedPipelineBase(DiffusionPipeline):
                 "this pipeline has no image encoder, so it cannot read style pictures; give style_tokens, or "
                 "convert the model with its OpenCLIP checkpoint"
             )
-        return ReferenceEncoder(self.image_encoder, half_tokens=self.config.image_tokens_half)
+        adapter = self.style_adapter
+        features = "last_normed" if adapter is None else adapter.config["image_features"]
+        return ReferenceEncoder(self.image_encoder, self.config.image_tokens_half, features)
 
     @property
     def backbone(self) -> Backbone:
         """The base model, as its components are now."""
-        return backbone_for(**{name: getattr(self, name) for name in _BASE})
+        self._take_over()
+        return backbone_for(**{name: getattr(self, name) for name in COMPONENTS})
 
     @property
     def vae_scale_factor(self) -> int:
@@ -247,6 +409,16 @@ class StylizedPipelineBase(DiffusionPipeline):
         Raises:
             InvalidInputError: No texts, or something else among them.
         """
+        return self.encode_texts(prompts).states
+
+    @torch.no_grad()
+    def encode_texts(self, prompts: str | Sequence[str]) -> Texts:
+        """As `encode_text`, with what the base model reads of a text beside its states: `base_arguments` of
+        `predict_noise`.
+
+        Raises:
+            InvalidInputError: See `encode_text`.
+        """
         texts: list[Any] = list(prompts) if isinstance(prompts, (list, tuple)) else [prompts]
         if not texts:
             raise InvalidInputError("the list of prompts is empty")
@@ -255,7 +427,7 @@ class StylizedPipelineBase(DiffusionPipeline):
                 raise InvalidInputError(f"a prompt is a text, got {type(text).__name__}: {text!r}")
         backbone = self.backbone
         self._warn_about_cuts(backbone, texts)
-        return backbone.encode_tokens(backbone.tokenize(texts).to(self._execution_device))
+        return backbone.encode_texts(texts, self._execution_device)
 
     @torch.no_grad()
     def encode_image(self, pictures: PictureLike | Sequence[PictureLike]) -> Tensor:
@@ -304,7 +476,22 @@ class StylizedPipelineBase(DiffusionPipeline):
             groups, per_picture = self._with_corners(groups, per_picture)
         tokens = self.encode_image([picture for group in groups for picture in group])
         packed, token_weights = pack_tokens(tokens, [len(group) for group in groups], per_picture)
-        return adapter.encode(packed.to(adapter.dtype), token_weights)
+        return adapter.encode(packed.to(adapter.dtype), token_weights=token_weights)
+
+    @torch.no_grad()
+    def encode_no_style(self) -> Tensor:
+        """Style tokens (1, q, d) that stand for "no style" in adapters that were trained so (`NullStyle`).
+
+        Raises:
+            InvalidInputError: The adapter stands aside instead, or there is no image encoder to read a black picture.
+        """
+        adapter = self._need_adapter()
+        if adapter.config["null_style"] == "zero_embedding":
+            zeros = torch.zeros(1, 1, adapter.config["image_dim"], device=adapter.device, dtype=adapter.dtype)
+            return adapter.encode(zeros)
+        if adapter.config["null_style"] == "black_picture":
+            return adapter.encode(self.references.null_tokens(self._execution_device).to(adapter.dtype))
+        raise InvalidInputError("without a style this adapter stands aside: there are no style tokens for it")
 
     @torch.no_grad()
     def predict_scales(

@@ -3,42 +3,106 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any
 
+import torch
 from torch import Tensor
 
+from stylecrafter.backbones.texts import Texts
 from stylecrafter.errors import InvalidInputError
 from stylecrafter.pipelines.base import StylizedPipelineBase
 from stylecrafter.pipelines.finite import check_given
 from stylecrafter.references.groups import StyleImages, StyleWeights, group_per_sample, weights_per_sample
 
 
-def text_conditions(
-    pipe: StylizedPipelineBase,
-    prompt: str | Sequence[str] | None,
-    negative_prompt: str | Sequence[str] | None,
-    text_embeds: Tensor | None,
-    negative_text_embeds: Tensor | None,
-) -> tuple[Tensor, Tensor]:
-    """Embeddings of the prompts and of the negative ones, both (b, l, d).
+@dataclass(frozen=True, kw_only=True)
+class GivenTexts:
+    """Texts as a call brings them: written out, or encoded by the caller."""
+
+    prompt: str | Sequence[str] | None
+    negative_prompt: str | Sequence[str] | None
+    text_embeds: Tensor | None
+    negative_text_embeds: Tensor | None
+    pooled_prompt_embeds: Tensor | None = None
+    negative_pooled_prompt_embeds: Tensor | None = None
+
+
+def text_conditions(pipe: StylizedPipelineBase, given: GivenTexts) -> tuple[Texts, Texts]:
+    """The prompts and the negative ones, both b of them.
 
     Raises:
         InvalidInputError: Neither or both of prompts and embeddings, or numbers of them that do not fit.
     """
-    device = pipe._execution_device
-    if (prompt is None) == (text_embeds is None):
+    g = given
+    if (g.prompt is None) == (g.text_embeds is None):
         raise InvalidInputError("give either a prompt or text_embeds")
-    if negative_prompt is not None and negative_text_embeds is not None:
+    if g.negative_text_embeds is not None and g.negative_prompt is not None:
         raise InvalidInputError("give either a negative prompt or negative_text_embeds")
-    if prompt is not None:
-        text = pipe.encode_text(prompt)
-    else:
-        text = _three_axes("text_embeds", text_embeds).to(device)
-    if negative_text_embeds is not None:
-        negative = _three_axes("negative_text_embeds", negative_text_embeds).to(device)
-    else:
-        negative = pipe.encode_text("" if negative_prompt is None else negative_prompt)
-    return text, _per_prompt("negative prompts", negative, text.shape[0])
+    text = _texts(
+        pipe, g.prompt, "text_embeds", g.text_embeds, "pooled_prompt_embeds", g.pooled_prompt_embeds
+    )
+    negative = _texts(
+        pipe,
+        None if g.negative_prompt == "" else g.negative_prompt,
+        "negative_text_embeds",
+        g.negative_text_embeds,
+        "negative_pooled_prompt_embeds",
+        g.negative_pooled_prompt_embeds,
+    )
+    if len(negative) not in (1, len(text)):
+        raise InvalidInputError(
+            f"got {len(negative)} negative prompts for {len(text)} prompts; give one or {len(text)}"
+        )
+    return text, negative.expanded(len(text))
+
+
+def _texts(
+    pipe: StylizedPipelineBase,
+    written: str | Sequence[str] | None,
+    name: str,
+    states: Tensor | None,
+    pooled_name: str,
+    pooled: Tensor | None,
+) -> Texts:
+    """Texts that are written out, or the states of encoded ones; nothing at all is no text."""
+    device = pipe._execution_device
+    if states is None:
+        if pooled is not None:
+            raise InvalidInputError(f"{pooled_name} go with {name}")
+        return pipe.backbone.encode_no_text(device) if written is None else pipe.encode_texts(written)
+    states = _three_axes(name, states).to(device)
+    if pooled is None:
+        return Texts(states)
+    if check_given(pooled_name, pooled).ndim != 2 or pooled.shape[0] != states.shape[0]:
+        raise InvalidInputError(
+            f"{pooled_name} must be ({states.shape[0]}, width), got {tuple(pooled.shape)}"
+        )
+    return Texts(states, {"pooled_prompt_embeds": pooled.to(device)})
+
+
+def null_style(pipe: StylizedPipelineBase, style: Tensor | None, prompts: int) -> Tensor | None:
+    """Style tokens (prompts, q, d) of the passes without style; None where they run without the adapter, as do those
+    of a call that has no style.
+
+    Raises:
+        InvalidInputError: The adapter reads them off a picture, and there is no image encoder.
+    """
+    if style is None:
+        return None
+    kind = pipe._need_adapter().config["null_style"]
+    if kind == "zero_tokens":
+        return torch.zeros_like(style)
+    return None if kind == "omit" else pipe.encode_no_style().expand(prompts, -1, -1)
+
+
+def per_latent_frame(weights: tuple[float, ...] | None, frames_per_latent: int) -> tuple[float, ...] | None:
+    """Weights of frames as weights of latent frames: the first alone, then the mean of those that share one."""
+    if weights is None or frames_per_latent == 1:
+        return weights
+    first, rest = weights[:1], weights[1:]
+    groups = [rest[i : i + frames_per_latent] for i in range(0, len(rest), frames_per_latent)]
+    return (*first, *(sum(group) / len(group) for group in groups))
 
 
 def style_condition(

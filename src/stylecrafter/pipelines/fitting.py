@@ -7,18 +7,21 @@ from collections.abc import Mapping
 from numbers import Real
 from typing import Any
 
-from transformers import CLIPVisionModel
+from transformers import CLIPVisionModel, CLIPVisionModelWithProjection
 
 from stylecrafter.adapter.style_adapter import StyleAdapter
 from stylecrafter.backbones.protocol import Backbone
 from stylecrafter.errors import InvalidInputError
+from stylecrafter.references.encoder import feature_width
 
 #: No picture, clip or number of steps is larger.
 MOST = 2**20
 
 
 def check_widths(
-    backbone: Backbone, image_encoder: CLIPVisionModel | None, adapter: StyleAdapter | None
+    backbone: Backbone,
+    image_encoder: CLIPVisionModel | CLIPVisionModelWithProjection | None,
+    adapter: StyleAdapter | None,
 ) -> None:
     """Check that every component reads the width that another gives.
 
@@ -28,9 +31,11 @@ def check_widths(
     backbone.check()
     if adapter is None:
         return
-    pairs = [("style adapter", adapter.config["text_dim"], "UNet", backbone.text_dim)]
+    pairs = [
+        ("style adapter", adapter.config["text_dim"], type(backbone.denoiser).__name__, backbone.text_dim)
+    ]
     if image_encoder is not None:
-        image_width = image_encoder.config.hidden_size
+        image_width = feature_width(image_encoder, adapter.config["image_features"])
         pairs.append(("image encoder", image_width, "style adapter", adapter.config["image_dim"]))
     for giver, given, reader, expected in pairs:
         if given != expected:

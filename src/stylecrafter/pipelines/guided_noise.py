@@ -45,11 +45,29 @@ class Guidance:
         )
 
 
+@dataclass(frozen=True, kw_only=True)
+class PassArguments:
+    """What passes are given beside states and style, the same at every step.
+
+    Attributes:
+        text: Of the prompts, as `Texts.arguments`.
+        negative: Of the negative prompts.
+        base: Of all passes, for the base model.
+        null_style: Tokens (b, q, d) of the passes without style; None: they bypass the adapter.
+    """
+
+    text: Mapping[str, Tensor]
+    negative: Mapping[str, Tensor]
+    base: Mapping[str, Any]
+    null_style: Tensor | None = None
+
+
 def guided_noise(
     pipe: StylizedPipelineBase,
     latents: Tensor,
     timestep: Tensor,
     tensors: Mapping[str, Any],
+    arguments: PassArguments,
     style_factors: Tensor | None,
     guidance: Guidance,
 ) -> Tensor:
@@ -60,25 +78,43 @@ def guided_noise(
         latents: (b, c, f, h, w), scaled as the scheduler wants its model's input.
         timestep: Of all samples.
         tensors: Text and style by the names that callbacks know.
+        arguments: What passes are given beside these.
         style_factors: Of every style layer, (b, L) or (b, f, L); None: no style at this step.
         guidance: What holds at this step.
     """
     text, negative = tensors["text_embeds"], tensors["negative_text_embeds"]
     style_scale = None if style_factors is None else guidance.style_scale
     needed = needed_passes(guidance.text_scale, style_scale)
-    texts = [embeds for embeds, wanted in ((negative, needed.null), (text, needed.text)) if wanted]
-    if len(texts) == 2 and not guidance.sequential and texts[0].shape == texts[1].shape:
-        # The pass with style runs on its own: the others bypass the adapter.
-        plain = list(pipe.predict_noise(torch.cat([latents] * 2), timestep, torch.cat(texts)).chunk(2))
+
+    def predict(state: Tensor, beside: Mapping[str, Tensor], style: Tensor | None, copies: int = 1) -> Tensor:
+        factors = None if style is None else style_factors
+        several = [None if x is None else torch.cat([x] * copies) for x in (style, factors)]
+        entries = latents if copies == 1 else torch.cat([latents] * copies)
+        others: dict[str, Any] = {**beside, **arguments.base}
+        return pipe.predict_noise(entries, timestep, state, several[0], several[1], **others)
+
+    # At steps without style, "no style" is left out as well.
+    plain_style = None if style_factors is None else arguments.null_style
+    texts = [
+        given
+        for given, wanted in (
+            ((negative, arguments.negative), needed.null),
+            ((text, arguments.text), needed.text),
+        )
+        if wanted
+    ]
+    if len(texts) == 2 and not guidance.sequential and texts[0][0].shape == texts[1][0].shape:
+        # The pass with style runs on its own: the others have none, or another.
+        (first, beside_first), (second, beside_second) = texts
+        beside = {name: torch.cat([value, beside_second[name]]) for name, value in beside_first.items()}
+        plain = list(predict(torch.cat([first, second]), beside, plain_style, 2).chunk(2))
     else:
-        plain = [pipe.predict_noise(latents, timestep, embeds) for embeds in texts]
+        plain = [predict(state, beside, plain_style) for state, beside in texts]
     null = plain.pop(0) if needed.null else None
     conditional = with_text = plain.pop(0) if needed.text else None
     styled = None
     if needed.style:
-        styled = conditional = pipe.predict_noise(
-            latents, timestep, text, tensors["style_tokens"], style_factors
-        )
+        styled = conditional = predict(text, arguments.text, tensors["style_tokens"])
     guided = guide(null, with_text, styled, guidance.text_scale, style_scale)
     return guided if conditional is None else rescale(guided, conditional, guidance.rescale)
 

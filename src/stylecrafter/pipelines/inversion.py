@@ -21,7 +21,7 @@ from torch import Tensor
 
 from stylecrafter.backbones.protocol import Backbone
 from stylecrafter.pipelines.base import StylizedPipelineBase
-from stylecrafter.pipelines.guided_noise import Guidance
+from stylecrafter.pipelines.guided_noise import Guidance, PassArguments
 from stylecrafter.pipelines.windows import windowed_noise
 
 #: What the base model predicts of noisy latents (b, c, f, h, w) at a timestep.
@@ -60,12 +60,17 @@ def final_ratio(scheduler: Any) -> float:
     return 0.0 if final is None else math.sqrt(float(1 - final) / float(final))
 
 
-def text_only(windows: Sequence[slice], pipe: StylizedPipelineBase, tensors: Mapping[str, Any]) -> Predict:
+def text_only(
+    windows: Sequence[slice],
+    pipe: StylizedPipelineBase,
+    tensors: Mapping[str, Any],
+    arguments: PassArguments,
+) -> Predict:
     """What the base model predicts from the text alone, by windows: no style, no guidance."""
     plain = Guidance(text_scale=1.0, style_scale=1.0, rescale=0.0, stop=1.0, sequential=False)
 
     def predict(latents: Tensor, timestep: Tensor) -> Tensor:
-        return windowed_noise(windows, pipe, latents, timestep, tensors, None, plain)
+        return windowed_noise(windows, pipe, latents, timestep, tensors, arguments, None, plain)
 
     return predict
 

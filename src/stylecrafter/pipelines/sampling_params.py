@@ -98,11 +98,12 @@ class SamplingParams(KnobModel):
     width: int | None = knob("Width in pixels.", argument="width", of_model=True, ge=1, le=MAX_SIDE)
     height: int | None = knob("Height in pixels.", argument="height", of_model=True, ge=1, le=MAX_SIDE)
     fps: float | None = knob("Frames per second.", "--fps", panel="", of_model=True, gt=0, le=MAX_FPS)
-    style_scale: float = knob(
+    style_scale: float | None = knob(
         "Strength of the style; 0 leaves it out.",
         "--style-scale",
         "style_scale",
-        default=1.0,
+        of_model=True,
+        without=1.0,
         ge=-1000,
         le=1000,
     )
@@ -180,9 +181,9 @@ class SamplingParams(KnobModel):
         ge=0,
         le=MAX_FRAMES,
     )
-    negative_prompt: Annotated[str, AfterValidator(lambda text: check_text(text, "negative prompt"))] = knob(
-        "What not to show.", "--negative", default=""
-    )
+    negative_prompt: Annotated[
+        str | None, AfterValidator(lambda text: text and check_text(text, "negative prompt"))
+    ] = knob("What not to show.", "--negative", of_model=True, without="")
     scheduler: Annotated[str | None, AfterValidator(_known_scheduler)] = knob(
         "Sampler, such as ddim or dpm++.", "--scheduler"
     )

@@ -15,20 +15,23 @@ from stylecrafter.errors import InvalidInputError
 from stylecrafter.pipelines.base import StylizedPipelineBase
 from stylecrafter.pipelines.callbacks import Callback, StepCallback
 from stylecrafter.pipelines.conditions import (
+    GivenTexts,
     given_style,
     layer_scales,
+    null_style,
+    per_latent_frame,
     repeated,
     style_condition,
     text_conditions,
 )
 from stylecrafter.pipelines.finite import StepWatch, check_computed
-from stylecrafter.pipelines.guided_noise import Guidance, style_factors
-from stylecrafter.pipelines.inversion import final_ratio, invert, text_only
+from stylecrafter.pipelines.guided_noise import Guidance, PassArguments, style_factors
+from stylecrafter.pipelines.inversion import Predict, final_ratio, invert, text_only
 from stylecrafter.pipelines.knobs import takes_knobs
 from stylecrafter.pipelines.noise import Generators, initial_latents, sample_generators, step_arguments
 from stylecrafter.pipelines.output import StyleCrafterPipelineOutput, check_output_type, convert_frames
 from stylecrafter.pipelines.sampling_params import SamplingParams, check_video_knobs
-from stylecrafter.pipelines.timesteps import set_timesteps
+from stylecrafter.pipelines.timesteps import model_input, set_timesteps
 from stylecrafter.pipelines.video_to_video import (
     SourceVideo,
     VideoLike,
@@ -68,6 +71,9 @@ class StyleCrafterPipeline(StylizedPipelineBase):
         negative_text_embeds: Tensor | None = None,
         prompt_embeds: Tensor | None = None,
         negative_prompt_embeds: Tensor | None = None,
+        pooled_prompt_embeds: Tensor | None = None,
+        negative_pooled_prompt_embeds: Tensor | None = None,
+        base_arguments: Mapping[str, Any] | None = None,
         sequential_guidance: bool = False,
         output_type: str = "pil",
         return_dict: bool = True,
@@ -104,6 +110,10 @@ class StyleCrafterPipeline(StylizedPipelineBase):
             negative_text_embeds: Likewise, (1 or prompts, l, d).
             prompt_embeds: What diffusers calls `text_embeds`.
             negative_prompt_embeds: What diffusers calls `negative_text_embeds`.
+            pooled_prompt_embeds: What SDXL reads beside `text_embeds`, (prompts, w).
+            negative_pooled_prompt_embeds: Likewise, (1 or prompts, w).
+            base_arguments: Go to the base model in every pass, as they are (`Backbone.predict`), such as
+                `cross_attention_kwargs={"scale": 0.5}` for a LoRA.
             sequential_guidance: Run every pass on its own; slower, with less memory.
             output_type: "pil", "np", "pt" or "latent", see `StyleCrafterPipelineOutput`.
             return_dict: False returns a tuple.
@@ -148,17 +158,27 @@ class StyleCrafterPipeline(StylizedPipelineBase):
         scheduler = self.backbone.component("scheduler")
 
         # 2. Encode the text
-        text, negative = text_conditions(self, prompt, negative_prompt, text_embeds, negative_text_embeds)
-        prompts = text.shape[0]
+        asked_negative = params.negative_prompt if negative_prompt is None else negative_prompt
+        given = GivenTexts(
+            prompt=prompt,
+            negative_prompt=asked_negative if negative_text_embeds is None else negative_prompt,
+            text_embeds=text_embeds,
+            negative_text_embeds=negative_text_embeds,
+            pooled_prompt_embeds=pooled_prompt_embeds,
+            negative_pooled_prompt_embeds=negative_pooled_prompt_embeds,
+        )
+        text, negative = text_conditions(self, given)
+        prompts = len(text)
 
         # 3. Encode the style
         if style_tokens is None:
             style = style_condition(self, style_images, style_weights, params.style_corners, prompts)
         else:
             style = given_style(self, style_tokens, prompts)
-        scales = layer_scales(self, style_scales, style, text)
-        frame_weights = (
-            None if frame_style_scales is None else weights(frame_style_scales, params.frames, "frame")
+        scales = layer_scales(self, style_scales, style, text.states)
+        frame_weights = per_latent_frame(
+            None if frame_style_scales is None else weights(frame_style_scales, params.frames, "frame"),
+            self.backbone.frames_per_latent,
         )
 
         # 4. Timesteps
@@ -179,15 +199,23 @@ class StyleCrafterPipeline(StylizedPipelineBase):
         noise = initial_latents(latents, shape, generators, params.shared_noise).to(device)
         extra = step_arguments(scheduler, generators, params.eta)
         tensors: dict[str, Any] = {
-            "latents": noise * scheduler.init_noise_sigma,
-            "text_embeds": repeated(text, copies),
-            "negative_text_embeds": repeated(negative, copies),
+            # Of flows, which begin with noise as it is, it has none.
+            "latents": noise * getattr(scheduler, "init_noise_sigma", 1.0),
+            "text_embeds": repeated(text.states, copies),
+            "negative_text_embeds": repeated(negative.states, copies),
             "style_tokens": repeated(style, copies),
             "style_scales": repeated(scales, copies),
         }
+        arguments = PassArguments(
+            text=text.repeated(copies).arguments,
+            negative=negative.repeated(copies).arguments,
+            base=dict(base_arguments or {}),
+            null_style=repeated(null_style(self, style, prompts), copies),
+        )
         if source is not None and (begin or params.inversion):
             pictures = source.read((params.width, params.height))
-            tensors["latents"] = self._noisy_video(pictures, noise, tensors, begin, windows, params.inversion)
+            predict = text_only(windows, self, tensors, arguments) if params.inversion else None
+            tensors["latents"] = self._noisy_video(pictures, noise, begin, predict)
         check_computed("before the first step", tensors, self.backbone.dtype)
         watch = StepWatch(len(times), self.backbone.dtype)
 
@@ -197,12 +225,12 @@ class StyleCrafterPipeline(StylizedPipelineBase):
                 if self._interrupt:
                     continue
                 self._current_timestep = t
-                model_input = scheduler.scale_model_input(tensors["latents"], t)
+                entering = model_input(scheduler, tensors["latents"], t)
                 factors = style_factors(
                     tensors["style_scales"], params.style_scale * step_weights[i], frame_weights
                 )
                 now = guidance.steered(self._guidance_scale).at(begin + i, steps)
-                predicted = windowed_noise(windows, self, model_input, t, tensors, factors, now)
+                predicted = windowed_noise(windows, self, entering, t, tensors, arguments, factors, now)
                 (tensors["latents"], *_) = scheduler.step(
                     predicted, t, tensors["latents"], **extra, return_dict=False
                 )
@@ -223,26 +251,19 @@ class StyleCrafterPipeline(StylizedPipelineBase):
         return StyleCrafterPipelineOutput(frames=result) if return_dict else (result,)
 
     def _noisy_video(
-        self,
-        frames: Sequence[Image.Image],
-        noise: Tensor,
-        tensors: Mapping[str, Any],
-        begin: int,
-        windows: Sequence[slice],
-        inversion: bool,
+        self, frames: Sequence[Image.Image], noise: Tensor, begin: int, predict: Predict | None
     ) -> Tensor:
         """Latents of a video as noisy as the sampler's timestep `begin` has them, with noise (b, c, f, h, w).
 
-        With `inversion` it is the noise that belongs to the video and each text of `tensors` instead.
+        With `predict` it is the noise that belongs to the video by its predictions instead.
         """
         backbone = self.backbone
         scheduler = backbone.component("scheduler")
         clean = encode_video(backbone, frames, noise.device).expand_as(noise)
         if begin == len(scheduler.timesteps):
             return clean
-        if inversion:
-            times, predict = scheduler.timesteps[begin:], text_only(windows, self, tensors)
-            noise = invert(backbone, predict, clean, times, final_ratio(scheduler))
+        if predict is not None:
+            noise = invert(backbone, predict, clean, scheduler.timesteps[begin:], final_ratio(scheduler))
         return noisy_latents(scheduler, clean, noise, begin)
 
     def _size_of(self, latents: Tensor | None) -> dict[str, int]:
@@ -257,7 +278,7 @@ class StyleCrafterPipeline(StylizedPipelineBase):
         frames, height, width = latents.shape[2:]
         factor = self.vae_scale_factor
         return {
-            "default_frames": frames,
+            "default_frames": self.backbone.frames_of(frames),
             "default_height": height * factor,
             "default_width": width * factor,
         }

@@ -45,6 +45,12 @@ def set_timesteps(
     return scheduler.timesteps
 
 
+def model_input(scheduler: Any, latents: Tensor, timestep: Tensor) -> Tensor:
+    """Latents as the model is to see them at a timestep: scaled where the scheduler scales (those of flows do not)."""
+    scale = getattr(scheduler, "scale_model_input", None)
+    return latents if scale is None else scale(latents, timestep)
+
+
 def _numbers(name: str, values: Any) -> list[Any]:
     try:
         numbers = list(values)

@@ -17,7 +17,7 @@ from torch import Tensor
 
 from stylecrafter.backbones.protocol import Backbone
 from stylecrafter.pipelines.base import StylizedPipelineBase
-from stylecrafter.pipelines.guided_noise import Guidance, guided_noise
+from stylecrafter.pipelines.guided_noise import Guidance, PassArguments, guided_noise
 
 #: Part of a window that it shares with the next, at least.
 OVERLAP = 0.25
@@ -87,6 +87,7 @@ def windowed_noise(
     latents: Tensor,
     timestep: Tensor,
     tensors: Mapping[str, Any],
+    arguments: PassArguments,
     style_factors: Tensor | None,
     guidance: Guidance,
 ) -> Tensor:
@@ -95,7 +96,7 @@ def windowed_noise(
     def predict(part: Tensor, window: slice) -> Tensor:
         per_frame = style_factors is not None and style_factors.ndim == 3
         factors = style_factors[:, window] if per_frame and style_factors is not None else style_factors
-        return guided_noise(pipe, part, timestep, tensors, factors, guidance)
+        return guided_noise(pipe, part, timestep, tensors, arguments, factors, guidance)
 
     return over_windows(windows, latents, predict)
 

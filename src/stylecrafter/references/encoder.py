@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import torch
 from PIL import Image
 from torch import Tensor
-from transformers import CLIPVisionModel
+from transformers import CLIPVisionModel, CLIPVisionModelWithProjection
 
 from stylecrafter.errors import InvalidInputError
 from stylecrafter.references.preprocessing import crop_square, normalise_for_clip, resize_with_blur
@@ -21,10 +21,12 @@ class ReferenceEncoder:
     Attributes:
         image_encoder: CLIP image tower.
         half_tokens: Round image tokens to float16, as the published code does.
+        features: What of the encoder is read (`adapter.adapter_options.ImageFeatures`).
     """
 
-    image_encoder: CLIPVisionModel
+    image_encoder: CLIPVisionModel | CLIPVisionModelWithProjection
     half_tokens: bool = False
+    features: str = "last_normed"
 
     @property
     def image_size(self) -> int:
@@ -54,9 +56,11 @@ class ReferenceEncoder:
         return normalise_for_clip((resize_with_blur(crops * 2 - 1, self.image_size) + 1) / 2)
 
     def tokens(self, crops: Tensor, device: torch.device | None = None) -> Tensor:
-        """Image tokens (n, 1 + patches, w) of crops (n, 3, s, s) in [0, 1], in the encoder's own number format.
+        """Image tokens (n, t, w) of crops (n, 3, s, s) in [0, 1], in the encoder's own number format.
 
-        The first token is the global one, behind the last norm; those of patches come as the last layer leaves them.
+        By `features`: "last_normed", 1 + patches tokens, the first behind the last norm, the others as the last layer
+        leaves them; "last", all as it leaves them; "penultimate", as the layer before does; "embedding", one token, the
+        projected embedding.
 
         Args:
             crops: From `crop`, or from training data.
@@ -65,6 +69,37 @@ class ReferenceEncoder:
         """
         pixels = self.pixels(crops)
         pixels = pixels.to(device if device is not None else pixels.device, self.image_encoder.dtype)
-        out = self.image_encoder(pixel_values=pixels)
-        tokens = torch.cat([out.pooler_output[:, None], out.last_hidden_state[:, 1:]], dim=1)
+        tokens = self._features(pixels)
         return tokens.half().to(tokens.dtype) if self.half_tokens else tokens
+
+    def null_tokens(self, device: torch.device) -> Tensor:
+        """Image tokens (1, t, w) of pixels that are all 0 where the encoder sees them: "no style" of some adapters."""
+        size = self.image_size
+        return self._features(torch.zeros(1, 3, size, size, device=device, dtype=self.image_encoder.dtype))
+
+    def _features(self, pixels: Tensor) -> Tensor:
+        encoder = self.image_encoder
+        if self.features == "embedding":
+            return encoder(pixel_values=pixels).image_embeds[:, None]
+        if self.features == "penultimate":
+            return encoder(pixel_values=pixels, output_hidden_states=True).hidden_states[-2]
+        out = getattr(encoder, "vision_model", encoder)(pixel_values=pixels)
+        if self.features == "last":
+            return out.last_hidden_state
+        return torch.cat([out.pooler_output[:, None], out.last_hidden_state[:, 1:]], dim=1)
+
+
+def feature_width(image_encoder: CLIPVisionModel | CLIPVisionModelWithProjection, features: str) -> int:
+    """Width of the image tokens that `ReferenceEncoder` gives.
+
+    Raises:
+        InvalidInputError: The projected embedding is asked of an encoder without a projection.
+    """
+    if features != "embedding":
+        return int(image_encoder.config.hidden_size)
+    if not isinstance(image_encoder, CLIPVisionModelWithProjection):
+        raise InvalidInputError(
+            f"the adapter reads the projected embedding, which {type(image_encoder).__name__} does not give; it needs "
+            "a CLIPVisionModelWithProjection"
+        )
+    return int(image_encoder.config.projection_dim)

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-__all__ = ["from_official"]
+__all__ = ["from_official", "load_adapter"]
 
 if TYPE_CHECKING:
+    from stylecrafter.pipelines.adapters import load_adapter
     from stylecrafter.pipelines.official import from_official
 
 
@@ -15,4 +16,8 @@ def __getattr__(name: str) -> Any:
         from stylecrafter.pipelines.official import from_official
 
         return from_official
+    if name == "load_adapter":
+        from stylecrafter.pipelines.adapters import load_adapter
+
+        return load_adapter
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -14,15 +14,45 @@ from stylecrafter.weights.configs import read_config
 INDEX_NAME = "model_index.json"
 #: Library and class of every part that a pipeline has; of schedulers any of diffusers.
 PARTS: dict[str, tuple[tuple[str, str], ...]] = {
-    "vae": (("diffusers", "AutoencoderKL"), ("stylecrafter", "ShortcutAutoencoder")),
-    "text_encoder": (("transformers", "CLIPTextModel"), ("transformers", "CLIPTextModelWithProjection")),
-    "tokenizer": (("transformers", "CLIPTokenizer"), ("transformers", "CLIPTokenizerFast")),
-    "unet": (("stylecrafter", "VideoCrafterUNet"), ("diffusers", "UNet2DConditionModel")),
+    "vae": (
+        ("diffusers", "AutoencoderKL"),
+        ("stylecrafter", "ShortcutAutoencoder"),
+        ("diffusers", "AutoencoderKLWan"),
+    ),
+    "text_encoder": (
+        ("transformers", "CLIPTextModel"),
+        ("transformers", "CLIPTextModelWithProjection"),
+        ("transformers", "UMT5EncoderModel"),
+    ),
+    "tokenizer": (
+        ("transformers", "CLIPTokenizer"),
+        ("transformers", "CLIPTokenizerFast"),
+        ("transformers", "T5TokenizerFast"),
+    ),
+    "text_encoder_2": (("transformers", "CLIPTextModelWithProjection"),),
+    "tokenizer_2": (("transformers", "CLIPTokenizer"), ("transformers", "CLIPTokenizerFast")),
+    "unet": (
+        ("stylecrafter", "VideoCrafterUNet"),
+        ("diffusers", "UNet2DConditionModel"),
+        ("diffusers", "UNetMotionModel"),
+    ),
+    "transformer": (("diffusers", "WanTransformer3DModel"),),
+    "motion_adapter": (("diffusers", "MotionAdapter"),),
+    "controlnet": (("diffusers", "ControlNetModel"),),
     "scheduler": (),
-    "image_encoder": (("transformers", "CLIPVisionModel"),),
+    "image_encoder": (("transformers", "CLIPVisionModel"), ("transformers", "CLIPVisionModelWithProjection")),
     "style_adapter": (("stylecrafter", "StyleAdapter"),),
 }
-OPTIONAL = ("image_encoder", "style_adapter")
+OPTIONAL = (
+    "unet",
+    "image_encoder",
+    "style_adapter",
+    "text_encoder_2",
+    "tokenizer_2",
+    "transformer",
+    "motion_adapter",
+    "controlnet",
+)
 #: What a tokenizer is read from: all of it, or its pieces.
 TOKENIZER_FILES = (
     "tokenizer.json",

@@ -169,7 +169,7 @@ def _warm_start_adapter(stage: AdapterStage | JointStage, parts: Parts, source: 
         factors = old.predict_scales(tokens, source.text_encoder(input_ids=given).last_hidden_state).mean(0)
         for layer, factor in zip(adapter.layers, factors, strict=False):
             # Behind the norm: what is in front of it would be divided out again.
-            norm = cast("StyleKeyValue", layer).norm
+            norm = cast("nn.LayerNorm", cast("StyleKeyValue", layer).norm)
             norm.weight.mul_(factor)
             norm.bias.mul_(factor)
 
