@@ -14,13 +14,17 @@ from tests.cli.support import assert_one_line_error, command, environment, invok
 GENERATION = {
     "--model", "--seed", "--steps", "--frames", "--size", "--fps", "--style-scale", "--strength", "--text-guidance",
     "--style-guidance", "--guidance-stop", "--shared-noise", "--style-corners", "--no-style-corners",
-    "--negative", "--scheduler", "--device", "--dtype", "--no-metadata", "--json",
+    "--denoise", "--inversion", "--window", "--negative", "--scheduler", "--device", "--dtype", "--no-metadata",
+    "--json",
 }  # fmt: skip
 FLAGS = {
     "generate": {
         "--style",
         "--style-weight",
         "--style-at",
+        "--video",
+        "--start",
+        "--duration",
         "--output",
         "-o",
         "--lossless",
@@ -81,7 +85,7 @@ FLAGS = {
     "style": set(),
     "models": set(),
     "doctor": set(),
-    "inspect": {"--replay", "--style", "--model", "--device", "--json"},
+    "inspect": {"--replay", "--style", "--video", "--model", "--device", "--json"},
 }
 
 

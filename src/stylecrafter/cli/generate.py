@@ -10,6 +10,8 @@ import typer
 from stylecrafter.cli import options
 from stylecrafter.cli.console import say_json, show, show_json
 
+VIDEO = "Video"
+
 
 def _some_style(context: typer.Context, given: list[Path] | None) -> list[Path] | None:
     if not given and not context.params.get("style_at"):
@@ -41,6 +43,21 @@ def generate(
             is_eager=True,  # before the callback of --style asks for it
         ),
     ] = None,
+    video: Annotated[
+        Path | None,
+        typer.Option(
+            "--video",
+            help="Clip to begin with; its size, frames, frame rate and sound are kept.",
+            rich_help_panel=VIDEO,
+        ),
+    ] = None,
+    start: Annotated[
+        float | None,
+        typer.Option("--start", help="Seconds into the video to begin at.", rich_help_panel=VIDEO),
+    ] = None,
+    duration: Annotated[
+        float | None, typer.Option("--duration", help="Seconds of the video to use.", rich_help_panel=VIDEO)
+    ] = None,
     no_metadata: options.NoMetadata = False,
     lossless: options.Lossless = False,
     json_progress: options.JsonProgress = False,
@@ -50,7 +67,12 @@ def generate(
     from stylecrafter.generation.engine import generate_file
 
     settings = options.make_settings(
-        prompt=prompt, styles=style or [], weights=style_weight, styles_at=style_at or [], **sampling
+        prompt=prompt,
+        styles=style or [],
+        weights=style_weight,
+        styles_at=style_at or [],
+        video=options.make_video(video, start, duration),
+        **sampling,
     )
     made = generate_file(
         settings,

@@ -15,6 +15,7 @@ from stylecrafter.pipelines.sampling_params import SamplingParams
 
 if TYPE_CHECKING:
     from stylecrafter.generation.settings import GenerationSettings
+    from stylecrafter.generation.source_video import VideoInput
 
 MACHINE = "Machine"
 
@@ -121,6 +122,17 @@ def style_weights(styles: Sequence[Path], weights: Sequence[float] | None) -> Se
             f"give --style-weight as often as --style: {len(weights)} for {len(styles)} pictures."
         )
     return weights or [1.0] * len(styles)
+
+
+def make_video(path: Path | None, start: float | None, duration: float | None) -> VideoInput | None:
+    """A video and its part as the library takes them.
+
+    Raises:
+        InvalidInputError: A part of no video, or one that cannot be.
+    """
+    from stylecrafter.generation.source_video import ask_for_video
+
+    return ask_for_video(path, start, duration)
 
 
 def _placed(text: str) -> tuple[float, Path]:

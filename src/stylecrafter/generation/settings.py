@@ -12,6 +12,7 @@ from typing import Annotated, Any, cast
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
 from stylecrafter.errors import CheckpointError, ImageReadError, InvalidInputError
+from stylecrafter.generation.source_video import VideoInput, VideoPart, look_at_video
 from stylecrafter.generation.styles import Reference, find_style, read_reference
 from stylecrafter.media.documents import shown
 from stylecrafter.media.images import Picture
@@ -79,6 +80,7 @@ class GenerationSettings(SamplingParams):
 
     prompt: Annotated[str, AfterValidator(lambda text: check_text(text, "prompt"))]
     styles: Annotated[tuple[StyleInput, ...], Field(strict=False), AfterValidator(_check_styles)] = ()
+    video: Annotated[VideoInput | None, Field(strict=False)] = None
     model: str = "mini"
     device: Annotated[str, AfterValidator(check_device_name)] = "auto"
     dtype: Annotated[str, AfterValidator(check_dtype_name)] = "auto"
@@ -120,11 +122,13 @@ class Job:
     Attributes:
         settings: Checked, with every knob that models have a value for filled in.
         references: Its styles, read.
+        video: What of the settings' video is used; None without one.
     """
 
     settings: GenerationSettings
     model: ModelFacts
     references: tuple[Reference, ...]
+    video: VideoPart | None = None
 
     @property
     def pictures(self) -> tuple[Picture, ...]:
@@ -197,11 +201,15 @@ def prepare(settings: GenerationSettings, suffix: str, model: ModelFacts | None 
             "(convert it with its OpenCLIP checkpoint and its adapter)."
         )
     frames = 1 if settings.frames is None and suffix == ".png" else settings.frames
+    video, defaults = None, facts.defaults
+    if settings.video is not None:
+        video = look_at_video(settings.video, frames, settings.fps)
+        defaults = video.defaults(defaults, facts.size_multiple)
     try:
-        filled = settings.changed(styles=styles, frames=frames).filled(facts.defaults)
+        filled = settings.changed(styles=styles, frames=frames).filled(defaults)
     except InvalidInputError as error:
         raise CheckpointError(f"{facts.folder}: of the defaults in its {INDEX_NAME}, {error}") from error
-    job = Job(filled, facts, references)
+    job = Job(filled, facts, references, video)
     if job.frames == 1 and len({style.at for style in styles}) > 1:
         raise InvalidInputError("styles that follow each other (--style-at) need a clip of several frames.")
     check_suffix(f"output{suffix}", job.frames)

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from stylecrafter.errors import ImageReadError
+from stylecrafter.errors import ImageReadError, InvalidInputError
 from stylecrafter.generation.paths import user_path
 from stylecrafter.media.documents import shown
 from stylecrafter.media.images import Picture, read_picture
@@ -67,6 +67,9 @@ class StyleEncoder:
         Raises:
             InvalidInputError: A style of another adapter, or weights that are all 0.
         """
+        adapter = pipe.style_adapter
+        if adapter is not None and "text" in adapter.needs and all(at is None for *_, at in styles):
+            return _as_pictures(styles, corners)
         groups: dict[float | None, list[tuple[Reference, float]]] = {}
         for reference, weight, at in styles:
             groups.setdefault(at, []).append((reference, weight))
@@ -82,6 +85,20 @@ class StyleEncoder:
         if None in tokens:
             return {"style_tokens": tokens[None]}
         return {"style_keyframes": [(at, tokens[at]) for at in _places(groups)]}
+
+
+def _as_pictures(styles: Sequence[tuple[Reference, float, float | None]], corners: Any) -> dict[str, Any]:
+    """Pictures as they are, for an adapter that reads them together with the prompt."""
+    images = [found.image for found, *_ in styles if isinstance(found, Picture)]
+    if len(images) < len(styles):
+        raise InvalidInputError(
+            "this adapter reads a style together with the prompt: it takes pictures, no saved style."
+        )
+    return {
+        "style_images": images,
+        "style_weights": [weight for _, weight, _ in styles],
+        "style_corners": corners,
+    }
 
 
 def _places(groups: Mapping[float | None, Any]) -> list[float]:

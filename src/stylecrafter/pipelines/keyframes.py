@@ -55,7 +55,7 @@ def keyframed_style(
         _check_room(pipe, len(styles), frames)
     prompts = text.shape[0]
     # The factors belong to the styles at the keys.
-    tokens = [_tokens(pipe, style, params.style_corners, prompts) for style in styles]
+    tokens = [_tokens(pipe, style, params.style_corners, text) for style in styles]
     factors = [cast("Tensor", layer_scales(pipe, style_scales, style, text)) for style in tokens]
     if len(styles) == 1:
         return tokens[0], factors[0]
@@ -171,8 +171,9 @@ def _check_room(pipe: StylizedPipelineBase, styles: int, frames: int) -> None:
 
 
 def _tokens(
-    pipe: StylizedPipelineBase, style: Tensor | list[PictureLike], corners: bool, prompts: int
+    pipe: StylizedPipelineBase, style: Tensor | list[PictureLike], corners: bool, text: Tensor
 ) -> Tensor:
+    prompts = text.shape[0]
     if isinstance(style, Tensor):
         return given_style(pipe, style, prompts)
-    return cast("Tensor", style_condition(pipe, style, None, corners, prompts))
+    return cast("Tensor", style_condition(pipe, style, None, corners, prompts, text))

@@ -56,6 +56,11 @@ class StyleMethods:
         file = Path(name) if os.fspath(name).endswith(SUFFIX) else style_file(os.fspath(name))
         check_free(file, force)
         check_writable(file)
+        if "text" in pipe._need_adapter().needs:
+            raise InvalidInputError(
+                "the style tokens of this adapter depend on the prompt, so that a style cannot be kept without one: "
+                "give its pictures to every call"
+            )
         several: list[Any] = list(pictures) if isinstance(pictures, (list, tuple)) else [pictures]
         read = [read_picture(picture) for picture in several]
         images = [picture.image for picture in read]
