@@ -89,7 +89,7 @@ def with_motion(base: Any, motion_adapter: MotionAdapter) -> AnimateDiffPipeline
         text_encoder=base.text_encoder,
         tokenizer=base.tokenizer,
         unet=moving.eval(),
-        motion_adapter=None,
+        motion_adapter=motion_adapter,
         scheduler=scheduler,
         feature_extractor=getattr(base, "feature_extractor", None),
         image_encoder=getattr(base, "image_encoder", None),
