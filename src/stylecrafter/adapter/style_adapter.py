@@ -19,6 +19,7 @@ from stylecrafter.adapter.adapter_options import (
     FusionType,
     ImageFeatures,
     NullStyle,
+    Preprocessing,
     ScaleType,
     check_options,
 )
@@ -77,7 +78,8 @@ class StyleAdapter(StrictWeights, ModelMixin, ConfigMixin):
         scale_heads: Heads of the scale predictor; divides `text_dim`.
         scale_head_dim: Hidden width of the scale predictor's last two layers.
         extractor_type: What reads the style out of image tokens: "query", the paper's learned queries, or one of
-            the alternatives of its table S8, "transformer" and "mlp" (`pooled_extractors`).
+            the alternatives of its table S8, "transformer" and "mlp" (`pooled_extractors`), or of IP-Adapter, "linear"
+            and "resampler" (`image_prompts`).
         fusion_type: "dual", a second attention per layer for the style (equation 1), or "attach_to_text", style
             tokens behind the text's (the paper's ablation; `AttachToTextProcessor`).
         scale_type: "predicted" factors of the layers, from style and text, or "fixed" ones of 1 (the paper's
@@ -90,6 +92,7 @@ class StyleAdapter(StrictWeights, ModelMixin, ConfigMixin):
         key_norm: RMSNorm of the style's keys.
         image_features: What of the image encoder `encode` reads (`ImageFeatures`).
         null_style: What stands for "no style" in guidance (`NullStyle`).
+        preprocessing: What pictures go through before the encoder (`Preprocessing`).
         default_scale: Strength at which the adapter is meant to be used (`style_scale` of a call).
         default_negative_prompt: What a call moves away from, if it names nothing.
 
@@ -122,6 +125,7 @@ class StyleAdapter(StrictWeights, ModelMixin, ConfigMixin):
         key_norm: bool = False,
         image_features: ImageFeatures = "last_normed",
         null_style: NullStyle = "omit",
+        preprocessing: Preprocessing = "blur",
         default_scale: float = 1.0,
         default_negative_prompt: str = "",
     ) -> None:
@@ -274,6 +278,11 @@ class StyleAdapter(StrictWeights, ModelMixin, ConfigMixin):
     def needs(self) -> tuple[str, ...]:
         """What `encode` needs beside image tokens: "image_embeds", "text"."""
         return tuple(getattr(self.extractor, "needs", ()))
+
+    @property
+    def reads(self) -> dict[str, str]:
+        """How `encode` wants pictures read: fields of a `ReferenceEncoder`."""
+        return {"features": self.config["image_features"], "preprocessing": self.config["preprocessing"]}
 
     @property
     def style_dim(self) -> int:
