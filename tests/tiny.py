@@ -296,8 +296,8 @@ def _quiet(pipe: Any) -> Any:
     return pipe
 
 
-def tiny_animatediff_pipeline(seed: int = 0) -> AnimateDiffPipeline:
-    """A base model as users have it, a pipeline of diffusers: `save_pretrained` gives a folder in its layout."""
+def tiny_animatediff_base(seed: int = 0) -> AnimateDiffPipeline:
+    """AnimateDiff as diffusers has it: `save_pretrained` gives a folder in its layout."""
     parts = tiny_components(seed, make_unet=animatediff_unet)
     names = ("vae", "text_encoder", "tokenizer", "unet")
     scheduler = DDIMScheduler(
@@ -314,23 +314,18 @@ def tiny_animatediff_pipeline(seed: int = 0) -> AnimateDiffPipeline:
     return pipe
 
 
-def tiny_clip(width: int = WIDTH, projection: int = 12, seed: int = 0) -> CLIPVisionModelWithProjection:
-    """An image tower with a projection, as IP-Adapters read it."""
-    torch.manual_seed(seed)
-    config = CLIPVisionConfig(
-        hidden_size=width,
-        intermediate_size=32,
-        num_hidden_layers=2,
-        num_attention_heads=2,
-        image_size=16,
-        patch_size=8,
-        projection_dim=projection,
+def tiny_animatediff_pipeline(seed: int = 0, **numbers: Any) -> StyleCrafterPipeline:
+    """Ours around it, with an adapter."""
+    adapter = tiny_components(seed, make_unet=animatediff_unet)["style_adapter"]
+    pipe = StyleCrafterPipeline.from_base(
+        tiny_animatediff_base(seed), adapter, tiny_image_encoder(), **{**DEFAULTS, **numbers}
     )
-    return _vivid(CLIPVisionModelWithProjection(config)).eval()
+    pipe.set_progress_bar_config(disable=True)
+    return pipe
 
 
 def tiny_ip_adapter(unet: Any, plus: bool = False, seed: int = 0) -> dict[str, dict[str, torch.Tensor]]:
-    """An IP-Adapter file for a UNet and `tiny_clip`, as torch files have it: module -> tensors."""
+    """An IP-Adapter file for a UNet and `tiny_image_encoder`, as torch files have it: module -> tensors."""
     generator = torch.Generator().manual_seed(seed)
 
     def draw(*shape: int, std: float = 0.3) -> torch.Tensor:
@@ -388,14 +383,11 @@ def tiny_picture(seed: int = 0, width: int = 20, height: int = 16) -> Image.Imag
     return Image.fromarray((colour + rng.integers(0, 56, (height, width, 3))).astype(np.uint8))
 
 
-def tiny_image_encoder(seed: int = 1) -> CLIPVisionModelWithProjection:
+def tiny_image_encoder(seed: int = 1, **sizes: int) -> CLIPVisionModelWithProjection:
     """An image tower that projects, to width 12."""
     torch.manual_seed(seed)
-    encoder = CLIPVisionModelWithProjection(CLIPVisionConfig(**VISION, projection_dim=12))
-    for parameter in encoder.parameters():
-        if parameter.ndim == 2:
-            torch.nn.init.normal_(parameter, std=0.3)
-    return encoder.eval()
+    config = CLIPVisionConfig(**{**VISION, "projection_dim": 12, **sizes})
+    return _vivid(CLIPVisionModelWithProjection(config)).eval()
 
 
 def tiny_wan_base(seed: int = 0, **sizes: Any) -> WanPipeline:
