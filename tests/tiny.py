@@ -296,8 +296,8 @@ def _quiet(pipe: Any) -> Any:
     return pipe
 
 
-def tiny_animatediff_base(seed: int = 0) -> AnimateDiffPipeline:
-    """AnimateDiff as diffusers has it: `save_pretrained` gives a folder in its layout."""
+def tiny_animatediff_pipeline(seed: int = 0) -> AnimateDiffPipeline:
+    """A base model as users have it, a pipeline of diffusers: `save_pretrained` gives a folder in its layout."""
     parts = tiny_components(seed, make_unet=animatediff_unet)
     names = ("vae", "text_encoder", "tokenizer", "unet")
     scheduler = DDIMScheduler(
@@ -307,21 +307,9 @@ def tiny_animatediff_base(seed: int = 0) -> AnimateDiffPipeline:
         timestep_spacing="linspace",
         clip_sample=False,
     )
-    pipe = AnimateDiffPipeline(
-        **{name: parts[name] for name in names}, motion_adapter=None, scheduler=scheduler
+    return _quiet(
+        AnimateDiffPipeline(**{name: parts[name] for name in names}, motion_adapter=None, scheduler=scheduler)
     )
-    pipe.set_progress_bar_config(disable=True)
-    return pipe
-
-
-def tiny_animatediff_pipeline(seed: int = 0, **numbers: Any) -> StyleCrafterPipeline:
-    """Ours around it, with an adapter."""
-    adapter = tiny_components(seed, make_unet=animatediff_unet)["style_adapter"]
-    pipe = StyleCrafterPipeline.from_base(
-        tiny_animatediff_base(seed), adapter, tiny_image_encoder(), **{**DEFAULTS, **numbers}
-    )
-    pipe.set_progress_bar_config(disable=True)
-    return pipe
 
 
 def tiny_ip_adapter(unet: Any, plus: bool = False, seed: int = 0) -> dict[str, dict[str, torch.Tensor]]:

@@ -19,7 +19,7 @@ from tests.tiny import (
     WIDTH,
     animatediff_unet,
     stable_diffusion_unet,
-    tiny_animatediff_base,
+    tiny_animatediff_pipeline,
     tiny_components,
     tiny_image_encoder,
     tiny_ip_adapter,
@@ -103,7 +103,7 @@ def test_predictions(base: str, plus: bool) -> None:
 @pytest.mark.parametrize("kind", [StableDiffusionPipeline, AnimateDiffPipeline])
 def test_the_whole_loop(kind: Any, plus: bool) -> None:
     if kind is AnimateDiffPipeline:
-        base, frames = tiny_animatediff_base(), {"num_frames": 3}
+        base, frames = tiny_animatediff_pipeline(), {"num_frames": 3}
     else:
         parts = tiny_components(make_unet=stable_diffusion_unet)
         own = {name: parts[name] for name in ("vae", "text_encoder", "tokenizer", "unet", "scheduler")}
