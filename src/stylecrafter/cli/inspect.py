@@ -58,6 +58,10 @@ def _show_record(file: Path, as_json: bool) -> None:
         if name == "styles":
             for style in value:
                 weight = "" if style["weight"] == 1 else f"  weight {style['weight']:g}"
+                at = f"  at {style['at']:g}" if "at" in style else ""
+                show(
+                    f"{'style':<20}{style['path'] or style['name']}  sha256 {style['sha256'][:16]}…{weight}{at}"
+                )
                 show(f"{'style':<20}{style['path'] or style['name']}  sha256 {style['sha256'][:16]}…{weight}")
         elif name == "video" and value is not None:
             part = f"  from {value['start']:g} s" if value["start"] else ""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 import inspect
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -92,7 +92,11 @@ def _sampling_options(helps: dict[str, str]) -> Iterator[inspect.Parameter]:
 
 
 def make_settings(
-    *, styles: list[Path], weights: list[float] | None = None, **values: Any
+    *,
+    styles: Sequence[Path],
+    weights: Sequence[float] | None = None,
+    styles_at: Sequence[str] = (),
+    **values: Any,
 ) -> GenerationSettings:
     """Options as the library takes them.
 
@@ -101,12 +105,23 @@ def make_settings(
     """
     from stylecrafter.generation.settings import GenerationSettings, StyleInput
 
+    pairs = zip(styles, style_weights(styles, weights), strict=True)
+    given = [StyleInput(path=path, weight=weight) for path, weight in pairs]
+    placed = [StyleInput(path=path, at=at) for at, path in map(_placed, styles_at)]
+    return GenerationSettings(styles=(*given, *placed), **values)
+
+
+def style_weights(styles: Sequence[Path], weights: Sequence[float] | None) -> Sequence[float]:
+    """The weights of style pictures; 1 for each where none are given.
+
+    Raises:
+        InvalidInputError: As many weights as pictures are needed, or none.
+    """
     if weights and len(weights) != len(styles):
         raise InvalidInputError(
             f"give --style-weight as often as --style: {len(weights)} for {len(styles)} pictures."
         )
-    pairs = zip(styles, weights or [1.0] * len(styles), strict=True)
-    return GenerationSettings(styles=tuple(StyleInput(path=p, weight=w) for p, w in pairs), **values)
+    return weights or [1.0] * len(styles)
 
 
 def make_video(path: Path | None, start: float | None, duration: float | None) -> VideoInput | None:
@@ -118,3 +133,17 @@ def make_video(path: Path | None, start: float | None, duration: float | None) -
     from stylecrafter.generation.source_video import ask_for_video
 
     return ask_for_video(path, start, duration)
+
+
+def _placed(text: str) -> tuple[float, Path]:
+    """ "0.5:a.png" as the place and the picture."""
+    place, colon, path = text.partition(":")
+    try:
+        at = float(place)
+    except ValueError:
+        at = float("nan")
+    if not colon or not path or not 0 <= at <= 1:
+        raise typer.BadParameter(
+            f"--style-at is a part of the clip from 0 to 1, a colon and a picture, such as 0.5:a.png, not {text!r}."
+        )
+    return at, Path(path)

@@ -19,6 +19,7 @@ from stylecrafter.generation.paths import portable_path, readable
 from stylecrafter.generation.places import remember
 from stylecrafter.generation.record import GenerationRecord, ModelReference, StyleReference
 from stylecrafter.generation.settings import GenerationSettings, Job, ModelFacts, prepare
+from stylecrafter.generation.styles import StyleEncoder
 from stylecrafter.media.documents import expand_home, is_file, is_folder
 from stylecrafter.media.files import check_writable
 from stylecrafter.media.overwriting import refuse_overwriting
@@ -76,6 +77,7 @@ class Engine:
         from stylecrafter.runtime.devices import resolve_device, resolve_dtype
 
         self.model = model
+        self._styles = StyleEncoder()
         self.device = resolve_device(device)
         self.dtype = resolve_dtype(dtype, self.device)
         self.on_step = on_step
@@ -126,13 +128,15 @@ class Engine:
             job = replace(job, settings=job.settings.changed(seed=draw_seed()))
         s = job.settings
         self.pipe.scheduler = self.scheduler(s.scheduler)
+        styles = [(found, s.weight, s.at) for found, s in zip(job.references, s.styles, strict=True)]
+        style = self._styles.arguments(self.pipe, styles, s.style_corners)
         out: Any = self.pipe(
             s.prompt,
-            style_images=[picture.image for picture in job.pictures],
-            style_weights=[style.weight for style in s.styles],
             video=None if job.video is None else job.video.frames(job.size),
             negative_prompt=s.negative_prompt,
-            **s.arguments(),
+            **style,
+            # The corners of pictures that are read already.
+            **s.arguments(without=("style_corners",)),
             **self._callback(),
         )
         return list(out.frames[0]), self._record(job, output)
@@ -178,12 +182,13 @@ class Engine:
         s = job.settings
         styles = [
             StyleReference(
-                name=readable(picture.name),
-                sha256=picture.sha256,
+                name=readable(found.name),
+                sha256=found.sha256,
                 weight=style.weight,
                 path=portable_path(style.path, output),
+                at=style.at,
             )
-            for picture, style in zip(job.pictures, s.styles, strict=True)
+            for found, style in zip(job.references, s.styles, strict=True)
         ]
         made_by = ModelReference(
             name=recorded_model_name(self.model, output), sha256=self.weights, settings_sha256=self.settings

@@ -6,7 +6,15 @@ import json
 import os
 from typing import Any, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, FiniteFloat, model_validator
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    FiniteFloat,
+    SerializerFunctionWrapHandler,
+    model_serializer,
+    model_validator,
+)
 
 from stylecrafter.errors import InvalidInputError
 from stylecrafter.generation.source_video import VideoReference
@@ -17,12 +25,20 @@ from stylecrafter.pipelines.sampling_params import SamplingParams
 
 
 class StyleReference(BaseModel):
-    """One style picture: enough to find it again and to see whether it is still the same."""
+    """One style picture or saved style: enough to find it again and to see whether it is still the same."""
 
     name: str
     sha256: str
     weight: FiniteFloat = Field(default=1.0, ge=0)
     path: str | None = Field(default=None, description="as seen from the folder of the output where possible")
+    at: FiniteFloat | None = Field(
+        default=None, ge=0, le=1, description="part of the clip, of styles in a row"
+    )
+
+    @model_serializer(mode="wrap")
+    def _as_ever(self, write: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        """As earlier versions wrote it, where the style is that of the whole clip."""
+        return {name: value for name, value in write(self).items() if name != "at" or value is not None}
 
 
 class ModelReference(BaseModel):
@@ -69,7 +85,8 @@ class GenerationRecord(SamplingParams):
     @model_validator(mode="after")
     def _all_said(self) -> Self:
         for name, value in self.values().items():
-            if value is None:
+            said = self.knobs()[name].unless
+            if value is None and not (said and getattr(self, said)):
                 raise InvalidInputError(f"{name} is missing.")
         return self
 

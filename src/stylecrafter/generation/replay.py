@@ -15,11 +15,14 @@ from stylecrafter.generation.places import recall
 from stylecrafter.generation.record import GenerationRecord, StyleReference, read_record
 from stylecrafter.generation.settings import GenerationSettings, StyleInput, check_style_count, look_up_model
 from stylecrafter.generation.source_video import VideoInput, VideoReference
+from stylecrafter.generation.styles import find_style
 from stylecrafter.media.documents import is_file, is_folder, shown
 from stylecrafter.media.images import file_hash
 from stylecrafter.media.overwriting import refuse_overwriting
 from stylecrafter.media.video import LOSSLESS_SUFFIXES, check_frames, same_frames
 from stylecrafter.pipelines.schedulers import SCHEDULERS
+from stylecrafter.references.saved_style import SUFFIX
+from stylecrafter.references.style_library import find_saved
 from stylecrafter.weights.locate import fetch_model, list_models, same_weights, settings_hash, weights_hash
 
 logger = logging.getLogger(__name__)
@@ -117,14 +120,16 @@ def settings_of(
     """
     # What is no short name is the class of the scheduler that the model was saved with.
     scheduler = record.scheduler if record.scheduler in SCHEDULERS else None
-    weights = [style.weight for style in record.styles]
     of_video = None
     if record.video is not None and video is not None:
         of_video = VideoInput(path=video, start=record.video.start, duration=record.video.duration)
     return GenerationSettings(
         **{**record.values(), "scheduler": scheduler},
         prompt=record.prompt,
-        styles=tuple(StyleInput(path=p, weight=w) for p, w in zip(styles, weights, strict=True)),
+        styles=tuple(
+            StyleInput(path=path, weight=style.weight, at=style.at)
+            for path, style in zip(styles, record.styles, strict=True)
+        ),
         video=of_video,
         model=model,
         device=device or record.device,
@@ -143,10 +148,17 @@ def _find_styles(
             "give --style as often, in their order."
         )
     if given:
-        return [_check_style(style, [user_path(path)]) for style, path in zip(recorded, given, strict=True)]
+        return [_check_style(style, [find_style(path)]) for style, path in zip(recorded, given, strict=True)]
     return [
-        _check_style(style, _places(style.path or style.name, style.sha256, source)) for style in recorded
+        _check_style(style, [*_places(style.path or style.name, style.sha256, source), *_saved(style.name)])
+        for style in recorded
     ]
+
+
+def _saved(name: str) -> list[Path]:
+    """The file of that name in the user's library of styles, if there is one."""
+    found = find_saved(name.removesuffix(SUFFIX)) if name.endswith(SUFFIX) else None
+    return [] if found is None else [found]
 
 
 def _find_video(
@@ -193,13 +205,15 @@ def _check_style(style: StyleReference, places: list[Path]) -> Path:
     for path in present:
         if _hash(path) == style.sha256:
             return path
+    what = "style" if style.name.endswith(SUFFIX) else "picture"
     if present:
         raise ImageReadError(
-            f"{shown(present[0])} is not the picture that was used (its contents changed, or it is another of that "
+            f"{shown(present[0])} is not the {what} that was used (its contents changed, or it is another of that "
             "name): give the original with --style."
         )
     missing = places[0] if style.path else style.name
-    raise ImageReadError(f"style picture {shown(missing)} is missing: say where it is now with --style.")
+    kind = "saved style" if what == "style" else "style picture"
+    raise ImageReadError(f"{kind} {shown(missing)} is missing: say where it is now with --style.")
 
 
 def _hash(path: Path) -> str | None:

@@ -12,10 +12,10 @@ from typing import Annotated, Any, cast
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
 from stylecrafter.errors import CheckpointError, ImageReadError, InvalidInputError
-from stylecrafter.generation.paths import user_path
 from stylecrafter.generation.source_video import VideoInput, VideoPart, look_at_video
+from stylecrafter.generation.styles import Reference, find_style, read_reference
 from stylecrafter.media.documents import shown
-from stylecrafter.media.images import Picture, read_picture
+from stylecrafter.media.images import Picture
 from stylecrafter.media.video import check_format, check_suffix
 from stylecrafter.pipelines.sampling_params import SamplingParams, check_text
 from stylecrafter.runtime.devices import check_device_name, check_dtype_name
@@ -29,12 +29,18 @@ MAX_STYLE_PIXELS = 500_000_000
 
 
 class StyleInput(BaseModel):
-    """A style picture and how much it counts beside the others."""
+    """A style picture, or the file or name of a saved style, and how much it counts beside the others.
+
+    Attributes:
+        at: The part of the clip, 0 to 1, where it is the style, if styles follow each other; several at one place are
+            read together.
+    """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     path: Path
     weight: float = 1.0
+    at: float | None = None
 
 
 def check_style_count(count: int) -> None:
@@ -54,6 +60,14 @@ def _check_styles(styles: tuple[StyleInput, ...]) -> tuple[StyleInput, ...]:
             raise InvalidInputError(
                 f"the weight of {shown(style.path)} must not be negative, but is {style.weight}."
             )
+        if style.at is not None and not 0 <= style.at <= 1:
+            raise InvalidInputError(
+                f"{shown(style.path)} is the style at a part of the clip from 0 to 1, not at {style.at:g}."
+            )
+    if len({style.at is None for style in styles}) > 1:
+        raise InvalidInputError(
+            "give one style for the whole clip (--style) or styles that follow each other (--style-at), not both."
+        )
     return styles
 
 
@@ -107,14 +121,19 @@ class Job:
 
     Attributes:
         settings: Checked, with every knob that models have a value for filled in.
-        pictures: Of its styles, read.
+        references: Its styles, read.
         video: What of the settings' video is used; None without one.
     """
 
     settings: GenerationSettings
     model: ModelFacts
-    pictures: tuple[Picture, ...]
+    references: tuple[Reference, ...]
     video: VideoPart | None = None
+
+    @property
+    def pictures(self) -> tuple[Picture, ...]:
+        """Those of its references that are pictures."""
+        return tuple(found for found in self.references if isinstance(found, Picture))
 
     @property
     def frames(self) -> int:
@@ -173,10 +192,10 @@ def prepare(settings: GenerationSettings, suffix: str, model: ModelFacts | None 
     """
     if not settings.prompt.strip():
         raise InvalidInputError("the prompt is empty: say in a few words what is to be seen.")
-    styles = tuple(StyleInput(path=user_path(s.path), weight=s.weight) for s in settings.styles)
-    pictures = _read_pictures(styles)
+    styles = tuple(s.model_copy(update={"path": find_style(s.path)}) for s in settings.styles)
+    references = _read_references(styles)
     facts = model or look_up_model(settings.model)
-    if pictures and not facts.reads_pictures:
+    if references and not facts.reads_pictures:
         raise CheckpointError(
             f"model {facts.name!r} cannot read style pictures: it has no image encoder or no style adapter "
             "(convert it with its OpenCLIP checkpoint and its adapter)."
@@ -190,22 +209,24 @@ def prepare(settings: GenerationSettings, suffix: str, model: ModelFacts | None 
         filled = settings.changed(styles=styles, frames=frames).filled(defaults)
     except InvalidInputError as error:
         raise CheckpointError(f"{facts.folder}: of the defaults in its {INDEX_NAME}, {error}") from error
-    job = Job(filled, facts, pictures, video)
+    job = Job(filled, facts, references, video)
+    if job.frames == 1 and len({style.at for style in styles}) > 1:
+        raise InvalidInputError("styles that follow each other (--style-at) need a clip of several frames.")
     check_suffix(f"output{suffix}", job.frames)
     check_size(*job.size, facts.size_multiple)
     check_format(suffix, job.frames, *job.size, job.fps)
     return job
 
 
-def _read_pictures(styles: Sequence[StyleInput]) -> tuple[Picture, ...]:
-    pictures: list[Picture] = []
+def _read_references(styles: Sequence[StyleInput]) -> tuple[Reference, ...]:
+    found: list[Reference] = []
     pixels = 0
     for style in styles:
-        pictures.append(read_picture(style.path))
-        pixels += math.prod(pictures[-1].image.size)
+        found.append(read_reference(style.path))
+        pixels += math.prod(found[-1].image.size) if isinstance(found[-1], Picture) else 0
         if pixels > MAX_STYLE_PIXELS:
             raise ImageReadError(
                 f"the style pictures have more than {MAX_STYLE_PIXELS:,} pixels together "
-                f"(the first {len(pictures)} have {pixels:,}): give fewer, or smaller ones."
+                f"(the first {len(found)} have {pixels:,}): give fewer, or smaller ones."
             )
-    return tuple(pictures)
+    return tuple(found)
