@@ -7,7 +7,13 @@ import os
 from typing import Any
 
 from accelerate import init_empty_weights
-from diffusers import AnimateDiffPipeline, DDIMScheduler, MotionAdapter, UNetMotionModel
+from diffusers import (
+    AnimateDiffControlNetPipeline,
+    AnimateDiffPipeline,
+    DDIMScheduler,
+    MotionAdapter,
+    UNetMotionModel,
+)
 
 from stylecrafter.backbones.stable_diffusion import StableDiffusion
 from stylecrafter.errors import CheckpointError, InvalidInputError
@@ -59,7 +65,9 @@ def open_motion_adapter(source: Any) -> MotionAdapter:
     return model.eval()
 
 
-def with_motion(base: Any, motion_adapter: MotionAdapter) -> AnimateDiffPipeline:
+def with_motion(
+    base: Any, motion_adapter: MotionAdapter
+) -> AnimateDiffPipeline | AnimateDiffControlNetPipeline:
     """A Stable Diffusion pipeline with motion modules: it shares all but the UNet, whose weights are copied, and the
     scheduler, which is DDIM at the noise levels that motion modules were trained with.
 
@@ -84,13 +92,12 @@ def with_motion(base: Any, motion_adapter: MotionAdapter) -> AnimateDiffPipeline
         ) from error
     scheduler = DDIMScheduler.from_config(base.scheduler.config, **_TRAINED_NOISE)
     logger.info("sampling with DDIM at linear betas, as motion modules were trained")
-    return AnimateDiffPipeline(
-        vae=base.vae,
-        text_encoder=base.text_encoder,
-        tokenizer=base.tokenizer,
+    shared = ("vae", "text_encoder", "tokenizer", "feature_extractor", "image_encoder", "controlnet")
+    parts = {name: part for name in shared if (part := getattr(base, name, None)) is not None}
+    kind = AnimateDiffControlNetPipeline if "controlnet" in parts else AnimateDiffPipeline
+    return kind(
+        **{"vae": None, "text_encoder": None, "tokenizer": None, **parts},
         unet=moving.eval(),
-        motion_adapter=None,
+        motion_adapter=motion_adapter,
         scheduler=scheduler,
-        feature_extractor=getattr(base, "feature_extractor", None),
-        image_encoder=getattr(base, "image_encoder", None),
     )
