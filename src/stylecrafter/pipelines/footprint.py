@@ -89,7 +89,9 @@ def stage_peaks(pipe: StyleCrafterPipeline, work: Workload) -> Iterator[tuple[st
                 text=text.arguments, negative=negative.arguments, base={}, null_style=nothing
             )
             latents, time = torch.empty(1, *seen, **given), torch.empty((), device="meta")
-            guided_noise(pipe, latents, time, tensors, arguments, factors, Guidance(7.5, 5.0, 0.0, 1.0, False))
+            guided_noise(
+                pipe, latents, time, tensors, arguments, factors, Guidance(7.5, 5.0, 0.0, 1.0, False)
+            )
         yield "denoising", memory.peak
     if pipe.vae is not None:
         with LiveMemory() as memory:

@@ -10,16 +10,17 @@ import contextlib
 from collections.abc import Iterator
 from importlib import import_module
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import torch
 from torch import nn
 from transformers import CLIPVisionModelWithProjection
 
-from stylecrafter.adapter.style_adapter import StyleAdapter
-from stylecrafter.media.documents import is_file, is_folder
+from stylecrafter.errors import InvalidInputError
+from stylecrafter.media.documents import is_file, shown
 from stylecrafter.pipelines.adapters import outline_adapter
-from stylecrafter.pipelines.from_base import open_base
+from stylecrafter.pipelines.from_base import open_base, open_image_encoder
+from stylecrafter.pipelines.motion import outline_motion_adapter
 from stylecrafter.pipelines.stylized_video import StyleCrafterPipeline
 from stylecrafter.weights.configs import read_config
 from stylecrafter.weights.folders import INDEX_NAME, PARTS
@@ -40,52 +41,53 @@ def outline(
     Args:
         model: A folder of ours or of a base model, its weights there or not.
         dtype: Of the weights.
-        adapter: As `load_adapter` takes it, where it is not in the model's folder.
-        image_encoder: Folder, likewise.
+        adapter: Folder or file, where it is not in the model's folder.
+        image_encoder: Folder or file, likewise.
         motion_adapter: Folder or file, likewise.
 
     Raises:
-        InvalidInputError: They do not go together.
+        InvalidInputError: They do not go together, or they are no base model that is known.
         CheckpointError: Configs that are missing or broken, or an adapter of no known format.
     """
     index = read_config(model / INDEX_NAME, required=True)
-    own = index.get("_class_name") in PIPELINES
     with _default_dtype(dtype):
-        parts = outlined_parts(model, index)
+        parts = _outlined_parts(model, index)
         encoder = None if image_encoder is None else _image_encoder(image_encoder)
-        if own:
-            with refusing(f"{model} is not a model that can be loaded"):
-                pipe = StyleCrafterPipeline.from_pretrained(model, **parts)
-            if adapter is not None:
-                pipe.load_adapter(outline_adapter(adapter), image_encoder=encoder)
-            return pipe
-        motion = {} if motion_adapter is None else {"motion_adapter": _motion_modules(motion_adapter)}
-        base = open_base(model, dtype=dtype, **parts, **motion)
         styled = None if adapter is None else outline_adapter(adapter)
-        return StyleCrafterPipeline.from_base(base, styled, encoder)
+        motion = None if motion_adapter is None else outline_motion_adapter(motion_adapter)
+        if index.get("_class_name") not in PIPELINES:
+            base = open_base(model, dtype=dtype, **parts)
+            return StyleCrafterPipeline.from_base(base, styled, encoder, motion_adapter=motion)
+        if motion is not None:
+            raise InvalidInputError(
+                f"{shown(model.name)} is a whole model; motion modules go with a base model"
+            )
+        with refusing(f"{shown(model)} is not a model that can be loaded"):
+            pipe = StyleCrafterPipeline.from_pretrained(model, **parts)
+        if styled is not None or encoder is not None:
+            pipe.load_adapter(styled or pipe.style_adapter, image_encoder=encoder)
+        return pipe
 
 
-def outlined_parts(folder: Path, index: dict[str, Any]) -> dict[str, nn.Module]:
+def _outlined_parts(folder: Path, index: dict[str, Any]) -> dict[str, nn.Module]:
     """Part -> model without memory, of all models that an index names and we know."""
     parts = {}
     for name, known in PARTS.items():
         entry = index.get(name)
-        if not isinstance(entry, list) or entry in ([None, None], []) or tuple(entry) not in known:
+        if not isinstance(entry, list) or tuple(entry) not in known:
             continue
-        kind = StyleAdapter if name == "style_adapter" else getattr(import_module(entry[0]), entry[1], None)
+        kind = getattr(import_module(entry[0]), entry[1])
         if isinstance(kind, type) and issubclass(kind, nn.Module):
             parts[name] = meta_model(kind, folder / name)
     return parts
 
 
 def _image_encoder(place: Path) -> nn.Module:
-    return meta_model(CLIPVisionModelWithProjection, place)
-
-
-def _motion_modules(place: Path) -> nn.Module:
-    from diffusers import MotionAdapter
-
-    return meta_model(MotionAdapter, place)
+    if is_file(place):
+        model: nn.Module = open_image_encoder(place, torch.empty(0)).to("meta")
+        return model
+    # With a projection or without: whichever the adapter reads, loading has the last word.
+    return cast("nn.Module", meta_model(CLIPVisionModelWithProjection, place))
 
 
 @contextlib.contextmanager
