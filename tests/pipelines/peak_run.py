@@ -1,6 +1,6 @@
 """What a call really takes of memory at its most, measured in a process of its own, beside what was estimated.
 
-    python -m tests.pipelines.peak_run animatediff middle -> {"estimated": 700.1, "measured": 650.2}    (MiB)
+python -m tests.pipelines.peak_run animatediff middle -> {"estimated": 700.1, "measured": 650.2}    (MiB)
 """
 
 from __future__ import annotations

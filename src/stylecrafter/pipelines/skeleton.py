@@ -23,8 +23,7 @@ from stylecrafter.pipelines.from_base import open_base, open_image_encoder
 from stylecrafter.pipelines.motion import outline_motion_adapter
 from stylecrafter.pipelines.stylized_video import StyleCrafterPipeline
 from stylecrafter.weights.configs import read_config
-from stylecrafter.weights.folders import INDEX_NAME, PARTS
-from stylecrafter.weights.loading import PIPELINES
+from stylecrafter.weights.folders import INDEX_NAME, OWN_PIPELINES, PARTS
 from stylecrafter.weights.strict import meta_model, refusing
 
 
@@ -55,7 +54,7 @@ def outline(
         encoder = None if image_encoder is None else _image_encoder(image_encoder)
         styled = None if adapter is None else outline_adapter(adapter)
         motion = None if motion_adapter is None else outline_motion_adapter(motion_adapter)
-        if index.get("_class_name") not in PIPELINES:
+        if index.get("_class_name") not in OWN_PIPELINES:
             base = open_base(model, dtype=dtype, **parts)
             return StyleCrafterPipeline.from_base(base, styled, encoder, motion_adapter=motion)
         if motion is not None:
