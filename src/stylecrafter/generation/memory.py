@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import functools
+from collections.abc import Mapping
 from dataclasses import astuple, dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
-from stylecrafter.weights.footprint import MemoryEstimate, estimate_memory
+from stylecrafter.generation.models import ModelFacts, look_up_model
+from stylecrafter.generation.settings import GenerationSettings, prepare
+from stylecrafter.runtime.memory import available_memory
+from stylecrafter.weights.footprint import PROCESS_BYTES, MemoryEstimate, estimate_memory
 
 if TYPE_CHECKING:
     import torch
-
-    from stylecrafter.generation.models import ModelFacts
 
 
 @dataclass(frozen=True)
@@ -51,3 +53,51 @@ def _counted(model: ModelFacts, clip: Clip, dtype: torch.dtype) -> MemoryEstimat
     from stylecrafter.pipelines.footprint import Workload, estimate_peak
 
     return estimate_peak(model.outlined(dtype), Workload(*astuple(clip)))
+
+
+def needs(
+    model: str,
+    parts: Mapping[str, str | None],
+    *,
+    size: str | None = None,
+    frames: int | None = None,
+    device: str = "auto",
+    dtype: str = "auto",
+) -> dict[str, Any]:
+    """What a clip would need of a machine's memory, in bytes, and what is free.
+
+    Args:
+        model: See `look_up_model`.
+        parts: What stands beside it, likewise.
+        size: "128x96", width first; None: the model's own.
+        frames: None: the model's own.
+        device: "auto" or a device of this machine.
+        dtype: "auto" or a number format.
+
+    Raises:
+        InvalidInputError: There is no such model, or it cannot make such a clip.
+    """
+    from stylecrafter.runtime.devices import dtype_name, resolve_device, resolve_dtype
+
+    place = resolve_device(device)
+    number = resolve_dtype(dtype, place)
+    facts = look_up_model(model, **parts)
+    asked = {"frames": frames, "size": size}
+    settings = GenerationSettings(prompt="-", **{k: v for k, v in asked.items() if v is not None})
+    job = prepare(settings, facts.suffix, facts)
+    clip = Clip(job.frames, *job.size, 1 if facts.reads_pictures else 0)
+    estimate = estimate_for(facts, clip, number)
+    process = 0 if place.type == "cuda" else PROCESS_BYTES
+    return {
+        "model": facts.name,
+        "kind": facts.label,
+        "frames": clip.frames,
+        "size": f"{clip.width}x{clip.height}",
+        "device": str(place),
+        "dtype": dtype_name(number),
+        "weights": estimate.weights,
+        "working": estimate.working,
+        "process": process,
+        "total": estimate.total + process,
+        "free": available_memory(place),
+    }

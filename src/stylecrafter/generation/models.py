@@ -258,8 +258,10 @@ def _from_configs(name: str, folder: Path) -> ModelFacts:
 
 
 def _outline(folder: Path, parts: Mapping[str, Part], dtype: torch.dtype) -> StyleCrafterPipeline:
+    from stylecrafter.pipelines.loading import quiet_libraries
     from stylecrafter.pipelines.skeleton import outline
 
+    quiet_libraries()
     places = {kind: part.path for kind, part in parts.items() if kind != "base_config"}
     return outline(folder, dtype, **places)
 

@@ -278,14 +278,14 @@ def _find_parts(
         tried = [now] if now is not None else [*fetched, *on_hub]
         if not tried:
             raise CheckpointError(
-                f"the {words} {shown(reference.name)} that made {os.fspath(source)} is missing: say where it is now with "
-                f"{option}."
+                f"the {words} {shown(reference.name)} that made {os.fspath(source)} is missing: say where "
+                f"it is now with {option}."
             )
         same = [place for place in tried if parts_hash(fetch_part(place, kind)) == reference.sha256]
         if not same:
             raise CheckpointError(
-                f"the {words} {shown(tried[0])} is not the one that made {os.fspath(source)} (its contents changed, or it is "
-                f"another of that name): give the original with {option}."
+                f"the {words} {shown(tried[0])} is not the one that made {os.fspath(source)} (its contents changed, or "
+                f"it is another of that name): give the original with {option}."
             )
         found[kind] = same[0]
     return found

@@ -52,9 +52,17 @@ def estimate_peak(pipe: StyleCrafterPipeline, work: Workload) -> MemoryEstimate:
 
 def weights_of(pipe: StyleCrafterPipeline) -> int:
     """Bytes of all weights; what is kept once and named twice counts once."""
+    return sum(t.numel() * t.element_size() for t in _tensors(pipe))
+
+
+def count_parameters(pipe: StyleCrafterPipeline) -> int:
+    """Numbers in all weights."""
+    return sum(t.numel() for t in _tensors(pipe) if isinstance(t, torch.nn.Parameter))
+
+
+def _tensors(pipe: StyleCrafterPipeline) -> list[torch.Tensor]:
     models = [model for model in pipe.components.values() if isinstance(model, torch.nn.Module)]
-    tensors = {id(t): t for model in models for t in (*model.parameters(), *model.buffers())}
-    return sum(t.numel() * t.element_size() for t in tensors.values())
+    return list({id(t): t for model in models for t in (*model.parameters(), *model.buffers())}.values())
 
 
 @torch.no_grad()
