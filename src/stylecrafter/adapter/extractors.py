@@ -7,6 +7,7 @@ from typing import Any
 
 from torch import nn
 
+from stylecrafter.adapter.image_prompts import LinearExtractor, Resampler
 from stylecrafter.adapter.patch_selection import NoExtractor, PatchSelection
 from stylecrafter.adapter.pooled_extractors import mlp_extractor, transformer_extractor
 from stylecrafter.adapter.query_transformer import QueryTransformer
@@ -38,4 +39,8 @@ def make_extractor(config: Mapping[str, Any]) -> nn.Module:
         return mlp_extractor(*sizes, tokens, layers)
     if kind == "transformer":
         return transformer_extractor(*sizes, heads, tokens, layers)
+    if kind == "linear":
+        return LinearExtractor(*sizes, tokens)
+    if kind == "resampler":
+        return Resampler(sizes[0], config["extractor_dim"] or sizes[0], sizes[1], heads, tokens, layers)
     return QueryTransformer(*sizes, heads, tokens, layers)

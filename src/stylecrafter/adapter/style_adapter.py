@@ -16,8 +16,8 @@ from stylecrafter.adapter.adapter_options import (
     ExtractorType,
     FusionType,
     ImageFeatures,
-    ImagePreprocessing,
     NullStyle,
+    Preprocessing,
     ScaleType,
     check_options,
 )
@@ -67,7 +67,8 @@ class StyleAdapter(StrictWeights, ModelMixin, ConfigMixin):
         scale_heads: Heads of the scale predictor; divides `text_dim`.
         scale_head_dim: Hidden width of the scale predictor's last two layers.
         extractor_type: What reads the style out of image tokens: "query", the paper's learned queries, or one of
-            the alternatives of its table S8, "transformer" and "mlp" (`pooled_extractors`).
+            the alternatives of its table S8, "transformer" and "mlp" (`pooled_extractors`), or of IP-Adapter, "linear"
+            and "resampler" (`image_prompts`).
         fusion_type: "dual", a second attention per layer for the style (equation 1), or "attach_to_text", style
             tokens behind the text's (the paper's ablation; `AttachToTextProcessor`).
         scale_type: "predicted" factors of the layers, from style and text, or "fixed" ones of 1 (the paper's
@@ -79,8 +80,8 @@ class StyleAdapter(StrictWeights, ModelMixin, ConfigMixin):
         output_norm: LayerNorm of the style's attention.
         key_norm: RMSNorm of the style's keys.
         image_features: What of the image encoder `encode` reads (`ImageFeatures`).
-        image_preprocessing: How a picture comes to the encoder's size (`ImagePreprocessing`).
         null_style: What stands for "no style" in guidance (`NullStyle`).
+        preprocessing: What pictures go through before the encoder (`Preprocessing`).
         num_local_tokens: Of the style tokens, those that an extractor reads off selected patches; the others are of the
             picture as a whole.
         embed_dim: Width of the picture's embedding, for extractors that read it beside image tokens.
@@ -117,8 +118,8 @@ class StyleAdapter(StrictWeights, ModelMixin, ConfigMixin):
         output_norm: bool = True,
         key_norm: bool = False,
         image_features: ImageFeatures = "last_normed",
-        image_preprocessing: ImagePreprocessing = "blur",
         null_style: NullStyle = "omit",
+        preprocessing: Preprocessing = "blur",
         default_scale: float = 1.0,
         default_negative_prompt: str = "",
         num_local_tokens: int | None = None,
@@ -280,12 +281,9 @@ class StyleAdapter(StrictWeights, ModelMixin, ConfigMixin):
         return tuple(getattr(self.extractor, "needs", ()))
 
     @property
-    def reading(self) -> dict[str, str]:
-        """How it has pictures read: `features` and `preprocessing` of a `ReferenceEncoder`."""
-        return {
-            "features": self.config["image_features"],
-            "preprocessing": self.config["image_preprocessing"],
-        }
+    def reads(self) -> dict[str, str]:
+        """How `encode` wants pictures read: fields of a `ReferenceEncoder`."""
+        return {"features": self.config["image_features"], "preprocessing": self.config["preprocessing"]}
 
     @property
     def style_dim(self) -> int:

@@ -17,7 +17,7 @@ from torch import Tensor
 from stylecrafter.adapter.style_adapter import StyleAdapter
 from stylecrafter.errors import CheckpointError
 from stylecrafter.media.documents import expand_home, is_file, is_folder, shown
-from stylecrafter.weights.formats import stylecrafter_sdxl, stylecrafter_v1, stylemaster
+from stylecrafter.weights.formats import ip_adapter, stylecrafter_sdxl, stylecrafter_v1, stylemaster
 from stylecrafter.weights.formats.checkpoint_files import (
     Source,
     account,
@@ -129,6 +129,11 @@ def _stylecrafter_sdxl(file: Published) -> StyleAdapter:
     return _built("StyleCrafter-SDXL adapter", config, stylecrafter_sdxl.adapter_state(file.tensors), file)
 
 
+def _ip_adapter(file: Published) -> StyleAdapter:
+    config = ip_adapter.adapter_config(file.shapes)
+    return _built("IP-Adapter", config, ip_adapter.adapter_state(file.tensors), file)
+
+
 def _stylemaster(file: Published) -> StyleAdapter:
     config = stylemaster.adapter_config(file.shapes, file.heads or stylemaster.EXTRACTOR_HEADS)
     adapter = _built("StyleMaster", config, stylemaster.adapter_state(file.tensors), file)
@@ -149,6 +154,7 @@ def _built(
 FORMATS = (
     Format("StyleCrafter v1", stylecrafter_v1.matches, _stylecrafter_v1),
     Format("StyleCrafter-SDXL", stylecrafter_sdxl.matches, _stylecrafter_sdxl),
+    Format("IP-Adapter", ip_adapter.matches, _ip_adapter),
     Format("StyleMaster for Wan 2.1", stylemaster.matches, _stylemaster),
 )
 #: What files look like that are mistaken for adapters: pattern of a name in them -> what they are.

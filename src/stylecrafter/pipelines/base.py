@@ -33,7 +33,7 @@ from transformers import (
 
 from stylecrafter.adapter.style_adapter import StyleAdapter
 from stylecrafter.backbones.autoencoder import ShortcutAutoencoder
-from stylecrafter.backbones.families import COMPONENTS, backbone_for
+from stylecrafter.backbones.families import COMPONENTS, SETTINGS, backbone_for
 from stylecrafter.backbones.protocol import Backbone
 from stylecrafter.backbones.texts import Texts
 from stylecrafter.backbones.videocrafter_unet import VideoCrafterUNet
@@ -96,6 +96,7 @@ class StylizedPipelineBase(DiffusionPipeline):
         default_fps: Frames per second that the clips are meant for.
         default_style_scale: Strength of the style.
         default_negative_prompt: What to move away from; the empty text is nothing.
+        force_zeros_for_empty_prompt: Of SDXL: no text is zeros there, not the encoded empty text.
 
     Raises:
         InvalidInputError: Components whose widths do not fit together.
@@ -153,6 +154,7 @@ class StylizedPipelineBase(DiffusionPipeline):
         transformer: WanTransformer3DModel | None = None,
         motion_adapter: MotionAdapter | None = None,
         controlnet: ControlNetModel | None = None,
+        force_zeros_for_empty_prompt: bool = True,
     ) -> None:
         super().__init__()
         base = {
@@ -205,6 +207,7 @@ class StylizedPipelineBase(DiffusionPipeline):
             default_fps=float(default_fps),
             default_style_scale=float(default_style_scale),
             default_negative_prompt=default_negative_prompt,
+            force_zeros_for_empty_prompt=force_zeros_for_empty_prompt,
         )
         if style_adapter is not None and not style_adapter.is_attached_to(backbone.denoiser):
             style_adapter.attach(backbone.denoiser)
@@ -253,20 +256,25 @@ class StylizedPipelineBase(DiffusionPipeline):
             base: A diffusers pipeline, whose components are shared; or a folder, a hub id or a single file of one.
             adapter: See `load_adapter`.
             image_encoder: CLIP image tower, as a model, folder or hub id; None: that of the base, if it has one.
-            **options: As `from_base.open_base` takes them (`dtype`, `motion_adapter`, `config` …) where `base` is to be
-                loaded; names that begin with `default_`, and `reference_size`, are for the pipeline.
+            **options: `motion_adapter` makes clips of a Stable Diffusion 1.5 (`motion.open_motion_adapter`); others as
+                `from_base.open_base` takes them (`dtype`, `config` …) where `base` is to be loaded; names that begin
+                with `default_`, and `reference_size`, are for the pipeline.
 
         Raises:
             InvalidInputError: A base model, adapter or encoder of a kind that is not known, or that do not go together.
             CheckpointError: Files that are missing, broken, or not what they should be.
         """
         from stylecrafter.pipelines.from_base import arguments_of, open_base, open_image_encoder
+        from stylecrafter.pipelines.motion import open_motion_adapter, with_motion
 
+        motion_adapter = options.pop("motion_adapter", None)
         own = {k: options.pop(k) for k in list(options) if k.startswith("default_") or k == "reference_size"}
         if not isinstance(base, DiffusionPipeline):
             base = open_base(base, **options)
         elif options:
             raise unknown_name("argument of from_base with a pipeline", next(iter(options)), own)
+        if motion_adapter is not None:
+            base = with_motion(base, open_motion_adapter(motion_adapter))
         arguments = arguments_of(base)
         encoder = open_image_encoder(image_encoder, arguments["unet"] or arguments["transformer"])
         pipe = cls(**{**arguments, **({} if encoder is None else {"image_encoder": encoder}), **own})
@@ -361,15 +369,15 @@ class StylizedPipelineBase(DiffusionPipeline):
                 "this pipeline has no image encoder, so it cannot read style pictures; give style_tokens, or "
                 "convert the model with its OpenCLIP checkpoint"
             )
-        adapter = self.style_adapter
-        reading = {} if adapter is None else adapter.reading
-        return ReferenceEncoder(self.image_encoder, self.config.image_tokens_half, **reading)
+        asked = {} if self.style_adapter is None else self.style_adapter.reads
+        return ReferenceEncoder(self.image_encoder, self.config.image_tokens_half, **asked)
 
     @property
     def backbone(self) -> Backbone:
         """The base model, as its components are now."""
         self._take_over()
-        return backbone_for(**{name: getattr(self, name) for name in COMPONENTS})
+        settings = {name: self.config[name] for name in SETTINGS}
+        return backbone_for(**{name: getattr(self, name) for name in COMPONENTS}, **settings)
 
     @property
     def vae_scale_factor(self) -> int:
