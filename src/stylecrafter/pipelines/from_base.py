@@ -92,7 +92,7 @@ def _open_folder(place: str, dtype: torch.dtype, options: Mapping[str, Any]) -> 
         folder,
         DiffusionPipeline.from_pretrained,
         kind,
-        {**given, "torch_dtype": dtype},
+        {**given, "dtype": dtype},
         optional=tuple(PARTS),
     )
 
