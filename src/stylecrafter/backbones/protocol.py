@@ -47,7 +47,7 @@ class Backbone(ABC):
     has_time: ClassVar[bool] = True
     #: Of a family without time: what makes clips instead, as the end of a sentence.
     for_clips: ClassVar[str] = ""
-    #: What a named strength of the style is as a scale; "medium" is what holds where nothing is asked for.
+    #: What a named strength multiplies the adapter's own style scale by; "medium" changes nothing.
     strengths: ClassVar[Mapping[str, float]] = MappingProxyType({"light": 0.5, "medium": 1.0, "strong": 1.3})
     #: Whether every frame of a clip can have a style of its own (`predict`).
     style_per_frame: ClassVar[bool] = False

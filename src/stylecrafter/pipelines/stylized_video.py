@@ -179,7 +179,9 @@ class StyleCrafterPipeline(StylizedPipelineBase):
         params: Any = asked.filled({**self.config, **of_video, **self._size_of(latents)})  # no None any more
         check_size(params.width, params.height, self.size_multiple)
         guidance = Guidance.of(params, sequential_guidance)
-        style_scale = self.backbone.strengths[params.strength] if params.strength else params.style_scale
+        style_scale = params.style_scale
+        if params.strength:
+            style_scale = self.backbone.strengths[params.strength] * self.config.default_style_scale
         control = Control(
             image=control_image,
             scale=controlnet_conditioning_scale,
