@@ -16,7 +16,7 @@ from stylecrafter.adapter.adapter_options import FusionType, ScaleType
 from stylecrafter.adapter.style_adapter import StyleAdapter
 from stylecrafter.backbones.videocrafter_unet import VideoCrafterUNet
 from stylecrafter.errors import InvalidInputError, UnknownNameError
-from tests.adapter.conftest import FRAMES, IMAGE_DIM, SIZES, TEXT_DIM
+from tests.adapter.conftest import FRAMES, IMAGE_DIM, SIZES, TABLE, TEXT_DIM
 
 Draw = Callable[..., Tensor]
 NAMES = ("extractor_type", "fusion_type", "scale_type")
