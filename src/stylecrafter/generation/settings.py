@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import math
 import os
 from collections.abc import Sequence
@@ -22,6 +23,8 @@ from stylecrafter.runtime.devices import check_device_name, check_dtype_name
 from stylecrafter.weights.card import check_size, read_defaults, size_multiple
 from stylecrafter.weights.configs import read_config
 from stylecrafter.weights.locate import INDEX_NAME, fetch_model
+
+logger = logging.getLogger(__name__)
 
 # Adapters are trained on up to five pictures at once. All are held in memory, decoded.
 MAX_STYLES = 64
@@ -191,6 +194,12 @@ def prepare(settings: GenerationSettings, suffix: str, model: ModelFacts | None 
     except InvalidInputError as error:
         raise CheckpointError(f"{facts.folder}: of the defaults in its {INDEX_NAME}, {error}") from error
     job = Job(filled, facts, pictures, video)
+    if video is not None:
+        clip, (width, height) = video.clip, job.size
+        logger.info(
+            "%s: %d frames of %dx%d pixels become %dx%d, at %g frames per second",
+            *(shown(clip.path), job.frames, clip.width, clip.height, width, height, job.fps),
+        )
     check_suffix(f"output{suffix}", job.frames)
     check_size(*job.size, facts.size_multiple)
     check_format(suffix, job.frames, *job.size, job.fps)
