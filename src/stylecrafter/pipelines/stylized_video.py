@@ -5,6 +5,7 @@ from __future__ import annotations
 import inspect
 import operator
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any, SupportsIndex
 
 import torch
@@ -24,6 +25,7 @@ from stylecrafter.pipelines.conditions import (
     style_condition,
     text_conditions,
 )
+from stylecrafter.pipelines.control import Control, ControlImages
 from stylecrafter.pipelines.finite import StepWatch, check_computed
 from stylecrafter.pipelines.guided_noise import Guidance, PassArguments, style_factors
 from stylecrafter.pipelines.inversion import Predict, final_ratio, invert, text_only
@@ -41,6 +43,7 @@ from stylecrafter.pipelines.video_to_video import (
 )
 from stylecrafter.pipelines.windows import clip_windows, padded_frames, windowed_noise
 from stylecrafter.references.groups import StyleImages, StyleWeights
+from stylecrafter.references.shuffle import DEFAULT_SEED
 from stylecrafter.schedules import Schedule, weights
 from stylecrafter.weights.card import check_size
 
@@ -56,6 +59,7 @@ class StyleCrafterPipeline(StylizedPipelineBase):
         style_images: StyleImages | None = None,
         *,
         style_weights: StyleWeights | None = None,
+        style_seed: int = DEFAULT_SEED,
         video: VideoLike | None = None,
         negative_prompt: str | Sequence[str] | None = None,
         timesteps: Sequence[int] | None = None,
@@ -74,6 +78,10 @@ class StyleCrafterPipeline(StylizedPipelineBase):
         pooled_prompt_embeds: Tensor | None = None,
         negative_pooled_prompt_embeds: Tensor | None = None,
         base_arguments: Mapping[str, Any] | None = None,
+        control_image: ControlImages | None = None,
+        controlnet_conditioning_scale: float = 1.0,
+        control_guidance_start: float = 0.0,
+        control_guidance_end: float = 1.0,
         sequential_guidance: bool = False,
         output_type: str = "pil",
         return_dict: bool = True,
@@ -91,6 +99,7 @@ class StyleCrafterPipeline(StylizedPipelineBase):
             style_images: One picture; or a list, whose pictures are all read together for every prompt; or a
                 list of lists, one per prompt. Paths, PIL pictures or arrays. None: no style.
             style_weights: How much each picture counts beside the others, >= 0, in the form of `style_images`.
+            style_seed: See `seed` of `encode_style`: pictures have one style for a prompt, whatever the noise.
             video: A clip to begin with, the same for all prompts (SDEdit): a file, PIL pictures, an array
                 (f, h, w, 3) or a tensor (f, 3, h, w) in [0, 1]. Frames and size are then its own where the call does
                 not say: its aspect ratio, with about as many pixels as the model's own size.
@@ -114,6 +123,11 @@ class StyleCrafterPipeline(StylizedPipelineBase):
             negative_pooled_prompt_embeds: Likewise, (1 or prompts, w).
             base_arguments: Go to the base model in every pass, as they are (`Backbone.predict`), such as
                 `cross_attention_kwargs={"scale": 0.5}` for a LoRA.
+            control_image: What the base model's ControlNet follows, one picture or one per prompt; it is brought to
+                the size of the frames. None: the ControlNet is left out.
+            controlnet_conditioning_scale: How much the ControlNet counts.
+            control_guidance_start: Part of the steps before the ControlNet begins.
+            control_guidance_end: Part of the steps after which it is left out.
             sequential_guidance: Run every pass on its own; slower, with less memory.
             output_type: "pil", "np", "pt" or "latent", see `StyleCrafterPipelineOutput`.
             return_dict: False returns a tuple.
@@ -154,6 +168,12 @@ class StyleCrafterPipeline(StylizedPipelineBase):
         params: Any = asked.filled({**self.config, **of_video, **self._size_of(latents)})  # no None any more
         check_size(params.width, params.height, self.size_multiple)
         guidance = Guidance.of(params, sequential_guidance)
+        control = Control(
+            image=control_image,
+            scale=controlnet_conditioning_scale,
+            start=control_guidance_start,
+            end=control_guidance_end,
+        )
         self._interrupt, self._guidance_scale = False, guidance.text_scale
         scheduler = self.backbone.component("scheduler")
 
@@ -172,7 +192,9 @@ class StyleCrafterPipeline(StylizedPipelineBase):
 
         # 3. Encode the style
         if style_tokens is None:
-            style = style_condition(self, style_images, style_weights, params.style_corners, prompts)
+            style = style_condition(
+                self, style_images, style_weights, params.style_corners, prompts, text.states, style_seed
+            )
         else:
             style = given_style(self, style_tokens, prompts)
         scales = layer_scales(self, style_scales, style, text.states)
@@ -212,6 +234,10 @@ class StyleCrafterPipeline(StylizedPipelineBase):
             base=dict(base_arguments or {}),
             null_style=repeated(null_style(self, style, prompts), copies),
         )
+        controlled = replace(
+            arguments,
+            base={**arguments.base, **control.prepared(self, prompts, copies, params.height, params.width)},
+        )
         if source is not None and (begin or params.inversion):
             pictures = source.read((params.width, params.height))
             predict = text_only(windows, self, tensors, arguments) if params.inversion else None
@@ -230,7 +256,8 @@ class StyleCrafterPipeline(StylizedPipelineBase):
                     tensors["style_scales"], params.style_scale * step_weights[i], frame_weights
                 )
                 now = guidance.steered(self._guidance_scale).at(begin + i, steps)
-                predicted = windowed_noise(windows, self, entering, t, tensors, arguments, factors, now)
+                beside = controlled if control.acts(begin + i, steps) else arguments
+                predicted = windowed_noise(windows, self, entering, t, tensors, beside, factors, now)
                 (tensors["latents"], *_) = scheduler.step(
                     predicted, t, tensors["latents"], **extra, return_dict=False
                 )
