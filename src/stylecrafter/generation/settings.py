@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -21,6 +22,8 @@ from stylecrafter.pipelines.sampling_params import SamplingParams, check_text
 from stylecrafter.runtime.devices import check_device_name, check_dtype_name
 from stylecrafter.weights.card import check_size
 from stylecrafter.weights.locate import INDEX_NAME
+
+logger = logging.getLogger(__name__)
 
 # Adapters are trained on up to five pictures at once. All are held in memory, decoded.
 MAX_STYLES = 64
@@ -174,6 +177,12 @@ def prepare(settings: GenerationSettings, suffix: str, model: ModelFacts | None 
     job = Job(filled, facts, references, video)
     if job.frames == 1 and len({style.at for style in styles}) > 1:
         raise InvalidInputError("styles that follow each other (--style-at) need a clip of several frames.")
+    if video is not None:
+        clip, (width, height) = video.clip, job.size
+        logger.info(
+            "%s: %d frames of %dx%d pixels become %dx%d, at %g frames per second",
+            *(shown(clip.path), job.frames, clip.width, clip.height, width, height, job.fps),
+        )
     check_suffix(f"output{suffix}", job.frames)
     check_size(*job.size, facts.size_multiple)
     facts.check_clip(suffix, job.frames, *reversed(job.size))
