@@ -28,9 +28,10 @@ from stylecrafter.evaluation.testset import read_testset
 from stylecrafter.evaluation.truth.world_set import WorldSetSpec
 from stylecrafter.generation.batch import run_batch
 from stylecrafter.generation.batch_file import read_entries
+from stylecrafter.generation.models import look_up_model
 from stylecrafter.generation.record import GenerationRecord, ModelReference, StyleReference, read_record
 from stylecrafter.generation.replay import replay
-from stylecrafter.generation.settings import look_up_model, prepare
+from stylecrafter.generation.settings import prepare
 from stylecrafter.media.clips import index_clip, read_clip
 from stylecrafter.media.documents import parse_json, parse_yaml
 from stylecrafter.media.images import load_picture

@@ -45,6 +45,8 @@ class Backbone(ABC):
     frames_per_latent: ClassVar[int] = 1
     #: Whether there are layers between frames; without them, frames, and with those stage 2, are refused.
     has_time: ClassVar[bool] = True
+    #: Of a family without time: what makes clips instead, as the end of a sentence.
+    for_clips: ClassVar[str] = ""
     #: What a named strength multiplies the adapter's own style scale by; "medium" changes nothing.
     strengths: ClassVar[Mapping[str, float]] = MappingProxyType({"light": 0.5, "medium": 1.0, "strong": 1.3})
     #: Whether every frame of a clip can have a style of its own (`predict`).

@@ -35,7 +35,7 @@ def batch(
     resume: Annotated[
         bool, typer.Option("--resume", help="Go on where a batch in the folder stopped.")
     ] = False,
-    format: Annotated[str, typer.Option("--format", help="mp4, gif, webp, or png for pictures.")] = "mp4",
+    format: options.Format = None,
     limit: Annotated[int | None, typer.Option("--limit", help="Only the first N entries.")] = None,
     no_metadata: options.NoMetadata = False,
     lossless: options.Lossless = False,
@@ -63,7 +63,7 @@ def batch(
             file,
             output,
             settings,
-            suffix=f".{format.lower().lstrip('.')}",
+            suffix=options.suffix_of(format),
             resume=resume,
             limit=limit,
             embed=not no_metadata,

@@ -17,13 +17,57 @@ if TYPE_CHECKING:
     from stylecrafter.generation.settings import GenerationSettings
     from stylecrafter.generation.source_video import VideoInput
 
-MACHINE = "Machine"
+MACHINE, MODEL = "Machine", "Model"
 
 Sampling = dict[str, Any]
 """Options of sampling by the names of their settings; see `takes_sampling`."""
 Model = Annotated[
-    str, typer.Option("--model", help="Embedded model, folder, or hub id.", rich_help_panel=MACHINE)
+    str,
+    typer.Option(
+        "--model",
+        help="Embedded model, folder, hub id, or single file; ours, or a base model of diffusers.",
+        rich_help_panel=MODEL,
+    ),
 ]
+Adapter = Annotated[
+    str | None,
+    typer.Option(
+        "--adapter",
+        help="Style adapter for it, ours or published: file, folder, or hub id.",
+        rich_help_panel=MODEL,
+    ),
+]
+ImageEncoder = Annotated[
+    str | None,
+    typer.Option(
+        "--image-encoder",
+        help="What the adapter reads pictures with: folder or hub id.",
+        rich_help_panel=MODEL,
+    ),
+]
+MotionAdapter = Annotated[
+    str | None,
+    typer.Option(
+        "--motion-adapter",
+        help="Motion modules that make clips of Stable Diffusion 1.5: file, folder, or hub id.",
+        rich_help_panel=MODEL,
+    ),
+]
+BaseConfig = Annotated[
+    str | None,
+    typer.Option(
+        "--config",
+        help="For a model in a single file: folder or hub id of one of its kind.",
+        rich_help_panel=MODEL,
+    ),
+]
+PARTS = {
+    "adapter": Adapter,
+    "image_encoder": ImageEncoder,
+    "motion_adapter": MotionAdapter,
+    "base_config": BaseConfig,
+}
+"""What may stand beside the model, by the names of its settings."""
 Size = Annotated[str | None, typer.Option("--size", metavar="WxH", help="Pixels, such as 128x128.")]
 Device = Annotated[
     str, typer.Option("--device", help="auto, cpu, cuda, cuda:1, mps.", rich_help_panel=MACHINE)
@@ -34,6 +78,14 @@ Dtype = Annotated[
 StyleWeight = Annotated[
     list[float] | None,
     typer.Option("--style-weight", help="How much a picture counts; once for every --style, in their order."),
+]
+Format = Annotated[
+    str | None,
+    typer.Option(
+        "--format",
+        help="mp4, gif, webp, or png for pictures.",
+        show_default="mp4, or png if the model makes pictures",
+    ),
 ]
 NoMetadata = Annotated[bool, typer.Option("--no-metadata", help="Keep prompt and settings out of the file.")]
 Lossless = Annotated[
@@ -80,6 +132,8 @@ def _sampling_options(helps: dict[str, str]) -> Iterator[inspect.Parameter]:
         )
 
     yield option("model", Model, "mini")
+    for name, annotation in PARTS.items():
+        yield option(name, annotation, None)
     for name, knob in SamplingParams.knobs().items():
         field, words = SamplingParams.model_fields[name], helps.get(name, knob.help)
         if knob.flag:
@@ -122,6 +176,11 @@ def style_weights(styles: Sequence[Path], weights: Sequence[float] | None) -> Se
             f"give --style-weight as often as --style: {len(weights)} for {len(styles)} pictures."
         )
     return weights or [1.0] * len(styles)
+
+
+def suffix_of(format: str | None) -> str | None:
+    """The suffix of an output format; None: that of what the model makes."""
+    return None if format is None else f".{format.lower().lstrip('.')}"
 
 
 def make_video(path: Path | None, start: float | None, duration: float | None) -> VideoInput | None:

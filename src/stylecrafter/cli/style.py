@@ -41,6 +41,10 @@ def save(
     ] = None,
     force: Annotated[bool, typer.Option("--force", help="Replace a style of that name.")] = False,
     model: options.Model = "mini",
+    adapter: options.Adapter = None,
+    image_encoder: options.ImageEncoder = None,
+    motion_adapter: options.MotionAdapter = None,
+    config: options.BaseConfig = None,
     device: options.Device = "auto",
     dtype: options.Dtype = "auto",
     json: options.AsJson = False,
@@ -51,7 +55,10 @@ def save(
 
     pairs = zip(style, options.style_weights(style, style_weight), strict=True)
     styles = [StyleInput(path=path, weight=weight) for path, weight in pairs]
-    saved = save_style(name, styles, style_corners, model, device, dtype, force=force)
+    parts = {"adapter": adapter, "image_encoder": image_encoder, "motion_adapter": motion_adapter}
+    saved = save_style(
+        name, styles, style_corners, model, device, dtype, force=force, base_config=config, **parts
+    )
     if json:
         show_json(_facts(saved))
     else:

@@ -32,7 +32,7 @@ from stylecrafter.evaluation.testset import TestSet
 from stylecrafter.evaluation.truth.world_set import STYLE_TEXTS_NAME
 from stylecrafter.generation.batch import SHARED_NAME, Progress, run_batch
 from stylecrafter.generation.engine import Engine
-from stylecrafter.generation.settings import GenerationSettings, Job, StyleInput, look_up_model, prepare
+from stylecrafter.generation.settings import GenerationSettings, Job, StyleInput, look_up, prepare
 from stylecrafter.media.documents import read_json
 from stylecrafter.media.files import write_atomic
 from stylecrafter.media.images import file_hash, load_picture
@@ -168,7 +168,7 @@ class _Jobs:
 
     def __init__(self, request: ClipRequest, **changes: Any) -> None:
         self._request, self._changes = request, changes
-        self.model = look_up_model(request.settings.model)
+        self.model = look_up(request.settings)
 
     def __call__(self, index: int, *, with_pictures: bool = False) -> Job:
         """The job of entry `index`, with a seed as `run_batch` gives it: all methods start from the same noise."""

@@ -18,14 +18,14 @@ from typing import Any, Literal
 from stylecrafter.errors import CheckpointError, InvalidInputError, OutputError, unknown_name
 from stylecrafter.generation.batch_file import Entry, read_entries
 from stylecrafter.generation.engine import Engine, OnStep, make_file
+from stylecrafter.generation.models import PART_OPTIONS, ModelFacts
 from stylecrafter.generation.record import GenerationRecord
 from stylecrafter.generation.results import RESULTS_NAME, Results
 from stylecrafter.generation.settings import (
     GenerationSettings,
     Job,
-    ModelFacts,
     StyleInput,
-    look_up_model,
+    look_up,
     prepare,
 )
 from stylecrafter.generation.source_video import VideoReference
@@ -70,7 +70,7 @@ def run_batch(
     settings: GenerationSettings,
     *,
     fixed: Collection[str] = (),
-    suffix: str = ".mp4",
+    suffix: str | None = None,
     resume: bool = False,
     limit: int | None = None,
     embed: bool = True,
@@ -91,7 +91,7 @@ def run_batch(
         settings: What entries share that do not say otherwise; its prompt is not looked at, and its styles only to
             lock them.
         fixed: Knobs in which entries have no say.
-        suffix: Format of the outputs.
+        suffix: Format of the outputs; None: that of what the model makes.
         resume: Go on in a folder that a batch was started in; what is finished there is left as it is.
         limit: Only the first so many entries.
         embed: Keep the settings inside each output.
@@ -114,16 +114,16 @@ def run_batch(
     locked = _locked(entries, settings, file) if lock_style else ()
     if limit is not None and limit < 1:
         raise InvalidInputError(f"limit must be at least 1, not {limit}.")
-    if suffix not in SUFFIXES:
-        raise unknown_name("output format", shown(suffix), SUFFIXES)
-    check_suffix(f"output{suffix}", settings.frames or 1)
-    if lossless:
-        check_lossless(suffix)
+    if suffix is not None:
+        _check_format(suffix, settings, lossless)
     template = settings.changed(prompt="-", styles=(), video=None)
     if not any(entry.video for entry in entries):
         check_video_knobs(template.denoise, template.inversion)
     _check_folder(target, resume)
-    model = look_up_model(settings.model)
+    model = look_up(settings)
+    if suffix is None:
+        suffix = model.suffix
+        _check_format(suffix, settings, lossless)
     look = prepare(template.changed(styles=locked), suffix, model)
     if lock_style:
         entries = _with_style(entries, locked)
@@ -137,15 +137,15 @@ def run_batch(
         real_target(path)
     refuse_overwriting(
         files,
-        [file, *dict.fromkeys(path for entry in entries for path in entry.reads)],
-        [model.folder],
+        [file, *model.files, *dict.fromkeys(path for entry in entries for path in entry.reads)],
+        model.folders,
     )
     engine = Engine(model, settings.device, settings.dtype, on_step)
     check_writable(target / SHARED_NAME)
     with only_one(target, "batch"):
         _check_folder(target, resume)
         remove_parts(target)
-        shared: dict[str, Any] = {"lossless": True} if lossless else {}
+        shared: dict[str, Any] = {**model.part_hashes, **({"lossless": True} if lossless else {})}
         if lock_style:
             shared["locked_style"] = [style.sha256 for style in look.references]
         seed = _share(target, template, suffix, engine.weights, shared)
@@ -264,6 +264,14 @@ def _check_own(
                 raise InvalidInputError(f"entry {entry.index}: {error}") from error
 
 
+def _check_format(suffix: str, settings: GenerationSettings, lossless: bool) -> None:
+    if suffix not in SUFFIXES:
+        raise unknown_name("output format", shown(suffix), SUFFIXES)
+    check_suffix(f"output{suffix}", settings.frames or 1)
+    if lossless:
+        check_lossless(suffix)
+
+
 def _output(folder: Path, entry: Entry, suffix: str) -> Path:
     return folder / f"{entry.name}{suffix}"
 
@@ -310,6 +318,8 @@ def _share(
     before = {name: field.default for name, field in type(template).model_fields.items()} | before
     for all_options in (shared, before):
         all_options.setdefault("lossless", False)
+        for part in PART_OPTIONS:
+            all_options.setdefault(part, None)
         all_options.setdefault("locked_style", None)
     changed = [name for name, value in shared.items() if before.get(name) != value]
     if changed:

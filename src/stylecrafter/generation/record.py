@@ -17,6 +17,7 @@ from pydantic import (
 )
 
 from stylecrafter.errors import InvalidInputError
+from stylecrafter.generation.models import PART_OPTIONS
 from stylecrafter.generation.source_video import VideoReference
 from stylecrafter.media.documents import parse_json, shown
 from stylecrafter.media.metadata import read_metadata
@@ -41,12 +42,34 @@ class StyleReference(BaseModel):
         return {name: value for name, value in write(self).items() if name != "at" or value is not None}
 
 
+class PartReference(BaseModel):
+    """Something that stood beside the model, such as an adapter of its own."""
+
+    name: str
+    sha256: str
+
+
 class ModelReference(BaseModel):
     """The weights that were used."""
 
     name: str
     sha256: str | None = None
     settings_sha256: str | None = Field(default=None, description="of its configs, scheduler and tokenizer")
+    adapter: PartReference | None = None
+    image_encoder: PartReference | None = None
+    motion_adapter: PartReference | None = None
+    base_config: PartReference | None = None
+
+    @property
+    def parts(self) -> dict[str, PartReference]:
+        """What stood beside the model, by the names of `models.PART_OPTIONS`."""
+        found = {name: getattr(self, name) for name in PART_OPTIONS}
+        return {name: part for name, part in found.items() if part is not None}
+
+    @model_serializer(mode="wrap")
+    def _as_ever(self, write: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        """As earlier versions wrote it, where nothing stood beside the model."""
+        return {name: value for name, value in write(self).items() if name not in PART_OPTIONS or value}
 
 
 class GenerationRecord(SamplingParams):

@@ -9,11 +9,12 @@ from pathlib import Path
 
 from PIL import Image
 
-from stylecrafter.errors import CheckpointError, unknown_name
+from stylecrafter.errors import unknown_name
 from stylecrafter.generation.engine import Engine
+from stylecrafter.generation.models import look_up_model
 from stylecrafter.generation.paths import user_path
-from stylecrafter.generation.settings import StyleInput, check_style_count, look_up_model
-from stylecrafter.media.documents import is_folder, shown
+from stylecrafter.generation.settings import StyleInput, check_style_count
+from stylecrafter.media.documents import is_file, is_folder, shown
 from stylecrafter.media.files import check_writable, write_atomic
 from stylecrafter.media.images import read_picture
 from stylecrafter.media.overwriting import refuse_overwriting
@@ -33,6 +34,7 @@ def save_style(
     dtype: str = "auto",
     *,
     force: bool = False,
+    **parts: str | None,
 ) -> SavedStyle:
     """Read a style off pictures and keep it under a name.
 
@@ -44,6 +46,7 @@ def save_style(
         device: Where its image encoder runs.
         dtype: Its number format.
         force: Replace a style of that name.
+        **parts: What stands beside the model, as `look_up_model` takes it.
 
     Raises:
         InvalidInputError: A name that cannot be, a model without adapter, or weights that do not fit.
@@ -57,16 +60,14 @@ def save_style(
     paths = [user_path(style.path) for style in styles]
     for path in paths:  # before the model is loaded
         read_picture(path)
-    facts = look_up_model(model)
-    if not facts.reads_pictures:
-        raise CheckpointError(
-            f"model {facts.name!r} cannot read style pictures: it has no image encoder or no style adapter."
-        )
-    refuse_overwriting([file], paths, [facts.folder])
+    facts = look_up_model(model, **parts)
+    facts.check_styles()
+    refuse_overwriting([file], [*paths, *facts.files], facts.folders)
     pipe = Engine(facts, device, dtype).pipe
     weights = [style.weight for style in styles]
     # A folder says who sits before the machine; its name is enough.
-    called = Path(facts.name).name if is_folder(facts.name) else facts.name
+    source = facts.parts["adapter"].name if "adapter" in facts.parts else facts.name
+    called = Path(source).name if is_folder(source) or is_file(source) else source
     return read_style(pipe.save_style(name, paths, weights, corners, force=force, adapter_name=called))
 
 

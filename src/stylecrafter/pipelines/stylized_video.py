@@ -108,7 +108,7 @@ class StyleCrafterPipeline(StylizedPipelineBase):
                 not say: its aspect ratio, with about as many pixels as the model's own size.
             negative_prompt: What to move away from, one text or one per prompt; None: the empty text.
             timesteps: The very timesteps to take, for schedulers that take them; instead of a number of steps.
-            sigmas: Likewise, noise levels.
+            sigmas: Likewise, noise levels; of models that predict flow, those before the scheduler's shift.
             frame_style_scales: Multiply the style per frame: a number for each, or a schedule (`schedules`).
             step_style_scales: The same per call of the model within sampling; steps of weight 0 skip the style.
             num_videos_per_prompt: Clips per prompt, next to each other in the output.
