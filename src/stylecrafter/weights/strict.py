@@ -214,14 +214,28 @@ def refusing(what: str) -> Iterator[None]:
         raise CheckpointError(f"{what}: {reason if len(reason) <= 400 else f'{reason[:400]}…'}") from error
 
 
+def meta_model(kind: Any, folder: Path) -> Any:
+    """A part without memory for its numbers, from its config alone; its weights need not be there.
+
+    Raises:
+        CheckpointError: No config, or one that makes no such part.
+    """
+    config = read_part_config(folder, kind)
+    check_config(config, folder / "config.json", 0)
+    with refusing(f"{folder.name} ({kind.__name__}) in {folder.parent}: its config.json makes none"):
+        return _without_memory(kind, folder, config).eval()
+
+
 def _skeleton(kind: Any, folder: Path, config: dict[str, Any]) -> dict[str, Tensor]:
     """The state dict of a part without memory for its numbers."""
+    return cast("dict[str, Tensor]", _without_memory(kind, folder, config).state_dict())
+
+
+def _without_memory(kind: Any, folder: Path, config: dict[str, Any]) -> Any:
     with torch.device("meta"):
         if _is_diffusers(kind):
-            model = kind.from_config(config)
-        else:
-            model = kind(kind.config_class.from_pretrained(folder))
-    return cast("dict[str, Tensor]", model.state_dict())
+            return kind.from_config(config)
+        return kind(kind.config_class.from_pretrained(folder))
 
 
 def _renamed(tensors: dict[str, Tensor], wanted: Mapping[str, Shape]) -> dict[str, Tensor]:
