@@ -41,7 +41,7 @@ class LatentDiffusion(Backbone):
         return PUBLISHED_PIXELS_PER_LATENT if vae is None else _halvings(vae.config)
 
     def default_knobs(self) -> dict[str, Any]:
-        size = self.denoiser.config["sample_size"]
+        size = self.denoiser.config.get("sample_size")
         if size is None:
             return super().default_knobs()
         height, width = (size, size) if isinstance(size, int) else size
