@@ -59,7 +59,6 @@ class WanDualAttentionProcessor(DualCrossAttentionProcessor):
             keys=keys,
             context=encoder_hidden_states,
             mask=attention_mask,
-            style_tokens=style.tokens,
-            factor=self._factor(style, n, t, query),
+            styles=self._acting(style, n, t, query),
         )
         return attn.to_out[1](attn.to_out[0](self.fuse(call).type_as(query)))
