@@ -44,6 +44,14 @@ class StyleRegions:
         """Those of a part of the clip's latent frames."""
         return self if self.masks.shape[2] == 1 else StyleRegions(self.masks[:, :, part])
 
+    def repeated(self, copies: int) -> StyleRegions:
+        """Those of every sample `copies` times in a row."""
+        return self if copies == 1 else StyleRegions(self.masks.repeat_interleave(copies, dim=0))
+
+    def twice(self) -> StyleRegions:
+        """Those of all samples, and then of all once more."""
+        return StyleRegions(torch.cat([self.masks] * 2))
+
     def of_samples(self, samples: int, frames: int, queries: int, like: Tensor) -> Tensor:
         """Masks (samples, r, frames, queries / frames) of the queries of a layer, resized by area.
 

@@ -11,11 +11,13 @@ from typing import Annotated, Any
 
 from pydantic import AfterValidator, model_validator
 
+from stylecrafter.adapter.scales import parse_scales
 from stylecrafter.errors import InvalidInputError, unknown_name
 from stylecrafter.media.documents import shown
 from stylecrafter.pipelines.knobs import KnobModel, brief, knob
 from stylecrafter.pipelines.schedulers import SCHEDULERS
 from stylecrafter.runtime.seeding import MAX_SEED
+from stylecrafter.schedules import parse
 
 # Models are trained on 1000 noise levels; where sampling starts one above zero, 1000 steps would need 1001.
 MAX_STEPS = 999
@@ -62,6 +64,18 @@ def _known_scheduler(name: str | None) -> str | None:
     return name
 
 
+def _layers_text(text: str) -> str:
+    if text:
+        parse_scales(text)
+    return text
+
+
+def _schedule_text(text: str) -> str:
+    if text:
+        parse(text)
+    return text
+
+
 class SamplingParams(KnobModel):
     """What sampling is told. None means: what the model was made for.
 
@@ -90,6 +104,30 @@ class SamplingParams(KnobModel):
         of_model=True,
         without=1.0,
         ge=-1000,
+        le=1000,
+    )
+    style_layers: Annotated[str, AfterValidator(_layers_text)] = knob(
+        "Strength of the style by layers, such as down=0.5,mid=1,up=1.", "--style-layers", default="", without=""
+    )
+    style_frames: Annotated[str, AfterValidator(_schedule_text)] = knob(
+        "Strength of the style over the clip, such as 0:0,1:1 (from nothing to all).",
+        "--style-frames",
+        default="",
+        without="",
+    )
+    style_steps: Annotated[str, AfterValidator(_schedule_text)] = knob(
+        "Strength of the style over the denoising steps, such as 'window(0.3,1)'.",
+        "--style-steps",
+        default="",
+        without="",
+    )
+    negative_style_scale: float = knob(
+        "Strength of the negative style.",
+        "--negative-style-scale",
+        "negative_style_scale",
+        default=1.0,
+        without=1.0,
+        ge=0,
         le=1000,
     )
     text_guidance: float | None = knob(

@@ -10,6 +10,7 @@ from typing import Any, SupportsIndex
 import torch
 from torch import Tensor
 
+from stylecrafter.adapter.scales import Scale, grouped_scales
 from stylecrafter.errors import InvalidInputError
 from stylecrafter.pipelines.base import StylizedPipelineBase
 from stylecrafter.pipelines.callbacks import Callback, StepCallback
@@ -26,11 +27,14 @@ from stylecrafter.pipelines.conditions import (
 from stylecrafter.pipelines.finite import StepWatch, check_computed
 from stylecrafter.pipelines.guided_noise import Guidance, PassArguments, guided_noise, style_factors
 from stylecrafter.pipelines.knobs import takes_knobs
+from stylecrafter.pipelines.negative_style import negative_style
 from stylecrafter.pipelines.noise import Generators, initial_latents, sample_generators, step_arguments
 from stylecrafter.pipelines.output import StyleCrafterPipelineOutput, check_output_type, convert_frames
+from stylecrafter.pipelines.regional_style import GivenStyles, regional_style
 from stylecrafter.pipelines.sampling_params import SamplingParams
 from stylecrafter.pipelines.timesteps import model_input, set_timesteps
 from stylecrafter.references.groups import StyleImages, StyleWeights
+from stylecrafter.references.masks import StyleMasks
 from stylecrafter.schedules import Schedule, weights
 from stylecrafter.weights.card import check_size
 
@@ -46,16 +50,20 @@ class StyleCrafterPipeline(StylizedPipelineBase):
         style_images: StyleImages | None = None,
         *,
         style_weights: StyleWeights | None = None,
+        style_masks: StyleMasks | None = None,
+        negative_style_images: StyleImages | None = None,
         negative_prompt: str | Sequence[str] | None = None,
         timesteps: Sequence[int] | None = None,
         sigmas: Sequence[float] | None = None,
-        frame_style_scales: Schedule | Sequence[float] | None = None,
-        step_style_scales: Schedule | Sequence[float] | None = None,
+        layer_style_scales: Scale | str | None = None,
+        frame_style_scales: Schedule | Sequence[float] | str | None = None,
+        step_style_scales: Schedule | Sequence[float] | str | None = None,
         num_videos_per_prompt: int = 1,
         generator: Generators | None = None,
         latents: Tensor | None = None,
-        style_tokens: Tensor | None = None,
+        style_tokens: Tensor | Sequence[Tensor] | None = None,
         style_scales: Tensor | None = None,
+        negative_style_tokens: Tensor | None = None,
         text_embeds: Tensor | None = None,
         negative_text_embeds: Tensor | None = None,
         prompt_embeds: Tensor | None = None,
@@ -80,18 +88,28 @@ class StyleCrafterPipeline(StylizedPipelineBase):
             style_images: One picture; or a list, whose pictures are all read together for every prompt; or a
                 list of lists, one per prompt. Paths, PIL pictures or arrays. None: no style.
             style_weights: How much each picture counts beside the others, >= 0, in the form of `style_images`.
+            style_masks: Where the style acts, 1 in full and 0 not at all: one mask for the whole style, or a list
+                with one for each picture, which then are styles of their own; a list of such lists is per prompt. A
+                mask is a picture (white is 1), or an array or tensor (h, w) or (frames, h, w).
+            negative_style_images: Pictures whose style to move away from, in the form of `style_images`.
             negative_prompt: What to move away from, one text or one per prompt; None: the empty text.
             timesteps: The very timesteps to take, for schedulers that take them; instead of a number of steps.
             sigmas: Likewise, noise levels.
-            frame_style_scales: Multiply the style per frame: a number for each, or a schedule (`schedules`).
+            layer_style_scales: Multiply the style per layer: a number for each, or a mapping from groups ("down",
+                "mid", "up", "all"; "early", "middle", "late"), names or dotted prefixes of layers to numbers, or
+                its text, "down=0.5,up=1". With what `set_scale` of the adapter says they are multiplied.
+            frame_style_scales: Multiply the style per frame: a number for each, or a schedule (`schedules`) or its
+                text.
             step_style_scales: The same per call of the model within sampling; steps of weight 0 skip the style.
             num_videos_per_prompt: Clips per prompt, next to each other in the output.
             generator: Source of the noise, one for all clips or one per clip; of any device. `seed` is short for
                 a fresh one.
             latents: Start from this noise (samples, c, f, h, w) instead; its size is the clip's.
-            style_tokens: From `encode_style`, (1 or prompts, q, d), instead of pictures.
+            style_tokens: From `encode_style`, (1 or prompts, q, d), instead of pictures; with several masks a list
+                with one for each.
             style_scales: Factor of every style layer, (1 or prompts, L), instead of predicted ones (see
                 `predict_scales`); `style_scale` and the schedules multiply them all the same.
+            negative_style_tokens: From `encode_style`, instead of negative pictures.
             text_embeds: From `encode_text`, (prompts, l, d), instead of prompts.
             negative_text_embeds: Likewise, (1 or prompts, l, d).
             prompt_embeds: What diffusers calls `text_embeds`.
@@ -153,11 +171,24 @@ class StyleCrafterPipeline(StylizedPipelineBase):
         prompts = len(text)
 
         # 3. Encode the style
-        if style_tokens is None:
-            style = style_condition(self, style_images, style_weights, params.style_corners, prompts)
+        regions = None
+        if style_masks is not None:
+            of_call = GivenStyles(
+                pictures=style_images, weights=style_weights, tokens=style_tokens, scales=style_scales
+            )
+            style, scales, regions = regional_style(self, style_masks, of_call, text.states, params)
         else:
-            style = given_style(self, style_tokens, prompts)
-        scales = layer_scales(self, style_scales, style, text.states)
+            if style_tokens is None:
+                style = style_condition(self, style_images, style_weights, params.style_corners, prompts)
+            else:
+                style = given_style(self, style_tokens, prompts)
+            scales = layer_scales(self, style_scales, style, text.states)
+        away = negative_style(
+            self, negative_style_images, negative_style_tokens, params, guidance, negative.states
+        )
+        layer_weights = None
+        if layer_style_scales is not None:
+            layer_weights = grouped_scales(layer_style_scales, self._need_adapter().layer_names)
         frame_weights = per_latent_frame(
             None if frame_style_scales is None else weights(frame_style_scales, params.frames, "frame"),
             self.backbone.frames_per_latent,
@@ -190,6 +221,9 @@ class StyleCrafterPipeline(StylizedPipelineBase):
             negative=negative.repeated(copies).arguments,
             base=dict(base_arguments or {}),
             null_style=repeated(null_style(self, style, prompts), copies),
+            regions=None if regions is None else regions.repeated(copies),
+            negative_style=repeated(away[0], copies),
+            negative_factors=repeated(away[1], copies),
         )
         check_computed("before the first step", tensors, self.backbone.dtype)
         watch = StepWatch(len(times), self.backbone.dtype)
@@ -202,7 +236,7 @@ class StyleCrafterPipeline(StylizedPipelineBase):
                 self._current_timestep = t
                 entering = model_input(scheduler, tensors["latents"], t)
                 factors = style_factors(
-                    tensors["style_scales"], params.style_scale * step_weights[i], frame_weights
+                    tensors["style_scales"], params.style_scale * step_weights[i], frame_weights, layer_weights
                 )
                 now = guidance.steered(self._guidance_scale).at(i, len(times))
                 predicted = guided_noise(self, entering, t, tensors, arguments, factors, now)
