@@ -9,10 +9,11 @@ real renders. It is asked of clips with the mask, of the same noise with the sty
 * inside: what the mask leaves of the style's gain over the text alone, and of the score itself;
 * outside: the mean difference to the text alone, beside that of the text alone at two seeds (what noise does).
 
-"attention" confines the style in the layers alone, "confined" in the prediction of every step too, as the library does.
+"attention" confines the style in the layers alone; "confined" takes what is outside from the text's own clip as well, as
+the library does (`TextAlone`).
 
-Negative style: a style is blended of two pictures, A and B, and B is the negative style as well, or stands in the style's
-place. The score is the nearness to B; object and scene are asked of probes, as in `style_and_content.py`.
+Negative style: the style of two pictures, A and B, with B as the negative style; and B as the negative style of a clip
+without a style. The score is the nearness to B. Object and scene are asked of probes, as in `style_and_content.py`.
 """
 
 from __future__ import annotations
@@ -30,12 +31,12 @@ import torch
 from torch import Tensor
 
 from stylecrafter import StyleCrafterPipeline
-from stylecrafter.adapter.style_regions import StyleRegions
 from stylecrafter.evaluation.truth.probes import labels_of, seen_in
 from stylecrafter.evaluation.truth.style_probe import seen_style
 from stylecrafter.evaluation.truth.trained_probes import WorldProbes, world_probes
 from stylecrafter.evaluation.truth.world_set import world_set_for
 from stylecrafter.media.tensors import clip_to_tensor, to_pictures
+from stylecrafter.pipelines.text_alone import TextAlone
 from stylecrafter.styleworld import splits, world
 
 logger = logging.getLogger("style_masks")
@@ -43,13 +44,13 @@ logger = logging.getLogger("style_masks")
 
 @contextmanager
 def in_attention_alone() -> Iterator[None]:
-    """Predictions as they come out of masked attention."""
-    union = StyleRegions.union
-    StyleRegions.union = property(lambda self: torch.ones_like(self.masks[:, :1]))  # type: ignore[method-assign,assignment]
+    """Latents as they come out of masked attention."""
+    outside = TextAlone.outside
+    TextAlone.outside = lambda self, styled: styled  # type: ignore[method-assign]
     try:
         yield
     finally:
-        StyleRegions.union = union  # type: ignore[method-assign]
+        TextAlone.outside = outside  # type: ignore[method-assign]
 
 
 def interval(values: list[float]) -> dict[str, float]:
@@ -181,7 +182,12 @@ def main() -> None:
     args = parser.parse_args()
     logging.basicConfig(level=logging.INFO, format="%(message)s")
     measured = Measured(args)
-    result: dict[str, Any] = {"model": args.model, "clips": args.clips, "frames": args.frames, "seed": args.seed}
+    result: dict[str, Any] = {
+        "model": args.model,
+        "clips": args.clips,
+        "frames": args.frames,
+        "seed": args.seed,
+    }
     for name in ("masks", "negative"):
         if args.only in (None, name):
             result[name] = getattr(measured, name)()

@@ -7,8 +7,10 @@ from typing import Any, Literal, TypedDict, get_args
 
 from stylecrafter.errors import InvalidInputError, unknown_name
 
-ExtractorType = Literal["query", "transformer", "mlp"]
-"""How style tokens are read off image tokens (paper, table S8)."""
+ExtractorType = Literal["query", "transformer", "mlp", "linear", "resampler", "patch_selection", "none"]
+"""How style tokens are read off image tokens: the first three are those of the paper's table S8, "linear" is that of
+IP-Adapter, "resampler" that of IP-Adapter-Plus, "patch_selection" that of StyleMaster (patches that the prompt selects,
+and a picture as a whole); "none" where the caller brings style tokens."""
 
 FusionType = Literal["dual", "attach_to_text"]
 """Whether a layer reads the style beside the text (paper, equation 1) or together with it (ablation in table 4)."""
@@ -21,6 +23,10 @@ ImageFeatures = Literal["last_normed", "penultimate", "embedding", "last"]
 norm; (StyleCrafter-SDXL, IP-Adapter-Plus) the layer before; (IP-Adapter) the projected embedding; (StyleMaster) the
 last layer as it is, beside the embedding of a shuffled picture."""
 
+Preprocessing = Literal["blur", "clip"]
+"""What a style picture goes through before the encoder: (StyleCrafter) a square of `reference_size` from its middle,
+blurred and resized; (IP-Adapter, StyleMaster) what CLIP's own image processor does."""
+
 NullStyle = Literal["omit", "zero_embedding", "black_picture", "zero_tokens"]
 """What stands for "no style" in guidance: the base without adapter; or, as some were trained, tokens that are read off
 an embedding of zeros (IP-Adapter) or off a black picture (IP-Adapter-Plus), or that are zeros (StyleMaster)."""
@@ -30,10 +36,11 @@ _TYPES = {
     "fusion_type": FusionType,
     "scale_type": ScaleType,
     "image_features": ImageFeatures,
+    "preprocessing": Preprocessing,
     "null_style": NullStyle,
 }
 _SWITCHES = ("key_value_bias", "output_norm", "key_norm")
-_OPTIONAL = ("scale_dim", "extractor_dim")
+_OPTIONAL = ("scale_dim", "extractor_dim", "num_local_tokens", "embed_dim")
 
 
 class AdapterOptions(TypedDict, total=False):
@@ -54,7 +61,10 @@ class AdapterOptions(TypedDict, total=False):
     output_norm: bool
     key_norm: bool
     image_features: ImageFeatures
+    preprocessing: Preprocessing
     null_style: NullStyle
+    num_local_tokens: int | None
+    embed_dim: int | None
 
 
 def check_options(options: Mapping[str, Any]) -> None:

@@ -42,6 +42,8 @@ class ScalePredictor(nn.Module):
         self.norm_in = nn.LayerNorm(dim)
         self.blocks = nn.ModuleList(JointAttentionBlock(dim, num_heads) for _ in range(num_layers))
         self.norm_out = nn.LayerNorm(dim)
+        # Behind the transformer the published predictor that maps its inputs has one more map.
+        self.proj = None if text_dim is None else nn.Linear(dim, dim, bias=False)
         self.head = nn.Sequential(nn.Linear(dim, head_dim), nn.GELU(), nn.Linear(head_dim, 1), nn.Tanh())
 
     def forward(self, style_tokens: Tensor, text_embeds: Tensor) -> Tensor:
@@ -61,7 +63,8 @@ class ScalePredictor(nn.Module):
         x = self.norm_in(torch.cat([queries, style_tokens, text_embeds], dim=1))
         for block in self.blocks:
             x = block(x)
-        return 1 + self.head(self.norm_out(x[:, :count])).squeeze(-1)
+        x = self.norm_out(x[:, :count])
+        return 1 + self.head(x if self.proj is None else self.proj(x)).squeeze(-1)
 
 
 def check_conditions(style_tokens: Tensor, text_embeds: Tensor, style_dim: int, text_dim: int) -> None:

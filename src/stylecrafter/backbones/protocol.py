@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import os
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar
@@ -10,7 +11,7 @@ from typing import Any, ClassVar
 import torch
 from torch import Tensor, nn
 
-from stylecrafter.adapter.style_adapter import cross_attention_layers
+from stylecrafter.adapter.base_layers import cross_attention_layers
 from stylecrafter.backbones.inputs import attached_slot, check_shapes, found_slot
 from stylecrafter.backbones.texts import Texts
 from stylecrafter.errors import InvalidInputError
@@ -32,8 +33,7 @@ class Backbone(ABC):
     label: ClassVar[str]
     #: Component that denoises: a diffusers model.
     denoiser_name: ClassVar[str] = "unet"
-    #: Class names of the diffusers pipelines that are made of such components; the first is what `base_pipeline`
-    #: makes. Empty: there is none.
+    #: Class names of the diffusers pipelines that are made of such components. Empty: there are none.
     pipelines: ClassVar[tuple[str, ...]] = ()
     #: What a call uses where neither it nor a model folder says anything: knobs by name (`steps`, `text_guidance` …).
     #: Frames and sides that depend on the components: `default_knobs`.
@@ -58,6 +58,11 @@ class Backbone(ABC):
     @abstractmethod
     def accepts(cls, denoiser: Any) -> bool:
         """Whether this family's denoisers are of that kind (`backbone_for`)."""
+
+    @classmethod
+    def objection(cls, base: Any) -> str:
+        """Why a diffusers pipeline of these names cannot be used, where that is not seen in its components; or ""."""
+        return ""
 
     @property
     def denoiser(self) -> Any:
@@ -90,6 +95,11 @@ class Backbone(ABC):
         """
         self.component(self.denoiser_name)
 
+    @property
+    def pipeline(self) -> str:
+        """Class name of what `base_pipeline` makes."""
+        return self.pipelines[0]
+
     def base_pipeline(self) -> Any:
         """The diffusers pipeline around these components, or None where diffusers has none: it shares them, so that
         what it does to them (LoRA, textual inversion, offloading) holds here.
@@ -101,7 +111,7 @@ class Backbone(ABC):
             return None
         import diffusers
 
-        kind = getattr(diffusers, self.pipelines[0])
+        kind = getattr(diffusers, self.pipeline)
         takes = inspect.signature(kind.__init__).parameters
         given = {name: self.components.get(name) for name in takes if name in self.components}
         extra = {
@@ -288,8 +298,27 @@ class Backbone(ABC):
         return cross_attention_layers(self.denoiser)
 
     def temporal_parameters(self) -> dict[str, nn.Parameter]:
-        """Name in the denoiser -> parameter that stage 2 trains: whole layers, or low-rank matrices put into them."""
+        """Name in the denoiser -> parameter that stage 2 trains: whole layers, or low-rank matrices put into them
+        (`add_temporal_lora`)."""
         return {}
+
+    def add_temporal_lora(self, rank: int) -> None:
+        """Put low-rank matrices, which change nothing yet, into the layers that see time, for stage 2 to train.
+
+        Raises:
+            InvalidInputError: A rank below 1, or a base model of which stage 2 trains whole layers, or nothing.
+        """
+        raise InvalidInputError(
+            f"{self.label} takes no temporal LoRA: stage 2 trains its layers between frames"
+        )
+
+    def save_temporal_lora(self, folder: str | os.PathLike[str]) -> None:
+        """Save these matrices as a LoRA file that `load_lora_weights` of the base pipeline reads.
+
+        Raises:
+            InvalidInputError: There are none.
+        """
+        raise InvalidInputError(f"{self.label} has no temporal LoRA to save")
 
     def check_inputs(
         self, latents: Tensor, text: Tensor, style_tokens: Tensor | None, style_scales: Tensor | None

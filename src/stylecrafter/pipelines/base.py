@@ -21,7 +21,7 @@ from diffusers import (
     UNetMotionModel,
     WanTransformer3DModel,
 )
-from torch import Tensor
+from torch import Tensor, nn
 from transformers import (
     CLIPTextModel,
     CLIPTextModelWithProjection,
@@ -35,7 +35,7 @@ from transformers import (
 from stylecrafter.adapter.style_adapter import StyleAdapter
 from stylecrafter.adapter.style_regions import StyleRegions
 from stylecrafter.backbones.autoencoder import ShortcutAutoencoder
-from stylecrafter.backbones.families import COMPONENTS, backbone_for
+from stylecrafter.backbones.families import COMPONENTS, SETTINGS, backbone_for
 from stylecrafter.backbones.inputs import attached_slot
 from stylecrafter.backbones.protocol import Backbone
 from stylecrafter.backbones.texts import Texts
@@ -44,10 +44,18 @@ from stylecrafter.errors import InvalidInputError, unknown_name
 from stylecrafter.media.documents import is_folder
 from stylecrafter.media.images import PictureLike, load_picture
 from stylecrafter.pipelines.finite import check_computed
-from stylecrafter.pipelines.fitting import check_defaults, check_widths
+from stylecrafter.pipelines.fitting import adapter_defaults, check_defaults, check_widths, defaults_without
+from stylecrafter.pipelines.style_inputs import encoded
 from stylecrafter.references.crops import with_corners
 from stylecrafter.references.encoder import ReferenceEncoder
-from stylecrafter.references.groups import StyleWeights, check_groups, pack_tokens, weights_per_sample
+from stylecrafter.references.groups import (
+    StyleWeights,
+    check_groups,
+    mean_embeds,
+    pack_tokens,
+    weights_per_sample,
+)
+from stylecrafter.references.shuffle import DEFAULT_SEED, shuffled
 
 logger = logging.getLogger(__name__)
 
@@ -91,6 +99,7 @@ class StylizedPipelineBase(DiffusionPipeline):
         default_fps: Frames per second that the clips are meant for.
         default_style_scale: Strength of the style.
         default_negative_prompt: What to move away from; the empty text is nothing.
+        force_zeros_for_empty_prompt: Of SDXL: no text is zeros there, not the encoded empty text.
 
     Raises:
         InvalidInputError: Components whose widths do not fit together.
@@ -148,6 +157,7 @@ class StylizedPipelineBase(DiffusionPipeline):
         transformer: WanTransformer3DModel | None = None,
         motion_adapter: MotionAdapter | None = None,
         controlnet: ControlNetModel | None = None,
+        force_zeros_for_empty_prompt: bool = True,
     ) -> None:
         super().__init__()
         base = {
@@ -200,6 +210,7 @@ class StylizedPipelineBase(DiffusionPipeline):
             default_fps=float(default_fps),
             default_style_scale=float(default_style_scale),
             default_negative_prompt=default_negative_prompt,
+            force_zeros_for_empty_prompt=force_zeros_for_empty_prompt,
         )
         if style_adapter is not None and not style_adapter.is_attached_to(backbone.denoiser):
             style_adapter.attach(backbone.denoiser)
@@ -248,26 +259,32 @@ class StylizedPipelineBase(DiffusionPipeline):
             base: A diffusers pipeline, whose components are shared; or a folder, a hub id or a single file of one.
             adapter: See `load_adapter`.
             image_encoder: CLIP image tower, as a model, folder or hub id; None: that of the base, if it has one.
-            **options: As `from_base.open_base` takes them (`dtype`, `motion_adapter`, `config` …) where `base` is to be
-                loaded; names that begin with `default_`, and `reference_size`, are for the pipeline.
+            **options: `motion_adapter` makes clips of a Stable Diffusion 1.5 (`motion.open_motion_adapter`); others as
+                `from_base.open_base` takes them (`dtype`, `config` …) where `base` is to be loaded; names that begin
+                with `default_`, and `reference_size`, are for the pipeline.
 
         Raises:
             InvalidInputError: A base model, adapter or encoder of a kind that is not known, or that do not go together.
             CheckpointError: Files that are missing, broken, or not what they should be.
         """
         from stylecrafter.pipelines.from_base import arguments_of, open_base, open_image_encoder
+        from stylecrafter.pipelines.motion import open_motion_adapter, with_motion
 
+        motion_adapter = options.pop("motion_adapter", None)
         own = {k: options.pop(k) for k in list(options) if k.startswith("default_") or k == "reference_size"}
         if not isinstance(base, DiffusionPipeline):
             base = open_base(base, **options)
         elif options:
             raise unknown_name("argument of from_base with a pipeline", next(iter(options)), own)
+        if motion_adapter is not None:
+            base = with_motion(base, open_motion_adapter(motion_adapter))
         arguments = arguments_of(base)
         encoder = open_image_encoder(image_encoder, arguments["unet"] or arguments["transformer"])
         pipe = cls(**{**arguments, **({} if encoder is None else {"image_encoder": encoder}), **own})
         pipe._base = base
         if adapter is not None:
             pipe.load_adapter(adapter)
+            pipe.register_to_config(**own)
         return pipe
 
     @property
@@ -302,16 +319,15 @@ class StylizedPipelineBase(DiffusionPipeline):
             self.unload_adapter()
         try:
             if not adapter.is_attached_to(backbone.denoiser):
-                adapter.to(device=backbone.device, dtype=backbone.dtype).attach(backbone.denoiser)
+                # Without diffusers' own word on parts that stay in float32: here are none.
+                nn.Module.to(adapter, device=backbone.device, dtype=backbone.dtype)
+                adapter.attach(backbone.denoiser)
         except ValueError:
             if old is not None:
                 self.register_modules(style_adapter=old.attach(backbone.denoiser))
             raise
         self.register_modules(style_adapter=adapter, image_encoder=encoder)
-        self.register_to_config(
-            default_style_scale=adapter.config["default_scale"],
-            default_negative_prompt=adapter.config["default_negative_prompt"],
-        )
+        self.register_to_config(**adapter_defaults(adapter))
 
     def unload_adapter(self) -> None:
         """Take the adapter off: the base model is what it was, to the bit.
@@ -323,7 +339,7 @@ class StylizedPipelineBase(DiffusionPipeline):
         if adapter.attached:
             adapter.detach()
         self.register_modules(style_adapter=None)
-        self.register_to_config(default_style_scale=1.0, default_negative_prompt="")
+        self.register_to_config(**defaults_without(adapter, self.backbone))
 
     def __setattr__(self, name: str, value: Any) -> None:
         super().__setattr__(name, value)
@@ -356,15 +372,15 @@ class StylizedPipelineBase(DiffusionPipeline):
                 "this pipeline has no image encoder, so it cannot read style pictures; give style_tokens, or "
                 "convert the model with its OpenCLIP checkpoint"
             )
-        adapter = self.style_adapter
-        features = "last_normed" if adapter is None else adapter.config["image_features"]
-        return ReferenceEncoder(self.image_encoder, self.config.image_tokens_half, features)
+        asked = {} if self.style_adapter is None else self.style_adapter.reads
+        return ReferenceEncoder(self.image_encoder, self.config.image_tokens_half, **asked)
 
     @property
     def backbone(self) -> Backbone:
         """The base model, as its components are now."""
         self._take_over()
-        return backbone_for(**{name: getattr(self, name) for name in COMPONENTS})
+        settings = {name: self.config[name] for name in SETTINGS}
+        return backbone_for(**{name: getattr(self, name) for name in COMPONENTS}, **settings)
 
     @property
     def vae_scale_factor(self) -> int:
@@ -440,12 +456,27 @@ class StylizedPipelineBase(DiffusionPipeline):
             InvalidInputError: The pipeline has no image encoder, or there are no pictures.
             ImageReadError: A picture that cannot be read.
         """
+        return self.references.tokens(self._crops(pictures), self._execution_device)
+
+    @torch.no_grad()
+    def encode_shuffled(
+        self, pictures: PictureLike | Sequence[PictureLike], seed: int = DEFAULT_SEED
+    ) -> Tensor:
+        """Projected embeddings (n, w) of n pictures whose content is scattered (`references.shuffle`), as `encode` of
+        some adapters wants them (`image_embeds`).
+
+        Raises:
+            InvalidInputError: No image encoder or one without a projection, or there are no pictures.
+            ImageReadError: A picture that cannot be read.
+        """
+        return self.references.embeddings(shuffled(self._crops(pictures), seed), self._execution_device)
+
+    def _crops(self, pictures: PictureLike | Sequence[PictureLike]) -> Tensor:
         several: list[Any] = list(pictures) if isinstance(pictures, (list, tuple)) else [pictures]
         if not several:
             raise InvalidInputError("no style pictures were given")
         loaded = [load_picture(picture) for picture in several]
-        crops = self.references.crop(loaded, self.config.reference_size)
-        return self.references.tokens(crops, self._execution_device)
+        return self.references.crop(loaded, self.config.reference_size)
 
     @torch.no_grad()
     def encode_style(
@@ -453,6 +484,9 @@ class StylizedPipelineBase(DiffusionPipeline):
         pictures: PictureLike | Sequence[PictureLike] | Sequence[Sequence[PictureLike]],
         weights: StyleWeights | None = None,
         corners: bool | None = None,
+        text: Tensor | None = None,
+        *,
+        seed: int = DEFAULT_SEED,
     ) -> Tensor:
         """Style tokens (b, q, d).
 
@@ -463,9 +497,12 @@ class StylizedPipelineBase(DiffusionPipeline):
             corners: True reads a style of one picture by its four corners too, as if they were given with it
                 (`references.crops.with_corners`); several pictures, those of weight 0 not counted, are read whole, as
                 all are with False and as published. None: the pipeline's default.
+            text: States (b, l, d) from `encode_text`, for an adapter whose tokens depend on the prompt (StyleMaster);
+                one style and b texts give b, and so do b styles and one text. Others leave it unread.
+            seed: How such an adapter's second look at a picture is scattered; the published code does it at random.
 
         Raises:
-            InvalidInputError: No adapter or image encoder, an empty list, weights that do not fit.
+            InvalidInputError: No adapter or image encoder, an empty list, weights or texts that do not fit.
             ImageReadError: A picture that cannot be read.
         """
         adapter = self._need_adapter()
@@ -477,9 +514,14 @@ class StylizedPipelineBase(DiffusionPipeline):
         per_picture = weights_per_sample(weights, groups)
         if self.config.default_style_corners if corners is None else corners:
             groups, per_picture = self._with_corners(groups, per_picture)
-        tokens = self.encode_image([picture for group in groups for picture in group])
-        packed, token_weights = pack_tokens(tokens, [len(group) for group in groups], per_picture)
-        return adapter.encode(packed.to(adapter.dtype), token_weights=token_weights)
+        flat = [picture for group in groups for picture in group]
+        tokens = self.encode_image(flat)
+        counts = [len(group) for group in groups]
+        packed, token_weights = pack_tokens(tokens, counts, per_picture)
+        embeds = None
+        if "image_embeds" in adapter.needs:
+            embeds = mean_embeds(self.encode_shuffled(flat, seed), counts, per_picture)
+        return encoded(adapter, packed, token_weights, embeds, text)
 
     @torch.no_grad()
     def encode_no_style(self) -> Tensor:
@@ -544,7 +586,11 @@ class StylizedPipelineBase(DiffusionPipeline):
         """
         backbone = self.backbone
         dtype = backbone.dtype
-        masked = nullcontext() if style_regions is None else attached_slot(backbone.denoiser).masking(style_regions)
+        masked = (
+            nullcontext()
+            if style_regions is None
+            else attached_slot(backbone.denoiser).masking(style_regions)
+        )
         with masked:
             predicted = backbone.predict(
                 latents.to(dtype),

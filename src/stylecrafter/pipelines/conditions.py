@@ -14,6 +14,7 @@ from stylecrafter.errors import InvalidInputError
 from stylecrafter.pipelines.base import StylizedPipelineBase
 from stylecrafter.pipelines.finite import check_given
 from stylecrafter.references.groups import StyleImages, StyleWeights, group_per_sample, weights_per_sample
+from stylecrafter.references.shuffle import DEFAULT_SEED
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -53,6 +54,12 @@ def text_conditions(pipe: StylizedPipelineBase, given: GivenTexts) -> tuple[Text
     if len(negative) not in (1, len(text)):
         raise InvalidInputError(
             f"got {len(negative)} negative prompts for {len(text)} prompts; give one or {len(text)}"
+        )
+    if text.arguments.keys() != negative.arguments.keys():
+        raise InvalidInputError(
+            "texts that are given encoded need their pooled embeddings, both or none: got pooled_prompt_embeds "
+            f"{'with' if text.arguments else 'without'} the prompts, {'with' if negative.arguments else 'without'} the "
+            "negative ones"
         )
     return text, negative.expanded(len(text))
 
@@ -115,8 +122,10 @@ def style_condition(
     weights: StyleWeights | None,
     corners: bool,
     prompts: int,
+    text: Tensor | None = None,
+    seed: int = DEFAULT_SEED,
 ) -> Tensor | None:
-    """Style tokens (prompts, q, d) of pictures, or None where there are none.
+    """Style tokens (prompts, q, d) of pictures, or None where there are none; `text` and `seed` as in `encode_style`.
 
     Raises:
         InvalidInputError: Pictures or weights that do not fit the prompts.
@@ -129,9 +138,9 @@ def style_condition(
     alike = rows is None or all(row == rows[0] for row in rows)
     if alike and all(group is groups[0] for group in groups):
         # References that all prompts share, at the same weights, are read once.
-        shared = pipe.encode_style(groups[:1], None if rows is None else rows[:1], corners)
+        shared = pipe.encode_style(groups[:1], None if rows is None else rows[:1], corners, text, seed=seed)
         return shared.expand(prompts, -1, -1)
-    return pipe.encode_style(groups, rows, corners)
+    return pipe.encode_style(groups, rows, corners, text, seed=seed)
 
 
 def given_style(pipe: StylizedPipelineBase, style_tokens: Any, prompts: int) -> Tensor:

@@ -68,6 +68,12 @@ class PassArguments:
     negative_style: Tensor | None = None
     negative_factors: Tensor | None = None
 
+    def within(self, window: slice) -> PassArguments:
+        """Those of a part of the clip's latent frames."""
+        if self.regions is None:
+            return self
+        return replace(self, regions=self.regions.frames(window))
+
 
 def guided_noise(
     pipe: StylizedPipelineBase,
@@ -105,10 +111,9 @@ def guided_noise(
 
     # At steps without style, "no style" is left out as well.
     plain_style = None if style_factors is None else arguments.null_style
-    needs_text = needed.text or (needed.style and regions is not None)
     null = with_text = None
     apart = guidance.sequential or negative.shape != text.shape or arguments.negative_style is not None
-    if needed.null and needs_text and not apart:
+    if needed.null and needed.text and not apart:
         # The pass with style runs on its own: the others have none, or another.
         beside = {k: torch.cat([value, arguments.text[k]]) for k, value in arguments.negative.items()}
         null, with_text = predict(torch.cat([negative, text]), beside, plain_style, 2).chunk(2)
@@ -119,15 +124,11 @@ def guided_noise(
             null = pipe.predict_noise(latents, timestep, negative, style, factors, **others)
         elif needed.null:
             null = predict(negative, arguments.negative, plain_style)
-        if needs_text:
+        if needed.text:
             with_text = predict(text, arguments.text, plain_style)
     conditional, styled = with_text, None
     if needed.style:
-        styled = predict(text, arguments.text, tensors["style_tokens"])
-        if regions is not None and with_text is not None:
-            # What attention between places has carried out of the masks stays out of the prediction.
-            styled = torch.lerp(with_text, styled, regions.union.to(styled))
-        conditional = styled
+        styled = conditional = predict(text, arguments.text, tensors["style_tokens"])
     guided = guide(null, with_text, styled, guidance.text_scale, style_scale)
     return guided if conditional is None else rescale(guided, conditional, guidance.rescale)
 

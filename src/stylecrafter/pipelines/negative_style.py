@@ -14,39 +14,28 @@ from torch import Tensor
 
 from stylecrafter.errors import InvalidInputError
 from stylecrafter.pipelines.base import StylizedPipelineBase
-from stylecrafter.pipelines.conditions import given_style, style_condition
 from stylecrafter.pipelines.guided_noise import Guidance
-from stylecrafter.references.groups import StyleImages
+from stylecrafter.pipelines.regional_style import GivenStyles, whole_style
 
 
 def negative_style(
-    pipe: StylizedPipelineBase,
-    pictures: StyleImages | None,
-    tokens: Tensor | None,
-    params: Any,
-    guidance: Guidance,
-    text: Tensor,
+    pipe: StylizedPipelineBase, given: GivenStyles, text: Tensor, params: Any, guidance: Guidance
 ) -> tuple[Tensor | None, Tensor | None]:
     """Its tokens (prompts, q, d) and factors (prompts, L); None where there is none.
 
     Args:
         pipe: Reads pictures and predicts factors.
-        pictures: Of the style.
-        tokens: Instead of pictures.
+        given: The style, as a call brings it.
+        text: States (prompts, l, d) of the negative prompts, which the same pass reads.
         params: Filled `SamplingParams`.
         guidance: Of the call.
-        text: States (prompts, l, d) of the negative prompts, which the same pass reads.
 
     Raises:
         InvalidInputError: Pictures and tokens, or a call whose guidance has no such pass.
     """
-    if pictures is not None and tokens is not None:
+    if given.pictures is not None and given.tokens is not None:
         raise InvalidInputError("give either negative_style_images or negative_style_tokens")
-    prompts = text.shape[0]
-    if tokens is None:
-        style = style_condition(pipe, pictures, None, params.style_corners, prompts)
-    else:
-        style = given_style(pipe, tokens, prompts)
+    style = whole_style(pipe, given, text, params.style_corners)
     if style is None or params.negative_style_scale == 0.0:
         return None, None
     if guidance.text_scale == 1.0:

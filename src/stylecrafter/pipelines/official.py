@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from typing import TypeVar, cast
+from collections.abc import Mapping
 
-from accelerate import init_empty_weights
 from diffusers import AutoencoderKL, DDIMScheduler
-from huggingface_hub.errors import StrictDataclassError
-from torch import Tensor, nn
+from torch import Tensor
 from transformers import CLIPTextConfig, CLIPTextModel, CLIPVisionConfig, CLIPVisionModel
 
 from stylecrafter.adapter.style_adapter import StyleAdapter
@@ -20,6 +17,7 @@ from stylecrafter.weights.formats.checkpoint_files import (
     Source,
     account,
     fill,
+    filled,
     nested_tensors,
     read_checkpoint,
     shapes_of,
@@ -36,8 +34,6 @@ from stylecrafter.weights.formats.videocrafter_unet import (
 )
 from stylecrafter.weights.formats.videocrafter_vae import vae_config, vae_state
 from stylecrafter.weights.tokenizer import clip_tokenizer
-
-Model = TypeVar("Model")
 
 UNET, VAE, TEXT = "model.diffusion_model.", "first_stage_model.", "cond_stage_model.model."
 
@@ -137,14 +133,14 @@ def build_unet(
     """The UNet from its published tensors (names without prefix), and the names that have no place."""
     config = unet_config(shapes_of(tensors), attention_head_dim)
     state, left_over = unet_state(tensors, config)
-    return _filled(lambda: VideoCrafterUNet(**config), state, "UNet", copy), left_over
+    return filled(lambda: VideoCrafterUNet(**config), state, "UNet", copy), left_over
 
 
 def build_vae(tensors: Mapping[str, Tensor], copy: bool) -> tuple[AutoencoderKL, list[str]]:
     """The autoencoder from its published tensors (names without prefix), and the names that have no place."""
     config = vae_config(shapes_of(tensors))
     state, left_over = vae_state(tensors)
-    return _filled(lambda: AutoencoderKL(**config), state, "autoencoder", copy), left_over
+    return filled(lambda: AutoencoderKL(**config), state, "autoencoder", copy), left_over
 
 
 def build_text_encoder(
@@ -158,7 +154,7 @@ def build_text_encoder(
     foreign = [key for key in left_over if key.startswith("transformer.") and not key.startswith(last)]
     if foreign:
         raise CheckpointError(f"text encoder: {len(foreign)} tensors without a place, first: {foreign[0]}")
-    return _filled(lambda: CLIPTextModel(CLIPTextConfig(**config)), state, "text encoder", copy), left_over
+    return filled(lambda: CLIPTextModel(CLIPTextConfig(**config)), state, "text encoder", copy), left_over
 
 
 def build_image_encoder(tensors: Mapping[str, Tensor], num_heads: int, copy: bool) -> CLIPVisionModel:
@@ -168,7 +164,7 @@ def build_image_encoder(tensors: Mapping[str, Tensor], num_heads: int, copy: boo
     state, left_over = vision_state(tower, config["num_hidden_layers"])
     rest = [f"visual.{key}" for key in left_over] + [key for key in tensors if not key.startswith("visual.")]
     account(rest, OPENCLIP_LEFT_OUT, "OpenCLIP checkpoint")
-    return _filled(lambda: CLIPVisionModel(CLIPVisionConfig(**config)), state, "image encoder", copy)
+    return filled(lambda: CLIPVisionModel(CLIPVisionConfig(**config)), state, "image encoder", copy)
 
 
 def build_adapter(
@@ -179,7 +175,7 @@ def build_adapter(
     config = adapter_config(shapes_of(tensors), layers, num_heads)
     state, left_over = adapter_state(tensors, list(layers))
     account(left_over, {}, "adapter")
-    return _filled(lambda: StyleAdapter(**config), state, "adapter", copy)
+    return filled(lambda: StyleAdapter(**config), state, "adapter", copy)
 
 
 def load_temporal(unet: VideoCrafterUNet, temporal: Source) -> None:
@@ -199,17 +195,3 @@ def load_temporal(unet: VideoCrafterUNet, temporal: Source) -> None:
     for name, module in modules.items():
         what = f"temporal checkpoint, {names[name]}"
         fill(module, with_prefix(state, f"{name}."), what, isinstance(temporal, Mapping))
-
-
-def _filled(build: Callable[[], Model], state: Mapping[str, Tensor], what: str, copy: bool) -> Model:
-    """Build a model without memory for its weights, then give it those of `state`."""
-    try:
-        with init_empty_weights():
-            model = build()
-    except (ValueError, StrictDataclassError) as error:
-        reason = str(error).splitlines()[-1].strip()
-        raise CheckpointError(f"{what}: the sizes do not go together: {reason}") from error
-    module = cast(nn.Module, model)
-    fill(module, state, what, copy)
-    module.eval()
-    return model

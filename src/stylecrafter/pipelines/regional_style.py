@@ -13,6 +13,7 @@ from stylecrafter.adapter.style_regions import StyleRegions
 from stylecrafter.errors import InvalidInputError
 from stylecrafter.pipelines.base import StylizedPipelineBase
 from stylecrafter.pipelines.conditions import given_style, layer_scales, style_condition
+from stylecrafter.pipelines.windows import latent_frames_of
 from stylecrafter.references.groups import StyleImages, StyleWeights, group_per_sample, weights_per_sample
 from stylecrafter.references.masks import StyleMasks, mask_on_latents, masks_per_sample, read_mask
 
@@ -28,12 +29,13 @@ class GivenStyles:
     weights: StyleWeights | None
     tokens: Tensor | Sequence[Tensor] | None
     scales: Tensor | None
+    seed: int
 
 
-def regional_style(
-    pipe: StylizedPipelineBase, masks: StyleMasks, given: GivenStyles, text: Tensor, params: Any
+def style_of_call(
+    pipe: StylizedPipelineBase, masks: StyleMasks | None, given: GivenStyles, text: Tensor, params: Any
 ) -> Regional:
-    """The style of a call with masks: one for the whole style, or one for each of several styles.
+    """The style of a call; with masks one for the whole style, or one for each of several styles.
 
     Masks of 1 alone are as none. A style that acts nowhere is left out; where none is left, there is no style.
 
@@ -45,18 +47,18 @@ def regional_style(
         params: Filled `SamplingParams`.
 
     Raises:
-        InvalidInputError: Masks that do not fit the clip or the styles, or no style.
+        InvalidInputError: Masks that do not fit the clip or the styles, or that have no style.
         ImageReadError: A picture that cannot be read.
     """
-    prompts = text.shape[0]
-    maps = _on_latents(pipe, masks_per_sample(masks, prompts), params)
-    count = maps.shape[1]
+    maps = None if masks is None else _on_latents(pipe, masks_per_sample(masks, text.shape[0]), params)
+    count = 1 if maps is None else maps.shape[1]
     if count == 1:
-        style = _whole_style(pipe, given, params.style_corners, prompts)
-        scales = None if style is None else layer_scales(pipe, given.scales, style, text)
-        styles = [(style, scales)]
+        style = whole_style(pipe, given, text, params.style_corners)
+        styles = [(style, layer_scales(pipe, given.scales, style, text))]
     else:
         styles = _styles(pipe, given, count, params.style_corners, text)
+    if maps is None:
+        return *styles[0], None
     if styles[0][0] is None:
         raise InvalidInputError("style_masks need a style: give style pictures or style_tokens too")
     kept = [r for r in range(count) if bool(maps[:, r].any())]
@@ -67,17 +69,36 @@ def regional_style(
     return tokens, factors, None if everywhere else StyleRegions(maps[:, kept])
 
 
+def whole_style(pipe: StylizedPipelineBase, given: GivenStyles, text: Tensor, corners: bool) -> Tensor | None:
+    """Tokens (prompts, q, d) of all pictures read together, or those that the caller brings; None without a style.
+
+    Raises:
+        InvalidInputError: Pictures, weights or tokens that do not fit the prompts.
+        ImageReadError: A picture that cannot be read.
+    """
+    prompts = text.shape[0]
+    if given.tokens is None:
+        return style_condition(pipe, given.pictures, given.weights, corners, prompts, text, given.seed)
+    several = given.tokens if isinstance(given.tokens, (list, tuple)) else [given.tokens]
+    if len(several) != 1:
+        raise InvalidInputError(
+            f"got {len(several)} style_tokens; a list of them needs a style mask for each"
+        )
+    return given_style(pipe, several[0], prompts)
+
+
 def _on_latents(pipe: StylizedPipelineBase, masks: Sequence[Sequence[Any]], params: Any) -> Tensor:
     """(prompts, r, 1 or f, h, w); masks that prompts share are read once."""
     backbone = pipe.backbone
     size = params.width, params.height
-    _, frames, height, width = backbone.latent_shape(params.frames, params.height, params.width)
+    grid = (
+        latent_frames_of(backbone, params.frames),
+        *backbone.latent_shape(1, params.height, params.width)[2:],
+    )
 
     def placed(row: Sequence[Any]) -> Tensor:
         maps = [
-            mask_on_latents(
-                read_mask(mask), size, params.frames, (frames, height, width), backbone.frames_per_latent
-            )
+            mask_on_latents(read_mask(mask), size, params.frames, grid, backbone.frames_per_latent)
             for mask in row
         ]
         return torch.stack([m.expand(max(len(m) for m in maps), -1, -1) for m in maps])
@@ -89,28 +110,13 @@ def _on_latents(pipe: StylizedPipelineBase, masks: Sequence[Sequence[Any]], para
     return torch.stack([row.expand(-1, most, -1, -1) for row in rows]).to(pipe._execution_device)
 
 
-def _whole_style(
-    pipe: StylizedPipelineBase, given: GivenStyles, corners: bool, prompts: int
-) -> Tensor | None:
-    if given.tokens is None:
-        return style_condition(pipe, given.pictures, given.weights, corners, prompts)
-    tokens = given.tokens if isinstance(given.tokens, Tensor) else _only(list(given.tokens))
-    return given_style(pipe, tokens, prompts)
-
-
-def _only(tokens: list[Tensor]) -> Tensor:
-    if len(tokens) != 1:
-        raise InvalidInputError(f"got {len(tokens)} style_tokens for one style mask; give one of each for each style")
-    return tokens[0]
-
-
 def _styles(
     pipe: StylizedPipelineBase, given: GivenStyles, count: int, corners: bool, text: Tensor
 ) -> list[tuple[Tensor | None, Tensor | None]]:
     """Tokens and factors of as many styles as there are masks; the weight of a picture multiplies its factors."""
     prompts = text.shape[0]
     if given.tokens is not None:
-        several = [given.tokens] if isinstance(given.tokens, Tensor) else list(given.tokens)
+        several = given.tokens if isinstance(given.tokens, (list, tuple)) else [given.tokens]
         _check_count(count, len(several), "style_tokens (as a list)")
         styles = [given_style(pipe, tokens, prompts) for tokens in several]
         return [(style, layer_scales(pipe, given.scales, style, text)) for style in styles]
@@ -124,7 +130,7 @@ def _styles(
     found: list[tuple[Tensor | None, Tensor | None]] = []
     for r in range(count):
         own = [groups[0][r]] if shared else [[group[r]] for group in groups]
-        style = cast("Tensor", style_condition(pipe, own, None, corners, prompts))
+        style = cast("Tensor", style_condition(pipe, own, None, corners, prompts, text, given.seed))
         scales = cast("Tensor", layer_scales(pipe, given.scales, style, text))
         if rows is not None:
             scales = scales * scales.new_tensor([row[r] for row in rows])[:, None]

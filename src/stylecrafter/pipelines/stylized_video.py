@@ -5,9 +5,11 @@ from __future__ import annotations
 import inspect
 import operator
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any, SupportsIndex
 
 import torch
+from PIL import Image
 from torch import Tensor
 
 from stylecrafter.adapter.scales import Scale, grouped_scales
@@ -16,25 +18,34 @@ from stylecrafter.pipelines.base import StylizedPipelineBase
 from stylecrafter.pipelines.callbacks import Callback, StepCallback
 from stylecrafter.pipelines.conditions import (
     GivenTexts,
-    given_style,
-    layer_scales,
     null_style,
     per_latent_frame,
     repeated,
-    style_condition,
     text_conditions,
 )
+from stylecrafter.pipelines.control import Control, ControlImages
 from stylecrafter.pipelines.finite import StepWatch, check_computed
-from stylecrafter.pipelines.guided_noise import Guidance, PassArguments, guided_noise, style_factors
+from stylecrafter.pipelines.guided_noise import Guidance, PassArguments, style_factors
+from stylecrafter.pipelines.inversion import Predict, final_ratio, invert, text_only
 from stylecrafter.pipelines.knobs import takes_knobs
 from stylecrafter.pipelines.negative_style import negative_style
 from stylecrafter.pipelines.noise import Generators, initial_latents, sample_generators, step_arguments
 from stylecrafter.pipelines.output import StyleCrafterPipelineOutput, check_output_type, convert_frames
-from stylecrafter.pipelines.regional_style import GivenStyles, regional_style
-from stylecrafter.pipelines.sampling_params import SamplingParams
+from stylecrafter.pipelines.regional_style import GivenStyles, style_of_call
+from stylecrafter.pipelines.sampling_params import SamplingParams, check_video_knobs
+from stylecrafter.pipelines.text_alone import TextAlone
 from stylecrafter.pipelines.timesteps import model_input, set_timesteps
+from stylecrafter.pipelines.video_to_video import (
+    SourceVideo,
+    VideoLike,
+    encode_video,
+    first_step,
+    noisy_latents,
+)
+from stylecrafter.pipelines.windows import clip_windows, padded_frames, windowed_noise
 from stylecrafter.references.groups import StyleImages, StyleWeights
 from stylecrafter.references.masks import StyleMasks
+from stylecrafter.references.shuffle import DEFAULT_SEED
 from stylecrafter.schedules import Schedule, weights
 from stylecrafter.weights.card import check_size
 
@@ -52,6 +63,8 @@ class StyleCrafterPipeline(StylizedPipelineBase):
         style_weights: StyleWeights | None = None,
         style_masks: StyleMasks | None = None,
         negative_style_images: StyleImages | None = None,
+        style_seed: int = DEFAULT_SEED,
+        video: VideoLike | None = None,
         negative_prompt: str | Sequence[str] | None = None,
         timesteps: Sequence[int] | None = None,
         sigmas: Sequence[float] | None = None,
@@ -71,6 +84,10 @@ class StyleCrafterPipeline(StylizedPipelineBase):
         pooled_prompt_embeds: Tensor | None = None,
         negative_pooled_prompt_embeds: Tensor | None = None,
         base_arguments: Mapping[str, Any] | None = None,
+        control_image: ControlImages | None = None,
+        controlnet_conditioning_scale: float = 1.0,
+        control_guidance_start: float = 0.0,
+        control_guidance_end: float = 1.0,
         sequential_guidance: bool = False,
         output_type: str = "pil",
         return_dict: bool = True,
@@ -92,6 +109,10 @@ class StyleCrafterPipeline(StylizedPipelineBase):
                 with one for each picture, which then are styles of their own; a list of such lists is per prompt. A
                 mask is a picture (white is 1), or an array or tensor (h, w) or (frames, h, w).
             negative_style_images: Pictures whose style to move away from, in the form of `style_images`.
+            style_seed: See `seed` of `encode_style`: pictures have one style for a prompt, whatever the noise.
+            video: A clip to begin with, the same for all prompts (SDEdit): a file, PIL pictures, an array
+                (f, h, w, 3) or a tensor (f, 3, h, w) in [0, 1]. Frames and size are then its own where the call does
+                not say: its aspect ratio, with about as many pixels as the model's own size.
             negative_prompt: What to move away from, one text or one per prompt; None: the empty text.
             timesteps: The very timesteps to take, for schedulers that take them; instead of a number of steps.
             sigmas: Likewise, noise levels.
@@ -118,6 +139,11 @@ class StyleCrafterPipeline(StylizedPipelineBase):
             negative_pooled_prompt_embeds: Likewise, (1 or prompts, w).
             base_arguments: Go to the base model in every pass, as they are (`Backbone.predict`), such as
                 `cross_attention_kwargs={"scale": 0.5}` for a LoRA.
+            control_image: What the base model's ControlNet follows, one picture or one per prompt; it is brought to
+                the size of the frames. None: the ControlNet is left out.
+            controlnet_conditioning_scale: How much the ControlNet counts.
+            control_guidance_start: Part of the steps before the ControlNet begins.
+            control_guidance_end: Part of the steps after which it is left out.
             sequential_guidance: Run every pass on its own; slower, with less memory.
             output_type: "pil", "np", "pt" or "latent", see `StyleCrafterPipelineOutput`.
             return_dict: False returns a tuple.
@@ -151,9 +177,19 @@ class StyleCrafterPipeline(StylizedPipelineBase):
             )
         copies = at_least_one("num_videos_per_prompt", num_videos_per_prompt)
         chunk = None if decode_chunk_size is None else at_least_one("decode_chunk_size", decode_chunk_size)
-        params: Any = asked.filled({**self.config, **self._size_of(latents)})  # no None any more
+        source = None if video is None else SourceVideo.of(video, asked.frames)
+        if source is None:
+            check_video_knobs(asked.denoise, asked.inversion)
+        of_video = {} if source is None else source.defaults(self.config, self.size_multiple)
+        params: Any = asked.filled({**self.config, **of_video, **self._size_of(latents)})  # no None any more
         check_size(params.width, params.height, self.size_multiple)
         guidance = Guidance.of(params, sequential_guidance)
+        control = Control(
+            image=control_image,
+            scale=controlnet_conditioning_scale,
+            start=control_guidance_start,
+            end=control_guidance_end,
+        )
         self._interrupt, self._guidance_scale = False, guidance.text_scale
         scheduler = self.backbone.component("scheduler")
 
@@ -171,20 +207,20 @@ class StyleCrafterPipeline(StylizedPipelineBase):
         prompts = len(text)
 
         # 3. Encode the style
-        regions = None
-        if style_masks is not None:
-            of_call = GivenStyles(
-                pictures=style_images, weights=style_weights, tokens=style_tokens, scales=style_scales
-            )
-            style, scales, regions = regional_style(self, style_masks, of_call, text.states, params)
-        else:
-            if style_tokens is None:
-                style = style_condition(self, style_images, style_weights, params.style_corners, prompts)
-            else:
-                style = given_style(self, style_tokens, prompts)
-            scales = layer_scales(self, style_scales, style, text.states)
+        of_call = GivenStyles(
+            pictures=style_images,
+            weights=style_weights,
+            tokens=style_tokens,
+            scales=style_scales,
+            seed=style_seed,
+        )
+        style, scales, regions = style_of_call(self, style_masks, of_call, text.states, params)
         away = negative_style(
-            self, negative_style_images, negative_style_tokens, params, guidance, negative.states
+            self,
+            replace(of_call, pictures=negative_style_images, weights=None, tokens=negative_style_tokens),
+            negative.states,
+            params,
+            guidance,
         )
         layer_weights = None
         if layer_style_scales is not None:
@@ -197,20 +233,23 @@ class StyleCrafterPipeline(StylizedPipelineBase):
         # 4. Timesteps
         device = self._execution_device
         times = set_timesteps(scheduler, params.steps, timesteps, sigmas, device)
+        begin = 0 if source is None else first_step(len(times), scheduler.order, params.denoise)
+        steps, times = len(times), times[begin:]
         self._num_timesteps = len(times)
         step_weights = weights(step_style_scales, len(times), "step")
 
         # 5. Noise
-        shape = (
-            prompts * copies,
-            *self.backbone.latent_shape(params.frames, params.height, params.width),
-        )
+        backbone = self.backbone
+        # The frames of a video may fill their last latent frame only in part.
+        frames = params.frames if source is None else padded_frames(backbone, params.frames)
+        shape = (prompts * copies, *backbone.latent_shape(frames, params.height, params.width))
+        windows = clip_windows(backbone, shape[2], params.window)
         generators = sample_generators(generator, params.seed, prompts * copies)
-        noise = initial_latents(latents, shape, generators, params.shared_noise)
+        noise = initial_latents(latents, shape, generators, params.shared_noise).to(device)
         extra = step_arguments(scheduler, generators, params.eta)
         tensors: dict[str, Any] = {
             # Of flows, which begin with noise as it is, it has none.
-            "latents": noise.to(device) * getattr(scheduler, "init_noise_sigma", 1.0),
+            "latents": noise * getattr(scheduler, "init_noise_sigma", 1.0),
             "text_embeds": repeated(text.states, copies),
             "negative_text_embeds": repeated(negative.states, copies),
             "style_tokens": repeated(style, copies),
@@ -225,8 +264,19 @@ class StyleCrafterPipeline(StylizedPipelineBase):
             negative_style=repeated(away[0], copies),
             negative_factors=repeated(away[1], copies),
         )
+        controlled = replace(
+            arguments,
+            base={**arguments.base, **control.prepared(self, prompts, copies, params.height, params.width)},
+        )
+        if source is not None and (begin or params.inversion):
+            pictures = source.read((params.width, params.height))
+            predict = text_only(windows, self, tensors, arguments) if params.inversion else None
+            tensors["latents"] = self._noisy_video(pictures, noise, begin, predict)
         check_computed("before the first step", tensors, self.backbone.dtype)
         watch = StepWatch(len(times), self.backbone.dtype)
+        alone = None
+        if arguments.regions is not None:
+            alone = TextAlone(scheduler, tensors["latents"], generators, params.eta, arguments.regions)
 
         # 6. Steps
         with self.progress_bar(total=len(times)) as bar:
@@ -236,13 +286,20 @@ class StyleCrafterPipeline(StylizedPipelineBase):
                 self._current_timestep = t
                 entering = model_input(scheduler, tensors["latents"], t)
                 factors = style_factors(
-                    tensors["style_scales"], params.style_scale * step_weights[i], frame_weights, layer_weights
+                    tensors["style_scales"],
+                    params.style_scale * step_weights[i],
+                    frame_weights,
+                    layer_weights,
                 )
-                now = guidance.steered(self._guidance_scale).at(i, len(times))
-                predicted = guided_noise(self, entering, t, tensors, arguments, factors, now)
+                now = guidance.steered(self._guidance_scale).at(begin + i, steps)
+                beside = controlled if control.acts(begin + i, steps) else arguments
+                predicted = windowed_noise(windows, self, entering, t, tensors, beside, factors, now)
                 (tensors["latents"], *_) = scheduler.step(
                     predicted, t, tensors["latents"], **extra, return_dict=False
                 )
+                if alone is not None:
+                    alone.step(windows, self, t, tensors, beside, now)
+                    tensors["latents"] = alone.outside(tensors["latents"])
                 watch.see("latents", i, predicted, tensors["latents"])
                 if callback:
                     callback(self, i, t, tensors)
@@ -255,9 +312,25 @@ class StyleCrafterPipeline(StylizedPipelineBase):
         # 7. Frames
         result = tensors["latents"]
         if output_type != "latent":
-            result = convert_frames(self.decode_latents(result, chunk), output_type)
+            result = convert_frames(self.decode_latents(result, chunk)[:, : params.frames], output_type)
         self.maybe_free_model_hooks()
         return StyleCrafterPipelineOutput(frames=result) if return_dict else (result,)
+
+    def _noisy_video(
+        self, frames: Sequence[Image.Image], noise: Tensor, begin: int, predict: Predict | None
+    ) -> Tensor:
+        """Latents of a video as noisy as the sampler's timestep `begin` has them, with noise (b, c, f, h, w).
+
+        With `predict` it is the noise that belongs to the video by its predictions instead.
+        """
+        backbone = self.backbone
+        scheduler = backbone.component("scheduler")
+        clean = encode_video(backbone, frames, noise.device).expand_as(noise)
+        if begin == len(scheduler.timesteps):
+            return clean
+        if predict is not None:
+            noise = invert(backbone, predict, clean, scheduler.timesteps[begin:], final_ratio(scheduler))
+        return noisy_latents(scheduler, clean, noise, begin)
 
     def _size_of(self, latents: Tensor | None) -> dict[str, int]:
         """Frames, height and width of given latents, which hold where the call does not say."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from PIL import Image
@@ -11,7 +11,13 @@ from torch import Tensor
 from transformers import CLIPVisionModel, CLIPVisionModelWithProjection
 
 from stylecrafter.errors import InvalidInputError
-from stylecrafter.references.preprocessing import crop_square, normalise_for_clip, resize_with_blur
+from stylecrafter.references.preprocessing import (
+    crop_for_clip,
+    crop_square,
+    normalise_for_clip,
+    resize_smoothly,
+    resize_with_blur,
+)
 
 
 @dataclass(frozen=True)
@@ -22,11 +28,13 @@ class ReferenceEncoder:
         image_encoder: CLIP image tower.
         half_tokens: Round image tokens to float16, as the published code does.
         features: What of the encoder is read (`adapter.adapter_options.ImageFeatures`).
+        preprocessing: What pictures go through before it (`adapter.adapter_options.Preprocessing`).
     """
 
     image_encoder: CLIPVisionModel | CLIPVisionModelWithProjection
     half_tokens: bool = False
     features: str = "last_normed"
+    preprocessing: str = "blur"
 
     @property
     def image_size(self) -> int:
@@ -34,7 +42,8 @@ class ReferenceEncoder:
         return int(self.image_encoder.config.image_size)
 
     def crop(self, pictures: Sequence[Image.Image], size: int) -> Tensor:
-        """The middles of n pictures of any size and mode: (n, 3, size, size), float32 in [0, 1].
+        """The middles of n pictures of any size and mode: (n, 3, size, size), float32 in [0, 1]; for "clip", of the
+        encoder's own size.
 
         Raises:
             InvalidInputError: No pictures, or something that is none.
@@ -47,11 +56,15 @@ class ReferenceEncoder:
                 )
         if not pictures:
             raise InvalidInputError("need at least one style picture, got none")
+        if self.preprocessing == "clip":
+            return torch.stack([crop_for_clip(picture, self.image_size) for picture in pictures])
         return torch.stack([crop_square(picture, size) for picture in pictures])
 
     def pixels(self, crops: Tensor) -> Tensor:
         """What the encoder sees of crops (n, 3, s, s) in [0, 1]: (n, 3, image_size, image_size), CLIP's mean and
         deviation taken out (published CLIP embedder)."""
+        if self.preprocessing == "clip":
+            return normalise_for_clip(resize_smoothly(crops, self.image_size))
         # Resized in [-1, 1], as published: where the blur and the bicubic filter round is part of the result.
         return normalise_for_clip((resize_with_blur(crops * 2 - 1, self.image_size) + 1) / 2)
 
@@ -71,6 +84,15 @@ class ReferenceEncoder:
         pixels = pixels.to(device if device is not None else pixels.device, self.image_encoder.dtype)
         tokens = self._features(pixels)
         return tokens.half().to(tokens.dtype) if self.half_tokens else tokens
+
+    def embeddings(self, crops: Tensor, device: torch.device | None = None) -> Tensor:
+        """Projected embeddings (n, w) of crops (n, 3, s, s) in [0, 1]; see `tokens`.
+
+        Raises:
+            InvalidInputError: The encoder has no projection.
+        """
+        feature_width(self.image_encoder, "embedding")
+        return replace(self, features="embedding").tokens(crops, device)[:, 0]
 
     def null_tokens(self, device: torch.device) -> Tensor:
         """Image tokens (1, t, w) of pixels that are all 0 where the encoder sees them: "no style" of some adapters."""

@@ -5,10 +5,12 @@ from __future__ import annotations
 import logging
 import os
 import re
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, TypeVar
 
 import torch
+from accelerate import init_empty_weights
+from huggingface_hub.errors import StrictDataclassError
 from torch import Tensor, nn
 
 from stylecrafter.errors import CheckpointError
@@ -16,6 +18,8 @@ from stylecrafter.weights.strict import compare, finite
 from stylecrafter.weights.tensor_files import listing, read_file, tensors_only, unwrapped
 
 logger = logging.getLogger(__name__)
+
+Model = TypeVar("Model", bound=nn.Module)
 
 Source = str | os.PathLike[str] | Mapping[str, Any]
 
@@ -48,12 +52,7 @@ def nested_tensors(state: Mapping[str, Any], modules: Sequence[str], what: str) 
     Raises:
         CheckpointError: Other modules than these, or values that are not tensors.
     """
-    flat: dict[str, Any] = {}
-    for key, value in state.items():
-        flat |= (
-            {f"{key}.{leaf}": v for leaf, v in value.items()} if isinstance(value, Mapping) else {key: value}
-        )
-    tensors = tensors_only(flat, what)
+    tensors = tensors_only(flat(state), what)
     strange = [key for key in tensors if not any(key.startswith(f"{module}.") for module in modules)]
     absent = [module for module in modules if not any(key.startswith(f"{module}.") for key in tensors)]
     if strange or absent:
@@ -61,6 +60,16 @@ def nested_tensors(state: Mapping[str, Any], modules: Sequence[str], what: str) 
             f"{what} does not fit this model: {listing(absent, 'module')} missing, {listing(strange)} unknown"
         )
     return tensors
+
+
+def flat(state: Mapping[str, Any]) -> dict[str, Any]:
+    """Names "module.key" from a mapping of module names to state dicts; what is flat stays as it is."""
+    names: dict[str, Any] = {}
+    for key, value in state.items():
+        names |= (
+            {f"{key}.{leaf}": v for leaf, v in value.items()} if isinstance(value, Mapping) else {key: value}
+        )
+    return names
 
 
 def with_prefix(tensors: Mapping[str, Tensor], prefix: str) -> dict[str, Tensor]:
@@ -122,3 +131,20 @@ def fill(model: nn.Module, state: Mapping[str, Tensor], what: str, copy: bool) -
     # What is cast to a counter hides that it was none.
     finite(values | {key: state[key] for key, value in own.items() if not value.is_floating_point()}, what)
     model.load_state_dict(values, strict=True, assign=True)
+
+
+def filled(build: Callable[[], Model], state: Mapping[str, Tensor], what: str, copy: bool) -> Model:
+    """Build a model without memory for its weights, then give it those of `state`; see `fill`.
+
+    Raises:
+        CheckpointError: Sizes that no model has, or names or shapes that do not fit.
+    """
+    try:
+        with init_empty_weights():
+            model = build()
+    except (ValueError, StrictDataclassError) as error:
+        reason = str(error).splitlines()[-1].strip()
+        raise CheckpointError(f"{what}: the sizes do not go together: {reason}") from error
+    fill(model, state, what, copy)
+    model.eval()
+    return model

@@ -11,8 +11,13 @@ from torch import Tensor
 from stylecrafter.errors import CheckpointError
 from stylecrafter.weights.formats.videocrafter_unet import Shapes
 
+_PUBLISHED_LAYER = re.compile(
+    r"kv_attn_layers\.((?:input_blocks|middle_block|output_blocks)_[\d_]+.*)_processor\."
+)
+_PATHS = ("input", "middle", "output")
 _TOWERS = {"image_context_model": "extractor", "scale_predictor": "scale_predictor"}
-_LAYER = {"to_k_style": "to_k", "to_v_style": "to_v", "norm_style": "norm"}
+#: Published -> our names of what a layer has.
+LAYER_PARTS = {"to_k_style": "to_k", "to_v_style": "to_v", "norm_style": "norm"}
 _BLOCK = {
     "ln_1.weight": "norm1.weight",
     "ln_1.bias": "norm1.bias",
@@ -42,6 +47,17 @@ _TOP = {
 }
 
 
+def matches(shapes: Shapes) -> bool:
+    """Whether a file of such tensors is of this format."""
+    return "image_context_model.style_emb" in shapes
+
+
+def published_layers(shapes: Shapes) -> list[str]:
+    """How the file names its layers, in the order of the scales: down, mid, up."""
+    found = {match[1] for key in shapes if (match := _PUBLISHED_LAYER.match(key))}
+    return sorted(found, key=_published_place)
+
+
 def adapter_config(shapes: Shapes, layers: Mapping[str, str], num_heads: int) -> dict[str, Any]:
     """The `StyleAdapter` config that the published shapes show.
 
@@ -61,9 +77,9 @@ def adapter_config(shapes: Shapes, layers: Mapping[str, str], num_heads: int) ->
             "layer_names": tuple(layers.values()),
             "layer_dims": tuple(shapes[f"{layer_prefix(name)}.to_k_style.weight"][0] for name in layers),
             "num_style_tokens": num_tokens,
-            "extractor_layers": _depth(shapes, "image_context_model"),
+            "extractor_layers": query_transformer_depth(shapes, "image_context_model"),
             "extractor_heads": num_heads,
-            "scale_layers": _depth(shapes, "scale_predictor"),
+            "scale_layers": query_transformer_depth(shapes, "scale_predictor"),
             "scale_heads": num_heads,
             "scale_head_dim": shapes["scale_predictor.out.0.weight"][0],
         }
@@ -119,7 +135,7 @@ def published_adapter_state(ours: Mapping[str, Tensor], layers: Sequence[str]) -
             "the published layout holds adapters of extractor_type query, fusion_type dual, scale_type predicted; "
             f"this one has no {missing[0]}"
         )
-    layer = {new: old for old, new in _LAYER.items()}
+    layer = {new: old for old, new in LAYER_PARTS.items()}
     block = {new: old for old, new in _BLOCK.items()}
     top = {new: old for old, new in _TOP.items() if not old.endswith("_emb")}
     state = {}
@@ -143,21 +159,33 @@ def published_adapter_state(ours: Mapping[str, Tensor], layers: Sequence[str]) -
     return state
 
 
+def query_transformer_name(rest: str) -> str | None:
+    """Our name of a tensor in a published query transformer; None where there is none."""
+    match = re.fullmatch(r"transformer_blocks\.resblocks\.(\d+)\.(.+)", rest)
+    if match is None:
+        return _TOP.get(rest)
+    return f"blocks.{match[1]}.{_BLOCK[match[2]]}" if match[2] in _BLOCK else None
+
+
+def query_transformer_depth(shapes: Shapes, tower: str) -> int:
+    """How many blocks the transformer under that prefix has."""
+    pattern = re.compile(rf"{re.escape(tower)}\.transformer_blocks\.resblocks\.(\d+)\.")
+    return len({match[1] for key in shapes if (match := pattern.match(key))})
+
+
 def _our_name(key: str, index: Mapping[str, int]) -> str | None:
     head, _, rest = key.partition(".")
     if head == "kv_attn_layers":
         prefix, part, leaf = (key.rsplit(".", 2) + ["", ""])[:3]
-        if prefix in index and part in _LAYER:
-            return f"layers.{index[prefix]}.{_LAYER[part]}.{leaf}"
+        if prefix in index and part in LAYER_PARTS:
+            return f"layers.{index[prefix]}.{LAYER_PARTS[part]}.{leaf}"
         return None
     if head not in _TOWERS:
         return None
-    match = re.fullmatch(r"transformer_blocks\.resblocks\.(\d+)\.(.+)", rest)
-    if match is None:
-        return f"{_TOWERS[head]}.{_TOP[rest]}" if rest in _TOP else None
-    return f"{_TOWERS[head]}.blocks.{match[1]}.{_BLOCK[match[2]]}" if match[2] in _BLOCK else None
+    inside = query_transformer_name(rest)
+    return None if inside is None else f"{_TOWERS[head]}.{inside}"
 
 
-def _depth(shapes: Shapes, tower: str) -> int:
-    pattern = re.compile(rf"{tower}\.transformer_blocks\.resblocks\.(\d+)\.")
-    return len({match[1] for key in shapes if (match := pattern.match(key))})
+def _published_place(layer: str) -> tuple[int, ...]:
+    path = layer.partition("_")[0]
+    return _PATHS.index(path), *map(int, re.findall(r"\d+", layer))
