@@ -1,6 +1,6 @@
 """Do masks confine a style, and does a negative style lead away from it? Measured on StyleWorld.
 
-    python benchmarks/style_masks.py [--model mini] [--clips 40] [--frames 4] [--output result.json]
+    python benchmarks/style_masks.py [--model mini] [--clips 40] [--frames 4] [--ask negative] [--output result.json]
 
 Masks: a held-out style on one half of the picture (left and right in turn), at the prompt of a held-out content. The
 score of a half is the nearness (cosine) of its frames, cut out, to the reference, by the style probe that learned from
@@ -9,8 +9,8 @@ real renders. It is asked of clips with the mask, of the same noise with the sty
 * inside: what the mask leaves of the style's gain over the text alone, and of the score itself;
 * outside: the mean difference to the text alone, beside that of the text alone at two seeds (what noise does).
 
-"attention" confines the style in the layers alone; "confined" takes what is outside from the text's own clip as well, as
-the library does (`TextAlone`).
+"confined" is what the library does; "attention" confines the style in the layers alone, without the text's own clip for
+what is outside (`TextAlone`).
 
 Negative style: the style of two pictures, A and B, with B as the negative style; and B as the negative style of a clip
 without a style. The score is the nearness to B. Object and scene are asked of probes, as in `style_and_content.py`.
@@ -40,6 +40,8 @@ from stylecrafter.pipelines.text_alone import TextAlone
 from stylecrafter.styleworld import splits, world
 
 logger = logging.getLogger("style_masks")
+
+TEXT = "text alone"
 
 
 @contextmanager
@@ -95,78 +97,70 @@ class Measured:
     def nearness(self, frames: Tensor, reference: int) -> float:
         return float(seen_style(self.probes.style, frames[None]).embedding[0] @ self.known[reference])
 
-    def masks(self) -> dict[str, Any]:
+    def masks(self, i: int) -> dict[str, float]:
+        """Nearness of both halves to the reference, "inside …" and "outside …"."""
         half = self.size // 2
-        found: dict[str, dict[str, list[float]]] = {"inside": {}, "outside": {}}
-        for i in range(self.args.clips):
-            mask = torch.zeros(self.size, self.size)
-            left = i % 2 == 0
-            mask[:, slice(0, half) if left else slice(half, None)] = 1
-            style = {"style_images": self.pictures[i]}
+        mask = torch.zeros(self.size, self.size)
+        left = i % 2 == 0
+        mask[:, slice(0, half) if left else slice(half, None)] = 1
+        style = {"style_images": self.pictures[i]}
+        made = {
+            TEXT: self.clip(i),
+            f"{TEXT}, another seed": self.clip(i, seed=1),
+            "everywhere": self.clip(i, **style),
+            "confined": self.clip(i, style_masks=mask, **style),
+        }
+        if self.args.attention:
             with in_attention_alone():
-                attention = self.clip(i, style_masks=mask, **style)
-            made = {
-                "text alone": self.clip(i),
-                "text alone, another seed": self.clip(i, seed=1),
-                "everywhere": self.clip(i, **style),
-                "attention": attention,
-                "confined": self.clip(i, style_masks=mask, **style),
-            }
-            for name, clip in made.items():
-                halves = clip.split(half, dim=-1)
-                for where, part in zip(("inside", "outside"), halves if left else halves[::-1], strict=True):
-                    found[where].setdefault(name, []).append(self.nearness(part, i))
-            logger.info("masks %d of %d", i + 1, self.args.clips)
-        inside, outside = found["inside"], found["outside"]
-        mean = {where: {k: sum(v) / len(v) for k, v in of.items()} for where, of in found.items()}
-        text = mean["inside"]["text alone"]
-        gain = mean["inside"]["everywhere"] - text
+                made["attention"] = self.clip(i, style_masks=mask, **style)
+        scores = {}
+        for name, clip in made.items():
+            halves = clip.split(half, dim=-1)
+            for where, part in zip(("inside", "outside"), halves if left else halves[::-1], strict=True):
+                scores[f"{where} {name}"] = self.nearness(part, i)
+        return scores
 
-        def differences(one: str, other: str = "text alone") -> dict[str, float]:
-            return interval([a - b for a, b in zip(outside[one], outside[other], strict=True)])
-
-        names = ("attention", "confined")
-        return {
-            "nearness": {where: {k: round(v, 3) for k, v in of.items()} for where, of in mean.items()},
-            "inside, part of the score everywhere": {
-                k: round(mean["inside"][k] / mean["inside"]["everywhere"], 3) for k in names
-            },
-            "inside, part of the gain over the text": {
-                k: round((mean["inside"][k] - text) / gain, 3) for k in names
-            },
-            "outside, less the text alone": {
-                k: differences(k) for k in (*names, "everywhere", "text alone, another seed")
-            },
-            "spread of scores inside, everywhere": interval(inside["everywhere"]),
+    def negative(self, i: int) -> dict[str, float]:
+        """Nearness to A and to B, and whether object and scene are those of the prompt."""
+        a, b = self.pictures[i], self.pictures[self.args.clips + i]
+        two = {"style_images": [a, b]}
+        made = {
+            TEXT: self.clip(i),
+            f"{TEXT}, less B": self.clip(i, negative_style_images=b),
+            "A and B": self.clip(i, **two),
+            "A and B, less B": self.clip(i, negative_style_images=b, **two),
+            "A and B, less B at 0.5": self.clip(i, negative_style_images=b, negative_style_scale=0.5, **two),
         }
+        scores = {}
+        for name, clip in made.items():
+            scores[f"{name}: near A"] = self.nearness(clip, i)
+            scores[f"{name}: near B"] = self.nearness(clip, self.args.clips + i)
+            for q in ("object", "scene"):
+                wanted = labels_of(q, self.contents, self.vocabulary)[i]  # type: ignore[arg-type]
+                scores[f"{name}: {q}"] = float(seen_in(self.probes.content[q], clip[None])[0] == wanted)  # type: ignore[index]
+        return scores
 
-    def negative(self) -> dict[str, Any]:
-        questions = ("object", "scene")
-        wanted = {q: labels_of(q, self.contents, self.vocabulary) for q in questions}
-        rows: dict[str, dict[str, list[float]]] = {}
-        for i in range(self.args.clips):
-            a, b = self.pictures[i], self.pictures[self.args.clips + i]
-            two = {"style_images": [a, b]}
-            made = {
-                "text": self.clip(i),
-                "text, less B": self.clip(i, negative_style_images=b),
-                "A and B": self.clip(i, **two),
-                "A and B, less B": self.clip(i, negative_style_images=b, **two),
-                "A and B, less B at half strength": self.clip(
-                    i, negative_style_images=b, negative_style_scale=0.5, **two
-                ),
-            }
-            for name, clip in made.items():
-                row = rows.setdefault(name, {})
-                for which, reference in (("to A", i), ("to B", self.args.clips + i)):
-                    row.setdefault(which, []).append(self.nearness(clip, reference))
-                for q in questions:
-                    right = int(seen_in(self.probes.content[q], clip[None])[0]) == int(wanted[q][i])
-                    row.setdefault(q, []).append(float(right))
-            logger.info("negative styles %d of %d", i + 1, self.args.clips)
-        return {
-            name: {which: round(sum(v) / len(v), 3) for which, v in row.items()} for name, row in rows.items()
-        }
+
+def summed_up(rows: dict[str, list[float]]) -> dict[str, Any]:
+    """Means of all scores; of masks, what they leave inside and what they let out."""
+    mean = {name: sum(values) / len(values) for name, values in rows.items()}
+    found: dict[str, Any] = {name: round(value, 3) for name, value in mean.items()}
+    if "inside everywhere" not in rows:
+        return found
+    inside, text = mean["inside everywhere"], mean[f"inside {TEXT}"]
+    for name in ("confined", "attention"):
+        if f"inside {name}" in rows:
+            kept = mean[f"inside {name}"]
+            found[f"inside, {name}: part of the score everywhere"] = round(kept / inside, 3)
+            found[f"inside, {name}: part of the gain over the text"] = round(
+                (kept - text) / (inside - text), 3
+            )
+    outside = {name.removeprefix("outside "): v for name, v in rows.items() if name.startswith("outside ")}
+    for name, values in outside.items():
+        if name != TEXT:
+            less = [a - b for a, b in zip(values, outside[TEXT], strict=True)]
+            found[f"outside, {name}, less the text alone"] = interval(less)
+    return found
 
 
 def main() -> None:
@@ -177,24 +171,29 @@ def main() -> None:
     parser.add_argument("--clips", type=int, default=40)
     parser.add_argument("--frames", type=int, default=4, help="frames of a clip")
     parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--only", choices=("masks", "negative"), help="one of the two questions")
+    parser.add_argument("--attention", action="store_true", help="also masks in attention alone")
+    parser.add_argument("--ask", choices=("masks", "negative"), default="masks")
+    parser.add_argument("--first", type=int, default=0, help="only clips from this one on")
+    parser.add_argument("--last", type=int, help="only clips before this one")
+    parser.add_argument("--join", type=Path, nargs="+", help="sum up these outputs instead of measuring")
     parser.add_argument("--output", type=Path, help="write the figures here as JSON")
     args = parser.parse_args()
     logging.basicConfig(level=logging.INFO, format="%(message)s")
-    measured = Measured(args)
-    result: dict[str, Any] = {
-        "model": args.model,
-        "clips": args.clips,
-        "frames": args.frames,
-        "seed": args.seed,
-    }
-    for name in ("masks", "negative"):
-        if args.only in (None, name):
-            result[name] = getattr(measured, name)()
-    text = json.dumps(result, indent=2)
-    print(text)
+    rows: dict[str, list[float]] = {}
+    for file in args.join or ():
+        for name, values in json.loads(file.read_text())["scores"].items():
+            rows.setdefault(name, []).extend(values)
+    if not args.join:
+        measured = Measured(args)
+        for i in range(args.first, args.last or args.clips):
+            for name, value in getattr(measured, args.ask)(i).items():
+                rows.setdefault(name, []).append(round(value, 4))
+            logger.info("%s: clip %d of %d", args.ask, i + 1, args.clips)
+    asked = {name: getattr(args, name) for name in ("model", "ask", "clips", "frames", "seed")}
+    result = {**asked, "found": summed_up(rows), "scores": rows}
+    print(json.dumps(result["found"], indent=2))
     if args.output:
-        args.output.write_text(text + "\n")
+        args.output.write_text(json.dumps(result) + "\n")
 
 
 if __name__ == "__main__":

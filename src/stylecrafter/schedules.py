@@ -114,7 +114,7 @@ def weights(schedule: Schedule | Sequence[float] | str | None, count: int, what:
     Raises:
         InvalidInputError: A single number, a sequence of another length, or numbers that are not finite.
     """
-    if schedule is None:
+    if schedule is None or (isinstance(schedule, str) and not schedule):
         return (1.0,) * count
     if isinstance(schedule, str):
         schedule = parse(schedule)

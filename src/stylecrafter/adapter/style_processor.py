@@ -194,10 +194,10 @@ class StyleAttentionProcessor(ABC):
                 raise InvalidInputError(f"{queries} tokens per sample are no {per_frame} frames")
             return (ActingStyle(tokens, factors[0]),)
         masks = regions.of_samples(b, frames, queries, like)
-        several = tokens.chunk(count, dim=1)
+        parts = tokens.chunk(count, dim=1)
         return tuple(
             ActingStyle(part, masks[:, r, :, :, None] * factor)
-            for r, (part, factor) in enumerate(zip(several, factors, strict=True))
+            for r, (part, factor) in enumerate(zip(parts, factors, strict=True))
         )
 
     def _factors(

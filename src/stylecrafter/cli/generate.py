@@ -20,6 +20,16 @@ def generate(
     output: Annotated[Path, typer.Option("--output", "-o", help="File to write: .mp4, .gif, .webp, .png.")],
     sampling: options.Sampling,
     style_weight: options.StyleWeight = None,
+    style_mask: Annotated[
+        list[Path] | None,
+        typer.Option("--style-mask", help="Where the style acts (white); one, or one for every --style."),
+    ] = None,
+    negative_style: Annotated[
+        list[Path] | None,
+        typer.Option(
+            "--negative-style", help="Picture whose style to move away from; may be given several times."
+        ),
+    ] = None,
     video: Annotated[
         Path | None,
         typer.Option(
@@ -47,6 +57,8 @@ def generate(
         prompt=prompt,
         styles=style,
         weights=style_weight,
+        style_masks=style_mask or (),
+        negative_styles=negative_style or (),
         video=options.make_video(video, start, duration),
         **sampling,
     )

@@ -17,6 +17,15 @@ def inspect(
     style: Annotated[
         list[Path] | None, typer.Option("--style", help="With --replay: where the style pictures are now.")
     ] = None,
+    style_mask: Annotated[
+        list[Path] | None, typer.Option("--style-mask", help="With --replay: where the style masks are now.")
+    ] = None,
+    negative_style: Annotated[
+        list[Path] | None,
+        typer.Option(
+            "--negative-style", help="With --replay: where the pictures of the negative style are now."
+        ),
+    ] = None,
     video: Annotated[
         Path | None, typer.Option("--video", help="With --replay: where the video is now.")
     ] = None,
@@ -28,13 +37,24 @@ def inspect(
 ) -> None:
     """Show the settings inside FILE; with --replay, generate it again from them."""
     if replay is None:
-        if style or video or model or device:
-            raise typer.BadParameter("--style, --video, --model and --device go with --replay.")
+        if style or style_mask or negative_style or video or model or device:
+            raise typer.BadParameter(
+                "--style, --style-mask, --negative-style, --video, --model and --device go with --replay."
+            )
         _show_record(file, json)
         return
     from stylecrafter.generation.replay import replay as run_replay
 
-    result = run_replay(file, replay, styles=style or [], video=video, model=model, device=device)
+    result = run_replay(
+        file,
+        replay,
+        styles=style or [],
+        masks=style_mask or [],
+        negatives=negative_style or [],
+        video=video,
+        model=model,
+        device=device,
+    )
     if json:
         show_json({**result.made.as_dict(), "identical": result.identical})
     else:
@@ -59,6 +79,10 @@ def _show_record(file: Path, as_json: bool) -> None:
             for style in value:
                 weight = "" if style["weight"] == 1 else f"  weight {style['weight']:g}"
                 show(f"{'style':<20}{style['path'] or style['name']}  sha256 {style['sha256'][:16]}…{weight}")
+        elif name in ("style_masks", "negative_styles"):
+            for picture in value:
+                path = picture["path"] or picture["name"]
+                show(f"{name[:-1].replace('_', ' '):<20}{path}  sha256 {picture['sha256'][:16]}…")
         elif name == "video" and value is not None:
             part = f"  from {value['start']:g} s" if value["start"] else ""
             show(f"{name:<20}{value['path'] or value['name']}  sha256 {value['sha256'][:16]}…{part}")

@@ -132,6 +132,7 @@ class Engine:
             style_weights=[style.weight for style in s.styles],
             video=None if job.video is None else job.video.frames(job.size),
             negative_prompt=s.negative_prompt,
+            **job.steering.arguments(),
             **s.arguments(),
             **self._callback(),
         )
@@ -156,7 +157,7 @@ class Engine:
             job.frames,
             *job.size,
             self.dtype.itemsize,
-            references=len(job.pictures),
+            references=len(job.pictures) + len(job.steering.negatives),
             window=job.settings.window or 0,
         )
         if "pipe" in self.__dict__:
@@ -194,6 +195,7 @@ class Engine:
             prompt=s.prompt,
             styles=styles,
             video=None if job.video is None else job.video.reference(output),
+            **job.steering.recorded(output),
             device=str(self.device),
             dtype=dtype_name(self.dtype),
             model=made_by,
@@ -238,7 +240,7 @@ def generate_file(
 
 def read_files(job: Job) -> list[Path]:
     """The files of the user that a job reads."""
-    styles = [style.path for style in job.settings.styles]
+    styles = [style.path for style in job.settings.styles] + job.steering.files
     return styles if job.video is None else [*styles, job.video.asked.path]
 
 
@@ -297,6 +299,10 @@ def _remember_places(job: Job, record: GenerationRecord) -> None:
     for style, reference in zip(job.settings.styles, record.styles, strict=True):
         if reference.path is None:
             remember(reference.sha256, style.path)
+    pictures = (*job.steering.masks, *job.steering.negatives)
+    for picture, reference in zip(pictures, (*record.style_masks, *record.negative_styles), strict=True):
+        if reference.path is None and picture.path is not None:
+            remember(reference.sha256, picture.path)
     if job.video is not None and record.video is not None and record.video.path is None:
         remember(record.video.sha256, job.video.asked.path)
     if record.model.sha256 and _is_own_folder(job.model) and not record.model.name.startswith("./"):

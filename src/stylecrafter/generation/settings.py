@@ -14,6 +14,7 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 from stylecrafter.errors import CheckpointError, ImageReadError, InvalidInputError
 from stylecrafter.generation.paths import user_path
 from stylecrafter.generation.source_video import VideoInput, VideoPart, look_at_video
+from stylecrafter.generation.steering import Steering, check_masks, read_steering
 from stylecrafter.media.documents import shown
 from stylecrafter.media.images import Picture, read_picture
 from stylecrafter.media.video import check_format, check_suffix
@@ -67,6 +68,8 @@ class GenerationSettings(SamplingParams):
     prompt: Annotated[str, AfterValidator(lambda text: check_text(text, "prompt"))]
     styles: Annotated[tuple[StyleInput, ...], Field(strict=False), AfterValidator(_check_styles)] = ()
     video: Annotated[VideoInput | None, Field(strict=False)] = None
+    style_masks: Annotated[tuple[Path, ...], Field(strict=False)] = ()
+    negative_styles: Annotated[tuple[Path, ...], Field(strict=False)] = ()
     model: str = "mini"
     device: Annotated[str, AfterValidator(check_device_name)] = "auto"
     dtype: Annotated[str, AfterValidator(check_dtype_name)] = "auto"
@@ -109,12 +112,14 @@ class Job:
         settings: Checked, with every knob that models have a value for filled in.
         pictures: Of its styles, read.
         video: What of the settings' video is used; None without one.
+        steering: Masks and pictures of the negative style, read.
     """
 
     settings: GenerationSettings
     model: ModelFacts
     pictures: tuple[Picture, ...]
     video: VideoPart | None = None
+    steering: Steering = Steering()
 
     @property
     def frames(self) -> int:
@@ -175,8 +180,9 @@ def prepare(settings: GenerationSettings, suffix: str, model: ModelFacts | None 
         raise InvalidInputError("the prompt is empty: say in a few words what is to be seen.")
     styles = tuple(StyleInput(path=user_path(s.path), weight=s.weight) for s in settings.styles)
     pictures = _read_pictures(styles)
+    steering = read_steering(settings.style_masks, settings.negative_styles, len(styles))
     facts = model or look_up_model(settings.model)
-    if pictures and not facts.reads_pictures:
+    if (pictures or steering.negatives) and not facts.reads_pictures:
         raise CheckpointError(
             f"model {facts.name!r} cannot read style pictures: it has no image encoder or no style adapter "
             "(convert it with its OpenCLIP checkpoint and its adapter)."
@@ -190,9 +196,10 @@ def prepare(settings: GenerationSettings, suffix: str, model: ModelFacts | None 
         filled = settings.changed(styles=styles, frames=frames).filled(defaults)
     except InvalidInputError as error:
         raise CheckpointError(f"{facts.folder}: of the defaults in its {INDEX_NAME}, {error}") from error
-    job = Job(filled, facts, pictures, video)
+    job = Job(filled, facts, pictures, video, steering)
     check_suffix(f"output{suffix}", job.frames)
     check_size(*job.size, facts.size_multiple)
+    check_masks(steering, job.size)
     check_format(suffix, job.frames, *job.size, job.fps)
     return job
 

@@ -124,18 +124,21 @@ class SamplingParams(KnobModel):
     style_layers: Annotated[str, AfterValidator(_layers_text)] = knob(
         "Strength of the style by layers, such as down=0.5,mid=1,up=1.",
         "--style-layers",
+        "layer_style_scales",
         default="",
         without="",
     )
     style_frames: Annotated[str, AfterValidator(_schedule_text)] = knob(
         "Strength of the style over the clip, such as 0:0,1:1 (from nothing to all).",
         "--style-frames",
+        "frame_style_scales",
         default="",
         without="",
     )
     style_steps: Annotated[str, AfterValidator(_schedule_text)] = knob(
         "Strength of the style over the denoising steps, such as 'window(0.3,1)'.",
         "--style-steps",
+        "step_style_scales",
         default="",
         without="",
     )

@@ -223,10 +223,10 @@ class StyleCrafterPipeline(StylizedPipelineBase):
             guidance,
         )
         layer_weights = None
-        if layer_style_scales is not None:
+        if _said(layer_style_scales):
             layer_weights = grouped_scales(layer_style_scales, self._need_adapter().layer_names)
         frame_weights = per_latent_frame(
-            None if frame_style_scales is None else weights(frame_style_scales, params.frames, "frame"),
+            weights(frame_style_scales, params.frames, "frame") if _said(frame_style_scales) else None,
             self.backbone.frames_per_latent,
         )
 
@@ -348,6 +348,11 @@ class StyleCrafterPipeline(StylizedPipelineBase):
             "default_height": height * factor,
             "default_width": width * factor,
         }
+
+
+def _said(strength: Any) -> bool:
+    """Whether there is a strength; an empty text is how knobs say that there is none."""
+    return strength is not None and not (isinstance(strength, str) and not strength)
 
 
 def _same_argument(name: str, value: Any, alias: str, other: Any) -> Any:

@@ -14,13 +14,11 @@ from torch import Tensor
 
 from stylecrafter.errors import InvalidInputError
 from stylecrafter.media.images import PictureLike, load_picture
+from stylecrafter.references.mask_size import check_mask_size
 
 #: A picture (white is 1); or an array or tensor (h, w), or (frames, h, w), of bool, uint8 or numbers in [0, 1].
 MaskLike = PictureLike | Tensor
 StyleMasks = MaskLike | Sequence[MaskLike] | Sequence[Sequence[MaskLike]]
-#: A mask's sides may be in another proportion than the clip's by so much.
-PROPORTION = 0.02
-
 
 def masks_per_sample(masks: StyleMasks, samples: int) -> list[list[MaskLike]]:
     """The masks of every sample: one, or a flat list with one per reference, is shared; a nested list is per sample.
@@ -91,20 +89,6 @@ def mask_on_latents(
         groups = [mask[:1], *mask[1:].split(per_latent)]
         mask = torch.cat([group.mean(0, keepdim=True) for group in groups])
     return F.interpolate(mask[None], latent[1:], mode="area")[0]
-
-
-def check_mask_size(mask: tuple[int, int], size: tuple[int, int]) -> None:
-    """Refuse a mask that would have to be stretched; both are (width, height).
-
-    Raises:
-        InvalidInputError: Its sides are in another proportion than the clip's.
-    """
-    (w, h), (width, height) = mask, size
-    if abs(w * height - h * width) > PROPORTION * h * width:
-        raise InvalidInputError(
-            f"a style mask of {w}x{h} does not fit a clip of {width}x{height}: it must have the same proportions, "
-            f"such as {width}x{height}"
-        )
 
 
 def _values(mask: Tensor) -> Tensor:
