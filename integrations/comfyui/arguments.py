@@ -21,7 +21,7 @@ _FLAGS = {
     "style_layers": "--style-layers",
     "style_frames": "--style-frames",
     "style_steps": "--style-steps",
-    "negative_style_scale": "--negative-style-scale",
+    "negative_style_scale": "--negative-scale",
     "text_guidance": "--text-guidance",
     "style_guidance": "--style-guidance",
     "guidance_stop": "--guidance-stop",

@@ -350,7 +350,7 @@ def test_every_knob_is_said(host: Host, fake: Fake) -> None:
         "--dtype": ["float16"], "--style-weight": ["2", "0.5"], "--seed": [str(2**53 - 1)], "--steps": ["4"],
         "--frames": ["1"], "--fps": ["12.5"], "--style-scale": ["0"], "--strength": ["strong"],
         "--style-layers": ["down=0.5,up=1"], "--style-frames": ["0:0,1:1"], "--style-steps": ["window(0.3,1)"],
-        "--negative-style-scale": ["0.5"],
+        "--negative-scale": ["0.5"],
         "--text-guidance": ["7.5"], "--style-guidance": ["3"], "--guidance-stop": ["0.6"], "--shared-noise": ["0"],
         "--negative": ["-blurry"], "--scheduler": ["dpm++"], "--no-style-corners": [], "--size": ["32x16"],
         "--lossless": [], "--output": [str(host.output / "mine" / "fox_00001_.png")], "--json": [],

@@ -183,7 +183,8 @@ class _Work:
         styles = tuple(StyleInput(path=Path(path)) for path in entry.styles)
         if entry.video is None:  # what the command says of videos is not for this one
             asked |= {"denoise": None, "inversion": False}
-        asked |= {"style_masks": entry.masks, "negative_styles": entry.negatives}
+        pictures = {"style_masks": entry.masks, "negative_styles": entry.negatives}
+        asked |= {name: tuple(map(Path, paths)) for name, paths in pictures.items()}
         settings = self.template.changed(prompt=entry.prompt, styles=styles, video=entry.video, **asked)
         return prepare(settings, self.suffix, self.engine.model)
 

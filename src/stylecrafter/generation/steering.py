@@ -43,7 +43,7 @@ class Steering:
             "negative_style_images": [picture.image for picture in self.negatives] or None,
         }
 
-    def recorded(self, output: str | os.PathLike[str]) -> dict[str, list[StyleReference]]:
+    def recorded(self, output: str | os.PathLike[str]) -> dict[str, Any]:
         """How the record of an output names them, by its fields."""
         return {
             "style_masks": [_reference(picture, output) for picture in self.masks],

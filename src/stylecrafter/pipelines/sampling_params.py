@@ -144,7 +144,7 @@ class SamplingParams(KnobModel):
     )
     negative_style_scale: float = knob(
         "Strength of the negative style.",
-        "--negative-style-scale",
+        "--negative-scale",
         "negative_style_scale",
         default=1.0,
         without=1.0,

@@ -223,7 +223,7 @@ class StyleCrafterPipeline(StylizedPipelineBase):
             guidance,
         )
         layer_weights = None
-        if _said(layer_style_scales):
+        if layer_style_scales is not None and _said(layer_style_scales):
             layer_weights = grouped_scales(layer_style_scales, self._need_adapter().layer_names)
         frame_weights = per_latent_frame(
             weights(frame_style_scales, params.frames, "frame") if _said(frame_style_scales) else None,

@@ -20,6 +20,7 @@ from stylecrafter.references.mask_size import check_mask_size
 MaskLike = PictureLike | Tensor
 StyleMasks = MaskLike | Sequence[MaskLike] | Sequence[Sequence[MaskLike]]
 
+
 def masks_per_sample(masks: StyleMasks, samples: int) -> list[list[MaskLike]]:
     """The masks of every sample: one, or a flat list with one per reference, is shared; a nested list is per sample.
 
