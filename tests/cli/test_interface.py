@@ -12,8 +12,8 @@ from stylecrafter.cli.main import app
 from tests.cli.support import assert_one_line_error, command, environment, invoke, run
 
 GENERATION = {
-    "--model", "--seed", "--steps", "--frames", "--size", "--fps", "--style-scale", "--style-layers", "--style-frames",
-    "--style-steps", "--negative-scale", "--text-guidance",
+    "--model", "--seed", "--steps", "--frames", "--size", "--fps", "--style-scale", "--strength", "--style-layers",
+    "--style-frames", "--style-steps", "--negative-scale", "--text-guidance",
     "--style-guidance", "--guidance-stop", "--shared-noise", "--style-corners", "--no-style-corners",
     "--denoise", "--inversion", "--window", "--negative", "--scheduler", "--device", "--dtype", "--no-metadata",
     "--json",
@@ -24,6 +24,7 @@ FLAGS = {
         "--style-weight",
         "--style-mask",
         "--negative-style",
+        "--style-at",
         "--video",
         "--start",
         "--duration",
@@ -39,6 +40,8 @@ FLAGS = {
         "--resume",
         "--format",
         "--limit",
+        "--lock-style",
+        "--style",
         "--lossless",
         "--json-progress",
         *GENERATION,
@@ -82,6 +85,7 @@ FLAGS = {
     "study": {"--output", "-o", "--model", "--seed", "--quick", "--set"},
     "train": {"--output", "-o", "--set", "--strategy", "--until", "--resume", "--device"},
     "data": set(),
+    "style": set(),
     "models": set(),
     "doctor": set(),
     "inspect": {

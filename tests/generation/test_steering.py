@@ -20,12 +20,12 @@ def mask(tmp_path: Path) -> Path:
 
 
 def test_nothing_is_nothing() -> None:
-    assert read_steering((), (), 3) == Steering()
+    assert read_steering((), (), [None] * 3) == Steering()
     assert set(Steering().arguments().values()) == {None}
 
 
 def test_what_is_recorded_and_what_the_pipeline_gets(mask: Path, tmp_path: Path) -> None:
-    read = read_steering([mask], [mask, mask], 2)
+    read = read_steering([mask], [mask, mask], [None] * 2)
     assert read.files == [mask] * 3
     recorded = read.recorded(tmp_path / "out.mp4")
     assert [(r.name, r.path, r.weight) for r in recorded["style_masks"]] == [("mask.png", "mask.png", 1.0)]
@@ -33,14 +33,14 @@ def test_what_is_recorded_and_what_the_pipeline_gets(mask: Path, tmp_path: Path)
 
 
 def test_numbers_of_masks(mask: Path) -> None:
-    assert len(read_steering([mask] * 3, (), 3).masks) == 3
+    assert len(read_steering([mask] * 3, (), [None] * 3).masks) == 3
     for masks, styles, says in ((2, 3, "2 masks for 3 pictures"), (1, 0, "needs a style picture")):
         with pytest.raises(InvalidInputError, match=says):
-            read_steering([mask] * masks, (), styles)
+            read_steering([mask] * masks, (), [None] * styles)
     with pytest.raises(InvalidInputError, match=f"up to {MAX_PICTURES} negative style pictures, not 65"):
-        read_steering((), [mask] * 65, 1)
+        read_steering((), [mask] * 65, [None])
     with pytest.raises(ImageReadError, match=r"none\.png"):
-        read_steering((), [mask.with_name("none.png")], 1)
+        read_steering((), [mask.with_name("none.png")], [None])
 
 
 def test_a_mask_of_other_proportions_is_found_before_the_model_is_loaded(

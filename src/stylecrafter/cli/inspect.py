@@ -32,15 +32,27 @@ def inspect(
     model: Annotated[
         str | None, typer.Option("--model", help="With --replay: where the model is now.")
     ] = None,
+    adapter: Annotated[str | None, typer.Option("--adapter", help="With --replay: where it is now.")] = None,
+    image_encoder: Annotated[
+        str | None, typer.Option("--image-encoder", help="With --replay: where it is now.")
+    ] = None,
+    motion_adapter: Annotated[
+        str | None, typer.Option("--motion-adapter", help="With --replay: where they are now.")
+    ] = None,
+    config: Annotated[str | None, typer.Option("--config", help="With --replay: where it is now.")] = None,
     device: Annotated[str | None, typer.Option("--device", help="With --replay: another device.")] = None,
     json: options.AsJson = False,
 ) -> None:
     """Show the settings inside FILE; with --replay, generate it again from them."""
+    parts = {
+        "adapter": adapter,
+        "image_encoder": image_encoder,
+        "motion_adapter": motion_adapter,
+        "base_config": config,
+    }
     if replay is None:
-        if style or style_mask or negative_style or video or model or device:
-            raise typer.BadParameter(
-                "--style, --style-mask, --negative-style, --video, --model and --device go with --replay."
-            )
+        if style or style_mask or negative_style or video or model or device or any(parts.values()):
+            raise typer.BadParameter("--style, --video, --model, --adapter and the like go with --replay.")
         _show_record(file, json)
         return
     from stylecrafter.generation.replay import replay as run_replay
@@ -53,6 +65,7 @@ def inspect(
         negatives=negative_style or [],
         video=video,
         model=model,
+        parts=parts,
         device=device,
     )
     if json:
@@ -78,7 +91,10 @@ def _show_record(file: Path, as_json: bool) -> None:
         if name == "styles":
             for style in value:
                 weight = "" if style["weight"] == 1 else f"  weight {style['weight']:g}"
-                show(f"{'style':<20}{style['path'] or style['name']}  sha256 {style['sha256'][:16]}…{weight}")
+                at = f"  at {style['at']:g}" if "at" in style else ""
+                show(
+                    f"{'style':<20}{style['path'] or style['name']}  sha256 {style['sha256'][:16]}…{weight}{at}"
+                )
         elif name in ("style_masks", "negative_styles"):
             for picture in value:
                 path = picture["path"] or picture["name"]
@@ -88,6 +104,8 @@ def _show_record(file: Path, as_json: bool) -> None:
             show(f"{name:<20}{value['path'] or value['name']}  sha256 {value['sha256'][:16]}…{part}")
         elif name == "model":
             show(f"{name:<20}{value['name']}  sha256 {(value['sha256'] or 'unknown')[:16]}…")
+            for kind, part in record.model.parts.items():
+                show(f"{kind.replace('_', ' '):<20}{part.name}  sha256 {part.sha256[:16]}…")
         elif name == "versions":
             show(f"{name:<20}{', '.join(f'{key} {number}' for key, number in value.items())}")
         else:

@@ -51,18 +51,23 @@ class Steering:
         }
 
 
-def read_steering(masks: Sequence[Path], negatives: Sequence[Path], styles: int) -> Steering:
+def read_steering(
+    masks: Sequence[Path], negatives: Sequence[Path], places: Sequence[float | None]
+) -> Steering:
     """Read the pictures.
 
     Args:
         masks: Paths of masks.
         negatives: Paths of pictures.
-        styles: Style pictures of the clip.
+        places: Of the clip's styles, each with its place in the clip; None where it is for all of it.
 
     Raises:
         InvalidInputError: As many masks as styles are needed, or one; or too many pictures.
         ImageReadError: A picture that cannot be read.
     """
+    styles = len(places)
+    if len(masks) > 1 and any(place is not None for place in places):
+        raise InvalidInputError(f"styles that follow each other have one style mask, not {len(masks)}.")
     if masks and len(masks) not in (1, styles):
         raise InvalidInputError(
             f"give one style mask for all style pictures, or one for each: {len(masks)} masks for {styles} pictures."

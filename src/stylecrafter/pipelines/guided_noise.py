@@ -141,7 +141,8 @@ def style_factors(
 ) -> Tensor | None:
     """Factors per layer (b, L), or per frame and layer (b, f, L); None if the style has no weight at all.
 
-    Of r styles in regions all are r L, those of `layer_weights` once for each style.
+    `scales`: (b, L), or (b, f, L) where the style itself changes from frame to frame. Of r styles in
+    regions all are r L, those of `layer_weights` once for each style.
     """
     if scales is None or weight == 0.0:
         return None
@@ -153,4 +154,5 @@ def style_factors(
         return scales * weight
     if not any(frame_weights):
         return None
-    return scales[:, None] * (weight * scales.new_tensor(frame_weights))[None, :, None]
+    per_frame = scales if scales.ndim == 3 else scales[:, None]
+    return per_frame * (weight * scales.new_tensor(frame_weights))[None, :, None]

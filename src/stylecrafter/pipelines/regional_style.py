@@ -13,6 +13,7 @@ from stylecrafter.adapter.style_regions import StyleRegions
 from stylecrafter.errors import InvalidInputError
 from stylecrafter.pipelines.base import StylizedPipelineBase
 from stylecrafter.pipelines.conditions import given_style, layer_scales, style_condition
+from stylecrafter.pipelines.keyframes import StyleKeyframes, keyframed_style
 from stylecrafter.pipelines.windows import latent_frames_of
 from stylecrafter.references.groups import StyleImages, StyleWeights, group_per_sample, weights_per_sample
 from stylecrafter.references.masks import StyleMasks, mask_on_latents, masks_per_sample, read_mask
@@ -30,6 +31,7 @@ class GivenStyles:
     tokens: Tensor | Sequence[Tensor] | None
     scales: Tensor | None
     seed: int
+    keyframes: StyleKeyframes | None = None
 
 
 def style_of_call(
@@ -52,7 +54,11 @@ def style_of_call(
     """
     maps = None if masks is None else _on_latents(pipe, masks_per_sample(masks, text.shape[0]), params)
     count = 1 if maps is None else maps.shape[1]
-    if count == 1:
+    if given.keyframes is not None:
+        if count > 1:
+            raise InvalidInputError(f"styles that follow each other have one mask, got {count} style masks")
+        styles = [keyframed_style(pipe, given.keyframes, given.scales, text, params)]
+    elif count == 1:
         style = whole_style(pipe, given, text, params.style_corners)
         styles = [(style, layer_scales(pipe, given.scales, style, text))]
     else:
@@ -64,9 +70,13 @@ def style_of_call(
     kept = [r for r in range(count) if bool(maps[:, r].any())]
     if not kept:
         return None, None, None
-    tokens, factors = (torch.cat([cast("Tensor", styles[r][k]) for r in kept], 1) for k in (0, 1))
+    tokens, factors = (_joined([cast("Tensor", styles[r][k]) for r in kept]) for k in (0, 1))
     everywhere = len(kept) == 1 and bool((maps[:, kept] == 1).all())
     return tokens, factors, None if everywhere else StyleRegions(maps[:, kept])
+
+
+def _joined(tensors: list[Tensor]) -> Tensor:
+    return tensors[0] if len(tensors) == 1 else torch.cat(tensors, 1)
 
 
 def whole_style(pipe: StylizedPipelineBase, given: GivenStyles, text: Tensor, corners: bool) -> Tensor | None:
@@ -118,8 +128,14 @@ def _styles(
     if given.tokens is not None:
         several = given.tokens if isinstance(given.tokens, (list, tuple)) else [given.tokens]
         _check_count(count, len(several), "style_tokens (as a list)")
+        weights = weights_per_sample(given.weights, [[""] * count])
+        factors = [1.0] * count if weights is None else weights[0]
         styles = [given_style(pipe, tokens, prompts) for tokens in several]
-        return [(style, layer_scales(pipe, given.scales, style, text)) for style in styles]
+        pairs = zip(styles, factors, strict=True)
+        return [
+            (style, cast("Tensor", layer_scales(pipe, given.scales, style, text)) * factor)
+            for style, factor in pairs
+        ]
     groups = group_per_sample(given.pictures, prompts)
     rows = weights_per_sample(given.weights, groups)
     for group in groups:

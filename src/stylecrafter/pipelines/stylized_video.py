@@ -27,6 +27,7 @@ from stylecrafter.pipelines.control import Control, ControlImages
 from stylecrafter.pipelines.finite import StepWatch, check_computed
 from stylecrafter.pipelines.guided_noise import Guidance, PassArguments, style_factors
 from stylecrafter.pipelines.inversion import Predict, final_ratio, invert, text_only
+from stylecrafter.pipelines.keyframes import StyleKeyframes
 from stylecrafter.pipelines.knobs import takes_knobs
 from stylecrafter.pipelines.negative_style import negative_style
 from stylecrafter.pipelines.noise import Generators, initial_latents, sample_generators, step_arguments
@@ -77,6 +78,8 @@ class StyleCrafterPipeline(StylizedPipelineBase):
         style_tokens: Tensor | Sequence[Tensor] | None = None,
         style_scales: Tensor | None = None,
         negative_style_tokens: Tensor | None = None,
+        style_keyframes: StyleKeyframes | None = None,
+        same_noise: bool = False,
         text_embeds: Tensor | None = None,
         negative_text_embeds: Tensor | None = None,
         prompt_embeds: Tensor | None = None,
@@ -115,7 +118,7 @@ class StyleCrafterPipeline(StylizedPipelineBase):
                 not say: its aspect ratio, with about as many pixels as the model's own size.
             negative_prompt: What to move away from, one text or one per prompt; None: the empty text.
             timesteps: The very timesteps to take, for schedulers that take them; instead of a number of steps.
-            sigmas: Likewise, noise levels.
+            sigmas: Likewise, noise levels; of models that predict flow, those before the scheduler's shift.
             layer_style_scales: Multiply the style per layer: a number for each, or a mapping from groups ("down",
                 "mid", "up", "all"; "early", "middle", "late"), names or dotted prefixes of layers to numbers, or
                 its text, "down=0.5,up=1". With what `set_scale` of the adapter says they are multiplied.
@@ -131,6 +134,10 @@ class StyleCrafterPipeline(StylizedPipelineBase):
             style_scales: Factor of every style layer, (1 or prompts, L), instead of predicted ones (see
                 `predict_scales`); `style_scale` and the schedules multiply them all the same.
             negative_style_tokens: From `encode_style`, instead of negative pictures.
+            style_keyframes: (where, style) pairs instead of one style for the whole clip. Where: a frame, counted
+                from 0 (a whole number), or a part of the clip (0.0 to 1.0). Style: a picture, a list of pictures
+                that are read together, or style tokens. Between them the style changes in straight lines.
+            same_noise: Start every prompt from the same noise, as calls for one prompt each with the same seed do.
             text_embeds: From `encode_text`, (prompts, l, d), instead of prompts.
             negative_text_embeds: Likewise, (1 or prompts, l, d).
             prompt_embeds: What diffusers calls `text_embeds`.
@@ -170,11 +177,20 @@ class StyleCrafterPipeline(StylizedPipelineBase):
         asked = SamplingParams.from_arguments(knobs, inspect.signature(self.__call__).parameters)
         if sum(given is not None for given in (asked.steps, timesteps, sigmas)) > 1:
             raise InvalidInputError("give one of num_inference_steps, timesteps and sigmas")
-        of_pictures = (style_images, style_weights, asked.style_corners)
+        # Of several styles in regions, tokens have weights as well.
+        of_pictures = (
+            style_images,
+            asked.style_corners,
+            style_weights if isinstance(style_tokens, Tensor) else None,
+        )
         if style_tokens is not None and any(given is not None for given in of_pictures):
             raise InvalidInputError(
                 "give either style pictures or style_tokens (weights and corners go with pictures)"
             )
+        if style_keyframes is not None and any(
+            g is not None for g in (style_images, style_weights, style_tokens)
+        ):
+            raise InvalidInputError("give either style_keyframes or one style for the whole clip")
         copies = at_least_one("num_videos_per_prompt", num_videos_per_prompt)
         chunk = None if decode_chunk_size is None else at_least_one("decode_chunk_size", decode_chunk_size)
         source = None if video is None else SourceVideo.of(video, asked.frames)
@@ -184,6 +200,9 @@ class StyleCrafterPipeline(StylizedPipelineBase):
         params: Any = asked.filled({**self.config, **of_video, **self._size_of(latents)})  # no None any more
         check_size(params.width, params.height, self.size_multiple)
         guidance = Guidance.of(params, sequential_guidance)
+        style_scale = params.style_scale
+        if params.strength:
+            style_scale = self.backbone.strengths[params.strength] * self.config.default_style_scale
         control = Control(
             image=control_image,
             scale=controlnet_conditioning_scale,
@@ -213,15 +232,17 @@ class StyleCrafterPipeline(StylizedPipelineBase):
             tokens=style_tokens,
             scales=style_scales,
             seed=style_seed,
+            keyframes=style_keyframes,
         )
         style, scales, regions = style_of_call(self, style_masks, of_call, text.states, params)
-        away = negative_style(
-            self,
-            replace(of_call, pictures=negative_style_images, weights=None, tokens=negative_style_tokens),
-            negative.states,
-            params,
-            guidance,
+        negative_given = GivenStyles(
+            pictures=negative_style_images,
+            weights=None,
+            tokens=negative_style_tokens,
+            scales=None,
+            seed=style_seed,
         )
+        away = negative_style(self, negative_given, negative.states, params, guidance)
         layer_weights = None
         if layer_style_scales is not None and _said(layer_style_scales):
             layer_weights = grouped_scales(layer_style_scales, self._need_adapter().layer_names)
@@ -244,7 +265,8 @@ class StyleCrafterPipeline(StylizedPipelineBase):
         frames = params.frames if source is None else padded_frames(backbone, params.frames)
         shape = (prompts * copies, *backbone.latent_shape(frames, params.height, params.width))
         windows = clip_windows(backbone, shape[2], params.window)
-        generators = sample_generators(generator, params.seed, prompts * copies)
+        repeat = copies if same_noise else None
+        generators = sample_generators(generator, params.seed, prompts * copies, repeat)
         noise = initial_latents(latents, shape, generators, params.shared_noise).to(device)
         extra = step_arguments(scheduler, generators, params.eta)
         tensors: dict[str, Any] = {
@@ -287,7 +309,7 @@ class StyleCrafterPipeline(StylizedPipelineBase):
                 entering = model_input(scheduler, tensors["latents"], t)
                 factors = style_factors(
                     tensors["style_scales"],
-                    params.style_scale * step_weights[i],
+                    style_scale * step_weights[i],
                     frame_weights,
                     layer_weights,
                 )
