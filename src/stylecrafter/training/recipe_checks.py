@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from stylecrafter.errors import unknown_name
@@ -17,6 +18,7 @@ from stylecrafter.training.stage_specs import (
     StageSpec,
     TextSeparationSpec,
 )
+from stylecrafter.weights.configs import read_config
 
 Source = WorldSpec | FilesSpec | MixSpec
 #: Name -> source; None for one that is wrong in itself.
@@ -47,7 +49,7 @@ class ModelSizes:
 
     Attributes:
         default: Height and width where a source names none.
-        vae_multiple, multiple: What sides are multiples of, for the autoencoder and for the UNet behind it.
+        vae_multiple, multiple: What sides are multiples of, for the autoencoder and for the denoiser behind it.
         vision: Side of what CLIP looks at.
         text_width: Of the text encoder's states.
     """
@@ -66,6 +68,12 @@ class ModelSizes:
         vae = 2 ** (len(sizes["vae"]["block_out_channels"]) - 1)
         unet = 2 ** (len(sizes["unet"]["block_out_channels"]) - 1)
         return cls((side, side), vae, vae * unet, sizes["vision"]["image_size"], sizes["text"]["hidden_size"])
+
+
+def halvings(part: Path) -> int:
+    """By how much a part with such a config reduces the sides of a picture."""
+    channels = read_config(part / "config.json").get("block_out_channels")
+    return int(2 ** (len(channels) - 1)) if isinstance(channels, list) and channels else 1
 
 
 def members_of(data: Sources, source: str) -> set[str]:

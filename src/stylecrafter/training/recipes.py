@@ -20,7 +20,7 @@ from pydantic import Field, ValidationInfo, field_validator, model_validator
 from stylecrafter.adapter.adapter_options import check_options
 from stylecrafter.adapter.style_adapter import StyleAdapter
 from stylecrafter.errors import InvalidInputError
-from stylecrafter.media.documents import expand_home, is_folder
+from stylecrafter.media.documents import expand_home
 from stylecrafter.presets import load_preset
 from stylecrafter.runtime.faults import FaultsError, joined
 from stylecrafter.training.model_spec import ModelSpec
@@ -104,8 +104,8 @@ class Recipe(Settings):
             samples = samples.model_copy(update={"styles": [absolute(name) for name in samples.styles]})
         local = {
             key: os.path.abspath(expand_home(name))
-            for key in ("pretrained", "warm_start")
-            if (name := getattr(self.model, key)) is not None and is_folder(expand_home(name))
+            for key in ("pretrained", "base", "image_encoder", "adapter", "motion_adapter", "warm_start")
+            if (name := getattr(self.model, key)) is not None and os.path.exists(expand_home(name))
         }
         model = self.model.model_copy(update=local)
         return self.model_copy(update={"data": data, "samples": samples, "model": model})

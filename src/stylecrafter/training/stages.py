@@ -24,6 +24,7 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
+from stylecrafter.adapter.style_adapter import StyleAdapter
 from stylecrafter.backbones.protocol import Backbone
 from stylecrafter.data.batch import BatchSource, TrainingBatch
 from stylecrafter.errors import InvalidInputError
@@ -86,7 +87,7 @@ class NoisyInputs:
     target: torch.Tensor
     """What is to be predicted (n, c, f, h, w)."""
     token_ids: torch.Tensor
-    """The captions (n, length)."""
+    """The captions (n, …), as `Backbone.tokenize` gives them."""
     reference_tokens: torch.Tensor | None
     """Image tokens of the style references (n, 1 + patches, w), where there are any."""
     through_time: bool | None
@@ -122,6 +123,9 @@ class DiffusionConfig(StageSettings):
     scale_penalty: Weight = 0.0
     """Weight of `diffusion.scale_logits_penalty` beside the denoising loss (ours; the paper names none). Without it the
     predicted factors of a small model all end at 2, for every picture and prompt."""
+    lora_rank: Count = 32
+    """Stages temporal and joint, on a base model whose whole temporal layers would be too large (Wan 2.1): the rank of
+    the matrices that are trained in their place."""
     seed: AnySeed = 0
 
 
@@ -164,6 +168,7 @@ class DiffusionStage(ABC):
                 )
         self.parts, self.config, self.pictures, self.clips = parts, config, pictures, clips
         self.clip_ratio = ratio
+        _refuse_unread(parts.style_adapter)
         self._pictures = None if pictures is None else self._cached(pictures, config.picture_reuse)
         self._clips = None if clips is None else self._cached(clips, config.clip_reuse)
         self._no_caption: torch.Tensor | None = None
@@ -261,7 +266,9 @@ class DiffusionStage(ABC):
             if self._no_caption is None:
                 self._no_caption = self._token_ids([backbone.no_text])
             left_out = to_device(torch.tensor(dropped), device)
-            token_ids = torch.where(left_out[:, None], self._no_caption, token_ids)
+            # A base with several tokenizers has ids of all of them in a row of more than one axis.
+            left_out = left_out.view(-1, *[1] * (token_ids.ndim - 1))
+            token_ids = torch.where(left_out, self._no_caption, token_ids)
         own = generator if device.type == "cpu" else step_generator(self.config.seed, step, device)
         noise = clip_noise((total, *latents.shape[1:]), self.config.shared_noise, own)[rows]
         drawn = draw_timesteps(
@@ -293,7 +300,7 @@ class DiffusionStage(ABC):
 
 
 class BaseStage(DiffusionStage):
-    """Text-to-video pre-training of the whole UNet, and of the text encoder where the configuration says so.
+    """Text-to-video pre-training of the whole denoiser, and of the text encoder where the configuration says so.
 
     It should see styled pictures too, with their style in the caption: the published base was trained on pictures of
     every style, and an adapter can only call up what its frozen base is able to draw.
@@ -341,7 +348,7 @@ class ExtractorStage(DiffusionStage):
 
 
 class TemporalStage(DiffusionStage):
-    """Stage 2: the temporal layers alone, on plain clips and (1 - `clip_ratio`, published 20 %) styled pictures.
+    """Stage 2: the temporal layers alone (low-rank where they are too large), on plain clips and (1 - `clip_ratio`, published 20 %) styled pictures.
 
     A picture enters as a clip of one frame; the temporal layers run on it, so that style passes through them.
     """
@@ -367,8 +374,18 @@ class JointStage(DiffusionStage):
         return own | temporal_layers(self.parts.backbone)
 
 
+def _refuse_unread(adapter: StyleAdapter | None) -> None:
+    """Refuse an adapter that reads more of a picture than training has of it."""
+    if adapter is not None and adapter.needs:
+        raise InvalidInputError(
+            f"the adapter's extractor ({adapter.config['extractor_type']}) reads {' and '.join(adapter.needs)} beside "
+            "image tokens, which training does not give it; train another, or a fresh one"
+        )
+
+
 def temporal_layers(backbone: Backbone) -> dict[str, nn.Parameter]:
-    """Name -> parameter of the base model's temporal layers.
+    """Name -> parameter of the base model's temporal layers, or of the low-rank matrices in their place, which
+    `Backbone.add_temporal_lora` has put there.
 
     Raises:
         InvalidInputError: It has none.

@@ -12,7 +12,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -172,7 +172,8 @@ def examine(
         tensors |= tensors_only(unwrapped(held, what) if held else {}, what)
     check_config(config, folder / "config.json", len(tensors))
     with refusing(f"{what}: its config.json makes no {kind.__name__}"):
-        wanted = {name: tuple(value.shape) for name, value in _skeleton(kind, folder, config).items()}
+        state: dict[str, Tensor] = skeleton(kind, folder, config).state_dict()
+        wanted = {name: tuple(value.shape) for name, value in state.items()}
     tensors = _renamed(tensors, wanted)
     misfit = compare(wanted, tensors)
     if misfit:
@@ -205,14 +206,18 @@ def refusing(what: str) -> Iterator[None]:
         raise CheckpointError(f"{what}: {reason if len(reason) <= 400 else f'{reason[:400]}…'}") from error
 
 
-def _skeleton(kind: Any, folder: Path, config: dict[str, Any]) -> dict[str, Tensor]:
-    """The state dict of a part without memory for its numbers."""
+def skeleton(kind: Any, folder: Path, config: dict[str, Any]) -> Any:
+    """A part without memory for its numbers.
+
+    Args:
+        kind: Class of a diffusers or transformers model.
+        folder: Of the part.
+        config: What its config holds.
+    """
     with torch.device("meta"):
         if _is_diffusers(kind):
-            model = kind.from_config(config)
-        else:
-            model = kind(kind.config_class.from_pretrained(folder))
-    return cast("dict[str, Tensor]", model.state_dict())
+            return kind.from_config(config)
+        return kind(kind.config_class.from_pretrained(folder))
 
 
 def _renamed(tensors: dict[str, Tensor], wanted: Mapping[str, Shape]) -> dict[str, Tensor]:
