@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from string import ascii_lowercase
 from typing import Any
 
 import numpy as np
@@ -10,10 +11,14 @@ import torch
 from diffusers import (
     AnimateDiffPipeline,
     AutoencoderKL,
+    AutoencoderKLWan,
     DDIMScheduler,
+    FlowMatchEulerDiscreteScheduler,
     MotionAdapter,
     UNet2DConditionModel,
     UNetMotionModel,
+    WanPipeline,
+    WanTransformer3DModel,
 )
 from PIL import Image
 from transformers import (
@@ -23,6 +28,10 @@ from transformers import (
     CLIPTokenizer,
     CLIPVisionConfig,
     CLIPVisionModel,
+    CLIPVisionModelWithProjection,
+    T5TokenizerFast,
+    UMT5Config,
+    UMT5EncoderModel,
 )
 
 from stylecrafter.adapter.style_adapter import StyleAdapter
@@ -41,6 +50,15 @@ DEFAULTS: dict[str, Any] = {
     "default_height": 16,
     "default_width": 24,
     "default_fps": 4,
+}
+#: Sizes of an image tower.
+VISION: dict[str, int] = {
+    "hidden_size": WIDTH,
+    "intermediate_size": 32,
+    "num_hidden_layers": 1,
+    "num_attention_heads": 2,
+    "image_size": 16,
+    "patch_size": 8,
 }
 
 
@@ -144,16 +162,7 @@ def tiny_components(
             pad_token_id=tokenizer.pad_token_id,
         )
     )
-    image_encoder = CLIPVisionModel(
-        CLIPVisionConfig(
-            hidden_size=WIDTH,
-            intermediate_size=32,
-            num_hidden_layers=1,
-            num_attention_heads=2,
-            image_size=16,
-            patch_size=8,
-        )
-    )
+    image_encoder = CLIPVisionModel(CLIPVisionConfig(**VISION))
     unet = make_unet()
     for encoder in (text_encoder, image_encoder):
         for parameter in encoder.parameters():
@@ -225,3 +234,78 @@ def tiny_picture(seed: int = 0, width: int = 20, height: int = 16) -> Image.Imag
     rng = np.random.default_rng(seed)
     colour = rng.integers(0, 200, 3)
     return Image.fromarray((colour + rng.integers(0, 56, (height, width, 3))).astype(np.uint8))
+
+
+def tiny_image_encoder(seed: int = 1) -> CLIPVisionModelWithProjection:
+    """An image tower that projects, to width 12."""
+    torch.manual_seed(seed)
+    encoder = CLIPVisionModelWithProjection(CLIPVisionConfig(**VISION, projection_dim=12))
+    for parameter in encoder.parameters():
+        if parameter.ndim == 2:
+            torch.nn.init.normal_(parameter, std=0.3)
+    return encoder.eval()
+
+
+def tiny_wan_base(seed: int = 0, **sizes: Any) -> WanPipeline:
+    """Wan 2.1 for text to video, as diffusers has it; `sizes` replace those of the transformer."""
+    torch.manual_seed(seed)
+    vocabulary = [("<pad>", 0.0), ("</s>", 0.0), ("<unk>", 0.0), ("▁", -2.0)]
+    vocabulary += [(f"▁{word}", -1.0) for word in WORDS] + [(letter, -3.0) for letter in ascii_lowercase]
+    tokenizer = T5TokenizerFast(vocabulary, extra_ids=0, model_max_length=TEXT_LENGTH)
+    text_encoder = UMT5EncoderModel(
+        UMT5Config(vocab_size=len(tokenizer), d_model=32, d_kv=8, d_ff=32, num_layers=1, num_heads=4)
+    )
+    vae = AutoencoderKLWan(
+        base_dim=4,
+        z_dim=4,
+        dim_mult=[1, 1, 1, 1],
+        num_res_blocks=1,
+        latents_mean=[-0.7, 0.1, 0.9, 0.4],
+        latents_std=[2.8, 1.4, 2.3, 1.1],
+    )
+    transformer = WanTransformer3DModel(
+        **{
+            "num_attention_heads": 2,
+            "attention_head_dim": 12,
+            "in_channels": 4,
+            "out_channels": 4,
+            "text_dim": 32,
+            "freq_dim": 16,
+            "ffn_dim": 32,
+            "num_layers": 2,
+            "rope_max_seq_len": 32,
+            **sizes,
+        }
+    )
+    for model in (text_encoder, transformer):
+        for parameter in model.parameters():
+            # So that text and style matter.
+            if parameter.ndim == 2:
+                torch.nn.init.normal_(parameter, std=0.3)
+    scheduler = FlowMatchEulerDiscreteScheduler(shift=3.0)
+    models = (model.eval() for model in (text_encoder, vae))
+    base = WanPipeline(tokenizer, *models, scheduler, transformer.eval())
+    base.set_progress_bar_config(disable=True)
+    return base
+
+
+def tiny_wan_pipeline(seed: int = 0, **numbers: Any) -> StyleCrafterPipeline:
+    """Ours around it, with an adapter; clips of 5 frames, 32 x 48."""
+    base = tiny_wan_base(seed)
+    image_encoder = tiny_image_encoder()
+    adapter = StyleAdapter.for_model(
+        base.transformer,
+        WIDTH,
+        text_dim=32,
+        num_style_tokens=2,
+        extractor_layers=1,
+        extractor_heads=2,
+        scale_layers=1,
+        scale_heads=2,
+    )
+    sizes = {"default_frames": 5, "default_height": 32, "default_width": 48}
+    pipe = StyleCrafterPipeline.from_base(
+        base, adapter.eval(), image_encoder, **{**DEFAULTS, **sizes, **numbers}
+    )
+    pipe.set_progress_bar_config(disable=True)
+    return pipe

@@ -8,6 +8,7 @@ from stylecrafter.backbones.animatediff import AnimateDiff
 from stylecrafter.backbones.protocol import Backbone
 from stylecrafter.backbones.stable_diffusion import StableDiffusion
 from stylecrafter.backbones.videocrafter import VideoCrafter
+from stylecrafter.backbones.wan import Wan
 from stylecrafter.errors import InvalidInputError
 
 Kind = TypeVar("Kind", bound=type[Backbone])
@@ -26,7 +27,7 @@ COMPONENTS = (
     "scheduler",
 )
 
-_FAMILIES: list[type[Backbone]] = [VideoCrafter, StableDiffusion, AnimateDiff]
+_FAMILIES: list[type[Backbone]] = [VideoCrafter, StableDiffusion, AnimateDiff, Wan]
 
 
 def register(family: Kind) -> Kind:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import os
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar
@@ -58,6 +59,14 @@ class Backbone(ABC):
     @abstractmethod
     def accepts(cls, denoiser: Any) -> bool:
         """Whether this family's denoisers are of that kind (`backbone_for`)."""
+
+    @classmethod
+    def check_pipeline(cls, base: Any) -> None:
+        """Refuse a diffusers pipeline that does more than its components here say.
+
+        Raises:
+            InvalidInputError: Such a one.
+        """
 
     @property
     def denoiser(self) -> Any:
@@ -288,8 +297,27 @@ class Backbone(ABC):
         return cross_attention_layers(self.denoiser)
 
     def temporal_parameters(self) -> dict[str, nn.Parameter]:
-        """Name in the denoiser -> parameter that stage 2 trains: whole layers, or low-rank matrices put into them."""
+        """Name in the denoiser -> parameter that stage 2 trains: whole layers, or low-rank matrices put into them
+        (`add_temporal_lora`)."""
         return {}
+
+    def add_temporal_lora(self, rank: int) -> None:
+        """Put low-rank matrices, which change nothing yet, into the layers that see time, for stage 2 to train.
+
+        Raises:
+            InvalidInputError: A rank below 1, or a base model of which stage 2 trains whole layers, or nothing.
+        """
+        raise InvalidInputError(
+            f"{self.label} takes no temporal LoRA: stage 2 trains its layers between frames"
+        )
+
+    def save_temporal_lora(self, folder: str | os.PathLike[str]) -> None:
+        """Save these matrices as a LoRA file that `load_lora_weights` of the base pipeline reads.
+
+        Raises:
+            InvalidInputError: There are none.
+        """
+        raise InvalidInputError(f"{self.label} has no temporal LoRA to save")
 
     def check_inputs(
         self, latents: Tensor, text: Tensor, style_tokens: Tensor | None, style_scales: Tensor | None

@@ -36,12 +36,14 @@ def arguments_of(base: DiffusionPipeline) -> dict[str, Any]:
 
     Raises:
         UnknownNameError: No family is made of such a pipeline.
+        InvalidInputError: It is, but of components of another kind, or of more of them.
     """
     known = {name: family for family in families() for name in family.pipelines}
     kind = type(base).__name__
     family = next((known[one.__name__] for one in type(base).__mro__ if one.__name__ in known), None)
     if family is None:
         raise unknown_name("base model", kind, known)
+    family.check_pipeline(base)
     components = {name: getattr(base, name, None) for name in COMPONENTS}
     if components[family.denoiser_name] is None or not family.accepts(components[family.denoiser_name]):
         raise InvalidInputError(

@@ -27,6 +27,7 @@ PARTS: dict[str, tuple[tuple[str, str], ...]] = {
     "tokenizer": (
         ("transformers", "CLIPTokenizer"),
         ("transformers", "CLIPTokenizerFast"),
+        ("transformers", "T5Tokenizer"),
         ("transformers", "T5TokenizerFast"),
     ),
     "text_encoder_2": (("transformers", "CLIPTextModelWithProjection"),),
@@ -189,7 +190,9 @@ def check_tokenizer_files(folder: Path) -> None:
         if "auto_map" in content:
             raise CheckpointError(f"{file}: auto_map names code, which is never run.")
         model = content.get("model") if file == whole else None
-        if isinstance(model, dict) and model.get("vocab") and not model.get("merges"):
+        # A unigram's words have probabilities in place of merges.
+        unigram = isinstance(model, dict) and model.get("type") == "Unigram"
+        if isinstance(model, dict) and not unigram and model.get("vocab") and not model.get("merges"):
             raise CheckpointError(
                 f"{file}: its vocabulary is there, the merges that make words of letters are not."
             )

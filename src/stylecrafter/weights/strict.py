@@ -174,7 +174,7 @@ def examine(
     with refusing(f"{what}: its config.json makes no {kind.__name__}"):
         state: dict[str, Tensor] = skeleton(kind, folder, config).state_dict()
         wanted = {name: tuple(value.shape) for name, value in state.items()}
-    tensors = _renamed(tensors, wanted)
+    tensors = _with_tied(kind, _renamed(tensors, wanted))
     misfit = compare(wanted, tensors)
     if misfit:
         raise CheckpointError(f"{what}: {misfit.text()}.")
@@ -231,6 +231,13 @@ def _renamed(tensors: dict[str, Tensor], wanted: Mapping[str, Shape]) -> dict[st
         # Of two that claim one place, the second is unknown.
         renamed[name if own in renamed or (own != name and own in tensors) else own] = value
     return renamed
+
+
+def _with_tied(kind: Any, tensors: dict[str, Tensor]) -> dict[str, Tensor]:
+    """Tensors, and those that a model of that class shares between two names (T5's embeddings) under both."""
+    tied = getattr(kind, "_tied_weights_keys", None) or {}
+    shared = {own: tensors[source] for own, source in dict(tied).items() if source in tensors}
+    return {**shared, **tensors}
 
 
 def _bare(name: str) -> str:
