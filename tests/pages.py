@@ -26,7 +26,8 @@ class Block:
 def pages() -> list[str]:
     """Every page that a person writes, as a path from the root; reports of runs are not among them."""
     written = [page for page in (ROOT / "docs").rglob("*.md") if page.name not in ("report.md", "tables.md")]
-    return ["README.md", "CONTRIBUTING.md", *sorted(page.relative_to(ROOT).as_posix() for page in written)]
+    firsts = ["README.md", "CONTRIBUTING.md", "integrations/comfyui/README.md"]
+    return [*firsts, *sorted(page.relative_to(ROOT).as_posix() for page in written)]
 
 
 def text_of(page: str) -> str:

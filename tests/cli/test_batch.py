@@ -73,6 +73,20 @@ def test_one_output_per_entry(model: Path, entries: Path, tmp_path: Path) -> Non
     assert [len(read_record(tmp_path / "out" / f"{name}.mp4").styles) for name in names] == [1, 2, 1, 1]
 
 
+def test_progress_in_json(model: Path, entries: Path, tmp_path: Path) -> None:
+    asked = ("--limit", 2, "--steps", 1, "--json", "--json-progress", "--format", "webp", "--lossless")
+    result = batch(model, entries, tmp_path / "out", *asked)
+    names = json.loads(result.stdout)["done"]
+    told = [json.loads(line) for line in result.stderr.splitlines()]
+    ends = [{"entry": i, "entries": 2, "name": name, "status": "done"} for i, name in enumerate(names)]
+    assert told == [{"step": 1, "steps": 1}, ends[0], {"step": 1, "steps": 1}, ends[1]]
+    assert all(line["record"]["lossless"] for line in lines(tmp_path / "out"))
+    refused = batch(model, entries, tmp_path / "out", "--resume", "--steps", 1, "--format", "webp")
+    assert_one_line_error(refused, "started with lossless True, not False")
+    resumed = batch(model, entries, tmp_path / "out", "--resume", *asked)
+    assert json.loads(resumed.stdout)["skipped"] == names
+
+
 def test_an_entry_is_what_generate_makes(model: Path, entries: Path, tmp_path: Path) -> None:
     batch(model, entries, tmp_path / "out", "--seed", 10, "--limit", 1)
     style = tmp_path / "pics" / "0.png"

@@ -65,6 +65,35 @@ def test_json_is_one_object_and_nothing_else(model: Path, picture: Path, tmp_pat
     assert answer["seed"] == read_record(tmp_path / "a.gif").seed
 
 
+def test_progress_is_told_in_json_and_changes_nothing(model: Path, picture: Path, tmp_path: Path) -> None:
+    told = generate(model, picture, tmp_path / "a.gif", "--seed", 1, "--json-progress")
+    assert [json.loads(line) for line in told.stderr.splitlines()] == [
+        {"step": step, "steps": 3} for step in (1, 2, 3)
+    ]
+    assert generate(model, picture, tmp_path / "b.gif", "--seed", 1).stderr == ""
+    assert (tmp_path / "a.gif").read_bytes() == (tmp_path / "b.gif").read_bytes()
+
+
+def test_a_lossless_clip_says_so_and_replays(model: Path, picture: Path, tmp_path: Path) -> None:
+    one, lossy, again = (tmp_path / f"{name}.webp" for name in ("one", "lossy", "again"))
+    assert generate(model, picture, one, "--seed", 1, "--lossless").exit_code == 0
+    assert generate(model, picture, lossy, "--seed", 1).exit_code == 0
+    assert (pixels(one) != pixels(lossy)).any()
+    assert read_record(one).without_loss and not read_record(lossy).without_loss
+    replayed = invoke("inspect", one, "--replay", again)
+    assert replayed.exit_code == 0, replayed.stderr
+    assert again.read_bytes() == one.read_bytes()
+    assert invoke("inspect", one, "--replay", tmp_path / "c.mp4").exit_code == 0
+
+
+def test_weights_of_pictures(model: Path, picture: Path, tmp_path: Path) -> None:
+    second = tmp_path / "second.png"
+    tiny_picture(1).save(second)
+    weights = ("--style-weight", 2, "--style-weight", 0.5)
+    assert generate(model, picture, tmp_path / "a.png", "--style", second, *weights).exit_code == 0
+    assert [style.weight for style in read_record(tmp_path / "a.png").styles] == [2.0, 0.5]
+
+
 def test_a_models_own_way_of_reading_pictures_is_used_and_kept(picture: Path, tmp_path: Path) -> None:
     own = tmp_path / "own"
     tiny_pipeline(default_style_corners=True).save_pretrained(own)
@@ -192,6 +221,8 @@ def test_unusual_pictures_just_work(model: Path, tmp_path: Path, kind: str) -> N
         ({"-o": "text.png/out.mp4"}, "cannot write"),
         ({"-o": "folder.mp4"}, "it is a folder"),
         ({"-o": "/proc/self/out.mp4"}, "cannot write"),
+        ({"--style-weight": "-1"}, "must not be negative, but is -1.0"),
+        ({"--style-weight": "nan"}, "must not be negative, but is nan"),
         ({"-o": "out.png", "--frames": "2"}, "one picture, not 2 frames"),
         ({"--model": "nowhere"}, "unknown model 'nowhere'"),
         ({"--model": "."}, "model_index.json"),
@@ -234,6 +265,13 @@ def test_bad_input(
     assert_one_line_error(result, says)
     assert visible(tmp_path) == before
     assert (tmp_path / "out.mp4").read_bytes() == b"precious"
+
+
+def test_what_does_not_fit_together(model: Path, picture: Path, tmp_path: Path) -> None:
+    two = ("--style-weight", 1, "--style-weight", 2)
+    assert_one_line_error(generate(model, picture, tmp_path / "a.webp", *two), "2 for 1 pictures")
+    refused = generate(model, picture, tmp_path / "a.mp4", "--lossless")
+    assert_one_line_error(refused, "a .mp4 is never lossless; use .webp or .png")
 
 
 @pytest.mark.process

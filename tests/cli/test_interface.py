@@ -17,8 +17,17 @@ GENERATION = {
     "--negative", "--scheduler", "--device", "--dtype", "--no-metadata", "--json",
 }  # fmt: skip
 FLAGS = {
-    "generate": {"--style", "--output", "-o", *GENERATION},
-    "batch": {"--output", "-o", "--resume", "--format", "--limit", *GENERATION},
+    "generate": {"--style", "--style-weight", "--output", "-o", "--lossless", "--json-progress", *GENERATION},
+    "batch": {
+        "--output",
+        "-o",
+        "--resume",
+        "--format",
+        "--limit",
+        "--lossless",
+        "--json-progress",
+        *GENERATION,
+    },
     "evaluate": {
         "--output",
         "-o",

@@ -53,6 +53,21 @@ def test_png_is_exact(tmp_path: Path) -> None:
     assert fps == 0.0
 
 
+@pytest.mark.parametrize("count", [1, 6])
+def test_a_lossless_webp_is_exact(tmp_path: Path, count: int) -> None:
+    frames = np.random.default_rng(0).integers(0, 256, (count, 20, 24, 3), dtype=np.uint8)
+    frames[2:4] = frames[1:2]  # kept as one long frame
+    write_frames(frames, tmp_path / "a.webp", fps=12.5, metadata={"seed": 1}, lossless=True)
+    assert difference(read_frames(tmp_path / "a.webp")[0], frames) == 0.0
+    assert read_metadata(tmp_path / "a.webp") == {"seed": 1}
+
+
+@pytest.mark.parametrize("suffix", [".mp4", ".gif"])
+def test_what_is_never_lossless(tmp_path: Path, suffix: str) -> None:
+    with pytest.raises(InvalidInputError, match=rf"a \{suffix} is never lossless; use \.webp or \.png"):
+        write_frames(clip(1), tmp_path / f"a{suffix}", lossless=True)
+
+
 @pytest.mark.parametrize("suffix", SUFFIXES)
 def test_one_frame_is_fine_everywhere(tmp_path: Path, suffix: str) -> None:
     back, _ = read_frames(write_frames(clip(1), tmp_path / f"a{suffix}"))

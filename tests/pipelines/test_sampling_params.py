@@ -66,7 +66,7 @@ def test_wrong_sizes(text: str) -> None:
         ({"fps": float("inf")}, "fps"),
         ({"fps": True}, "fps"),
         ({"style_scale": float("inf")}, "style scale"),
-        ({"style_scale": None}, "style scale must be a number between -1000 and 1000, not None"),
+        ({"guidance_rescale": None}, "guidance rescale must be a number between 0 and 1, not None"),
         ({"text_guidance": float("nan")}, "text guidance"),
         ({"style_guidance": 1e9}, "style guidance"),
         ({"guidance_stop": 1.1}, "guidance stop must be a number between 0 and 1, not 1.1"),
@@ -133,6 +133,7 @@ def test_names_of_a_pipelines_call() -> None:
 def test_a_models_values_fill_what_is_not_said() -> None:
     defaults = {f"default_{name}": 1 for name, knob in SamplingParams.knobs().items() if knob.of_model}
     defaults |= {"default_published_guidance": False, "default_style_corners": True}
+    defaults |= {"default_negative_prompt": "fog"}
     filled = SamplingParams(steps=7).filled(defaults)
     assert (filled.steps, filled.frames, filled.style_corners) == (7, 1, True)
     assert {name for name, value in filled.values().items() if value is None} == {"seed", "scheduler"}

@@ -45,15 +45,21 @@ def check_shapes(
         )
 
 
+def found_slot(denoiser: Any) -> StyleSlot | None:
+    """Where a style for the denoiser's layers may be put; None: no adapter is attached."""
+    processors = denoiser.attn_processors.values()
+    return next((p.slot for p in processors if isinstance(p, StyleAttentionProcessor)), None)
+
+
 def attached_slot(denoiser: Any) -> StyleSlot:
-    """Where a style for the denoiser's layers may be put.
+    """As `found_slot`, of a denoiser that is given a style.
 
     Raises:
         InvalidInputError: No adapter is attached, so that nothing would read the style.
     """
-    for processor in denoiser.attn_processors.values():
-        if isinstance(processor, StyleAttentionProcessor):
-            return processor.slot
-    raise InvalidInputError(
-        f"style_tokens need an adapter: call StyleAdapter.attach({type(denoiser).__name__}) first"
-    )
+    slot = found_slot(denoiser)
+    if slot is None:
+        raise InvalidInputError(
+            f"style_tokens need an adapter: call StyleAdapter.attach with the {type(denoiser).__name__} first"
+        )
+    return slot

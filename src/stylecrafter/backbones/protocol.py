@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from stylecrafter.adapter.style_adapter import cross_attention_layers
-from stylecrafter.backbones.inputs import attached_slot, check_shapes
+from stylecrafter.backbones.inputs import attached_slot, check_shapes, found_slot
 from stylecrafter.backbones.texts import Texts
 from stylecrafter.errors import InvalidInputError
 
@@ -327,5 +327,8 @@ class Backbone(ABC):
         Raises:
             InvalidInputError: See `predict`.
         """
-        width = None if style_tokens is None else attached_slot(self.denoiser).style_dim
+        slot = None if style_tokens is None else found_slot(self.denoiser)
+        width = None if slot is None else slot.style_dim
         check_shapes(latents, self.latent_channels, text, self.text_dim, style_tokens, style_scales, width)
+        if style_tokens is not None:
+            attached_slot(self.denoiser)

@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from stylecrafter.cli import options
-from stylecrafter.cli.console import EXIT_BAD_INPUT, EXIT_INTERRUPTED, say, show, show_json
+from stylecrafter.cli.console import EXIT_BAD_INPUT, EXIT_INTERRUPTED, say, say_json, show, show_json
 
 
 @options.takes_sampling()
@@ -28,6 +28,8 @@ def batch(
     format: Annotated[str, typer.Option("--format", help="mp4, gif, webp, or png for pictures.")] = "mp4",
     limit: Annotated[int | None, typer.Option("--limit", help="Only the first N entries.")] = None,
     no_metadata: options.NoMetadata = False,
+    lossless: options.Lossless = False,
+    json_progress: options.JsonProgress = False,
     json: options.AsJson = False,
 ) -> None:
     """Make one clip for every entry of FILE; style paths are relative to FILE, entry i has seed + i."""
@@ -38,6 +40,8 @@ def batch(
         notes = {"done": f"{progress.seconds:.1f} s", "skipped": "finished before", "failed": "failed"}
         if not json:
             show(f"[{entry.index + 1}/{progress.total}] {entry.name}  {notes[progress.status]}")
+        if json_progress:
+            say_json(entry=entry.index, entries=progress.total, name=entry.name, status=progress.status)
 
     settings = options.make_settings(prompt="", styles=[], **sampling)
     try:
@@ -49,6 +53,8 @@ def batch(
             resume=resume,
             limit=limit,
             embed=not no_metadata,
+            lossless=lossless,
+            on_step=(lambda step, steps: say_json(step=step, steps=steps)) if json_progress else None,
             on_progress=tell,
         )
     except KeyboardInterrupt:

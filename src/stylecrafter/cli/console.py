@@ -119,6 +119,12 @@ def say(message: str) -> None:
         write_line(sys.stderr, line)
 
 
+def say_json(**content: Any) -> None:
+    """One json object on stderr, for a program that follows what is done; where nobody listens, it is lost."""
+    with contextlib.suppress(OSError):
+        write_line(sys.stderr, json.dumps(content))
+
+
 def show(text: str = "") -> None:
     """A line of the result on stdout.
 

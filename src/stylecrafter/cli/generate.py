@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from stylecrafter.cli import options
-from stylecrafter.cli.console import show, show_json
+from stylecrafter.cli.console import say_json, show, show_json
 
 
 @options.takes_sampling()
@@ -17,14 +17,23 @@ def generate(
     style: Annotated[list[Path], typer.Option("--style", help="Style picture; may be given several times.")],
     output: Annotated[Path, typer.Option("--output", "-o", help="File to write: .mp4, .gif, .webp, .png.")],
     sampling: options.Sampling,
+    style_weight: options.StyleWeight = None,
     no_metadata: options.NoMetadata = False,
+    lossless: options.Lossless = False,
+    json_progress: options.JsonProgress = False,
     json: options.AsJson = False,
 ) -> None:
     """Make a clip (or a picture) of PROMPT in the style of one or more pictures."""
     from stylecrafter.generation.engine import generate_file
 
-    settings = options.make_settings(prompt=prompt, styles=style, **sampling)
-    made = generate_file(settings, output, embed=not no_metadata)
+    settings = options.make_settings(prompt=prompt, styles=style, weights=style_weight, **sampling)
+    made = generate_file(
+        settings,
+        output,
+        embed=not no_metadata,
+        lossless=lossless,
+        on_step=(lambda step, steps: say_json(step=step, steps=steps)) if json_progress else None,
+    )
     if json:
         show_json(made.as_dict())
     else:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from stylecrafter.errors import InvalidInputError
 from stylecrafter.pipelines.sampling_params import SamplingParams
 
 if TYPE_CHECKING:
@@ -29,7 +30,17 @@ Device = Annotated[
 Dtype = Annotated[
     str, typer.Option("--dtype", help="auto, float32, float16, bfloat16.", rich_help_panel=MACHINE)
 ]
+StyleWeight = Annotated[
+    list[float] | None,
+    typer.Option("--style-weight", help="How much a picture counts; once for every --style, in their order."),
+]
 NoMetadata = Annotated[bool, typer.Option("--no-metadata", help="Keep prompt and settings out of the file.")]
+Lossless = Annotated[
+    bool, typer.Option("--lossless", help="Keep every pixel as it is; for .webp (.png always does).")
+]
+JsonProgress = Annotated[
+    bool, typer.Option("--json-progress", help="Say every step as a line of json on stderr.")
+]
 AsJson = Annotated[bool, typer.Option("--json", help="Print one json object instead of words.")]
 
 
@@ -79,8 +90,19 @@ def _sampling_options(helps: dict[str, str]) -> Iterator[inspect.Parameter]:
     yield option("dtype", Dtype, "auto")
 
 
-def make_settings(*, styles: list[Path], **values: Any) -> GenerationSettings:
-    """Options as the library takes them."""
+def make_settings(
+    *, styles: list[Path], weights: list[float] | None = None, **values: Any
+) -> GenerationSettings:
+    """Options as the library takes them.
+
+    Raises:
+        InvalidInputError: As many weights as pictures are needed, or none.
+    """
     from stylecrafter.generation.settings import GenerationSettings, StyleInput
 
-    return GenerationSettings(styles=tuple(StyleInput(path=path) for path in styles), **values)
+    if weights and len(weights) != len(styles):
+        raise InvalidInputError(
+            f"give --style-weight as often as --style: {len(weights)} for {len(styles)} pictures."
+        )
+    pairs = zip(styles, weights or [1.0] * len(styles), strict=True)
+    return GenerationSettings(styles=tuple(StyleInput(path=p, weight=w) for p, w in pairs), **values)

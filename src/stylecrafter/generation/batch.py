@@ -9,14 +9,14 @@ from __future__ import annotations
 import json
 import os
 import time
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal
 
 from stylecrafter.errors import CheckpointError, InvalidInputError, OutputError, unknown_name
 from stylecrafter.generation.batch_file import Entry, read_entries
-from stylecrafter.generation.engine import Engine, make_file
+from stylecrafter.generation.engine import Engine, OnStep, make_file
 from stylecrafter.generation.record import GenerationRecord
 from stylecrafter.generation.results import RESULTS_NAME, Results
 from stylecrafter.generation.settings import (
@@ -30,7 +30,7 @@ from stylecrafter.generation.settings import (
 from stylecrafter.media.documents import read_json, shown
 from stylecrafter.media.files import check_writable, is_part, real_target, remove_parts, write_atomic
 from stylecrafter.media.overwriting import refuse_overwriting
-from stylecrafter.media.video import SUFFIXES, check_suffix
+from stylecrafter.media.video import SUFFIXES, check_lossless, check_suffix
 from stylecrafter.runtime.locks import only_one
 from stylecrafter.runtime.seeding import MAX_SEED, draw_seed
 
@@ -68,6 +68,8 @@ def run_batch(
     resume: bool = False,
     limit: int | None = None,
     embed: bool = True,
+    lossless: bool = False,
+    on_step: OnStep | None = None,
     on_progress: Callable[[Progress], None] = lambda progress: None,
 ) -> BatchReport:
     """Make one clip for every entry of a batch file.
@@ -84,6 +86,8 @@ def run_batch(
         resume: Go on in a folder that a batch was started in; what is finished there is left as it is.
         limit: Only the first so many entries.
         embed: Keep the settings inside each output.
+        lossless: Keep every pixel of the outputs as it is; see `check_lossless`.
+        on_step: See `Engine`.
         on_progress: Called after every entry.
 
     Returns:
@@ -101,6 +105,8 @@ def run_batch(
     if suffix not in SUFFIXES:
         raise unknown_name("output format", shown(suffix), SUFFIXES)
     check_suffix(f"output{suffix}", settings.frames or 1)
+    if lossless:
+        check_lossless(suffix)
     template = settings.changed(prompt="-", styles=())
     _check_folder(target, resume)
     model = look_up_model(settings.model)
@@ -118,13 +124,14 @@ def run_batch(
         [file, *dict.fromkeys(style for entry in entries for style in entry.styles)],
         [model.folder],
     )
-    engine = Engine(model, settings.device, settings.dtype)
+    engine = Engine(model, settings.device, settings.dtype, on_step)
     check_writable(target / SHARED_NAME)
     with only_one(target, "batch"):
         _check_folder(target, resume)
         remove_parts(target)
-        seed = _share(target, template, suffix, engine.weights)
-        work = _Work(target, suffix, template, seed, engine, embed)
+        shared = {"lossless": True} if lossless else {}
+        seed = _share(target, template, suffix, engine.weights, shared)
+        work = _Work(target, suffix, template, seed, engine, embed, lossless)
         return work.do(entries[:limit], on_progress)
 
 
@@ -136,6 +143,7 @@ class _Work:
     seed: int
     engine: Engine
     embed: bool
+    lossless: bool
 
     def do(self, entries: list[Entry], on_progress: Callable[[Progress], None]) -> BatchReport:
         report = BatchReport(self.folder)
@@ -157,7 +165,7 @@ class _Work:
             job = self._job(entry)
             if results.is_finished(entry, output, lambda record: _made_from(record, job, self.engine)):
                 return Progress(entry, total, "skipped")
-            made = make_file(self.engine, job, output, embed=self.embed)
+            made = make_file(self.engine, job, output, embed=self.embed, lossless=self.lossless)
         except (OutputError, CheckpointError):
             raise  # the next entry would fare no better
         except InvalidInputError as error:
@@ -222,10 +230,12 @@ def _check_folder(folder: Path, resume: bool) -> None:
         )
 
 
-def _share(folder: Path, template: GenerationSettings, suffix: str, weights: str) -> int:
+def _share(
+    folder: Path, template: GenerationSettings, suffix: str, weights: str, more: Mapping[str, Any]
+) -> int:
     """Write down what all entries share, or compare it with what was written; returns the first seed."""
     file = folder / SHARED_NAME
-    shared = {"format": suffix, "weights": weights, "dtype": template.dtype, **template.values()}
+    shared = {"format": suffix, "weights": weights, "dtype": template.dtype, **template.values(), **more}
     del shared["seed"]
     if not os.path.exists(file):
         seed = draw_seed() if template.seed is None else template.seed
@@ -241,6 +251,8 @@ def _share(folder: Path, template: GenerationSettings, suffix: str, weights: str
         before["width"], before["height"] = size
     # Knobs that were not there had no effect.
     before = {name: field.default for name, field in type(template).model_fields.items()} | before
+    for all_options in (shared, before):
+        all_options.setdefault("lossless", False)
     changed = [name for name, value in shared.items() if before.get(name) != value]
     if changed:
         name, words = changed[0], changed[0].replace("_", " ")

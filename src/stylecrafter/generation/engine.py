@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import os
 import time
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import cached_property
 from importlib import metadata
@@ -21,7 +22,7 @@ from stylecrafter.generation.settings import GenerationSettings, Job, ModelFacts
 from stylecrafter.media.documents import expand_home, is_file, is_folder
 from stylecrafter.media.files import check_writable
 from stylecrafter.media.overwriting import refuse_overwriting
-from stylecrafter.media.video import check_suffix, write_frames
+from stylecrafter.media.video import check_lossless, check_suffix, write_frames
 from stylecrafter.pipelines.schedulers import make_scheduler
 from stylecrafter.runtime.seeding import draw_seed
 from stylecrafter.weights.card import WORLD_NAME, read_world
@@ -31,6 +32,9 @@ if TYPE_CHECKING:
     from stylecrafter.pipelines.stylized_video import StyleCrafterPipeline
 
 logger = logging.getLogger(__name__)
+
+OnStep = Callable[[int, int], None]
+"""Told after every denoising step: how many are done, and how many there are."""
 
 _RECORDED_PACKAGES = ("torch", "diffusers", "transformers", "av", "pillow")
 
@@ -59,17 +63,21 @@ class Engine:
         model: Which model.
         device: "auto" or a device of this machine.
         dtype: "auto" or a number format.
+        on_step: Told after every step, instead of the bar that a terminal is shown.
 
     Raises:
         InvalidInputError: The device or the number format is not to be had here.
     """
 
-    def __init__(self, model: ModelFacts, device: str = "auto", dtype: str = "auto") -> None:
+    def __init__(
+        self, model: ModelFacts, device: str = "auto", dtype: str = "auto", on_step: OnStep | None = None
+    ) -> None:
         from stylecrafter.runtime.devices import resolve_device, resolve_dtype
 
         self.model = model
         self.device = resolve_device(device)
         self.dtype = resolve_dtype(dtype, self.device)
+        self.on_step = on_step
 
     @cached_property
     def weights(self) -> str:
@@ -96,7 +104,9 @@ class Engine:
         from stylecrafter.pipelines.loading import load_pipeline
 
         pipe: StyleCrafterPipeline = load_pipeline(self.model.folder, self.dtype).to(self.device)
-        pipe.set_progress_bar_config(disable=None)  # shown on a terminal only
+        pipe.set_progress_bar_config(
+            disable=None if self.on_step is None else True
+        )  # None: on a terminal only
         return pipe
 
     def run(self, job: Job, output: str | os.PathLike[str]) -> tuple[list[Image.Image], GenerationRecord]:
@@ -121,8 +131,20 @@ class Engine:
             style_weights=[style.weight for style in s.styles],
             negative_prompt=s.negative_prompt,
             **s.arguments(),
+            **self._callback(),
         )
         return list(out.frames[0]), self._record(job, output)
+
+    def _callback(self) -> dict[str, Any]:
+        """The argument of a pipeline's call that has `on_step` told."""
+        tell = self.on_step
+        if tell is None:
+            return {}
+
+        def after_step(pipe: Any, step: int, timestep: Any, tensors: dict[str, Any]) -> None:
+            tell(step + 1, pipe.num_timesteps)
+
+        return {"callback_on_step_end": after_step}
 
     def _check_memory(self, job: Job) -> None:
         from stylecrafter.weights.footprint import check_memory, estimate_memory
@@ -176,7 +198,12 @@ class Engine:
 
 
 def generate_file(
-    settings: GenerationSettings, output: str | os.PathLike[str], *, embed: bool = True
+    settings: GenerationSettings,
+    output: str | os.PathLike[str],
+    *,
+    embed: bool = True,
+    lossless: bool = False,
+    on_step: OnStep | None = None,
 ) -> Made:
     """Check, generate and write one file.
 
@@ -184,6 +211,8 @@ def generate_file(
         settings: What is asked for.
         output: Where to; the suffix decides the format.
         embed: Keep the settings inside the file.
+        lossless: Keep every pixel as it is; see `check_lossless`.
+        on_step: See `Engine`.
 
     Raises:
         InvalidInputError: Something asked for is not possible; found before loading wherever that can be.
@@ -191,12 +220,14 @@ def generate_file(
     """
     started = time.monotonic()
     suffix = check_suffix(output, settings.frames or 1)
+    if lossless:
+        check_lossless(suffix)
     job = prepare(settings, suffix)
     refuse_overwriting([output], [style.path for style in job.settings.styles], [job.model.folder])
     check_writable(output)
     _hint(job)
-    engine = Engine(job.model, settings.device, settings.dtype)
-    return make_file(engine, job, output, embed=embed, started=started)
+    engine = Engine(job.model, settings.device, settings.dtype, on_step)
+    return make_file(engine, job, output, embed=embed, lossless=lossless, started=started)
 
 
 def _hint(job: Job) -> None:
@@ -216,6 +247,7 @@ def make_file(
     output: str | os.PathLike[str],
     *,
     embed: bool = True,
+    lossless: bool = False,
     started: float | None = None,
 ) -> Made:
     """Generate and write one file with a model that is loaded already.
@@ -225,7 +257,10 @@ def make_file(
     """
     started = time.monotonic() if started is None else started
     frames, record = engine.run(job, output)
-    path = write_frames(frames, output, job.fps, record.model_dump() if embed else None)
+    if lossless:
+        record = record.model_copy(update={"lossless": True})
+    metadata = record.model_dump() if embed else None
+    path = write_frames(frames, output, job.fps, metadata, lossless=lossless)
     if embed:
         _remember_places(job, record)
     return Made(path, record, time.monotonic() - started)

@@ -52,6 +52,11 @@ class GenerationRecord(SamplingParams):
     model: ModelReference
     versions: dict[str, str] = {}
 
+    @property
+    def without_loss(self) -> bool:
+        """Whether the file keeps every pixel as it was; said by those alone that were asked to."""
+        return (self.model_extra or {}).get("lossless") is True
+
     @model_validator(mode="before")
     @classmethod
     def _younger_knobs(cls, values: Any) -> Any:

@@ -17,7 +17,7 @@ from stylecrafter.generation.settings import GenerationSettings, StyleInput, che
 from stylecrafter.media.documents import is_file, is_folder, shown
 from stylecrafter.media.images import file_hash
 from stylecrafter.media.overwriting import refuse_overwriting
-from stylecrafter.media.video import check_frames, same_frames
+from stylecrafter.media.video import LOSSLESS_SUFFIXES, check_frames, same_frames
 from stylecrafter.pipelines.schedulers import SCHEDULERS
 from stylecrafter.weights.locate import fetch_model, list_models, same_weights, settings_hash, weights_hash
 
@@ -85,7 +85,8 @@ def replay(
     _warn_of_versions(record)
     settings = settings_of(record, paths, name, device)
     check_frames(source)  # before the long work
-    made = generate_file(settings, output)
+    lossless = record.without_loss and Path(output).suffix.lower() in LOSSLESS_SUFFIXES
+    made = generate_file(settings, output, lossless=lossless)
     if Path(source).suffix.lower() != Path(output).suffix.lower():
         return Replayed(made, None)
     return Replayed(made, same_frames(source, output))

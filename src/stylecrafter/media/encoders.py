@@ -95,6 +95,15 @@ def _shared_palette(arrays: list[NDArray[np.uint8]]) -> Image.Image:
 
 
 def _encode_webp(arrays: list[NDArray[np.uint8]], fps: float, comment: str | None) -> bytes:
+    return _webp(arrays, fps, comment, quality=90, method=4)
+
+
+def encode_lossless_webp(arrays: list[NDArray[np.uint8]], fps: float, comment: str | None) -> bytes:
+    """As the others, but every pixel comes back as it was."""
+    return _webp(arrays, fps, comment, lossless=True)
+
+
+def _webp(arrays: list[NDArray[np.uint8]], fps: float, comment: str | None, **coding: Any) -> bytes:
     extra: dict[str, Any] = {}
     if comment is not None:
         exif = Image.Exif()
@@ -102,7 +111,7 @@ def _encode_webp(arrays: list[NDArray[np.uint8]], fps: float, comment: str | Non
         extra["exif"] = exif
     durations = _delays(len(arrays), fps, _WEBP_TICKS)
     images = [Image.fromarray(a) for a in arrays]
-    return _save(images, "WEBP", durations, loop=0, quality=90, method=4, **extra)
+    return _save(images, "WEBP", durations, loop=0, **coding, **extra)
 
 
 def _encode_png(arrays: list[NDArray[np.uint8]], fps: float, comment: str | None) -> bytes:

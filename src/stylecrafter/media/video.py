@@ -19,7 +19,7 @@ from PIL import Image
 from stylecrafter.errors import ImageReadError, InvalidInputError, unknown_name
 from stylecrafter.media.animations import Animation, opened_animation
 from stylecrafter.media.documents import shown
-from stylecrafter.media.encoders import ENCODERS, GIF_LONGEST_TICKS
+from stylecrafter.media.encoders import ENCODERS, GIF_LONGEST_TICKS, encode_lossless_webp
 from stylecrafter.media.files import write_atomic
 from stylecrafter.media.images import MAX_SIDE
 from stylecrafter.media.indexing import index_clip
@@ -37,6 +37,7 @@ from stylecrafter.media.streams import (
 from stylecrafter.media.upright import upright
 
 SUFFIXES = tuple(ENCODERS)
+LOSSLESS_SUFFIXES = (".webp", ".png")
 
 Frames = Sequence[Image.Image] | NDArray[np.generic]
 
@@ -116,21 +117,37 @@ def _beyond(suffix: str, frames: int, width: int, height: int, fps: float) -> st
 STILL_FPS = 8.0
 
 
+def check_lossless(suffix: str) -> None:
+    """Whether a format can keep every pixel as it is.
+
+    Raises:
+        InvalidInputError: It cannot; the message has those that can.
+    """
+    if suffix not in LOSSLESS_SUFFIXES:
+        raise InvalidInputError(f"a {suffix} is never lossless; use {' or '.join(LOSSLESS_SUFFIXES)}.")
+
+
 def write_frames(
-    frames: Frames, path: str | os.PathLike[str], fps: float = 8.0, metadata: Mapping[str, Any] | None = None
+    frames: Frames,
+    path: str | os.PathLike[str],
+    fps: float = 8.0,
+    metadata: Mapping[str, Any] | None = None,
+    *,
+    lossless: bool = False,
 ) -> Path:
     """Write frames to `path` in the format of its suffix; an existing file is replaced in one step, last.
 
     mp4 is H.264 with BT.709 colours. Even sizes are stored as yuv420p, which plays everywhere; an odd width
     or height, which yuv420p cannot hold, is kept exactly and stored as yuv444p, which browsers on some
     devices do not play. gif shares one dithered palette of 256 colours, webp is lossy at
-    quality 90, png is lossless.
+    quality 90 unless `lossless`, png is lossless.
 
     Args:
         frames: Pictures of one size, or an array (f, h, w, 3) that is uint8 or float in [0, 1].
         path: Where to; one of `SUFFIXES`.
         fps: Frames per second; one frame may have 0, as `read_frames` says of a still picture.
         metadata: Anything json can hold; read back by `read_metadata`.
+        lossless: Keep every pixel as it is; see `check_lossless`.
 
     Returns:
         The path as given.
@@ -147,8 +164,12 @@ def write_frames(
         raise InvalidInputError(f"fps must lie above 0 and at most at 1000, not {fps}.")
     height, width = arrays[0].shape[:2]
     check_format(suffix, len(arrays), width, height, fps)
+    encode = ENCODERS[suffix]
+    if lossless:
+        check_lossless(suffix)
+        encode = encode_lossless_webp if suffix == ".webp" else encode
     comment = None if metadata is None else metadata_text(metadata)
-    return write_atomic(path, ENCODERS[suffix](arrays, fps, comment))
+    return write_atomic(path, encode(arrays, fps, comment))
 
 
 def read_frames(path: str | os.PathLike[str]) -> tuple[list[Image.Image], float]:
