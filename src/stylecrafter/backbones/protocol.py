@@ -45,6 +45,8 @@ class Backbone(ABC):
     frames_per_latent: ClassVar[int] = 1
     #: Whether there are layers between frames; without them, frames, and with those stage 2, are refused.
     has_time: ClassVar[bool] = True
+    #: Whether stage 2 trains low-rank matrices, because whole layers would be too large (`add_temporal_lora`).
+    low_rank_time: ClassVar[bool] = False
 
     def __init__(self, **components: Any) -> None:
         self.components = components

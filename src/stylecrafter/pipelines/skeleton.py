@@ -7,7 +7,6 @@ from importlib import import_module
 from pathlib import Path
 from typing import Any
 
-import torch
 from transformers import CLIPVisionModel, CLIPVisionModelWithProjection
 
 from stylecrafter.adapter.style_adapter import StyleAdapter

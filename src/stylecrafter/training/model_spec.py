@@ -59,8 +59,8 @@ class ModelSpec(Settings):
         faults = []
         if len(given) != 1:
             faults.append(
-                "give one of 'pretrained' (a name, folder or hub id), 'base' (a base model in the diffusers layout) and "
-                f"'preset' (sizes to start from)"
+                "give one of 'pretrained' (a name, folder or hub id), 'base' (a base model as diffusers has it) and "
+                "'preset' (sizes to start from)"
                 + (f", not {' and '.join(given)}: --set model.{given[0]}= leaves one out" if given else "")
             )
         if self.warm_start is not None and self.preset is None:

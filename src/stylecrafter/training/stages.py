@@ -348,9 +348,10 @@ class ExtractorStage(DiffusionStage):
 
 
 class TemporalStage(DiffusionStage):
-    """Stage 2: the temporal layers alone (low-rank where they are too large), on plain clips and (1 - `clip_ratio`, published 20 %) styled pictures.
+    """Stage 2: the temporal layers alone, on plain clips and (1 - `clip_ratio`, published 20 %) styled pictures.
 
-    A picture enters as a clip of one frame; the temporal layers run on it, so that style passes through them.
+    Where whole layers are too large, low-rank matrices in them (`Backbone.add_temporal_lora`). A picture
+    enters as a clip of one frame; the temporal layers run on it, so that style passes through them.
     """
 
     name = "temporal"
