@@ -28,7 +28,7 @@ def open_base(source: str | os.PathLike[str], *, dtype: torch.dtype = torch.floa
         CheckpointError: It cannot be loaded.
     """
     with refusing(f"{str(source)!r} is not a base model that can be loaded"):
-        return DiffusionPipeline.from_pretrained(str(source), torch_dtype=dtype, **options)
+        return DiffusionPipeline.from_pretrained(str(source), dtype=dtype, **options)
 
 
 def arguments_of(base: DiffusionPipeline) -> dict[str, Any]:

@@ -154,7 +154,6 @@ def _style_faults(
     model = recipe.model
     place = "base" if model.base is not None else "pretrained"
     learned = any(stage.stage in STYLE_STAGES for stage in stages)
-    fresh = model.new_adapter or bool(recipe.adapter) or model.base is not None
     if encoder is None and model.image_encoder is None:
         yield Fault(
             ("model", "image_encoder"),
@@ -165,7 +164,7 @@ def _style_faults(
         return
     if model.adapter is not None:
         yield from _told(("model", "adapter"), _adapter_faults(model.adapter, found.backbone, encoder))
-    elif fresh:
+    elif model.is_adapter_fresh(recipe.adapter):
         options: Any = dict(recipe.adapter)
         if found.style_adapter is not None:
             options = {**found.style_adapter.options, **options}

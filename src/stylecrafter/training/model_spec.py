@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from collections.abc import Mapping
+from typing import Any, Literal
 
 from pydantic import field_validator, model_validator
 
@@ -45,6 +46,12 @@ class ModelSpec(Settings):
     def source(self) -> str | None:
         """The model that is there already; None where all is trained from nothing."""
         return self.base or self.pretrained
+
+    def is_adapter_fresh(self, options: Mapping[str, Any]) -> bool:
+        """Whether the adapter is made anew, where a recipe has these options for one."""
+        if self.adapter is not None:
+            return False
+        return self.new_adapter or self.base is not None or self.preset is not None or bool(options)
 
     @field_validator("preset")
     @classmethod

@@ -26,6 +26,8 @@ Sources = Mapping[str, Source | None]
 
 #: Stages that learn from the style references of their pictures.
 STYLE_STAGES = ("adapter", "extractor", "temporal", "joint")
+#: Stages that may come in several rounds, such as at growing sizes.
+REPEATED = ("base", "adapter")
 
 
 @dataclass(frozen=True)
@@ -163,11 +165,12 @@ def _names(outline: Outline) -> Iterator[Fault]:
             ("stages",),
             f"every stage needs its own name, got {', '.join(names)}; give a 'name' to those that come again",
         )
-    again = [s.name for _, s in outline.stages if s.stage != "base" and s.name != s.stage]
+    again = [s.name for _, s in outline.stages if s.stage not in REPEATED and s.name != s.stage]
     if again:
         yield Fault(
             ("stages",),
-            f"only the stage 'base' may come several times under other names, got {', '.join(again)}",
+            f"only the stages {' and '.join(map(repr, REPEATED))} may come several times under other names, got "
+            f"{', '.join(again)}",
         )
 
 
@@ -292,8 +295,9 @@ def _extractor(outline: Outline) -> Iterator[Fault]:
     names = [stage.stage for _, stage in outline.stages]
     if "extractor" not in names or outline.model is None:
         return
-    fresh = outline.model.new_adapter or outline.model.preset is not None or bool(outline.adapter)
-    if fresh and not {"adapter", "joint"} & set(names[: names.index("extractor")]):
+    if outline.model.is_adapter_fresh(outline.adapter) and not {"adapter", "joint"} & set(
+        names[: names.index("extractor")]
+    ):
         yield Fault(
             ("stages",),
             "stage 'extractor' goes on with an adapter that has learned, and this recipe makes a fresh one: "

@@ -116,10 +116,12 @@ class Recipe(Settings):
         Raises:
             InvalidInputError: The recipe lacks the settings of a stage that the strategy has.
         """
-        given: dict[str, StageSpec] = {stage.stage: stage for stage in self.stages}
-        temporal = given.get("temporal")
+        given: dict[str, list[StageSpec]] = {}
+        for stage in self.stages:
+            given.setdefault(stage.stage, []).append(stage)
+        temporal = given.get("temporal", [None])[-1]
         if "joint" in strategy.stages and "joint" not in given and isinstance(temporal, DiffusionSpec):
-            given["joint"] = _joint_of(temporal, given.get("adapter"))
+            given["joint"] = [_joint_of(temporal, given.get("adapter", [None])[-1])]
         missing = [name for name in strategy.stages if name not in given]
         if missing:
             raise InvalidInputError(
@@ -127,7 +129,7 @@ class Recipe(Settings):
                 f"recipe {self.name!r} has {', '.join(given)}"
             )
         before = [s for s in self.stages if s.stage in ("autoencoder", "clip", "words", "base")]
-        own = [given[name] for name in strategy.stages]
+        own = [stage for name in strategy.stages for stage in given[name]]
         stages = [*before, *own, *(s for s in self.stages if s.stage == "decoder")]
         shown = sources_of(self.data, own)
         changes: dict[str, Any] = {"captions": strategy.captions, "references": strategy.references}

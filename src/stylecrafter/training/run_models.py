@@ -144,7 +144,7 @@ class RunModels:
             logger.info(
                 "%s is trained on; the recipe's options of a fresh adapter are not used", model.adapter
             )
-        elif model.new_adapter or self.recipe.adapter or (adapter is None and model.base is not None):
+        if model.is_adapter_fresh(self.recipe.adapter):
             options: Any = dict(self.recipe.adapter)
             if adapter is not None:
                 # As large as the one that it stands in for, but for what the recipe says: so that runs compare.

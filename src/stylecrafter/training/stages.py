@@ -116,6 +116,9 @@ class DiffusionConfig(StageSettings):
     train_text_encoder: bool = False
     """Whether the base stage trains the text encoder along. One that learned from a small contrastive run forgets the
     object of a caption as soon as a style is named, because the style alone tells its pictures apart."""
+    noise_offset: Weight = 0.0
+    """Deviation of what the noise of a channel has in common at all places, on top of its own
+    (`diffusion.clip_noise`): lets a model change how bright a whole picture is."""
     picture_reuse: Count = 1
     """How many steps see each picture (`latent_cache.LatentCache`)."""
     clip_reuse: Count = 1
@@ -270,7 +273,8 @@ class DiffusionStage(ABC):
             left_out = left_out.view(-1, *[1] * (token_ids.ndim - 1))
             token_ids = torch.where(left_out, self._no_caption, token_ids)
         own = generator if device.type == "cpu" else step_generator(self.config.seed, step, device)
-        noise = clip_noise((total, *latents.shape[1:]), self.config.shared_noise, own)[rows]
+        shape, config = (total, *latents.shape[1:]), self.config
+        noise = clip_noise(shape, config.shared_noise, own, config.noise_offset)[rows]
         drawn = draw_timesteps(
             total,
             backbone.num_train_timesteps,

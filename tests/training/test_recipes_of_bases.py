@@ -1,0 +1,102 @@
+"""The recipes of all base models from the first step to a folder that generates, at toy size."""
+
+from __future__ import annotations
+
+import os
+import signal
+from pathlib import Path
+
+import pytest
+import torch
+from safetensors.torch import load_file
+
+from stylecrafter import StyleCrafterPipeline
+from stylecrafter.training.parts import Parts
+from stylecrafter.training.recipe_files import load_recipe, recorded_recipe
+from stylecrafter.training.recipe_run import RecipeRun
+from stylecrafter.training.recipes import Recipe
+from stylecrafter.training.stages import DIFFUSION_STAGES
+from tests.conftest import MadeOnce
+from tests.tiny import tiny_picture
+from tests.training.tiny_bases import BASES, save_bases, tiny_changes
+
+STEPS = 8
+TRAIN = f"{{steps: {STEPS}, learning_rate: 0.02, warmup_steps: 0, ema_decay: 0.5}}"
+
+
+@pytest.fixture(scope="session")
+def bases(made_once: MadeOnce) -> Path:
+    return made_once("bases", save_bases)
+
+
+def short_recipe(name: str, bases: Path) -> Recipe:
+    recipe = load_recipe(name)
+    stages = [f"stages.{stage.name}.train={TRAIN}" for stage in recipe.stages]
+    return load_recipe(name, [*tiny_changes(name, bases), *stages])
+
+
+@pytest.fixture(scope="session", params=BASES)
+def finished(request: pytest.FixtureRequest, made_once: MadeOnce, bases: Path) -> RecipeRun:
+    """A run of the recipe that is finished, and only read."""
+    recipe = short_recipe(request.param, bases)
+    folder = made_once(f"run of {request.param}", lambda folder: RecipeRun(recipe, folder / "run").run())
+    return RecipeRun(recipe, folder / "run")
+
+
+@torch.no_grad()
+def mean_loss(run: RecipeRun, trained: list[str], stage: str) -> float:
+    """The loss of a stage over the batches that it saw, with the weights of these stages."""
+    spec = next(spec for spec in run.recipe.stages if spec.name == stage).seeded(run.recipe.seed)
+    parts: Parts = run.models.parts(trained, stage)
+    sources = {
+        key: run.source(name) for key in ("pictures", "clips") if (name := getattr(spec, key)) is not None
+    }
+    built = DIFFUSION_STAGES[spec.stage](parts, spec.options, **sources)
+    return sum(float(built.loss(step)) for step in range(STEPS)) / STEPS
+
+
+def test_every_stage_learns(finished: RecipeRun) -> None:
+    names = [spec.name for spec in finished.recipe.stages]
+    for done, name in enumerate(names):
+        before, after = (mean_loss(finished, names[: done + more], name) for more in (0, 1))
+        assert after < 0.98 * before, (name, before, after)
+
+
+def test_stopped_and_gone_on_with_it_leaves_the_same(finished: RecipeRun, tmp_path: Path) -> None:
+    last = finished.recipe.stages[-1].name
+
+    def stop(stage: str, step: int, steps: int, loss: float) -> None:
+        if (stage, step) == (last, 3):
+            os.kill(os.getpid(), signal.SIGTERM)
+
+    assert RecipeRun(finished.recipe, tmp_path).run(on_step=stop) is False
+    assert RecipeRun(load_recipe(recorded_recipe(tmp_path)), tmp_path).run(resume=True) is True
+    for file in ("weights.safetensors", "losses.csv"):
+        for spec in finished.recipe.stages:
+            one, two = (folder / spec.name / file for folder in (finished.folder, tmp_path))
+            if file == "losses.csv":
+                assert [row.split(",")[:2] for row in one.read_text().splitlines()] == [
+                    row.split(",")[:2] for row in two.read_text().splitlines()
+                ]
+                continue
+            first, second = load_file(one), load_file(two)
+            assert first.keys() == second.keys()
+            assert all(torch.equal(value, second[name]) for name, value in first.items())
+
+
+def draw(pipe: StyleCrafterPipeline, frames: int, side: int) -> torch.Tensor:
+    pipe.set_progress_bar_config(disable=True)
+    given = {"num_frames": frames, "height": side, "width": side, "num_inference_steps": 2, "seed": 0}
+    return pipe("a red fox", tiny_picture(), output_type="latent", **given).frames
+
+
+def test_the_exported_folder_generates_what_was_trained(finished: RecipeRun) -> None:
+    base = BASES[finished.recipe.name]
+    pipe = StyleCrafterPipeline.from_pretrained(finished.folder / "model")
+    names = [spec.name for spec in finished.recipe.stages]
+    trained = finished.models.pipeline(finished.models.parts(names))
+    trained.eval() if hasattr(trained, "eval") else None
+    near = {"rtol": 0.02, "atol": 0.02}  # folders hold float16
+    torch.testing.assert_close(
+        draw(pipe, base.frames, base.side), draw(trained, base.frames, base.side), **near
+    )
