@@ -12,9 +12,14 @@ from diffusers import (
     AnimateDiffPipeline,
     AutoencoderKL,
     AutoencoderKLWan,
+    ControlNetModel,
     DDIMScheduler,
     FlowMatchEulerDiscreteScheduler,
     MotionAdapter,
+    StableDiffusionControlNetPipeline,
+    StableDiffusionPipeline,
+    StableDiffusionXLControlNetPipeline,
+    StableDiffusionXLPipeline,
     UNet2DConditionModel,
     UNetMotionModel,
     WanPipeline,
@@ -25,6 +30,7 @@ from transformers import (
     CLIPConfig,
     CLIPTextConfig,
     CLIPTextModel,
+    CLIPTextModelWithProjection,
     CLIPTokenizer,
     CLIPVisionConfig,
     CLIPVisionModel,
@@ -34,13 +40,14 @@ from transformers import (
     UMT5EncoderModel,
 )
 
-from stylecrafter.adapter.style_adapter import StyleAdapter
+from stylecrafter.adapter.style_adapter import StyleAdapter, cross_attention_layers
 from stylecrafter.backbones.videocrafter_unet import VideoCrafterUNet
 from stylecrafter.pipelines.stylized_video import StyleCrafterPipeline
 from stylecrafter.weights.tokenizer import compact_tokenizer
 
 WIDTH = 16
 TEXT_LENGTH = 16
+PROJECTION = 12
 WORDS = ("a", "red", "fox", "boat", "running", "on", "lake", "oil", "painting", "blurry")
 #: Sizes and steps of a clip where a test asks for nothing else.
 DEFAULTS: dict[str, Any] = {
@@ -165,9 +172,7 @@ def tiny_components(
     image_encoder = CLIPVisionModel(CLIPVisionConfig(**VISION))
     unet = make_unet()
     for encoder in (text_encoder, image_encoder):
-        for parameter in encoder.parameters():
-            if parameter.ndim == 2:
-                torch.nn.init.normal_(parameter, std=0.3)
+        _vivid(encoder)
     adapter = StyleAdapter.for_model(
         unet, WIDTH, num_style_tokens=2, extractor_layers=1, extractor_heads=2, scale_layers=1, scale_heads=2
     )
@@ -211,6 +216,86 @@ def tiny_image_pipeline(
     return pipe
 
 
+def sdxl_unet(**sizes: Any) -> UNet2DConditionModel:
+    """One that reads both text encoders of `tiny_sdxl_pipeline`, and has layers of several widths."""
+    return UNet2DConditionModel(
+        **{
+            "sample_size": 8,
+            "block_out_channels": (8, 16),
+            "down_block_types": ("DownBlock2D", "CrossAttnDownBlock2D"),
+            "up_block_types": ("CrossAttnUpBlock2D", "UpBlock2D"),
+            "layers_per_block": 1,
+            "transformer_layers_per_block": (1, 2),
+            "cross_attention_dim": 2 * WIDTH,
+            "attention_head_dim": 2,
+            "norm_num_groups": 4,
+            "use_linear_projection": True,
+            "addition_embed_type": "text_time",
+            "addition_time_embed_dim": 8,
+            "projection_class_embeddings_input_dim": PROJECTION + 6 * 8,
+            **sizes,
+        }
+    )
+
+
+def tiny_sd_pipeline(
+    seed: int = 0, prediction_type: str = "epsilon", controlnet: bool = False
+) -> StableDiffusionPipeline | StableDiffusionControlNetPipeline:
+    """A Stable Diffusion in the layout of diffusers, as `from_base` takes it: 16x16, text of `TEXT_LENGTH` tokens."""
+    parts = tiny_components(seed, prediction_type, stable_diffusion_unet)
+    base = {name: parts[name] for name in ("vae", "text_encoder", "tokenizer", "unet", "scheduler")}
+    base |= {"safety_checker": None, "feature_extractor": None}
+    kind = StableDiffusionControlNetPipeline if controlnet else StableDiffusionPipeline
+    if controlnet:
+        base["controlnet"] = tiny_controlnet(base["unet"])
+    return _quiet(kind(**base, requires_safety_checker=False))
+
+
+def tiny_sdxl_pipeline(
+    seed: int = 0, controlnet: bool = False
+) -> StableDiffusionXLPipeline | StableDiffusionXLControlNetPipeline:
+    """The same for SDXL."""
+    parts = tiny_components(seed, make_unet=sdxl_unet)
+    kinds = CLIPTextModel, CLIPTextModelWithProjection
+    encoders = [_text_encoder(kind, parts["tokenizer"]) for kind in kinds]
+    base = {name: parts[name] for name in ("vae", "unet", "scheduler", "tokenizer")}
+    base |= {"text_encoder": encoders[0], "text_encoder_2": encoders[1], "tokenizer_2": tiny_tokenizer()}
+    kind = StableDiffusionXLControlNetPipeline if controlnet else StableDiffusionXLPipeline
+    if controlnet:
+        base["controlnet"] = tiny_controlnet(base["unet"])
+    return _quiet(kind(**base, add_watermarker=False))
+
+
+def tiny_controlnet(unet: UNet2DConditionModel) -> ControlNetModel:
+    """One for that UNet whose residuals count."""
+    controlnet = ControlNetModel.from_unet(unet, conditioning_embedding_out_channels=(4, 8))
+    zeros = [*controlnet.controlnet_down_blocks, controlnet.controlnet_mid_block]
+    for module in (*zeros, controlnet.controlnet_cond_embedding.conv_out):
+        torch.nn.init.normal_(module.weight, std=0.1)
+    return controlnet.eval()
+
+
+def _text_encoder(kind: Any, tokenizer: CLIPTokenizer) -> Any:
+    config = CLIPTextConfig(
+        vocab_size=len(tokenizer),
+        hidden_size=WIDTH,
+        intermediate_size=32,
+        num_hidden_layers=2,
+        num_attention_heads=2,
+        max_position_embeddings=TEXT_LENGTH,
+        projection_dim=PROJECTION,
+        bos_token_id=tokenizer.bos_token_id,
+        eos_token_id=tokenizer.eos_token_id,
+        pad_token_id=tokenizer.pad_token_id,
+    )
+    return _vivid(kind(config)).eval()
+
+
+def _quiet(pipe: Any) -> Any:
+    pipe.set_progress_bar_config(disable=True)
+    return pipe
+
+
 def tiny_animatediff_pipeline(seed: int = 0) -> AnimateDiffPipeline:
     """A base model as users have it, a pipeline of diffusers: `save_pretrained` gives a folder in its layout."""
     parts = tiny_components(seed, make_unet=animatediff_unet)
@@ -227,6 +312,73 @@ def tiny_animatediff_pipeline(seed: int = 0) -> AnimateDiffPipeline:
     )
     pipe.set_progress_bar_config(disable=True)
     return pipe
+
+
+def tiny_clip(width: int = WIDTH, projection: int = 12, seed: int = 0) -> CLIPVisionModelWithProjection:
+    """An image tower with a projection, as IP-Adapters read it."""
+    torch.manual_seed(seed)
+    config = CLIPVisionConfig(
+        hidden_size=width,
+        intermediate_size=32,
+        num_hidden_layers=2,
+        num_attention_heads=2,
+        image_size=16,
+        patch_size=8,
+        projection_dim=projection,
+    )
+    return _vivid(CLIPVisionModelWithProjection(config)).eval()
+
+
+def tiny_ip_adapter(unet: Any, plus: bool = False, seed: int = 0) -> dict[str, dict[str, torch.Tensor]]:
+    """An IP-Adapter file for a UNet and `tiny_clip`, as torch files have it: module -> tensors."""
+    generator = torch.Generator().manual_seed(seed)
+
+    def draw(*shape: int, std: float = 0.3) -> torch.Tensor:
+        return torch.randn(shape, generator=generator) * std
+
+    layers = cross_attention_layers(unet)
+    (text_dim,) = {layer.to_k.in_features for layer in layers.values()}
+    attention = {
+        f"{2 * i + 1}.to_{part}_ip.weight": draw(layer.to_k.out_features, text_dim)
+        for i, layer in enumerate(layers.values())
+        for part in "kv"
+    }
+    if not plus:
+        norm = {"norm.weight": 1 + draw(text_dim), "norm.bias": draw(text_dim)}
+        proj = {"proj.weight": draw(4 * text_dim, 12), "proj.bias": draw(4 * text_dim)}
+        return {"image_proj": {**proj, **norm}, "ip_adapter": attention}
+    dim, heads = 8, 2
+    image_proj = {
+        "latents": draw(1, 3, dim),
+        "proj_in.weight": draw(dim, WIDTH),
+        "proj_in.bias": draw(dim),
+        "proj_out.weight": draw(text_dim, dim),
+        "proj_out.bias": draw(text_dim),
+        "norm_out.weight": 1 + draw(text_dim),
+        "norm_out.bias": draw(text_dim),
+    }
+    for i in range(4):  # diffusers knows no other number
+        for norm in ("0.norm1", "0.norm2", "1.0"):
+            image_proj |= {
+                f"layers.{i}.{norm}.weight": 1 + draw(dim),
+                f"layers.{i}.{norm}.bias": draw(dim),
+            }
+        image_proj |= {
+            f"layers.{i}.0.to_q.weight": draw(64 * heads, dim),
+            f"layers.{i}.0.to_kv.weight": draw(128 * heads, dim),
+            f"layers.{i}.0.to_out.weight": draw(dim, 64 * heads),
+            f"layers.{i}.1.1.weight": draw(4 * dim, dim),
+            f"layers.{i}.1.3.weight": draw(dim, 4 * dim),
+        }
+    return {"image_proj": image_proj, "ip_adapter": attention}
+
+
+def _vivid(model: Any) -> Any:
+    """The model with weights large enough that what it reads matters."""
+    for parameter in model.parameters():
+        if parameter.ndim == 2:
+            torch.nn.init.normal_(parameter, std=0.3)
+    return model
 
 
 def tiny_picture(seed: int = 0, width: int = 20, height: int = 16) -> Image.Image:

@@ -44,7 +44,7 @@ def golden_unet() -> UNet2DConditionModel:
 
 def test_it_is_told_by_its_tensors_and_comes_with_its_published_defaults(adapter: StyleAdapter) -> None:
     config = adapter.config
-    assert (config["default_scale"], config["image_features"], config["image_preprocessing"]) == (
+    assert (config["default_scale"], config["image_features"], config["preprocessing"]) == (
         0.5,
         "penultimate",
         "clip",

@@ -22,9 +22,9 @@ ImageFeatures = Literal["last_normed", "penultimate", "embedding", "last"]
 norm; (StyleCrafter-SDXL, IP-Adapter-Plus) the layer before; (IP-Adapter) the projected embedding; (StyleMaster) the
 last layer as it is, beside the embedding of a shuffled picture."""
 
-ImagePreprocessing = Literal["blur", "clip"]
-"""How a picture comes to the image tower's size: (StyleCrafter v1) by way of a larger crop, with a blur; (others) at
-once, as CLIP's own processor does it."""
+Preprocessing = Literal["blur", "clip"]
+"""What a style picture goes through before the encoder: (StyleCrafter) a square of `reference_size` from its middle,
+blurred and resized; (IP-Adapter, StyleMaster) what CLIP's own image processor does."""
 
 NullStyle = Literal["omit", "zero_embedding", "black_picture", "zero_tokens"]
 """What stands for "no style" in guidance: the base without adapter; or, as some were trained, tokens that are read off
@@ -35,7 +35,7 @@ _TYPES = {
     "fusion_type": FusionType,
     "scale_type": ScaleType,
     "image_features": ImageFeatures,
-    "image_preprocessing": ImagePreprocessing,
+    "preprocessing": Preprocessing,
     "null_style": NullStyle,
 }
 _SWITCHES = ("key_value_bias", "output_norm", "key_norm")
@@ -60,7 +60,7 @@ class AdapterOptions(TypedDict, total=False):
     output_norm: bool
     key_norm: bool
     image_features: ImageFeatures
-    image_preprocessing: ImagePreprocessing
+    preprocessing: Preprocessing
     null_style: NullStyle
 
 

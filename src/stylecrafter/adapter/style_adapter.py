@@ -18,8 +18,8 @@ from stylecrafter.adapter.adapter_options import (
     ExtractorType,
     FusionType,
     ImageFeatures,
-    ImagePreprocessing,
     NullStyle,
+    Preprocessing,
     ScaleType,
     check_options,
 )
@@ -91,8 +91,8 @@ class StyleAdapter(StrictWeights, ModelMixin, ConfigMixin):
         output_norm: LayerNorm of the style's attention.
         key_norm: RMSNorm of the style's keys.
         image_features: What of the image encoder `encode` reads (`ImageFeatures`).
-        image_preprocessing: How a picture comes to the encoder's size (`ImagePreprocessing`).
         null_style: What stands for "no style" in guidance (`NullStyle`).
+        preprocessing: What pictures go through before the encoder (`Preprocessing`).
         default_scale: Strength at which the adapter is meant to be used (`style_scale` of a call).
         default_negative_prompt: What a call moves away from, if it names nothing.
 
@@ -124,8 +124,8 @@ class StyleAdapter(StrictWeights, ModelMixin, ConfigMixin):
         output_norm: bool = True,
         key_norm: bool = False,
         image_features: ImageFeatures = "last_normed",
-        image_preprocessing: ImagePreprocessing = "blur",
         null_style: NullStyle = "omit",
+        preprocessing: Preprocessing = "blur",
         default_scale: float = 1.0,
         default_negative_prompt: str = "",
     ) -> None:
@@ -280,12 +280,9 @@ class StyleAdapter(StrictWeights, ModelMixin, ConfigMixin):
         return tuple(getattr(self.extractor, "needs", ()))
 
     @property
-    def reading(self) -> dict[str, str]:
-        """How it has pictures read: `features` and `preprocessing` of a `ReferenceEncoder`."""
-        return {
-            "features": self.config["image_features"],
-            "preprocessing": self.config["image_preprocessing"],
-        }
+    def reads(self) -> dict[str, str]:
+        """How `encode` wants pictures read: fields of a `ReferenceEncoder`."""
+        return {"features": self.config["image_features"], "preprocessing": self.config["preprocessing"]}
 
     @property
     def style_dim(self) -> int:

@@ -139,7 +139,7 @@ class _PassedBy(nn.Module):
 @contextmanager
 def _without_motion(unet: nn.Module) -> Iterator[None]:
     """The UNet without its motion modules, for which it has no argument."""
-    blocks = [
+    blocks: list[Any] = [
         block for block in unet.modules() if isinstance(getattr(block, "motion_modules", None), nn.ModuleList)
     ]
     lists = [block.motion_modules for block in blocks]

@@ -6,6 +6,7 @@ from typing import Any, TypeVar
 
 from stylecrafter.backbones.animatediff import AnimateDiff
 from stylecrafter.backbones.protocol import Backbone
+from stylecrafter.backbones.sdxl import SDXL
 from stylecrafter.backbones.stable_diffusion import StableDiffusion
 from stylecrafter.backbones.videocrafter import VideoCrafter
 from stylecrafter.backbones.wan import Wan
@@ -27,7 +28,10 @@ COMPONENTS = (
     "scheduler",
 )
 
-_FAMILIES: list[type[Backbone]] = [VideoCrafter, StableDiffusion, AnimateDiff, Wan]
+#: What else a base pipeline is made with: a setting that `backbone_for` takes among the components.
+SETTINGS = ("force_zeros_for_empty_prompt",)
+
+_FAMILIES: list[type[Backbone]] = [VideoCrafter, StableDiffusion, SDXL, AnimateDiff, Wan]
 
 
 def register(family: Kind) -> Kind:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any
 
 import torch
@@ -40,8 +41,12 @@ class LatentDiffusion(Backbone):
         return PUBLISHED_PIXELS_PER_LATENT if vae is None else _halvings(vae.config)
 
     def default_knobs(self) -> dict[str, Any]:
-        side = int(self.denoiser.config["sample_size"]) * self.pixels_per_latent
-        return {"height": side, "width": side, **super().default_knobs()}
+        size = self.denoiser.config["sample_size"]
+        if size is None:
+            return super().default_knobs()
+        height, width = (size, size) if isinstance(size, int) else size
+        factor = self.pixels_per_latent
+        return {"height": height * factor, "width": width * factor, **super().default_knobs()}
 
     @property
     def size_multiple(self) -> int:
@@ -54,11 +59,20 @@ class LatentDiffusion(Backbone):
                 f"the UNet reads {channels} channels and gives {self.denoiser.config['out_channels']}; models that "
                 "read more than noisy latents (for inpainting, say) cannot be used"
             )
-        vae, text_encoder = self.components.get("vae"), self.components.get("text_encoder")
+        vae = self.components.get("vae")
         if vae is not None and vae.config.latent_channels != channels:
             raise InvalidInputError(
                 f"the autoencoder has latents of {vae.config.latent_channels} channels, the UNet reads {channels}"
             )
+        self.check_texts()
+
+    def check_texts(self) -> None:
+        """Refuse a text encoder or tokenizer of another model.
+
+        Raises:
+            InvalidInputError: It is.
+        """
+        text_encoder = self.components.get("text_encoder")
         if text_encoder is not None:
             given = text_encoder.config.hidden_size
             if given != self.text_dim:
@@ -69,23 +83,31 @@ class LatentDiffusion(Backbone):
                 check_tokenizer(self.component("tokenizer"), text_encoder)
 
     def tokenize(self, texts: Sequence[str]) -> Tensor:
-        ids = self.component("tokenizer")(
-            list(texts), padding="max_length", truncation=True, return_tensors="pt"
-        ).input_ids
+        ids = self.padded(texts, "tokenizer")
         if self.components.get("text_encoder") is not None:
             check_ids(ids, self.component("text_encoder"))
         return ids
+
+    def padded(self, texts: Sequence[str], tokenizer: str) -> Tensor:
+        """Token ids (n, l) of texts by the tokenizer of that name, l its `model_max_length`."""
+        read = self.component(tokenizer)
+        return read(list(texts), padding="max_length", truncation=True, return_tensors="pt").input_ids
 
     def encode_tokens(self, ids: Tensor) -> Tensor:
         return self.component("text_encoder")(input_ids=ids).last_hidden_state
 
     def encode_texts(self, texts: Sequence[str], device: torch.device) -> Texts:
-        base = self.base_pipeline()
-        if base is None:
+        if not self.pipelines:
             return super().encode_texts(texts, device)
         self.tokenize(texts)  # refuses a tokenizer of another text encoder
-        states, _ = base.encode_prompt(list(texts), device, 1, False)
+        self.component("text_encoder")
+        states, _ = self.text_pipeline().encode_prompt(list(texts), device, 1, False)
         return Texts(states)
+
+    def text_pipeline(self) -> Any:
+        """The base pipeline of the text's components alone: whole ones put schedulers right to their own mind."""
+        own = {k: v for k, v in self.components.items() if k.startswith(("text_encoder", "tokenizer"))}
+        return type(self)(**own).base_pipeline()
 
     def cut_off(self, text: str) -> tuple[str, int, int]:
         tokenizer = self.component("tokenizer")
@@ -93,21 +115,34 @@ class LatentDiffusion(Backbone):
         ids = tokenizer(text, add_special_tokens=False, verbose=False).input_ids
         return tokenizer.decode(ids[room:]) if len(ids) > room else "", len(ids), room
 
+    @contextmanager
+    def autoencoder(self) -> Iterator[Any]:
+        """The autoencoder as it can compute, for as long as this lasts."""
+        yield self.component("vae")
+
+    def scaled(self, latents: Tensor) -> Tensor:
+        """Latents of the autoencoder (…, c, h, w) as the denoiser sees them."""
+        return latents * self.component("vae").config.scaling_factor
+
+    def unscaled(self, latents: Tensor) -> Tensor:
+        """Latents (n, c, f, h, w) of the denoiser as the autoencoder sees them."""
+        return latents / self.component("vae").config.scaling_factor
+
     def encode_frames(self, frames: Tensor, noise: Tensor | None = None) -> Tensor:
-        vae = self.component("vae")
         n, f, _, height, width = frames.shape
         self.latent_shape(f, height, width)
-        posterior = vae.encode((frames.flatten(0, 1) * 2 - 1).to(vae.dtype)).latent_dist
+        with self.autoencoder() as vae:
+            posterior = vae.encode((frames.flatten(0, 1) * 2 - 1).to(vae.dtype)).latent_dist
         latents = posterior.mean
         if noise is not None:
             latents = latents + posterior.std * noise.transpose(1, 2).flatten(0, 1)
-        return (latents.float() * vae.config.scaling_factor).unflatten(0, (n, f)).transpose(1, 2)
+        return self.scaled(latents.float()).unflatten(0, (n, f)).transpose(1, 2)
 
     def decode_latents(self, latents: Tensor, chunk_size: int | None = None) -> Tensor:
-        vae = self.component("vae")
         n, _, f = latents.shape[:3]
-        flat = (latents / vae.config.scaling_factor).transpose(1, 2).flatten(0, 1).to(vae.dtype)
-        frames = torch.cat([vae.decode(part).sample.float() for part in flat.split(chunk_size or n * f)])
+        with self.autoencoder() as vae:
+            flat = self.unscaled(latents).transpose(1, 2).flatten(0, 1).to(vae.dtype)
+            frames = torch.cat([vae.decode(part).sample.float() for part in flat.split(chunk_size or n * f)])
         return (frames / 2 + 0.5).unflatten(0, (n, f))
 
     @property

@@ -33,8 +33,7 @@ class Backbone(ABC):
     label: ClassVar[str]
     #: Component that denoises: a diffusers model.
     denoiser_name: ClassVar[str] = "unet"
-    #: Class names of the diffusers pipelines that are made of such components; the first is what `base_pipeline`
-    #: makes. Empty: there is none.
+    #: Class names of the diffusers pipelines that are made of such components. Empty: there are none.
     pipelines: ClassVar[tuple[str, ...]] = ()
     #: What a call uses where neither it nor a model folder says anything: knobs by name (`steps`, `text_guidance` …).
     #: Frames and sides that depend on the components: `default_knobs`.
@@ -63,12 +62,9 @@ class Backbone(ABC):
         """Whether this family's denoisers are of that kind (`backbone_for`)."""
 
     @classmethod
-    def check_pipeline(cls, base: Any) -> None:
-        """Refuse a diffusers pipeline that does more than its components here say.
-
-        Raises:
-            InvalidInputError: Such a one.
-        """
+    def objection(cls, base: Any) -> str:
+        """Why a diffusers pipeline of these names cannot be used, where that is not seen in its components; or ""."""
+        return ""
 
     @property
     def denoiser(self) -> Any:
@@ -101,6 +97,11 @@ class Backbone(ABC):
         """
         self.component(self.denoiser_name)
 
+    @property
+    def pipeline(self) -> str:
+        """Class name of what `base_pipeline` makes."""
+        return self.pipelines[0]
+
     def base_pipeline(self) -> Any:
         """The diffusers pipeline around these components, or None where diffusers has none: it shares them, so that
         what it does to them (LoRA, textual inversion, offloading) holds here.
@@ -112,7 +113,7 @@ class Backbone(ABC):
             return None
         import diffusers
 
-        kind = getattr(diffusers, self.pipelines[0])
+        kind = getattr(diffusers, self.pipeline)
         takes = inspect.signature(kind.__init__).parameters
         given = {name: self.components.get(name) for name in takes if name in self.components}
         extra = {

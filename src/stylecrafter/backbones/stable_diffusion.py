@@ -4,15 +4,21 @@ from __future__ import annotations
 
 from typing import Any
 
-from diffusers import UNet2DConditionModel
+from diffusers import ControlNetModel, UNet2DConditionModel
 from torch import Tensor
 
 from stylecrafter.backbones.latent_diffusion import LatentDiffusion
 from stylecrafter.errors import InvalidInputError
 
+#: Of a UNet's config: what says that it reads more than noisy latents and a text.
+_READS_MORE = ("class_embed_type", "num_class_embeds", "encoder_hid_dim_type", "time_cond_proj_dim")
+
 
 class StableDiffusion(LatentDiffusion):
-    """`unet` is diffusers' `UNet2DConditionModel`, as these versions have it; scales are counted down, up, mid."""
+    """`unet` is diffusers' `UNet2DConditionModel`, as these versions have it; scales are counted down, up, mid.
+
+    With a `controlnet`, `predict` takes `control_image`.
+    """
 
     label = "Stable Diffusion"
     pipelines = ("StableDiffusionPipeline", "StableDiffusionControlNetPipeline")
@@ -31,15 +37,21 @@ class StableDiffusion(LatentDiffusion):
         # SDXL has the same class, and reads more than a text.
         return isinstance(denoiser, UNet2DConditionModel) and denoiser.config.addition_embed_type is None
 
+    @property
+    def pipeline(self) -> str:
+        plain, with_control = self.pipelines[:2]
+        return plain if self.components.get("controlnet") is None else with_control
+
     def check(self) -> None:
         super().check()
         config = self.denoiser.config
-        for name in ("class_embed_type", "num_class_embeds", "encoder_hid_dim_type"):
+        for name in _READS_MORE:
             if (value := config.get(name)) is not None:
                 raise InvalidInputError(
                     f"the UNet reads more than noisy latents and a text ({name} is {value!r}); models of that kind "
                     "cannot be used"
                 )
+        self._check_controlnet(self.components.get("controlnet"))
 
     def predict(
         self,
@@ -50,14 +62,35 @@ class StableDiffusion(LatentDiffusion):
         style_scales: Tensor | None = None,
         *,
         temporal: bool | None = None,
+        control_image: Tensor | None = None,
+        control_scale: float = 1.0,
         **base_arguments: Any,
     ) -> Tensor:
+        """As `Backbone.predict`; `control_image` (1 or a divisor of n, 3, H, W) in [0, 1] goes through the ControlNet,
+        whose residuals count `control_scale`."""
         self.check_inputs(latents, text, style_tokens, style_scales)
         if latents.shape[2] != 1 or temporal:
             raise InvalidInputError(
                 f"{self.label} makes images: it has no layers between frames, and takes latents of one frame, "
                 f"got {tuple(latents.shape)}"
             )
+        sample = latents[:, :, 0]
+        if control_image is not None:
+            added = base_arguments.get("added_cond_kwargs")
+            image = control_image.to(sample).repeat(len(sample) // len(control_image), 1, 1, 1)
+            down, middle = self.component("controlnet")(
+                sample,
+                timestep,
+                text,
+                image,
+                control_scale,
+                **({} if added is None else {"added_cond_kwargs": added}),
+                return_dict=False,
+            )
+            base_arguments |= {
+                "down_block_additional_residuals": down,
+                "mid_block_additional_residual": middle,
+            }
         if style_tokens is not None:
             # Beside what the caller has for the attention, such as a LoRA's scale.
             base_arguments["cross_attention_kwargs"] = {
@@ -65,4 +98,21 @@ class StableDiffusion(LatentDiffusion):
                 "style_tokens": style_tokens,
                 "style_scales": style_scales,
             }
-        return self.denoiser(latents[:, :, 0], timestep, text, **base_arguments).sample[:, :, None]
+        return self.denoiser(sample, timestep, text, **base_arguments).sample[:, :, None]
+
+    def _check_controlnet(self, controlnet: Any) -> None:
+        if controlnet is None:
+            return
+        if not isinstance(controlnet, ControlNetModel):
+            raise InvalidInputError(
+                f"a single ControlNetModel can be used, got {type(controlnet).__name__}"
+            )
+        if controlnet.config.global_pool_conditions:
+            raise InvalidInputError(
+                "ControlNets that pool their image (global_pool_conditions) cannot be used"
+            )
+        if (read := controlnet.config.cross_attention_dim) != self.text_dim:
+            raise InvalidInputError(
+                f"the ControlNet reads texts of width {read}, the UNet of width {self.text_dim}: they are of different "
+                "base models"
+            )

@@ -46,12 +46,13 @@ class Wan(T5Texts, FlowMatching):
         return isinstance(denoiser, WanTransformer3DModel)
 
     @classmethod
-    def check_pipeline(cls, base: Any) -> None:
-        if getattr(base, "transformer_2", None) is not None or base.config.get("expand_timesteps"):
-            raise InvalidInputError(
-                "the base model has two transformers or a timestep per token, as Wan 2.2 has; the text-to-video models "
-                "of Wan 2.1 can be used"
-            )
+    def objection(cls, base: Any) -> str:
+        if getattr(base, "transformer_2", None) is None and not base.config.get("expand_timesteps"):
+            return ""
+        return (
+            "the base model has two transformers or a timestep per token, as Wan 2.2 has; the text-to-video models of "
+            "Wan 2.1 can be used"
+        )
 
     def check(self) -> None:
         config, vae = self.denoiser.config, self.components.get("vae")

@@ -33,7 +33,7 @@ from transformers import (
 
 from stylecrafter.adapter.style_adapter import StyleAdapter
 from stylecrafter.backbones.autoencoder import ShortcutAutoencoder
-from stylecrafter.backbones.families import COMPONENTS, backbone_for
+from stylecrafter.backbones.families import COMPONENTS, SETTINGS, backbone_for
 from stylecrafter.backbones.protocol import Backbone
 from stylecrafter.backbones.texts import Texts
 from stylecrafter.backbones.videocrafter_unet import VideoCrafterUNet
@@ -88,6 +88,7 @@ class StylizedPipelineBase(DiffusionPipeline):
         default_fps: Frames per second that the clips are meant for.
         default_style_scale: Strength of the style.
         default_negative_prompt: What to move away from; the empty text is nothing.
+        force_zeros_for_empty_prompt: Of SDXL: no text is zeros there, not the encoded empty text.
 
     Raises:
         InvalidInputError: Components whose widths do not fit together.
@@ -145,6 +146,7 @@ class StylizedPipelineBase(DiffusionPipeline):
         transformer: WanTransformer3DModel | None = None,
         motion_adapter: MotionAdapter | None = None,
         controlnet: ControlNetModel | None = None,
+        force_zeros_for_empty_prompt: bool = True,
     ) -> None:
         super().__init__()
         base = {
@@ -197,6 +199,7 @@ class StylizedPipelineBase(DiffusionPipeline):
             default_fps=float(default_fps),
             default_style_scale=float(default_style_scale),
             default_negative_prompt=default_negative_prompt,
+            force_zeros_for_empty_prompt=force_zeros_for_empty_prompt,
         )
         if style_adapter is not None and not style_adapter.is_attached_to(backbone.denoiser):
             style_adapter.attach(backbone.denoiser)
@@ -353,15 +356,15 @@ class StylizedPipelineBase(DiffusionPipeline):
                 "this pipeline has no image encoder, so it cannot read style pictures; give style_tokens, or "
                 "convert the model with its OpenCLIP checkpoint"
             )
-        adapter = self.style_adapter
-        reading = {} if adapter is None else adapter.reading
-        return ReferenceEncoder(self.image_encoder, self.config.image_tokens_half, **reading)
+        asked = {} if self.style_adapter is None else self.style_adapter.reads
+        return ReferenceEncoder(self.image_encoder, self.config.image_tokens_half, **asked)
 
     @property
     def backbone(self) -> Backbone:
         """The base model, as its components are now."""
         self._take_over()
-        return backbone_for(**{name: getattr(self, name) for name in COMPONENTS})
+        settings = {name: self.config[name] for name in SETTINGS}
+        return backbone_for(**{name: getattr(self, name) for name in COMPONENTS}, **settings)
 
     @property
     def vae_scale_factor(self) -> int:

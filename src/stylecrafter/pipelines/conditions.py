@@ -54,6 +54,12 @@ def text_conditions(pipe: StylizedPipelineBase, given: GivenTexts) -> tuple[Text
         raise InvalidInputError(
             f"got {len(negative)} negative prompts for {len(text)} prompts; give one or {len(text)}"
         )
+    if text.arguments.keys() != negative.arguments.keys():
+        raise InvalidInputError(
+            "texts that are given encoded need their pooled embeddings, both or none: got pooled_prompt_embeds "
+            f"{'with' if text.arguments else 'without'} the prompts, {'with' if negative.arguments else 'without'} the "
+            "negative ones"
+        )
     return text, negative.expanded(len(text))
 
 

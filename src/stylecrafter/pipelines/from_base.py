@@ -43,7 +43,8 @@ def arguments_of(base: DiffusionPipeline) -> dict[str, Any]:
     family = next((known[one.__name__] for one in type(base).__mro__ if one.__name__ in known), None)
     if family is None:
         raise unknown_name("base model", kind, known)
-    family.check_pipeline(base)
+    if objection := family.objection(base):
+        raise InvalidInputError(objection)
     components = {name: getattr(base, name, None) for name in COMPONENTS}
     if components[family.denoiser_name] is None or not family.accepts(components[family.denoiser_name]):
         raise InvalidInputError(

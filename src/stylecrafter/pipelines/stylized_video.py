@@ -5,6 +5,7 @@ from __future__ import annotations
 import inspect
 import operator
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any, SupportsIndex
 
 import torch
@@ -23,6 +24,7 @@ from stylecrafter.pipelines.conditions import (
     style_condition,
     text_conditions,
 )
+from stylecrafter.pipelines.control import Control, ControlImages
 from stylecrafter.pipelines.finite import StepWatch, check_computed
 from stylecrafter.pipelines.guided_noise import Guidance, PassArguments, guided_noise, style_factors
 from stylecrafter.pipelines.knobs import takes_knobs
@@ -63,6 +65,10 @@ class StyleCrafterPipeline(StylizedPipelineBase):
         pooled_prompt_embeds: Tensor | None = None,
         negative_pooled_prompt_embeds: Tensor | None = None,
         base_arguments: Mapping[str, Any] | None = None,
+        control_image: ControlImages | None = None,
+        controlnet_conditioning_scale: float = 1.0,
+        control_guidance_start: float = 0.0,
+        control_guidance_end: float = 1.0,
         sequential_guidance: bool = False,
         output_type: str = "pil",
         return_dict: bool = True,
@@ -100,6 +106,11 @@ class StyleCrafterPipeline(StylizedPipelineBase):
             negative_pooled_prompt_embeds: Likewise, (1 or prompts, w).
             base_arguments: Go to the base model in every pass, as they are (`Backbone.predict`), such as
                 `cross_attention_kwargs={"scale": 0.5}` for a LoRA.
+            control_image: What the base model's ControlNet follows, one picture or one per prompt; it is brought to
+                the size of the frames. None: the ControlNet is left out.
+            controlnet_conditioning_scale: How much the ControlNet counts.
+            control_guidance_start: Part of the steps before the ControlNet begins.
+            control_guidance_end: Part of the steps after which it is left out.
             sequential_guidance: Run every pass on its own; slower, with less memory.
             output_type: "pil", "np", "pt" or "latent", see `StyleCrafterPipelineOutput`.
             return_dict: False returns a tuple.
@@ -136,6 +147,12 @@ class StyleCrafterPipeline(StylizedPipelineBase):
         params: Any = asked.filled({**self.config, **self._size_of(latents)})  # no None any more
         check_size(params.width, params.height, self.size_multiple)
         guidance = Guidance.of(params, sequential_guidance)
+        control = Control(
+            image=control_image,
+            scale=controlnet_conditioning_scale,
+            start=control_guidance_start,
+            end=control_guidance_end,
+        )
         self._interrupt, self._guidance_scale = False, guidance.text_scale
         scheduler = self.backbone.component("scheduler")
 
@@ -191,6 +208,10 @@ class StyleCrafterPipeline(StylizedPipelineBase):
             base=dict(base_arguments or {}),
             null_style=repeated(null_style(self, style, prompts), copies),
         )
+        controlled = replace(
+            arguments,
+            base={**arguments.base, **control.prepared(self, prompts, copies, params.height, params.width)},
+        )
         check_computed("before the first step", tensors, self.backbone.dtype)
         watch = StepWatch(len(times), self.backbone.dtype)
 
@@ -205,7 +226,8 @@ class StyleCrafterPipeline(StylizedPipelineBase):
                     tensors["style_scales"], params.style_scale * step_weights[i], frame_weights
                 )
                 now = guidance.steered(self._guidance_scale).at(i, len(times))
-                predicted = guided_noise(self, entering, t, tensors, arguments, factors, now)
+                beside = controlled if control.acts(i, len(times)) else arguments
+                predicted = guided_noise(self, entering, t, tensors, beside, factors, now)
                 (tensors["latents"], *_) = scheduler.step(
                     predicted, t, tensors["latents"], **extra, return_dict=False
                 )

@@ -12,10 +12,10 @@ from transformers import CLIPVisionModel, CLIPVisionModelWithProjection
 
 from stylecrafter.errors import InvalidInputError
 from stylecrafter.references.preprocessing import (
-    crop_as_clip,
+    crop_for_clip,
     crop_square,
     normalise_for_clip,
-    resize_antialiased,
+    resize_smoothly,
     resize_with_blur,
 )
 
@@ -28,7 +28,7 @@ class ReferenceEncoder:
         image_encoder: CLIP image tower.
         half_tokens: Round image tokens to float16, as the published code does.
         features: What of the encoder is read (`adapter.adapter_options.ImageFeatures`).
-        preprocessing: How pictures come to its size (`adapter.adapter_options.ImagePreprocessing`).
+        preprocessing: What pictures go through before it (`adapter.adapter_options.Preprocessing`).
     """
 
     image_encoder: CLIPVisionModel | CLIPVisionModelWithProjection
@@ -42,9 +42,8 @@ class ReferenceEncoder:
         return int(self.image_encoder.config.image_size)
 
     def crop(self, pictures: Sequence[Image.Image], size: int) -> Tensor:
-        """The middles of n pictures of any size and mode: (n, 3, size, size), float32 in [0, 1].
-
-        With preprocessing "clip" they have the encoder's own size, whatever `size` says.
+        """The middles of n pictures of any size and mode: (n, 3, size, size), float32 in [0, 1]; for "clip", of the
+        encoder's own size.
 
         Raises:
             InvalidInputError: No pictures, or something that is none.
@@ -58,14 +57,14 @@ class ReferenceEncoder:
         if not pictures:
             raise InvalidInputError("need at least one style picture, got none")
         if self.preprocessing == "clip":
-            return torch.stack([crop_as_clip(picture, self.image_size) for picture in pictures])
+            return torch.stack([crop_for_clip(picture, self.image_size) for picture in pictures])
         return torch.stack([crop_square(picture, size) for picture in pictures])
 
     def pixels(self, crops: Tensor) -> Tensor:
         """What the encoder sees of crops (n, 3, s, s) in [0, 1]: (n, 3, image_size, image_size), CLIP's mean and
         deviation taken out (published CLIP embedder)."""
         if self.preprocessing == "clip":
-            return normalise_for_clip(resize_antialiased(crops, self.image_size))
+            return normalise_for_clip(resize_smoothly(crops, self.image_size))
         # Resized in [-1, 1], as published: where the blur and the bicubic filter round is part of the result.
         return normalise_for_clip((resize_with_blur(crops * 2 - 1, self.image_size) + 1) / 2)
 

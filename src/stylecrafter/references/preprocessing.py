@@ -15,35 +15,31 @@ from stylecrafter.runtime.devices import constant
 
 def crop_square(picture: Image.Image, size: int) -> Tensor:
     """Shorter side to `size` (bilinear), square from the centre: (3, size, size) in [0, 1]."""
+    picture = _shorter_side_to(size, picture, Image.Resampling.BILINEAR)
+    left, top = (round((side - size) / 2) for side in picture.size)
+    return _cut(picture, left, top, size)
+
+
+def crop_for_clip(picture: Image.Image, size: int) -> Tensor:
+    """The same as CLIP's own image processor cuts it: bicubic, and of two middles the left or upper one."""
+    picture = _shorter_side_to(size, picture, Image.Resampling.BICUBIC)
+    left, top = ((side - size) // 2 for side in picture.size)
+    return _cut(picture, left, top, size)
+
+
+def _shorter_side_to(size: int, picture: Image.Image, resample: Image.Resampling) -> Image.Image:
     picture = middle_of_strip(picture.convert("RGB"))
     width, height = picture.size
-    if min(width, height) != size:
-        # The longer side is cut to whole pixels, not rounded.
-        wide = width >= height
-        target = (size * width // height, size) if wide else (size, size * height // width)
-        picture = picture.resize(target, Image.Resampling.BILINEAR)
-    left, top = (round((side - size) / 2) for side in picture.size)
+    if min(width, height) == size:
+        return picture
+    # The longer side is cut to whole pixels, not rounded.
+    target = (size * width // height, size) if width >= height else (size, size * height // width)
+    return picture.resize(target, resample)
+
+
+def _cut(picture: Image.Image, left: int, top: int, size: int) -> Tensor:
     pixels = np.asarray(picture.crop((left, top, left + size, top + size)), np.float32)
     return torch.from_numpy(pixels / 255).permute(2, 0, 1)
-
-
-def crop_as_clip(picture: Image.Image, size: int) -> Tensor:
-    """Shorter side to `size` (bicubic), square from the centre, as CLIP's own processor: (3, size, size) in [0, 1]."""
-    picture = middle_of_strip(picture.convert("RGB"))
-    short = min(picture.size)
-    target = tuple(size * side // short for side in picture.size)
-    picture = picture.resize((target[0], target[1]), Image.Resampling.BICUBIC)
-    left, top = ((side - size) // 2 for side in picture.size)
-    pixels = np.asarray(picture.crop((left, top, left + size, top + size)), np.float32)
-    return torch.from_numpy(pixels / 255).permute(2, 0, 1)
-
-
-def resize_antialiased(pictures: Tensor, size: int) -> Tensor:
-    """(n, 3, s, s) in [0, 1] -> (n, 3, size, size), as Pillow's bicubic filter does it; cut to [0, 1]."""
-    if pictures.shape[-2:] == (size, size):
-        return pictures
-    resized = F.interpolate(pictures, size=(size, size), mode="bicubic", antialias=True)
-    return resized.clamp(0, 1)
 
 
 def normalise_for_clip(pictures: Tensor) -> Tensor:
@@ -53,6 +49,14 @@ def normalise_for_clip(pictures: Tensor) -> Tensor:
         for values in (OPENAI_CLIP_MEAN, OPENAI_CLIP_STD)
     )
     return (pictures - mean) / std
+
+
+def resize_smoothly(pictures: Tensor, size: int) -> Tensor:
+    """(n, c, h, w) in [0, 1] -> (n, c, size, size), antialiased and bicubic: what crops of another size than the
+    encoder's, as training cuts them, go through."""
+    if pictures.shape[-2:] == (size, size):
+        return pictures
+    return F.interpolate(pictures, size=(size, size), mode="bicubic", antialias=True).clamp(0, 1)
 
 
 def resize_with_blur(pictures: Tensor, size: int) -> Tensor:

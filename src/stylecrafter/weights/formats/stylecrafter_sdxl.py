@@ -61,7 +61,7 @@ def adapter_config(
             "scale_heads": scale_heads,
             "scale_head_dim": shapes["scale_predictor.out_proj.0.weight"][0],
             "image_features": "penultimate",
-            "image_preprocessing": "clip",
+            "preprocessing": "clip",
             "default_scale": DEFAULT_SCALE,
             "default_negative_prompt": NEGATIVE_PROMPT,
         }
