@@ -11,8 +11,9 @@ from stylecrafter.media.video import write_frames
 from tests.tiny import (
     tiny_animatediff_pipeline,
     tiny_image_encoder,
-    tiny_image_pipeline,
     tiny_picture,
+    tiny_sd_pipeline,
+    tiny_sdxl_pipeline,
     tiny_wan_base,
 )
 
@@ -27,7 +28,8 @@ class TinyBase:
     Attributes:
         side: Of pictures and clips.
         frames: Of clips; 1 on a base that makes images.
-        dropped: Sources of the recipe's that are replaced.
+        pictures: Sources of the recipe that are replaced by tiny ones.
+        clips: Likewise.
     """
 
     side: int
@@ -37,6 +39,7 @@ class TinyBase:
 
 
 BASES = {
+    "sdxl": TinyBase(16, 1, ("art", "art_1024")),
     "animatediff": TinyBase(16, 3, ("art", "art_stage_2"), ("video",)),
     "wan": TinyBase(32, 5, ("art", "art_stage_2"), ("video",)),
 }
@@ -44,8 +47,8 @@ BASES = {
 
 def save_bases(folder: Path) -> None:
     """One folder for each base, an image encoder, three pictures and a clip."""
-    image = tiny_image_pipeline().base
-    image.save_pretrained(folder / "stable_diffusion")
+    tiny_sd_pipeline().save_pretrained(folder / "stable_diffusion")
+    tiny_sdxl_pipeline().save_pretrained(folder / "sdxl")
     tiny_animatediff_pipeline().save_pretrained(folder / "animatediff")
     tiny_wan_base().save_pretrained(folder / "wan")
     tiny_image_encoder().save_pretrained(folder / "image_encoder")

@@ -33,7 +33,9 @@ class SDXL(StableDiffusion):
 
     @classmethod
     def accepts(cls, denoiser: Any) -> bool:
-        return isinstance(denoiser, UNet2DConditionModel) and denoiser.config.addition_embed_type == "text_time"
+        return (
+            isinstance(denoiser, UNet2DConditionModel) and denoiser.config.addition_embed_type == "text_time"
+        )
 
     @property
     def pooled_dim(self) -> int:
@@ -156,6 +158,8 @@ class SDXL(StableDiffusion):
     def _statistics(self, latents: Tensor) -> tuple[Tensor, Tensor]:
         """Mean and deviation of the autoencoder's latents per channel: 0 and 1 where its config has none."""
         config, ones = self.component("vae").config, [1] * (latents.ndim - 2)
-        values = [config.get(name) or [empty] for name, empty in (("latents_mean", 0.0), ("latents_std", 1.0))]
+        values = [
+            config.get(name) or [empty] for name, empty in (("latents_mean", 0.0), ("latents_std", 1.0))
+        ]
         mean, std = (torch.tensor(v, device=latents.device).view(1, -1, *ones).to(latents) for v in values)
         return mean, std

@@ -104,9 +104,7 @@ class StableDiffusion(LatentDiffusion):
         if controlnet is None:
             return
         if not isinstance(controlnet, ControlNetModel):
-            raise InvalidInputError(
-                f"a single ControlNetModel can be used, got {type(controlnet).__name__}"
-            )
+            raise InvalidInputError(f"a single ControlNetModel can be used, got {type(controlnet).__name__}")
         if controlnet.config.global_pool_conditions:
             raise InvalidInputError(
                 "ControlNets that pool their image (global_pool_conditions) cannot be used"

@@ -15,10 +15,14 @@ def load_pipeline(folder: Path, dtype: torch.dtype) -> StyleCrafterPipeline:
     Raises:
         CheckpointError: The folder holds none, or a broken one.
     """
+    without_bars()
+    return StyleCrafterPipeline.from_pretrained(str(folder), dtype=dtype)
+
+
+def without_bars() -> None:
+    """Have libraries load without bars from now on: one for each part would only hide what there is to read."""
     from diffusers.utils import logging as diffusers_logging
     from transformers.utils import logging as transformers_logging
 
-    # Loading takes a second or two; a bar for each part would only hide what there is to read.
     diffusers_logging.disable_progress_bar()
     transformers_logging.disable_progress_bar()
-    return StyleCrafterPipeline.from_pretrained(str(folder), dtype=dtype)

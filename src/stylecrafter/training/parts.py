@@ -30,10 +30,8 @@ class Parts:
     @property
     def references(self) -> ReferenceEncoder:
         """What reads style references: the very chain that the exported model reads style pictures with."""
-        features = (
-            "last_normed" if self.style_adapter is None else self.style_adapter.config["image_features"]
-        )
-        return ReferenceEncoder(self.image_encoder, self.half_tokens, features)
+        asked = {} if self.style_adapter is None else self.style_adapter.reads
+        return ReferenceEncoder(self.image_encoder, self.half_tokens, **asked)
 
     def models(self) -> dict[str, nn.Module]:
         """Name -> model of everything that has parameters."""

@@ -295,9 +295,8 @@ def _extractor(outline: Outline) -> Iterator[Fault]:
     names = [stage.stage for _, stage in outline.stages]
     if "extractor" not in names or outline.model is None:
         return
-    if outline.model.is_adapter_fresh(outline.adapter) and not {"adapter", "joint"} & set(
-        names[: names.index("extractor")]
-    ):
+    before = set(names[: names.index("extractor")])
+    if outline.model.is_adapter_fresh(outline.adapter) and not before & {"adapter", "joint"}:
         yield Fault(
             ("stages",),
             "stage 'extractor' goes on with an adapter that has learned, and this recipe makes a fresh one: "

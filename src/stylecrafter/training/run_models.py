@@ -21,7 +21,7 @@ from stylecrafter.errors import CheckpointError, InvalidInputError
 from stylecrafter.media.documents import expand_home
 from stylecrafter.media.files import write_atomic
 from stylecrafter.pipelines.from_base import open_image_encoder
-from stylecrafter.pipelines.loading import load_pipeline
+from stylecrafter.pipelines.loading import load_pipeline, without_bars
 from stylecrafter.pipelines.stylized_video import StyleCrafterPipeline
 from stylecrafter.presets import load_preset
 from stylecrafter.runtime.ranks import is_main_process
@@ -167,6 +167,7 @@ class RunModels:
         """The model that the recipe starts from, with the encoder and the adapter that it names."""
         model = self.recipe.model
         if model.base is not None:
+            without_bars()
             options = {} if model.motion_adapter is None else {"motion_adapter": _here(model.motion_adapter)}
             encoder = None if model.image_encoder is None else _here(model.image_encoder)
             pipe = StyleCrafterPipeline.from_base(_here(model.base), image_encoder=encoder, **options)
