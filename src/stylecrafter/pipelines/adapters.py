@@ -29,6 +29,9 @@ from stylecrafter.weights.formats.checkpoint_files import (
 from stylecrafter.weights.formats.videocrafter_unet import Shapes
 from stylecrafter.weights.tensor_files import listing, tensors_only
 
+#: Names that are files, also where there are none of that name.
+_SUFFIXES = (".safetensors", ".bin", ".ckpt", ".pth", ".pt")
+
 
 @dataclass(frozen=True)
 class Published:
@@ -83,7 +86,7 @@ def load_adapter(
     """
     if not isinstance(source, Mapping):
         path = expand_home(os.fspath(source))
-        if is_folder(path) or not (is_file(path) or Path(path).suffix):
+        if is_folder(path) or not (is_file(path) or Path(path).suffix in _SUFFIXES):
             return StyleAdapter.from_pretrained(path)
         source = path
     tensors = tensors_only(flat(read_checkpoint(source, "adapter")), "adapter")

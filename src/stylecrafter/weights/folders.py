@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import re
+from collections.abc import Collection
 from pathlib import Path
 from typing import Any
 
@@ -54,6 +55,8 @@ OPTIONAL = (
     "motion_adapter",
     "controlnet",
 )
+#: Parts of published base models that nothing here uses.
+OUTSIDE = ("safety_checker", "feature_extractor")
 #: What a tokenizer is read from: all of it, or its pieces.
 TOKENIZER_FILES = (
     "tokenizer.json",
@@ -77,13 +80,16 @@ _IMPLEMENTATION = re.compile(r"(attn|experts)_implementation")
 _COUNTS = re.compile(r"(?:^|_)(layers|depth|blocks)(?:_|$)")
 
 
-def check_index(folder: Path, given: set[str], pipelines: set[str]) -> dict[str, tuple[str, str]]:
+def check_index(
+    folder: Path, given: set[str], pipelines: set[str], optional: Collection[str] = OPTIONAL
+) -> dict[str, tuple[str, str]]:
     """Part -> (library, class) of what `model_index.json` says to load.
 
     Args:
         folder: The model folder.
         given: Parts that the caller brings, whatever the index says of them.
         pipelines: Class names of pipelines that may be loaded.
+        optional: Parts that need not be there.
 
     Raises:
         CheckpointError: Another kind of pipeline, or a part that is missing or of a class that we do not know.
@@ -96,7 +102,7 @@ def check_index(folder: Path, given: set[str], pipelines: set[str]) -> dict[str,
     parts = {}
     for name, known in PARTS.items():
         entry = index.get(name)
-        if name in given or (name in OPTIONAL and entry in (None, [None, None])):
+        if name in given or (name in optional and entry in (None, [None, None])):
             continue
         pair = tuple(entry) if isinstance(entry, list) else (entry,)
         fits = pair in known if known else _is_scheduler(pair)

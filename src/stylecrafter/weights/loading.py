@@ -4,28 +4,45 @@ from __future__ import annotations
 
 import copy
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from importlib import import_module
 from pathlib import Path
 from typing import Any, Self, TypeVar
 
 import torch
+from torch import nn
 
 from stylecrafter.errors import CheckpointError
 from stylecrafter.media.documents import is_folder, shown
-from stylecrafter.weights.folders import check_index, check_scheduler_config, check_tokenizer_files
+from stylecrafter.weights.folders import (
+    OPTIONAL,
+    check_index,
+    check_scheduler_config,
+    check_tokenizer_files,
+)
 from stylecrafter.weights.strict import examine, refusing
 
 Pipeline = TypeVar("Pipeline")
+Model = TypeVar("Model", bound=nn.Module)
 
 #: What says where on the hub something lies and how it comes here.
 _HUB_OPTIONS = ("revision", "token", "cache_dir", "local_files_only", "force_download")
+#: Parts without weights -> what looks at their files before a library does.
+_SMALL = {
+    "scheduler": check_scheduler_config,
+    "tokenizer": check_tokenizer_files,
+    "tokenizer_2": check_tokenizer_files,
+}
 #: Class names that saved pipelines have.
 PIPELINES = ("StyleCrafterPipeline", "StyleCrafterImagePipeline")
 
 
 def load_folder(
-    folder: Path, load: Callable[..., Pipeline], pipeline: str, options: dict[str, Any]
+    folder: Path,
+    load: Callable[..., Pipeline],
+    pipeline: str,
+    options: dict[str, Any],
+    optional: Collection[str] = OPTIONAL,
 ) -> Pipeline:
     """Load a pipeline so that every part of it is what the folder holds.
 
@@ -34,13 +51,14 @@ def load_folder(
         load: diffusers' loader; gets the folder and `options`.
         pipeline: Class name of what is loaded, allowed in the folder beside the known ones.
         options: As the caller gave them; parts among them are not loaded.
+        optional: Parts that need not be there.
 
     Raises:
         CheckpointError: A part that is missing, broken, of an unknown class, or not filled from its files.
     """
-    parts = check_index(folder, set(options), {*PIPELINES, pipeline})
+    parts = check_index(folder, set(options), {*PIPELINES, pipeline}, optional)
     small = {}
-    for name, check in (("scheduler", check_scheduler_config), ("tokenizer", check_tokenizer_files)):
+    for name, check in _SMALL.items():
         if name in parts:
             check(folder / name)
             library, kind = parts.pop(name)
@@ -77,17 +95,41 @@ class StrictWeights:
         Raises:
             CheckpointError: No such model, or tensors that are missing, unknown, misshapen or not finite.
         """
-        folder = _local_folder(pretrained_model_name_or_path, kwargs)
-        choice = {name: kwargs.get(name) for name in ("variant", "use_safetensors")}
-        held = examine(folder, cls, **choice)
-        with refusing(f"{held.what} cannot be loaded"):
-            loaded = super().from_pretrained(str(folder), **kwargs)  # type: ignore[misc]
-        # With `output_loading_info` it is a pair.
-        held.verify(loaded[0] if isinstance(loaded, tuple) else loaded)
-        return loaded
+        load: Callable[..., Self] = super().from_pretrained  # type: ignore[misc]
+        return load_model(cls, pretrained_model_name_or_path, load, **kwargs)
 
 
-def _local_folder(source: str | os.PathLike[str] | None, options: dict[str, Any]) -> Path:
+def load_model(
+    kind: type[Model],
+    source: str | os.PathLike[str] | None,
+    load: Callable[..., Model] | None = None,
+    *,
+    beside: str = "",
+    **options: Any,
+) -> Model:
+    """Load a single model so that it is what its files hold.
+
+    Args:
+        kind: Its class, of diffusers or transformers.
+        source: A folder or hub id.
+        load: What loads it; None: its `from_pretrained`. Gets the folder and `options`.
+        beside: Regular expression of tensors that may lie in the files for other models.
+        **options: As `from_pretrained` takes them, `subfolder` among them.
+
+    Raises:
+        CheckpointError: No such model, or tensors that are missing, unknown, misshapen or not finite.
+    """
+    folder = local_folder(source, options)
+    choice = {name: options.get(name) for name in ("variant", "use_safetensors")}
+    held = examine(folder, kind, **choice, beside=beside)
+    with refusing(f"{held.what} cannot be loaded"):
+        loaded = (load or kind.from_pretrained)(str(folder), **options)  # type: ignore[attr-defined]
+    # With `output_loading_info` it is a pair.
+    held.verify(loaded[0] if isinstance(loaded, tuple) else loaded)
+    return loaded
+
+
+def local_folder(source: str | os.PathLike[str] | None, options: dict[str, Any]) -> Path:
     """The folder of a single model; a hub id is fetched. Takes `subfolder` out of the options."""
     inside = options.pop("subfolder", None) or ""
     text = os.fspath(source) if source is not None else ""

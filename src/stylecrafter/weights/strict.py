@@ -27,6 +27,8 @@ Shape = tuple[int, ...]
 
 #: What files of old versions hold and today's models compute themselves.
 HARMLESS = re.compile(r"(.+\.)?position_ids")
+_OLD_ATTENTION = re.compile(r"\.(query|key|value|proj_attn)\.(weight|bias)$")
+_ATTENTION_NAMES = {"query": "to_q", "key": "to_k", "value": "to_v", "proj_attn": "to_out.0"}
 #: In front of names in towers that were saved as a part of CLIP; transformers reads them with and without.
 _TOWERS = ("text_model.", "vision_model.")
 
@@ -144,7 +146,12 @@ class Held:
 
 
 def examine(
-    folder: Path, kind: type, *, variant: str | None = None, use_safetensors: bool | None = None
+    folder: Path,
+    kind: type,
+    *,
+    variant: str | None = None,
+    use_safetensors: bool | None = None,
+    beside: str = "",
 ) -> Held:
     """Compare what a part of a model folder wants with what its files hold, before it is loaded.
 
@@ -153,6 +160,7 @@ def examine(
         kind: Class of a diffusers or transformers model.
         variant: As loaders take it ("fp16").
         use_safetensors: Likewise; None prefers them.
+        beside: Regular expression of tensors that may lie there for other models, and do not count.
 
     Raises:
         CheckpointError: A config or file that cannot be read, or tensors that are missing, unknown or misshapen; the
@@ -170,6 +178,7 @@ def examine(
             )
         # A file without tensors is told by what is missing.
         tensors |= tensors_only(unwrapped(held, what) if held else {}, what)
+    tensors = {name: value for name, value in tensors.items() if not re.fullmatch(beside, name)}
     check_config(config, folder / "config.json", len(tensors))
     with refusing(f"{what}: its config.json makes no {kind.__name__}"):
         state: dict[str, Tensor] = skeleton(kind, folder, config).state_dict()
@@ -227,7 +236,7 @@ def _renamed(tensors: dict[str, Tensor], wanted: Mapping[str, Shape]) -> dict[st
         return tensors  # both towers: only the prefix tells them apart
     renamed: dict[str, Tensor] = {}
     for name, value in tensors.items():
-        own = name if name in wanted else bare.get(_bare(name), name)
+        own = name if name in wanted else bare.get(_bare(_today(name)), name)
         # Of two that claim one place, the second is unknown.
         renamed[name if own in renamed or (own != name and own in tensors) else own] = value
     return renamed
@@ -238,6 +247,11 @@ def _with_tied(kind: Any, tensors: dict[str, Tensor]) -> dict[str, Tensor]:
     tied = getattr(kind, "_tied_weights_keys", None) or {}
     shared = {own: tensors[source] for own, source in dict(tied).items() if source in tensors}
     return {**shared, **tensors}
+
+
+def _today(name: str) -> str:
+    """A name as today's attention has it: those of old files differ (published autoencoders of Stable Diffusion)."""
+    return _OLD_ATTENTION.sub(lambda match: f".{_ATTENTION_NAMES[match[1]]}.{match[2]}", name)
 
 
 def _bare(name: str) -> str:
