@@ -307,30 +307,13 @@ def tiny_animatediff_pipeline(seed: int = 0) -> AnimateDiffPipeline:
         timestep_spacing="linspace",
         clip_sample=False,
     )
-    pipe = AnimateDiffPipeline(
-        **{name: parts[name] for name in names}, motion_adapter=None, scheduler=scheduler
+    return _quiet(
+        AnimateDiffPipeline(**{name: parts[name] for name in names}, motion_adapter=None, scheduler=scheduler)
     )
-    pipe.set_progress_bar_config(disable=True)
-    return pipe
-
-
-def tiny_clip(width: int = WIDTH, projection: int = 12, seed: int = 0) -> CLIPVisionModelWithProjection:
-    """An image tower with a projection, as IP-Adapters read it."""
-    torch.manual_seed(seed)
-    config = CLIPVisionConfig(
-        hidden_size=width,
-        intermediate_size=32,
-        num_hidden_layers=2,
-        num_attention_heads=2,
-        image_size=16,
-        patch_size=8,
-        projection_dim=projection,
-    )
-    return _vivid(CLIPVisionModelWithProjection(config)).eval()
 
 
 def tiny_ip_adapter(unet: Any, plus: bool = False, seed: int = 0) -> dict[str, dict[str, torch.Tensor]]:
-    """An IP-Adapter file for a UNet and `tiny_clip`, as torch files have it: module -> tensors."""
+    """An IP-Adapter file for a UNet and `tiny_image_encoder`, as torch files have it: module -> tensors."""
     generator = torch.Generator().manual_seed(seed)
 
     def draw(*shape: int, std: float = 0.3) -> torch.Tensor:
@@ -388,14 +371,11 @@ def tiny_picture(seed: int = 0, width: int = 20, height: int = 16) -> Image.Imag
     return Image.fromarray((colour + rng.integers(0, 56, (height, width, 3))).astype(np.uint8))
 
 
-def tiny_image_encoder(seed: int = 1) -> CLIPVisionModelWithProjection:
+def tiny_image_encoder(seed: int = 1, **sizes: int) -> CLIPVisionModelWithProjection:
     """An image tower that projects, to width 12."""
     torch.manual_seed(seed)
-    encoder = CLIPVisionModelWithProjection(CLIPVisionConfig(**VISION, projection_dim=12))
-    for parameter in encoder.parameters():
-        if parameter.ndim == 2:
-            torch.nn.init.normal_(parameter, std=0.3)
-    return encoder.eval()
+    config = CLIPVisionConfig(**{**VISION, "projection_dim": 12, **sizes})
+    return _vivid(CLIPVisionModelWithProjection(config)).eval()
 
 
 def tiny_wan_base(seed: int = 0, **sizes: Any) -> WanPipeline:

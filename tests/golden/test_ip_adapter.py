@@ -13,7 +13,6 @@ from torch import Tensor
 from transformers import CLIPImageProcessor
 
 from stylecrafter import StyleCrafterPipeline
-from stylecrafter.adapter.style_adapter import StyleAdapter
 from stylecrafter.references.encoder import ReferenceEncoder
 from stylecrafter.weights import load_adapter
 from tests.tiny import (
@@ -21,8 +20,8 @@ from tests.tiny import (
     animatediff_unet,
     stable_diffusion_unet,
     tiny_animatediff_pipeline,
-    tiny_clip,
     tiny_components,
+    tiny_image_encoder,
     tiny_ip_adapter,
     tiny_picture,
 )
@@ -62,7 +61,7 @@ def plus(request: pytest.FixtureRequest) -> bool:
 
 @pytest.mark.parametrize("size", [(20, 16), (17, 40), (16, 16), (333, 331), (8, 9)])
 def test_pictures_reach_the_encoder_as_clip_would_have_them(size: tuple[int, int]) -> None:
-    picture, encoder = tiny_picture(0, *size), tiny_clip()
+    picture, encoder = tiny_picture(0, *size), tiny_image_encoder(num_hidden_layers=2)
     wanted = CLIPImageProcessor(size=16, crop_size=16)(picture, return_tensors="pt").pixel_values
     ours = ReferenceEncoder(encoder, preprocessing="clip")
     pixels = ours.pixels(ours.crop([picture], 512))
@@ -73,7 +72,7 @@ def test_pictures_reach_the_encoder_as_clip_would_have_them(size: tuple[int, int
 @torch.no_grad()
 def test_predictions(base: str, plus: bool) -> None:
     torch.manual_seed(0)
-    unet, encoder = BASES[base](), tiny_clip()
+    unet, encoder = BASES[base](), tiny_image_encoder(num_hidden_layers=2)
     file = tiny_ip_adapter(unet, plus)
     frames = 3 if base == "AnimateDiff" else 1
     latents, text = draw(2, 4, frames, 8, 12), draw(2, 5, WIDTH, seed=1)
@@ -111,7 +110,7 @@ def test_the_whole_loop(kind: Any, plus: bool) -> None:
         base = kind(**own, safety_checker=None, feature_extractor=None, requires_safety_checker=False)
         frames = {}
     base.set_progress_bar_config(disable=True)
-    base.register_modules(image_encoder=tiny_clip())
+    base.register_modules(image_encoder=tiny_image_encoder(num_hidden_layers=2))
     file, picture = tiny_ip_adapter(base.unet, plus), tiny_picture(3)
     noise = draw(1, 4, 3 if frames else 1, 8, 12)
     call = {
@@ -153,11 +152,3 @@ def test_the_whole_loop(kind: Any, plus: bool) -> None:
         **call, style_images=picture, latents=noise, text_guidance_scale=4.0, style_guidance_scale=8.0
     ).frames
     assert apart(more, wanted) > 1e-2
-
-
-def test_of_another_number_of_blocks_and_heads() -> None:
-    adapter = StyleAdapter(
-        24, 16, None, (8, 8), num_style_tokens=5, extractor_type="resampler", extractor_dim=12, extractor_layers=2,
-        extractor_heads=3, scale_type="fixed", output_norm=False,
-    )  # fmt: skip
-    assert adapter.encode(draw(2, 7, 24)).shape == (2, 5, 16)

@@ -2,30 +2,19 @@
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from typing import Any
 
-from diffusers import AnimateDiffPipeline, DDIMScheduler, MotionAdapter, UNetMotionModel
+from diffusers import UNetMotionModel
 from diffusers.models.attention import FreeNoiseTransformerBlock
 from torch import Tensor, nn
 
-from stylecrafter.backbones.latent_diffusion import LatentDiffusion
+from stylecrafter.backbones.stable_diffusion import StableDiffusion
 from stylecrafter.errors import InvalidInputError
 
-logger = logging.getLogger(__name__)
 
-#: What motion modules were trained with, whatever the base was.
-TRAINED_NOISE = {
-    "beta_schedule": "linear",
-    "timestep_spacing": "linspace",
-    "clip_sample": False,
-    "steps_offset": 1,
-}
-
-
-class AnimateDiff(LatentDiffusion):
+class AnimateDiff(StableDiffusion):
     """`unet` is diffusers' `UNetMotionModel` on Stable Diffusion 1.5; scales are counted down, up, mid.
 
     A single frame passes by the motion modules, as the image model it was made of would have it; `temporal=True` runs
@@ -34,7 +23,7 @@ class AnimateDiff(LatentDiffusion):
     """
 
     label = "AnimateDiff"
-    pipelines = ("AnimateDiffPipeline", "AnimateDiffControlNetPipeline", "AnimateDiffVideoToVideoPipeline")
+    pipelines = ("AnimateDiffPipeline", "AnimateDiffControlNetPipeline")
     knobs = {
         "steps": 25,
         "frames": 16,
@@ -43,6 +32,7 @@ class AnimateDiff(LatentDiffusion):
         "style_guidance": 5.0,
         "eta": 0.0,
     }
+    has_time = True
 
     @classmethod
     def accepts(cls, denoiser: Any) -> bool:
@@ -69,19 +59,15 @@ class AnimateDiff(LatentDiffusion):
         moving = frames > 1 if temporal is None else temporal
         if moving:
             self._check_frames(frames)
-        if style_tokens is not None:
-            # Beside what the caller has for the attention, such as a LoRA's scale.
-            base_arguments["cross_attention_kwargs"] = {
-                **(base_arguments.get("cross_attention_kwargs") or {}),
-                "style_tokens": style_tokens,
-                "style_scales": style_scales,
-            }
         # Frames are entries of the batch there, and every one reads its text.
-        per_frame = text.repeat_interleave(frames, dim=0)
-        if moving:
-            return self.denoiser(latents, timestep, per_frame, **base_arguments).sample
-        with _without_motion(self.denoiser):
-            return self.denoiser(latents, timestep, per_frame, **base_arguments).sample
+        states = text.repeat_interleave(frames, dim=0)
+        times = _of_rows(timestep, frames)
+        maps = latents.transpose(1, 2).flatten(0, 1)
+        if (image := base_arguments.get("control_image")) is not None:
+            base_arguments["control_image"] = image.repeat_interleave(frames, dim=0)
+        given = self.arguments(maps, times, states, style_tokens, style_scales, **base_arguments)
+        with nullcontext() if moving else _without_motion(self.denoiser):
+            return self.denoiser(latents, timestep, states, **given).sample
 
     def temporal_parameters(self) -> dict[str, nn.Parameter]:
         return {k: v for k, v in self.denoiser.named_parameters() if ".motion_modules." in k}
@@ -97,36 +83,11 @@ class AnimateDiff(LatentDiffusion):
             )
 
 
-def with_motion(base: Any, motion_adapter: MotionAdapter) -> AnimateDiffPipeline:
-    """A Stable Diffusion pipeline with motion modules: it shares all but the UNet, whose weights are copied, and the
-    scheduler, which is DDIM at the noise levels that motion modules were trained with.
-
-    Raises:
-        InvalidInputError: The motion modules are for another model, or the UNet has a LoRA in it.
-    """
-    unet = base.unet
-    if getattr(unet, "peft_config", None):
-        raise InvalidInputError("load the LoRA into pipe.base afterwards: motion modules join a plain UNet")
-    try:
-        moving = UNetMotionModel.from_unet2d(unet, motion_adapter)
-    except (ValueError, RuntimeError) as error:
-        widths = [tuple(model.config.block_out_channels) for model in (motion_adapter, unet)]
-        raise InvalidInputError(
-            f"the motion modules do not fit this model: they are for a UNet of widths {widths[0]}, it has {widths[1]} "
-            f"({str(error).splitlines()[0]})"
-        ) from error
-    scheduler = DDIMScheduler.from_config(base.scheduler.config, **TRAINED_NOISE)
-    logger.info("sampling with DDIM at linear betas, as motion modules were trained")
-    return AnimateDiffPipeline(
-        vae=base.vae,
-        text_encoder=base.text_encoder,
-        tokenizer=base.tokenizer,
-        unet=moving.eval(),
-        motion_adapter=None,
-        scheduler=scheduler,
-        feature_extractor=getattr(base, "feature_extractor", None),
-        image_encoder=getattr(base, "image_encoder", None),
-    )
+def _of_rows(timestep: Tensor | float | int, copies: int) -> Tensor | float | int:
+    """One timestep as it is, one per row as many times."""
+    if isinstance(timestep, Tensor) and timestep.numel() > 1:
+        return timestep.repeat_interleave(copies)
+    return timestep
 
 
 class _PassedBy(nn.Module):

@@ -62,12 +62,9 @@ class StableDiffusion(LatentDiffusion):
         style_scales: Tensor | None = None,
         *,
         temporal: bool | None = None,
-        control_image: Tensor | None = None,
-        control_scale: float = 1.0,
         **base_arguments: Any,
     ) -> Tensor:
-        """As `Backbone.predict`; `control_image` (1 or a divisor of n, 3, H, W) in [0, 1] goes through the ControlNet,
-        whose residuals count `control_scale`."""
+        """As `Backbone.predict`, with `control_image` and `control_scale` as `arguments` takes them."""
         self.check_inputs(latents, text, style_tokens, style_scales)
         if latents.shape[2] != 1 or temporal:
             raise InvalidInputError(
@@ -75,6 +72,23 @@ class StableDiffusion(LatentDiffusion):
                 f"got {tuple(latents.shape)}"
             )
         sample = latents[:, :, 0]
+        given = self.arguments(sample, timestep, text, style_tokens, style_scales, **base_arguments)
+        return self.denoiser(sample, timestep, text, **given).sample[:, :, None]
+
+    def arguments(
+        self,
+        sample: Tensor,
+        timestep: Tensor | float | int,
+        text: Tensor,
+        style_tokens: Tensor | None,
+        style_scales: Tensor | None,
+        *,
+        control_image: Tensor | None = None,
+        control_scale: float = 1.0,
+        **base_arguments: Any,
+    ) -> dict[str, Any]:
+        """What the UNet is given beside n maps (n, c, h, w), time and text: the style, `base_arguments`, and what the
+        ControlNet makes of `control_image` (1 or a divisor of n, 3, H, W) in [0, 1], counted `control_scale`."""
         if control_image is not None:
             added = base_arguments.get("added_cond_kwargs")
             image = control_image.to(sample).repeat(len(sample) // len(control_image), 1, 1, 1)
@@ -98,7 +112,7 @@ class StableDiffusion(LatentDiffusion):
                 "style_tokens": style_tokens,
                 "style_scales": style_scales,
             }
-        return self.denoiser(sample, timestep, text, **base_arguments).sample[:, :, None]
+        return base_arguments
 
     def _check_controlnet(self, controlnet: Any) -> None:
         if controlnet is None:

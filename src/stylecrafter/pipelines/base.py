@@ -248,20 +248,25 @@ class StylizedPipelineBase(DiffusionPipeline):
             base: A diffusers pipeline, whose components are shared; or a folder, a hub id or a single file of one.
             adapter: See `load_adapter`.
             image_encoder: CLIP image tower, as a model, folder or hub id; None: that of the base, if it has one.
-            **options: As `from_base.open_base` takes them (`dtype`, `motion_adapter`, `config` …) where `base` is to be
-                loaded; names that begin with `default_`, and `reference_size`, are for the pipeline.
+            **options: `motion_adapter` makes clips of a Stable Diffusion 1.5 (`motion.open_motion_adapter`); others as
+                `from_base.open_base` takes them (`dtype`, `config` …) where `base` is to be loaded; names that begin
+                with `default_`, and `reference_size`, are for the pipeline.
 
         Raises:
             InvalidInputError: A base model, adapter or encoder of a kind that is not known, or that do not go together.
             CheckpointError: Files that are missing, broken, or not what they should be.
         """
         from stylecrafter.pipelines.from_base import arguments_of, open_base, open_image_encoder
+        from stylecrafter.pipelines.motion import open_motion_adapter, with_motion
 
+        motion_adapter = options.pop("motion_adapter", None)
         own = {k: options.pop(k) for k in list(options) if k.startswith("default_") or k == "reference_size"}
         if not isinstance(base, DiffusionPipeline):
             base = open_base(base, **options)
         elif options:
             raise unknown_name("argument of from_base with a pipeline", next(iter(options)), own)
+        if motion_adapter is not None:
+            base = with_motion(base, open_motion_adapter(motion_adapter))
         arguments = arguments_of(base)
         encoder = open_image_encoder(image_encoder, arguments["unet"] or arguments["transformer"])
         pipe = cls(**{**arguments, **({} if encoder is None else {"image_encoder": encoder}), **own})
