@@ -11,8 +11,9 @@ import torch
 from diffusers.models.attention_processor import Attention, IPAdapterAttnProcessor2_0
 from torch import Tensor
 
+from stylecrafter.adapter.base_layers import cross_attention_layers
 from stylecrafter.adapter.dual_attention import DualCrossAttentionProcessor
-from stylecrafter.adapter.style_adapter import StyleAdapter, cross_attention_layers
+from stylecrafter.adapter.style_adapter import StyleAdapter
 from stylecrafter.backbones.videocrafter_unet import VideoCrafterUNet
 from stylecrafter.errors import InvalidInputError, UnknownNameError
 from tests.adapter.conftest import FRAMES, IMAGE_DIM, SIZES, TEXT_DIM

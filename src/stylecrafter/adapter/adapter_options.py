@@ -7,9 +7,10 @@ from typing import Any, Literal, TypedDict, get_args
 
 from stylecrafter.errors import InvalidInputError, unknown_name
 
-ExtractorType = Literal["query", "transformer", "mlp", "linear", "resampler"]
+ExtractorType = Literal["query", "transformer", "mlp", "linear", "resampler", "patch_selection", "none"]
 """How style tokens are read off image tokens: the first three are those of the paper's table S8, "linear" is that of
-IP-Adapter, "resampler" that of IP-Adapter-Plus."""
+IP-Adapter, "resampler" that of IP-Adapter-Plus, "patch_selection" that of StyleMaster (patches that the prompt selects,
+and a picture as a whole); "none" where the caller brings style tokens."""
 
 FusionType = Literal["dual", "attach_to_text"]
 """Whether a layer reads the style beside the text (paper, equation 1) or together with it (ablation in table 4)."""
@@ -39,7 +40,7 @@ _TYPES = {
     "null_style": NullStyle,
 }
 _SWITCHES = ("key_value_bias", "output_norm", "key_norm")
-_OPTIONAL = ("scale_dim", "extractor_dim")
+_OPTIONAL = ("scale_dim", "extractor_dim", "num_local_tokens", "embed_dim")
 
 
 class AdapterOptions(TypedDict, total=False):
@@ -62,6 +63,8 @@ class AdapterOptions(TypedDict, total=False):
     image_features: ImageFeatures
     preprocessing: Preprocessing
     null_style: NullStyle
+    num_local_tokens: int | None
+    embed_dim: int | None
 
 
 def check_options(options: Mapping[str, Any]) -> None:

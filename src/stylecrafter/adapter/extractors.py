@@ -8,8 +8,10 @@ from typing import Any
 from torch import nn
 
 from stylecrafter.adapter.image_prompts import LinearExtractor, Resampler
+from stylecrafter.adapter.patch_selection import NoExtractor, PatchSelection
 from stylecrafter.adapter.pooled_extractors import mlp_extractor, transformer_extractor
 from stylecrafter.adapter.query_transformer import QueryTransformer
+from stylecrafter.errors import InvalidInputError
 
 
 def make_extractor(config: Mapping[str, Any]) -> nn.Module:
@@ -23,6 +25,16 @@ def make_extractor(config: Mapping[str, Any]) -> nn.Module:
     tokens, layers, heads = (
         config[name] for name in ("num_style_tokens", "extractor_layers", "extractor_heads")
     )
+    if kind == "none":
+        return NoExtractor()
+    if kind == "patch_selection":
+        embed_dim, local = config["embed_dim"], config["num_local_tokens"]
+        if embed_dim is None or local is None or local >= tokens:
+            raise InvalidInputError(
+                f"patch_selection needs an embed_dim, and num_local_tokens below the {tokens} style tokens; got "
+                f"{embed_dim} and {local}"
+            )
+        return PatchSelection(*sizes, embed_dim, heads, local, tokens - local, layers)
     if kind == "mlp":
         return mlp_extractor(*sizes, tokens, layers)
     if kind == "transformer":

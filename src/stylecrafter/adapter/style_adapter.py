@@ -9,8 +9,6 @@ from typing import Any, Unpack, cast
 import torch
 from diffusers import ModelMixin
 from diffusers.configuration_utils import ConfigMixin, register_to_config
-from diffusers.models.attention_processor import AttnProcessor, AttnProcessor2_0
-from diffusers.models.transformers.transformer_wan import WanAttention, WanAttnProcessor
 from torch import Tensor, nn
 
 from stylecrafter.adapter.adapter_options import (
@@ -24,6 +22,8 @@ from stylecrafter.adapter.adapter_options import (
     check_options,
 )
 from stylecrafter.adapter.attach_to_text import AttachToTextProcessor
+from stylecrafter.adapter.base_layers import check_fit, cross_attention_layers, norms_all_heads
+from stylecrafter.adapter.base_weights import put_into, replace_weights
 from stylecrafter.adapter.dual_attention import DualCrossAttentionProcessor, StyleKeyValue
 from stylecrafter.adapter.extractors import make_extractor
 from stylecrafter.adapter.scale_predictor import ScalePredictor, check_conditions
@@ -31,34 +31,23 @@ from stylecrafter.adapter.scales import Scale, frame_scales, layer_scales
 from stylecrafter.adapter.style_processor import StyleAttentionProcessor, StyleBlindProcessor
 from stylecrafter.adapter.style_slot import StyleSlot
 from stylecrafter.adapter.transformer_attention import WanDualAttentionProcessor
-from stylecrafter.errors import InvalidInputError, unknown_name
+from stylecrafter.errors import InvalidInputError
 from stylecrafter.weights.loading import StrictWeights
 
 
 @dataclass(frozen=True)
 class _Attachment:
-    """The model an adapter is attached to and the processors that stood there before."""
+    """The model an adapter is attached to, and the processors and weights that stood there before."""
 
     module: nn.Module
     originals: dict[str, Any]
     styled: dict[str, StyleAttentionProcessor]
     slot: StyleSlot
+    replaced: dict[str, Tensor]
 
 
-#: Processors that those of a style can stand in for: they compute what the style's attention is added to.
-_REPLACED = (AttnProcessor, AttnProcessor2_0, WanAttnProcessor)
 #: Width of the scale predictor where style and text differ in theirs (StyleCrafter-SDXL).
 DEFAULT_SCALE_DIM = 512
-
-
-def cross_attention_layers(module: nn.Module) -> dict[str, Any]:
-    """Name -> module of all cross-attention layers in registration order: whatever takes attention processors, as
-    `Attention` and `WanAttention` of diffusers do, and says so of itself."""
-    return {
-        name: layer
-        for name, layer in module.named_modules()
-        if hasattr(layer, "set_processor") and getattr(layer, "is_cross_attention", False)
-    }
 
 
 class StyleAdapter(StrictWeights, ModelMixin, ConfigMixin):
@@ -93,8 +82,13 @@ class StyleAdapter(StrictWeights, ModelMixin, ConfigMixin):
         image_features: What of the image encoder `encode` reads (`ImageFeatures`).
         null_style: What stands for "no style" in guidance (`NullStyle`).
         preprocessing: What pictures go through before the encoder (`Preprocessing`).
+        num_local_tokens: Of the style tokens, those that an extractor reads off selected patches; the others are of the
+            picture as a whole.
+        embed_dim: Width of the picture's embedding, for extractors that read it beside image tokens.
         default_scale: Strength at which the adapter is meant to be used (`style_scale` of a call).
         default_negative_prompt: What a call moves away from, if it names nothing.
+        default_text_guidance: Scale of the prompt that it is meant for; None: what the base model has.
+        default_style_guidance: Likewise, of the style.
 
     Raises:
         UnknownNameError: No such extractor, fusion or kind of scales.
@@ -128,6 +122,10 @@ class StyleAdapter(StrictWeights, ModelMixin, ConfigMixin):
         preprocessing: Preprocessing = "blur",
         default_scale: float = 1.0,
         default_negative_prompt: str = "",
+        num_local_tokens: int | None = None,
+        embed_dim: int | None = None,
+        default_text_guidance: float | None = None,
+        default_style_guidance: float | None = None,
     ) -> None:
         super().__init__()
         check_options({name: self.config[name] for name in AdapterOptions.__annotations__})
@@ -157,6 +155,9 @@ class StyleAdapter(StrictWeights, ModelMixin, ConfigMixin):
             for dim in layer_dims
             if fusion_type == "dual"
         )
+        #: Weights of the base model that it was trained with, where its file holds them: `attach` puts them in. They
+        #: are no part of the adapter, and not saved with it.
+        self.base_weights: dict[str, Tensor] | None = None
         self._attachment: _Attachment | None = None
         self._layer_scales: tuple[float, ...] = (1.0,) * len(self.layer_names)
         self._frame_scales: tuple[float, ...] | None = None
@@ -199,7 +200,7 @@ class StyleAdapter(StrictWeights, ModelMixin, ConfigMixin):
             "AdapterOptions",
             {
                 "key_value_bias": first.to_k.bias is not None,
-                "key_norm": _norms_all_heads(first),
+                "key_norm": norms_all_heads(first),
                 **options,
             },
         )
@@ -323,7 +324,8 @@ class StyleAdapter(StrictWeights, ModelMixin, ConfigMixin):
         self._push_scales()
 
     def attach(self, module: nn.Module) -> StyleAdapter:
-        """Take part in the cross-attention of `module`; its weights and state dict stay as they are.
+        """Take part in the cross-attention of `module`; its state dict stays as it is, unless `base_weights` say
+        otherwise.
 
         Afterwards the model takes `style_tokens` and `style_scales` (diffusers models: in
         `cross_attention_kwargs`); without them it computes what it did before.
@@ -341,7 +343,8 @@ class StyleAdapter(StrictWeights, ModelMixin, ConfigMixin):
             if hasattr(layer, "set_processor") and hasattr(layer, "get_processor")
         }
         self._name_layers(module)
-        self._check_fit(module, owners)
+        check_fit(self.config, self.layer_names, module, owners)
+        replaced = {} if self.base_weights is None else replace_weights(module, self.base_weights)
         slot = StyleSlot(self.style_dim)
         index = {name: i for i, name in enumerate(self.layer_names)}
         originals: dict[str, Any] = {}
@@ -354,12 +357,12 @@ class StyleAdapter(StrictWeights, ModelMixin, ConfigMixin):
             elif not isinstance(originals[name], nn.Module):
                 # One with weights stays where it is: behind another, they would leave the model's state dict.
                 owner.set_processor(StyleBlindProcessor(originals[name]))
-        self._attachment = _Attachment(module, originals, styled, slot)
+        self._attachment = _Attachment(module, originals, styled, slot, replaced)
         self._push_scales()
         return self
 
     def detach(self) -> None:
-        """Give the model back the processors it had.
+        """Give the model back the processors, and the weights, that it had.
 
         Raises:
             InvalidInputError: The adapter is not attached.
@@ -369,6 +372,7 @@ class StyleAdapter(StrictWeights, ModelMixin, ConfigMixin):
         for name, processor in self._attachment.originals.items():
             owner: Any = self._attachment.module.get_submodule(name)
             owner.set_processor(processor)
+        put_into(self._attachment.module, self._attachment.replaced)
         self._attachment = None
 
     def is_attached_to(self, module: nn.Module) -> bool:
@@ -379,7 +383,7 @@ class StyleAdapter(StrictWeights, ModelMixin, ConfigMixin):
         place = index, self.num_layers, base, slot
         if self.config["fusion_type"] == "attach_to_text":
             return AttachToTextProcessor(*place)
-        kind = WanDualAttentionProcessor if _norms_all_heads(owner) else DualCrossAttentionProcessor
+        kind = WanDualAttentionProcessor if norms_all_heads(owner) else DualCrossAttentionProcessor
         return kind(cast("StyleKeyValue", self.layers[index]), *place)
 
     def _name_layers(self, module: nn.Module) -> None:
@@ -395,52 +399,12 @@ class StyleAdapter(StrictWeights, ModelMixin, ConfigMixin):
         self.layer_names = found
         self.register_to_config(layer_names=found)
 
-    def _check_fit(self, module: nn.Module, owners: Mapping[str, Any]) -> None:
-        # Also one at other layers: its processors would be kept from the style like all that know none.
-        taken = [n for n, o in owners.items() if isinstance(o.get_processor(), StyleAttentionProcessor)]
-        if taken:
-            raise InvalidInputError(f"another adapter is attached at layer {taken[0]}; detach that one first")
-        for name, dim in zip(self.layer_names, self.config["layer_dims"], strict=True):
-            if name not in owners:
-                known = cross_attention_layers(module)
-                raise unknown_name(f"layer of {type(module).__name__}", name, known)
-            owner = owners[name]
-            inner, text = owner.to_k.out_features, owner.to_k.in_features
-            # A transformer maps the text to its own width before its layers.
-            mapped = _norms_all_heads(owner)
-            if inner != dim or (text != self.config["text_dim"] and not mapped):
-                raise InvalidInputError(
-                    f"layer {name} has inner width {inner} and text width {text}, the adapter expects {dim} "
-                    f"and {self.config['text_dim']}"
-                )
-            if mapped and self.config["fusion_type"] == "attach_to_text":
-                raise InvalidInputError(
-                    f"{type(module).__name__} maps texts before its layers read them; style tokens cannot be attached "
-                    "to them there: use fusion_type dual"
-                )
-            for what in ("fused_projections", "add_k_proj"):
-                if mapped and getattr(owner, what, None):
-                    raise InvalidInputError(
-                        f"layer {name} has {what}; style attention needs the plain projections of a text-to-video model"
-                    )
-            processor = owner.get_processor()
-            if not isinstance(processor, _REPLACED):
-                raise InvalidInputError(
-                    f"layer {name} has the attention processor {type(processor).__name__}; style "
-                    f"attention can stand in for {', '.join(kind.__name__ for kind in _REPLACED)} only"
-                )
-
     def _push_scales(self) -> None:
         if self._attachment is None:
             return
         for name, value in zip(self.layer_names, self._layer_scales, strict=True):
             processor = self._attachment.styled[name]
             processor.layer_scale, processor.frame_scales = value, self._frame_scales
-
-
-def _norms_all_heads(layer: Any) -> bool:
-    """Whether a layer norms queries and keys over all heads together, as the attention of Wan does."""
-    return isinstance(layer, WanAttention)
 
 
 # Saved pipelines name a component by its module; the public one outlives moves inside the package.

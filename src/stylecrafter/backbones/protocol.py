@@ -11,7 +11,7 @@ from typing import Any, ClassVar
 import torch
 from torch import Tensor, nn
 
-from stylecrafter.adapter.style_adapter import cross_attention_layers
+from stylecrafter.adapter.base_layers import cross_attention_layers
 from stylecrafter.backbones.inputs import attached_slot, check_shapes, found_slot
 from stylecrafter.backbones.texts import Texts
 from stylecrafter.errors import InvalidInputError

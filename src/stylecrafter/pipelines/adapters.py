@@ -17,7 +17,7 @@ from torch import Tensor
 from stylecrafter.adapter.style_adapter import StyleAdapter
 from stylecrafter.errors import CheckpointError
 from stylecrafter.media.documents import expand_home, is_file, is_folder, shown
-from stylecrafter.weights.formats import ip_adapter, stylecrafter_sdxl, stylecrafter_v1
+from stylecrafter.weights.formats import ip_adapter, stylecrafter_sdxl, stylecrafter_v1, stylemaster
 from stylecrafter.weights.formats.checkpoint_files import (
     Source,
     account,
@@ -137,6 +137,13 @@ def _ip_adapter(file: Published) -> StyleAdapter:
     return _built("IP-Adapter", config, ip_adapter.adapter_state(file.tensors), file)
 
 
+def _stylemaster(file: Published) -> StyleAdapter:
+    config = stylemaster.adapter_config(file.shapes, file.heads or stylemaster.EXTRACTOR_HEADS)
+    adapter = _built("StyleMaster", config, stylemaster.adapter_state(file.tensors), file)
+    adapter.base_weights = stylemaster.transformer_state(file.tensors)
+    return adapter
+
+
 def _built(
     what: str, config: Mapping[str, Any], found: tuple[dict[str, Tensor], list[str]], file: Published
 ) -> StyleAdapter:
@@ -151,6 +158,7 @@ FORMATS = (
     Format("StyleCrafter v1", stylecrafter_v1.matches, _stylecrafter_v1),
     Format("StyleCrafter-SDXL", stylecrafter_sdxl.matches, _stylecrafter_sdxl),
     Format("IP-Adapter", ip_adapter.matches, _ip_adapter),
+    Format("StyleMaster for Wan 2.1", stylemaster.matches, _stylemaster),
 )
 #: What files look like that are mistaken for adapters: pattern of a name in them -> what they are.
 _OTHERS = {
@@ -159,5 +167,7 @@ _OTHERS = {
     r"(model\.diffusion_model|first_stage_model|conditioner)\.": "a whole base model, which `from_base` loads",
     r"(down_blocks|up_blocks|mid_block)\..*motion_modules": "motion modules, which `from_base(motion_adapter=…)` loads",
     r"(down_blocks|up_blocks|mid_block|unet)\.": "a UNet",
+    r"img_emb\.": "an image-to-video model of Wan, of which there is no adapter",
+    r"(patch_embedding|blocks\.\d+\.self_attn)\.": "a transformer of Wan without an adapter",
     r"(visual|vision_model|text_model|transformer\.resblocks)\.": "a CLIP, which `image_encoder=` takes",
 }

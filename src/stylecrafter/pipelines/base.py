@@ -20,7 +20,7 @@ from diffusers import (
     UNetMotionModel,
     WanTransformer3DModel,
 )
-from torch import Tensor
+from torch import Tensor, nn
 from transformers import (
     CLIPTextModel,
     CLIPTextModelWithProjection,
@@ -41,10 +41,18 @@ from stylecrafter.errors import InvalidInputError, unknown_name
 from stylecrafter.media.documents import is_folder
 from stylecrafter.media.images import PictureLike, load_picture
 from stylecrafter.pipelines.finite import check_computed
-from stylecrafter.pipelines.fitting import check_defaults, check_widths
+from stylecrafter.pipelines.fitting import adapter_defaults, check_defaults, check_widths, defaults_without
+from stylecrafter.pipelines.style_inputs import encoded
 from stylecrafter.references.crops import with_corners
 from stylecrafter.references.encoder import ReferenceEncoder
-from stylecrafter.references.groups import StyleWeights, check_groups, pack_tokens, weights_per_sample
+from stylecrafter.references.groups import (
+    StyleWeights,
+    check_groups,
+    mean_embeds,
+    pack_tokens,
+    weights_per_sample,
+)
+from stylecrafter.references.shuffle import DEFAULT_SEED, shuffled
 
 logger = logging.getLogger(__name__)
 
@@ -273,6 +281,7 @@ class StylizedPipelineBase(DiffusionPipeline):
         pipe._base = base
         if adapter is not None:
             pipe.load_adapter(adapter)
+            pipe.register_to_config(**own)
         return pipe
 
     @property
@@ -307,16 +316,15 @@ class StylizedPipelineBase(DiffusionPipeline):
             self.unload_adapter()
         try:
             if not adapter.is_attached_to(backbone.denoiser):
-                adapter.to(device=backbone.device, dtype=backbone.dtype).attach(backbone.denoiser)
+                # Without diffusers' own word on parts that stay in float32: here are none.
+                nn.Module.to(adapter, device=backbone.device, dtype=backbone.dtype)
+                adapter.attach(backbone.denoiser)
         except ValueError:
             if old is not None:
                 self.register_modules(style_adapter=old.attach(backbone.denoiser))
             raise
         self.register_modules(style_adapter=adapter, image_encoder=encoder)
-        self.register_to_config(
-            default_style_scale=adapter.config["default_scale"],
-            default_negative_prompt=adapter.config["default_negative_prompt"],
-        )
+        self.register_to_config(**adapter_defaults(adapter))
 
     def unload_adapter(self) -> None:
         """Take the adapter off: the base model is what it was, to the bit.
@@ -328,7 +336,7 @@ class StylizedPipelineBase(DiffusionPipeline):
         if adapter.attached:
             adapter.detach()
         self.register_modules(style_adapter=None)
-        self.register_to_config(default_style_scale=1.0, default_negative_prompt="")
+        self.register_to_config(**defaults_without(adapter, self.backbone))
 
     def __setattr__(self, name: str, value: Any) -> None:
         super().__setattr__(name, value)
@@ -445,12 +453,27 @@ class StylizedPipelineBase(DiffusionPipeline):
             InvalidInputError: The pipeline has no image encoder, or there are no pictures.
             ImageReadError: A picture that cannot be read.
         """
+        return self.references.tokens(self._crops(pictures), self._execution_device)
+
+    @torch.no_grad()
+    def encode_shuffled(
+        self, pictures: PictureLike | Sequence[PictureLike], seed: int = DEFAULT_SEED
+    ) -> Tensor:
+        """Projected embeddings (n, w) of n pictures whose content is scattered (`references.shuffle`), as `encode` of
+        some adapters wants them (`image_embeds`).
+
+        Raises:
+            InvalidInputError: No image encoder or one without a projection, or there are no pictures.
+            ImageReadError: A picture that cannot be read.
+        """
+        return self.references.embeddings(shuffled(self._crops(pictures), seed), self._execution_device)
+
+    def _crops(self, pictures: PictureLike | Sequence[PictureLike]) -> Tensor:
         several: list[Any] = list(pictures) if isinstance(pictures, (list, tuple)) else [pictures]
         if not several:
             raise InvalidInputError("no style pictures were given")
         loaded = [load_picture(picture) for picture in several]
-        crops = self.references.crop(loaded, self.config.reference_size)
-        return self.references.tokens(crops, self._execution_device)
+        return self.references.crop(loaded, self.config.reference_size)
 
     @torch.no_grad()
     def encode_style(
@@ -458,6 +481,9 @@ class StylizedPipelineBase(DiffusionPipeline):
         pictures: PictureLike | Sequence[PictureLike] | Sequence[Sequence[PictureLike]],
         weights: StyleWeights | None = None,
         corners: bool | None = None,
+        text: Tensor | None = None,
+        *,
+        seed: int = DEFAULT_SEED,
     ) -> Tensor:
         """Style tokens (b, q, d).
 
@@ -468,9 +494,12 @@ class StylizedPipelineBase(DiffusionPipeline):
             corners: True reads a style of one picture by its four corners too, as if they were given with it
                 (`references.crops.with_corners`); several pictures, those of weight 0 not counted, are read whole, as
                 all are with False and as published. None: the pipeline's default.
+            text: States (b, l, d) from `encode_text`, for an adapter whose tokens depend on the prompt (StyleMaster);
+                one style and b texts give b, and so do b styles and one text. Others leave it unread.
+            seed: How such an adapter's second look at a picture is scattered; the published code does it at random.
 
         Raises:
-            InvalidInputError: No adapter or image encoder, an empty list, weights that do not fit.
+            InvalidInputError: No adapter or image encoder, an empty list, weights or texts that do not fit.
             ImageReadError: A picture that cannot be read.
         """
         adapter = self._need_adapter()
@@ -482,9 +511,14 @@ class StylizedPipelineBase(DiffusionPipeline):
         per_picture = weights_per_sample(weights, groups)
         if self.config.default_style_corners if corners is None else corners:
             groups, per_picture = self._with_corners(groups, per_picture)
-        tokens = self.encode_image([picture for group in groups for picture in group])
-        packed, token_weights = pack_tokens(tokens, [len(group) for group in groups], per_picture)
-        return adapter.encode(packed.to(adapter.dtype), token_weights=token_weights)
+        flat = [picture for group in groups for picture in group]
+        tokens = self.encode_image(flat)
+        counts = [len(group) for group in groups]
+        packed, token_weights = pack_tokens(tokens, counts, per_picture)
+        embeds = None
+        if "image_embeds" in adapter.needs:
+            embeds = mean_embeds(self.encode_shuffled(flat, seed), counts, per_picture)
+        return encoded(adapter, packed, token_weights, embeds, text)
 
     @torch.no_grad()
     def encode_no_style(self) -> Tensor:

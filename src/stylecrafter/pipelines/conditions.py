@@ -14,6 +14,7 @@ from stylecrafter.errors import InvalidInputError
 from stylecrafter.pipelines.base import StylizedPipelineBase
 from stylecrafter.pipelines.finite import check_given
 from stylecrafter.references.groups import StyleImages, StyleWeights, group_per_sample, weights_per_sample
+from stylecrafter.references.shuffle import DEFAULT_SEED
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -117,8 +118,10 @@ def style_condition(
     weights: StyleWeights | None,
     corners: bool,
     prompts: int,
+    text: Tensor | None = None,
+    seed: int = DEFAULT_SEED,
 ) -> Tensor | None:
-    """Style tokens (prompts, q, d) of pictures, or None where there are none.
+    """Style tokens (prompts, q, d) of pictures, or None where there are none; `text` and `seed` as in `encode_style`.
 
     Raises:
         InvalidInputError: Pictures or weights that do not fit the prompts.
@@ -131,9 +134,9 @@ def style_condition(
     alike = rows is None or all(row == rows[0] for row in rows)
     if alike and all(group is groups[0] for group in groups):
         # References that all prompts share, at the same weights, are read once.
-        shared = pipe.encode_style(groups[:1], None if rows is None else rows[:1], corners)
+        shared = pipe.encode_style(groups[:1], None if rows is None else rows[:1], corners, text, seed=seed)
         return shared.expand(prompts, -1, -1)
-    return pipe.encode_style(groups, rows, corners)
+    return pipe.encode_style(groups, rows, corners, text, seed=seed)
 
 
 def given_style(pipe: StylizedPipelineBase, style_tokens: Tensor, prompts: int) -> Tensor:

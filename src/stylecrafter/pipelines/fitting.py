@@ -14,6 +14,8 @@ from stylecrafter.backbones.protocol import Backbone
 from stylecrafter.errors import InvalidInputError
 from stylecrafter.references.encoder import feature_width
 
+#: Defaults of a pipeline that an adapter may have values of its own for.
+_GUIDANCE = ("default_text_guidance", "default_style_guidance")
 #: No picture, clip or number of steps is larger.
 MOST = 2**20
 
@@ -37,9 +39,31 @@ def check_widths(
     if image_encoder is not None:
         image_width = feature_width(image_encoder, adapter.config["image_features"])
         pairs.append(("image encoder", image_width, "style adapter", adapter.config["image_dim"]))
+        if "image_embeds" in adapter.needs:
+            embed_width = feature_width(image_encoder, "embedding")
+            pairs.append(
+                ("image encoder's projection", embed_width, "style adapter", adapter.config["embed_dim"])
+            )
     for giver, given, reader, expected in pairs:
         if given != expected:
             raise InvalidInputError(f"the {giver} gives width {given}, the {reader} reads width {expected}")
+
+
+def adapter_defaults(adapter: StyleAdapter) -> dict[str, Any]:
+    """What a call uses with an adapter where it says nothing, as a pipeline's config names it."""
+    guidance = {name: adapter.config[name] for name in _GUIDANCE}
+    return {
+        "default_style_scale": adapter.config["default_scale"],
+        "default_negative_prompt": adapter.config["default_negative_prompt"],
+        **{name: value for name, value in guidance.items() if value is not None},
+    }
+
+
+def defaults_without(adapter: StyleAdapter, backbone: Backbone) -> dict[str, Any]:
+    """What holds again once that adapter is unloaded."""
+    own = {f"default_{name}": value for name, value in backbone.default_knobs().items()}
+    changed = {name: own[name] for name in _GUIDANCE if adapter.config[name] is not None and name in own}
+    return {"default_style_scale": 1.0, "default_negative_prompt": "", **changed}
 
 
 def check_defaults(counts: Mapping[str, Any], numbers: Mapping[str, Any]) -> None:

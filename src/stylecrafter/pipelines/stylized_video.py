@@ -33,6 +33,7 @@ from stylecrafter.pipelines.output import StyleCrafterPipelineOutput, check_outp
 from stylecrafter.pipelines.sampling_params import SamplingParams
 from stylecrafter.pipelines.timesteps import model_input, set_timesteps
 from stylecrafter.references.groups import StyleImages, StyleWeights
+from stylecrafter.references.shuffle import DEFAULT_SEED
 from stylecrafter.schedules import Schedule, weights
 from stylecrafter.weights.card import check_size
 
@@ -48,6 +49,7 @@ class StyleCrafterPipeline(StylizedPipelineBase):
         style_images: StyleImages | None = None,
         *,
         style_weights: StyleWeights | None = None,
+        style_seed: int = DEFAULT_SEED,
         negative_prompt: str | Sequence[str] | None = None,
         timesteps: Sequence[int] | None = None,
         sigmas: Sequence[float] | None = None,
@@ -86,6 +88,7 @@ class StyleCrafterPipeline(StylizedPipelineBase):
             style_images: One picture; or a list, whose pictures are all read together for every prompt; or a
                 list of lists, one per prompt. Paths, PIL pictures or arrays. None: no style.
             style_weights: How much each picture counts beside the others, >= 0, in the form of `style_images`.
+            style_seed: See `seed` of `encode_style`: pictures have one style for a prompt, whatever the noise.
             negative_prompt: What to move away from, one text or one per prompt; None: the empty text.
             timesteps: The very timesteps to take, for schedulers that take them; instead of a number of steps.
             sigmas: Likewise, noise levels.
@@ -171,7 +174,9 @@ class StyleCrafterPipeline(StylizedPipelineBase):
 
         # 3. Encode the style
         if style_tokens is None:
-            style = style_condition(self, style_images, style_weights, params.style_corners, prompts)
+            style = style_condition(
+                self, style_images, style_weights, params.style_corners, prompts, text.states, style_seed
+            )
         else:
             style = given_style(self, style_tokens, prompts)
         scales = layer_scales(self, style_scales, style, text.states)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from PIL import Image
@@ -84,6 +84,15 @@ class ReferenceEncoder:
         pixels = pixels.to(device if device is not None else pixels.device, self.image_encoder.dtype)
         tokens = self._features(pixels)
         return tokens.half().to(tokens.dtype) if self.half_tokens else tokens
+
+    def embeddings(self, crops: Tensor, device: torch.device | None = None) -> Tensor:
+        """Projected embeddings (n, w) of crops (n, 3, s, s) in [0, 1]; see `tokens`.
+
+        Raises:
+            InvalidInputError: The encoder has no projection.
+        """
+        feature_width(self.image_encoder, "embedding")
+        return replace(self, features="embedding").tokens(crops, device)[:, 0]
 
     def null_tokens(self, device: torch.device) -> Tensor:
         """Image tokens (1, t, w) of pixels that are all 0 where the encoder sees them: "no style" of some adapters."""

@@ -116,5 +116,22 @@ def pack_tokens(
     return packed, None if bool((token_weights == 1).all()) else token_weights
 
 
+def mean_embeds(embeds: Tensor, counts: Sequence[int], weights: Sequence[Sequence[float]] | None) -> Tensor:
+    """One embedding (b, w) per sample: the weighted mean of those of its pictures.
+
+    Args:
+        embeds: Embeddings (n, w) of all pictures, sample after sample.
+        counts: Pictures per sample; they add up to n.
+        weights: One weight per picture, or None for equal ones.
+    """
+    means = []
+    for i, rows in enumerate(embeds.split(list(counts))):
+        shares = torch.tensor([1.0] * counts[i] if weights is None else list(weights[i])).to(rows)
+        # What does not count has no say, not even with numbers that are none.
+        counted = shares > 0
+        means.append((rows[counted] * (shares[counted] / shares.sum())[:, None]).sum(dim=0))
+    return torch.stack(means)
+
+
 def _is_list(value: Any) -> bool:
     return isinstance(value, (list, tuple)) and not isinstance(value, (str, np.ndarray))
