@@ -9,6 +9,7 @@ import numpy as np
 
 from stylecrafter.media.video import write_frames
 from tests.tiny import (
+    motion_adapter,
     tiny_animatediff_pipeline,
     tiny_image_encoder,
     tiny_picture,
@@ -50,6 +51,7 @@ def save_bases(folder: Path) -> None:
     tiny_sd_pipeline().save_pretrained(folder / "stable_diffusion")
     tiny_sdxl_pipeline().save_pretrained(folder / "sdxl")
     tiny_animatediff_pipeline().save_pretrained(folder / "animatediff")
+    motion_adapter().save_pretrained(folder / "motion_adapter")
     tiny_wan_base().save_pretrained(folder / "wan")
     tiny_image_encoder().save_pretrained(folder / "image_encoder")
     for place in ("pictures", "clips"):
@@ -68,8 +70,11 @@ def tiny_changes(name: str, folder: Path) -> list[str]:
     source = f"kind: files, batch_size: 2, size: {base.side}"
     pictures = f"{{{source}, path: {folder / 'pictures'}, references: crop}}"
     clips = f"{{{source}, path: {folder / 'clips'}, num_frames: {base.frames}}}"
+    place = f"base: {folder / name}"
+    if name == "animatediff":
+        place = f"base: {folder / 'stable_diffusion'}, motion_adapter: {folder / 'motion_adapter'}"
     return [
-        f"model={{base: {folder / name}, image_encoder: {folder / 'image_encoder'}}}",
+        f"model={{{place}, image_encoder: {folder / 'image_encoder'}}}",
         f"adapter={ADAPTER}",
         "trackers=[csv]",
         "samples=null",

@@ -7,12 +7,15 @@ from importlib import import_module
 from pathlib import Path
 from typing import Any
 
+import torch
+from diffusers import MotionAdapter
 from transformers import CLIPVisionModel, CLIPVisionModelWithProjection
 
 from stylecrafter.adapter.style_adapter import StyleAdapter
 from stylecrafter.backbones.families import COMPONENTS, backbone_for
 from stylecrafter.backbones.protocol import Backbone
 from stylecrafter.errors import CheckpointError
+from stylecrafter.pipelines.motion import with_motion
 from stylecrafter.weights.configs import read_config
 from stylecrafter.weights.folders import INDEX_NAME
 from stylecrafter.weights.strict import refusing, skeleton
@@ -33,12 +36,16 @@ class Skeleton:
     style_adapter: StyleAdapter | None
 
 
-def read_skeleton(folder: Path) -> Skeleton:
+def read_skeleton(folder: Path, motion_adapter: Path | None = None) -> Skeleton:
     """The parts that the `model_index.json` of a folder names, ours or of diffusers.
+
+    Args:
+        folder: The model folder.
+        motion_adapter: Folder of motion modules to go with it (`motion.with_motion`).
 
     Raises:
         CheckpointError: A config that is missing or makes no model.
-        InvalidInputError: No family of base models has such parts.
+        InvalidInputError: No family of base models has such parts, or the motion modules do not fit.
     """
     index = read_config(folder / INDEX_NAME, required=True)
     parts = {
@@ -47,7 +54,14 @@ def read_skeleton(folder: Path) -> Skeleton:
         if not name.startswith("tokenizer") and (entry := index.get(name)) not in (None, [None, None])
     }
     image_encoder, style_adapter = parts.pop("image_encoder", None), parts.pop("style_adapter", None)
-    return Skeleton(backbone_for(**parts), image_encoder, style_adapter)
+    backbone = backbone_for(**parts)
+    if motion_adapter is not None:
+        with refusing(f"{str(motion_adapter)!r} is no motion adapter that can be loaded"):
+            modules = _model(motion_adapter, MotionAdapter)
+        with torch.device("meta"):
+            moving = with_motion(backbone.base_pipeline(), modules)
+        backbone = backbone_for(**{name: getattr(moving, name, None) for name in COMPONENTS})
+    return Skeleton(backbone, image_encoder, style_adapter)
 
 
 def read_image_encoder(folder: Path) -> CLIPVisionModelWithProjection:

@@ -37,7 +37,7 @@ from stylecrafter.weights.locate import INDEX_NAME, resolve_model
 def model_faults(recipe: Recipe, stages: Sequence[StageSpec]) -> Iterator[Fault]:
     """Models that are not there, or do not fit one another, the stages or the data.
 
-    What is on the hub is not looked at, and of a single file only whether it is there.
+    What is on the hub is not looked at, nor what lies in a single file.
     """
     model = recipe.model
     yield from _told(("model", "warm_start"), _warm_start_faults(recipe, stages))
@@ -49,25 +49,23 @@ def model_faults(recipe: Recipe, stages: Sequence[StageSpec]) -> Iterator[Fault]
         folder = _folder_of(model.source, whole=model.base is None)
         if folder is None:
             return
-        found = read_skeleton(folder)
+        motion = None if model.motion_adapter is None else expand_home(model.motion_adapter)
+        found = read_skeleton(folder, motion if motion is not None and is_folder(motion) else None)
         encoder = (
             _image_encoder(model.image_encoder) if model.image_encoder is not None else found.image_encoder
         )
     except InvalidInputError as error:
         yield Fault(place, str(error))
         return
-    if model.motion_adapter is not None:
-        # Motion modules make another model of it, which shares what follows but for time.
-        yield from _style_faults(recipe, stages, found, encoder)
-        return
-    yield from _told(place, _time_faults(recipe, stages, found.backbone))
+    if motion is None or is_folder(motion):
+        yield from _told(place, _time_faults(recipe, stages, found.backbone))
+        yield from _frame_faults(recipe, stages, found.backbone, _default_size(folder, found.backbone))
     levels = model.attention_levels
     if levels is not None:
         yield from _told(
             place, _attention_faults(levels, found.backbone.denoiser.config.get("attention_levels"))
         )
     yield from _style_faults(recipe, stages, found, encoder)
-    yield from _frame_faults(recipe, stages, found.backbone, _default_size(folder, found.backbone))
 
 
 def _told(place: tuple[str, ...], faults: Iterator[str]) -> Iterator[Fault]:

@@ -21,6 +21,9 @@ class ModelSpec(Settings):
     base: Named | None = None
     """A base model in the diffusers layout: a folder, a hub id or a single file
     (`StyleCrafterPipeline.from_base`)."""
+    base_config: Named | None = None
+    """With a `base` that is a single file: folder or hub id of a model whose configs, tokenizers and scheduler it
+    shares; default: the hub's own for such a file."""
     preset: Named | None = None
     """Sizes to train from nothing."""
     image_encoder: Named | None = None
@@ -74,8 +77,9 @@ class ModelSpec(Settings):
             faults.append("'warm_start' goes with 'preset'; 'pretrained' goes on with a model as it is")
         if self.attention_levels is not None and self.pretrained is None:
             faults.append("'attention_levels' goes with 'pretrained'; a preset says where its attention is")
-        if self.motion_adapter is not None and self.base is None:
-            faults.append("'motion_adapter' goes with 'base'; a whole model has its layers between frames")
+        for key in ("motion_adapter", "base_config"):
+            if getattr(self, key) is not None and self.base is None:
+                faults.append(f"'{key}' goes with 'base'; a whole model has all that it needs")
         if self.preset is not None:
             others = ("image_encoder", "adapter")
             faults += [

@@ -104,7 +104,15 @@ class Recipe(Settings):
             samples = samples.model_copy(update={"styles": [absolute(name) for name in samples.styles]})
         local = {
             key: os.path.abspath(expand_home(name))
-            for key in ("pretrained", "base", "image_encoder", "adapter", "motion_adapter", "warm_start")
+            for key in (
+                "pretrained",
+                "base",
+                "base_config",
+                "image_encoder",
+                "adapter",
+                "motion_adapter",
+                "warm_start",
+            )
             if (name := getattr(self.model, key)) is not None and os.path.exists(expand_home(name))
         }
         model = self.model.model_copy(update=local)

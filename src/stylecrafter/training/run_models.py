@@ -168,7 +168,8 @@ class RunModels:
         model = self.recipe.model
         if model.base is not None:
             without_bars()
-            options = {} if model.motion_adapter is None else {"motion_adapter": _here(model.motion_adapter)}
+            named = {"motion_adapter": model.motion_adapter, "config": model.base_config}
+            options = {key: _here(name) for key, name in named.items() if name is not None}
             encoder = None if model.image_encoder is None else _here(model.image_encoder)
             pipe = StyleCrafterPipeline.from_base(_here(model.base), image_encoder=encoder, **options)
         else:
