@@ -100,3 +100,48 @@ def test_the_exported_folder_generates_what_was_trained(finished: RecipeRun) -> 
     torch.testing.assert_close(
         draw(pipe, base.frames, base.side), draw(trained, base.frames, base.side), **near
     )
+
+
+def test_the_adapter_alone_goes_to_the_plain_base(finished: RecipeRun) -> None:
+    model = finished.recipe.model
+    alone = finished.folder / "model" / "style_adapter"
+    pipe = StyleCrafterPipeline.from_base(
+        model.base, alone, model.image_encoder, motion_adapter=model.motion_adapter
+    )
+    trained = StyleCrafterPipeline.from_pretrained(finished.folder / "model").style_adapter.state_dict()
+    assert all(torch.equal(value, trained[name]) for name, value in pipe.style_adapter.state_dict().items())
+    assert pipe.style_adapter.is_attached_to(pipe.backbone.denoiser)
+
+
+def test_low_rank_matrices_are_a_lora_of_the_plain_base(made_once: MadeOnce, bases: Path) -> None:
+    recipe = short_recipe("wan", bases)
+    folder = made_once("run of wan", lambda folder: RecipeRun(recipe, folder / "run").run()) / "run"
+    model = recipe.model
+    plain = StyleCrafterPipeline.from_base(
+        model.base, folder / "model" / "style_adapter", model.image_encoder
+    )
+    before = draw(plain, 5, 32)
+    plain.base.load_lora_weights(str(folder / "temporal"))
+    merged = draw(StyleCrafterPipeline.from_pretrained(folder / "model"), 5, 32)
+    torch.testing.assert_close(draw(plain, 5, 32), merged, rtol=0.02, atol=0.02)
+    assert (merged - before).norm() > 0.02 * merged.norm()
+
+
+@pytest.mark.parametrize("name", BASES)
+def test_an_exported_folder_is_trained_further(
+    name: str, made_once: MadeOnce, bases: Path, tmp_path: Path
+) -> None:
+    recipe = short_recipe(name, bases)
+    folder = made_once(f"run of {name}", lambda folder: RecipeRun(recipe, folder / "run").run())
+    changes = [
+        f"model.pretrained={folder / 'run' / 'model'}",
+        f"data.mine={{kind: files, path: {bases / 'pictures'}, batch_size: 2, size: {BASES[name].side}, "
+        "references: crop}",
+        "stages.extractor.train={steps: 2, learning_rate: 0.01}",
+        "samples=null",
+    ]
+    assert RecipeRun(load_recipe("finetune", changes), tmp_path).run()
+    trained = load_file(tmp_path / "extractor" / "weights.safetensors")
+    assert trained and all(key.startswith("style_adapter.extractor.") for key in trained)
+    pipe = StyleCrafterPipeline.from_pretrained(tmp_path / "model")
+    assert draw(pipe, 1, BASES[name].side).isfinite().all()

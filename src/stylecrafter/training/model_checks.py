@@ -58,14 +58,29 @@ def model_faults(recipe: Recipe, stages: Sequence[StageSpec]) -> Iterator[Fault]
         yield Fault(place, str(error))
         return
     if motion is None or is_folder(motion):
-        yield from _told(place, _time_faults(recipe, stages, found.backbone))
-        yield from _frame_faults(recipe, stages, found.backbone, _default_size(folder, found.backbone))
+        yield from backbone_faults(recipe, stages, found.backbone, _default_size(folder, found.backbone))
     levels = model.attention_levels
     if levels is not None:
         yield from _told(
             place, _attention_faults(levels, found.backbone.denoiser.config.get("attention_levels"))
         )
     yield from _style_faults(recipe, stages, found, encoder)
+
+
+def backbone_faults(
+    recipe: Recipe, stages: Sequence[StageSpec], backbone: Backbone, size: tuple[int, int] | None
+) -> Iterator[Fault]:
+    """What the stages, sources and samples ask of a base model that it does not do.
+
+    Args:
+        recipe: All of it.
+        stages: Those that are still to be trained.
+        backbone: The base model; its weights are not read.
+        size: Height and width of what it makes, where that is known.
+    """
+    place = ("model", "base" if recipe.model.base is not None else "pretrained")
+    yield from _told(place, _time_faults(recipe, stages, backbone))
+    yield from _frame_faults(recipe, stages, backbone, size)
 
 
 def _told(place: tuple[str, ...], faults: Iterator[str]) -> Iterator[Fault]:

@@ -24,10 +24,12 @@ from stylecrafter.pipelines.from_base import open_image_encoder
 from stylecrafter.pipelines.loading import load_pipeline, without_bars
 from stylecrafter.pipelines.stylized_video import StyleCrafterPipeline
 from stylecrafter.presets import load_preset
+from stylecrafter.runtime.faults import joined
 from stylecrafter.runtime.ranks import is_main_process
 from stylecrafter.training.from_scratch import fresh_models
 from stylecrafter.training.from_scratch.encoder_stages import latent_scale
 from stylecrafter.training.from_scratch.expansion import expand
+from stylecrafter.training.model_checks import backbone_faults
 from stylecrafter.training.parts import Parts, fresh_adapter, load_trained
 from stylecrafter.training.recipes import Recipe
 from stylecrafter.training.run_folder import WEIGHTS
@@ -138,6 +140,11 @@ class RunModels:
                 getattr(pipe, name).bfloat16()
         backbone: Backbone = pipe.backbone
         adapter: StyleAdapter | None = pipe.style_adapter
+        size = int(pipe.config.default_height), int(pipe.config.default_width)
+        # What is on the hub was not looked at before it was here.
+        faults = list(backbone_faults(self.recipe, self.recipe.stages, backbone, size))
+        if faults:
+            raise InvalidInputError(f"recipe {self.recipe.name!r}: {joined(faults)}")
         if model.attention_levels is not None:
             backbone, adapter = expand(backbone, adapter, model.attention_levels)
         if model.adapter is not None and self.recipe.adapter:
