@@ -14,10 +14,22 @@ from tests.cli.support import assert_one_line_error, command, environment, invok
 GENERATION = {
     "--model", "--seed", "--steps", "--frames", "--size", "--fps", "--style-scale", "--text-guidance",
     "--style-guidance", "--guidance-stop", "--shared-noise", "--style-corners", "--no-style-corners",
-    "--negative", "--scheduler", "--device", "--dtype", "--no-metadata", "--json",
+    "--denoise", "--inversion", "--window", "--negative", "--scheduler", "--device", "--dtype", "--no-metadata",
+    "--json",
 }  # fmt: skip
 FLAGS = {
-    "generate": {"--style", "--style-weight", "--output", "-o", "--lossless", "--json-progress", *GENERATION},
+    "generate": {
+        "--style",
+        "--style-weight",
+        "--video",
+        "--start",
+        "--duration",
+        "--output",
+        "-o",
+        "--lossless",
+        "--json-progress",
+        *GENERATION,
+    },
     "batch": {
         "--output",
         "-o",
@@ -69,7 +81,7 @@ FLAGS = {
     "data": set(),
     "models": set(),
     "doctor": set(),
-    "inspect": {"--replay", "--style", "--model", "--device", "--json"},
+    "inspect": {"--replay", "--style", "--video", "--model", "--device", "--json"},
 }
 
 

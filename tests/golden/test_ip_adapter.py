@@ -92,7 +92,7 @@ def test_predictions(base: str, plus: bool) -> None:
     ).sample
 
     adapter = load_adapter(file).attach(unet)
-    reads = ReferenceEncoder(encoder, **adapter.reading)
+    reads = ReferenceEncoder(encoder, **adapter.reads)
     tokens = adapter.encode(reads.tokens(reads.crop(pictures, 16)))
     given = {"added_cond_kwargs": beside or None}
     ours = unet(latents, 500, states, cross_attention_kwargs={"style_tokens": tokens}, **given).sample

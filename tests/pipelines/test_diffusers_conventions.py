@@ -140,9 +140,9 @@ def test_calls_show_their_arguments_with_types() -> None:
         assert parameters["guidance_rescale"].default == 0.0
     assert clips["num_frames"].annotation == int | None and clips["num_videos_per_prompt"].default == 1
     assert set(clips) - set(images) == {
-        "num_frames", "shared_noise", "frame_style_scales", "num_videos_per_prompt"
+        "num_frames", "shared_noise", "frame_style_scales", "num_videos_per_prompt", "video", "window"
     }  # fmt: skip
-    assert set(images) - set(clips) == {"num_images_per_prompt"}
+    assert set(images) - set(clips) == {"num_images_per_prompt", "image"}
     assert "num_frames: Frames" in (StyleCrafterPipeline.__call__.__doc__ or "")
 
 

@@ -37,6 +37,9 @@ def test_estimate_grows_with_the_clip(folder: Path) -> None:
     assert 2.0 < small.working / 2**30 < 3.2
     assert estimate_memory(folder, 32, 128, 128).working == pytest.approx(2 * small.working, rel=0.01)
     assert estimate_memory(folder, 16, 256, 128).working > 1.9 * small.working
+    # In windows, the UNet's share does not grow with the clip; its frames do.
+    windowed = estimate_memory(folder, 32, 128, 128, window=16).working
+    assert windowed - small.working == 16 * 128 * 128 * 3 * 5
     assert estimate_memory(folder, 16, 128, 128, itemsize=2).weights == small.weights // 2
 
 

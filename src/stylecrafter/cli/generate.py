@@ -10,6 +10,8 @@ import typer
 from stylecrafter.cli import options
 from stylecrafter.cli.console import say_json, show, show_json
 
+VIDEO = "Video"
+
 
 @options.takes_sampling()
 def generate(
@@ -18,6 +20,21 @@ def generate(
     output: Annotated[Path, typer.Option("--output", "-o", help="File to write: .mp4, .gif, .webp, .png.")],
     sampling: options.Sampling,
     style_weight: options.StyleWeight = None,
+    video: Annotated[
+        Path | None,
+        typer.Option(
+            "--video",
+            help="Clip to begin with; its size, frames, frame rate and sound are kept.",
+            rich_help_panel=VIDEO,
+        ),
+    ] = None,
+    start: Annotated[
+        float | None,
+        typer.Option("--start", help="Seconds into the video to begin at.", rich_help_panel=VIDEO),
+    ] = None,
+    duration: Annotated[
+        float | None, typer.Option("--duration", help="Seconds of the video to use.", rich_help_panel=VIDEO)
+    ] = None,
     no_metadata: options.NoMetadata = False,
     lossless: options.Lossless = False,
     json_progress: options.JsonProgress = False,
@@ -26,7 +43,13 @@ def generate(
     """Make a clip (or a picture) of PROMPT in the style of one or more pictures."""
     from stylecrafter.generation.engine import generate_file
 
-    settings = options.make_settings(prompt=prompt, styles=style, weights=style_weight, **sampling)
+    settings = options.make_settings(
+        prompt=prompt,
+        styles=style,
+        weights=style_weight,
+        video=options.make_video(video, start, duration),
+        **sampling,
+    )
     made = generate_file(
         settings,
         output,

@@ -17,6 +17,9 @@ def inspect(
     style: Annotated[
         list[Path] | None, typer.Option("--style", help="With --replay: where the style pictures are now.")
     ] = None,
+    video: Annotated[
+        Path | None, typer.Option("--video", help="With --replay: where the video is now.")
+    ] = None,
     model: Annotated[
         str | None, typer.Option("--model", help="With --replay: where the model is now.")
     ] = None,
@@ -25,13 +28,13 @@ def inspect(
 ) -> None:
     """Show the settings inside FILE; with --replay, generate it again from them."""
     if replay is None:
-        if style or model or device:
-            raise typer.BadParameter("--style, --model and --device go with --replay.")
+        if style or video or model or device:
+            raise typer.BadParameter("--style, --video, --model and --device go with --replay.")
         _show_record(file, json)
         return
     from stylecrafter.generation.replay import replay as run_replay
 
-    result = run_replay(file, replay, styles=style or [], model=model, device=device)
+    result = run_replay(file, replay, styles=style or [], video=video, model=model, device=device)
     if json:
         show_json({**result.made.as_dict(), "identical": result.identical})
     else:
@@ -56,6 +59,9 @@ def _show_record(file: Path, as_json: bool) -> None:
             for style in value:
                 weight = "" if style["weight"] == 1 else f"  weight {style['weight']:g}"
                 show(f"{'style':<20}{style['path'] or style['name']}  sha256 {style['sha256'][:16]}…{weight}")
+        elif name == "video" and value is not None:
+            part = f"  from {value['start']:g} s" if value["start"] else ""
+            show(f"{name:<20}{value['path'] or value['name']}  sha256 {value['sha256'][:16]}…{part}")
         elif name == "model":
             show(f"{name:<20}{value['name']}  sha256 {(value['sha256'] or 'unknown')[:16]}…")
         elif name == "versions":

@@ -15,6 +15,7 @@ from stylecrafter.pipelines.sampling_params import SamplingParams
 
 if TYPE_CHECKING:
     from stylecrafter.generation.settings import GenerationSettings
+    from stylecrafter.generation.source_video import VideoInput
 
 MACHINE = "Machine"
 
@@ -106,3 +107,14 @@ def make_settings(
         )
     pairs = zip(styles, weights or [1.0] * len(styles), strict=True)
     return GenerationSettings(styles=tuple(StyleInput(path=p, weight=w) for p, w in pairs), **values)
+
+
+def make_video(path: Path | None, start: float | None, duration: float | None) -> VideoInput | None:
+    """A video and its part as the library takes them.
+
+    Raises:
+        InvalidInputError: A part of no video, or one that cannot be.
+    """
+    from stylecrafter.generation.source_video import ask_for_video
+
+    return ask_for_video(path, start, duration)

@@ -27,10 +27,12 @@ from stylecrafter.generation.settings import (
     look_up_model,
     prepare,
 )
+from stylecrafter.generation.source_video import VideoReference
 from stylecrafter.media.documents import read_json, shown
 from stylecrafter.media.files import check_writable, is_part, real_target, remove_parts, write_atomic
 from stylecrafter.media.overwriting import refuse_overwriting
 from stylecrafter.media.video import SUFFIXES, check_lossless, check_suffix
+from stylecrafter.pipelines.sampling_params import check_video_knobs
 from stylecrafter.runtime.locks import only_one
 from stylecrafter.runtime.seeding import MAX_SEED, draw_seed
 
@@ -107,7 +109,9 @@ def run_batch(
     check_suffix(f"output{suffix}", settings.frames or 1)
     if lossless:
         check_lossless(suffix)
-    template = settings.changed(prompt="-", styles=())
+    template = settings.changed(prompt="-", styles=(), video=None)
+    if not any(entry.video for entry in entries):
+        check_video_knobs(template.denoise, template.inversion)
     _check_folder(target, resume)
     model = look_up_model(settings.model)
     prepare(template, suffix, model)
@@ -121,7 +125,7 @@ def run_batch(
         real_target(path)
     refuse_overwriting(
         files,
-        [file, *dict.fromkeys(style for entry in entries for style in entry.styles)],
+        [file, *dict.fromkeys(path for entry in entries for path in entry.reads)],
         [model.folder],
     )
     engine = Engine(model, settings.device, settings.dtype, on_step)
@@ -177,7 +181,9 @@ class _Work:
     def _job(self, entry: Entry) -> Job:
         asked = {"seed": (self.seed + entry.index) % (MAX_SEED + 1), **entry.own}
         styles = tuple(StyleInput(path=Path(path)) for path in entry.styles)
-        settings = self.template.changed(prompt=entry.prompt, styles=styles, **asked)
+        if entry.video is None:  # what the command says of videos is not for this one
+            asked |= {"denoise": None, "inversion": False}
+        settings = self.template.changed(prompt=entry.prompt, styles=styles, video=entry.video, **asked)
         return prepare(settings, self.suffix, self.engine.model)
 
 
@@ -189,8 +195,14 @@ def _made_from(record: GenerationRecord, job: Job, engine: Engine) -> bool:
         record.prompt == s.prompt
         and record.values() == {**s.values(), "scheduler": job.scheduler}
         and pictures == [(p.sha256, style.weight) for p, style in zip(job.pictures, s.styles, strict=True)]
+        and _part_of(record.video) == _part_of(None if job.video is None else job.video.reference("-"))
         and engine.made(record.model)
     )
+
+
+def _part_of(video: VideoReference | None) -> tuple[str, float, float | None] | None:
+    """What of a video's record decides the frames, wherever it lies."""
+    return None if video is None else (video.sha256, video.start, video.duration)
 
 
 def _without(entry: Entry, fixed: Collection[str]) -> Entry:

@@ -2,7 +2,8 @@
 
     [{"prompt": "…", "style_path": "a.png"}, {"prompt": "…", "style_path": ["a.png", "b.png"], "seed": 3}]
 
-Paths are relative to the file they stand in. Beside the two, an entry may have any knob of `SamplingParams`, by its own
+Paths are relative to the file they stand in. Our addition is "video_path", a clip to begin with, and "start" and
+"duration" in seconds for a part of it. Beside these, an entry may have any knob of `SamplingParams`, by its own
 name or by that of the pipeline's argument (frames or num_frames), or a size.
 """
 
@@ -19,13 +20,14 @@ from typing import Any
 from stylecrafter.errors import InvalidInputError, unknown_name
 from stylecrafter.generation.paths import user_path
 from stylecrafter.generation.settings import MAX_STYLES
+from stylecrafter.generation.source_video import VideoInput, ask_for_video
 from stylecrafter.media.documents import read_json, shown
-from stylecrafter.pipelines.knobs import SettingsError
-from stylecrafter.pipelines.sampling_params import SamplingParams
+from stylecrafter.pipelines.knobs import SettingsError, brief
+from stylecrafter.pipelines.sampling_params import SamplingParams, check_video_knobs
 
 MAX_ENTRIES = 100_000
 """More than anyone has the time for: at a second for each it is a day's work."""
-_KEYS = ("prompt", "style_path")
+_KEYS = ("prompt", "style_path", "video_path", "start", "duration")
 _PROMPT_CHARACTERS, _STYLE_CHARACTERS = 40, 20
 
 
@@ -38,6 +40,7 @@ class Entry:
         name: File name without suffix; differs from all others by its number.
         styles: Paths of the style pictures, resolved against the file's folder.
         own: Knobs that the entry sets itself, by their names in `SamplingParams`.
+        video: The clip to begin with, its path resolved likewise; None: there is none.
     """
 
     index: int
@@ -45,6 +48,12 @@ class Entry:
     prompt: str
     styles: tuple[str, ...]
     own: Mapping[str, Any] = field(default_factory=dict)
+    video: VideoInput | None = None
+
+    @property
+    def reads(self) -> tuple[str, ...]:
+        """Paths of all files that it is made from."""
+        return self.styles if self.video is None else (*self.styles, str(self.video.path))
 
 
 def read_entries(file: str | os.PathLike[str]) -> list[Entry]:
@@ -84,7 +93,24 @@ def _read_entry(item: Any, index: int, digits: int, file: Path) -> Entry:
         )
     resolved = tuple(os.path.normpath(user_path(style, file.parent)) for style in styles)
     words = [_slug(prompt, _PROMPT_CHARACTERS), _slug(PurePosixPath(styles[0]).stem, _STYLE_CHARACTERS)]
-    return Entry(index, "_".join([f"{index:0{digits}d}", *filter(None, words)]), prompt, resolved, own)
+    video = _read_video(item, own, where, file.parent)
+    return Entry(index, "_".join([f"{index:0{digits}d}", *filter(None, words)]), prompt, resolved, own, video)
+
+
+def _read_video(item: dict[str, Any], own: Mapping[str, Any], where: str, folder: Path) -> VideoInput | None:
+    path, start, duration = (item.get(key) for key in ("video_path", "start", "duration"))
+    if path is not None and not _is_path(path):
+        raise InvalidInputError(f"{where} needs a video_path that is one path.")
+    for name, value in (("start", start), ("duration", duration)):
+        if value is not None and (isinstance(value, bool) or not isinstance(value, (int, float))):
+            raise InvalidInputError(f"{where}: {name} must be a number of seconds, not {brief(value)}.")
+    try:
+        if path is None:
+            check_video_knobs(own.get("denoise"), own.get("inversion", False))
+            return ask_for_video(None, start, duration)
+        return ask_for_video(os.path.normpath(user_path(path, folder)), start, duration)
+    except InvalidInputError as error:
+        raise InvalidInputError(f"{where}: {error}") from error
 
 
 def _read_knobs(item: dict[str, Any], where: str) -> dict[str, Any]:

@@ -23,6 +23,7 @@ from stylecrafter.media.documents import expand_home, is_file, is_folder
 from stylecrafter.media.files import check_writable
 from stylecrafter.media.overwriting import refuse_overwriting
 from stylecrafter.media.video import check_lossless, check_suffix, write_frames
+from stylecrafter.pipelines.sampling_params import check_video_knobs
 from stylecrafter.pipelines.schedulers import make_scheduler
 from stylecrafter.runtime.seeding import draw_seed
 from stylecrafter.weights.card import WORLD_NAME, read_world
@@ -129,6 +130,7 @@ class Engine:
             s.prompt,
             style_images=[picture.image for picture in job.pictures],
             style_weights=[style.weight for style in s.styles],
+            video=None if job.video is None else job.video.frames(job.size),
             negative_prompt=s.negative_prompt,
             **s.arguments(),
             **self._callback(),
@@ -155,6 +157,7 @@ class Engine:
             *job.size,
             self.dtype.itemsize,
             references=len(job.pictures),
+            window=job.settings.window or 0,
         )
         if "pipe" in self.__dict__:
             estimate = replace(estimate, weights=0)  # they are in memory already
@@ -190,6 +193,7 @@ class Engine:
             kind="image" if job.frames == 1 else "video",
             prompt=s.prompt,
             styles=styles,
+            video=None if job.video is None else job.video.reference(output),
             device=str(self.device),
             dtype=dtype_name(self.dtype),
             model=made_by,
@@ -220,14 +224,22 @@ def generate_file(
     """
     started = time.monotonic()
     suffix = check_suffix(output, settings.frames or 1)
+    if settings.video is None:
+        check_video_knobs(settings.denoise, settings.inversion)
     if lossless:
         check_lossless(suffix)
     job = prepare(settings, suffix)
-    refuse_overwriting([output], [style.path for style in job.settings.styles], [job.model.folder])
+    refuse_overwriting([output], read_files(job), [job.model.folder])
     check_writable(output)
     _hint(job)
     engine = Engine(job.model, settings.device, settings.dtype, on_step)
     return make_file(engine, job, output, embed=embed, lossless=lossless, started=started)
+
+
+def read_files(job: Job) -> list[Path]:
+    """The files of the user that a job reads."""
+    styles = [style.path for style in job.settings.styles]
+    return styles if job.video is None else [*styles, job.video.asked.path]
 
 
 def _hint(job: Job) -> None:
@@ -259,8 +271,9 @@ def make_file(
     frames, record = engine.run(job, output)
     if lossless:
         record = record.model_copy(update={"lossless": True})
+    sound = None if job.video is None else job.video.sound
     metadata = record.model_dump() if embed else None
-    path = write_frames(frames, output, job.fps, metadata, lossless=lossless)
+    path = write_frames(frames, output, job.fps, metadata, sound=sound, lossless=lossless)
     if embed:
         _remember_places(job, record)
     return Made(path, record, time.monotonic() - started)
@@ -284,6 +297,8 @@ def _remember_places(job: Job, record: GenerationRecord) -> None:
     for style, reference in zip(job.settings.styles, record.styles, strict=True):
         if reference.path is None:
             remember(reference.sha256, style.path)
+    if job.video is not None and record.video is not None and record.video.path is None:
+        remember(record.video.sha256, job.video.asked.path)
     if record.model.sha256 and _is_own_folder(job.model) and not record.model.name.startswith("./"):
         remember(record.model.sha256, job.model.folder)
 

@@ -9,6 +9,7 @@ from typing import Any, Literal, Self
 from pydantic import BaseModel, ConfigDict, Field, FiniteFloat, model_validator
 
 from stylecrafter.errors import InvalidInputError
+from stylecrafter.generation.source_video import VideoReference
 from stylecrafter.media.documents import parse_json, shown
 from stylecrafter.media.metadata import read_metadata
 from stylecrafter.pipelines.knobs import SettingsError, knob
@@ -46,6 +47,7 @@ class GenerationRecord(SamplingParams):
     kind: Literal["video", "image"]
     prompt: str
     styles: list[StyleReference] = []
+    video: VideoReference | None = None
     scheduler: str = knob("Its short name, or the class of the one that the model came with.", default=...)
     device: str
     dtype: str

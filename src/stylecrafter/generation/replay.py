@@ -14,6 +14,7 @@ from stylecrafter.generation.paths import candidates, user_path
 from stylecrafter.generation.places import recall
 from stylecrafter.generation.record import GenerationRecord, StyleReference, read_record
 from stylecrafter.generation.settings import GenerationSettings, StyleInput, check_style_count, look_up_model
+from stylecrafter.generation.source_video import VideoInput, VideoReference
 from stylecrafter.media.documents import is_file, is_folder, shown
 from stylecrafter.media.images import file_hash
 from stylecrafter.media.overwriting import refuse_overwriting
@@ -42,6 +43,7 @@ def replay(
     output: str | os.PathLike[str],
     *,
     styles: Sequence[str | os.PathLike[str]] = (),
+    video: str | os.PathLike[str] | None = None,
     model: str | None = None,
     device: str | None = None,
 ) -> Replayed:
@@ -53,6 +55,7 @@ def replay(
         source: A file written with its settings.
         output: Where to.
         styles: Where the style pictures are now, in their order, if they were moved.
+        video: Where the clip that it was made from is now, if it was moved.
         model: Where the model is now, if it was moved.
         device: Run there instead of where it ran.
 
@@ -64,6 +67,7 @@ def replay(
     record = read_record(source)
     check_style_count(len(record.styles))
     paths = _find_styles(record.styles, source, styles)
+    video_path = _find_video(record.video, source, video)
     name = model or _find_model(record, source)
     folder = fetch_model(name)
     if not same_weights(folder, record.model.sha256):
@@ -83,7 +87,7 @@ def replay(
             f"{own}, and known are {', '.join(SCHEDULERS)}; name the folder as it was with --model."
         )
     _warn_of_versions(record)
-    settings = settings_of(record, paths, name, device)
+    settings = settings_of(record, paths, name, device, video_path)
     check_frames(source)  # before the long work
     lossless = record.without_loss and Path(output).suffix.lower() in LOSSLESS_SUFFIXES
     made = generate_file(settings, output, lossless=lossless)
@@ -93,7 +97,11 @@ def replay(
 
 
 def settings_of(
-    record: GenerationRecord, styles: Sequence[Path], model: str, device: str | None = None
+    record: GenerationRecord,
+    styles: Sequence[Path],
+    model: str,
+    device: str | None = None,
+    video: Path | None = None,
 ) -> GenerationSettings:
     """The settings that a clip was made with.
 
@@ -102,6 +110,7 @@ def settings_of(
         styles: Where its style pictures are.
         model: Its model.
         device: Another than its own.
+        video: Where the clip is that it was made from, if there was one.
 
     Raises:
         InvalidInputError: The record says what no settings can.
@@ -109,10 +118,14 @@ def settings_of(
     # What is no short name is the class of the scheduler that the model was saved with.
     scheduler = record.scheduler if record.scheduler in SCHEDULERS else None
     weights = [style.weight for style in record.styles]
+    of_video = None
+    if record.video is not None and video is not None:
+        of_video = VideoInput(path=video, start=record.video.start, duration=record.video.duration)
     return GenerationSettings(
         **{**record.values(), "scheduler": scheduler},
         prompt=record.prompt,
         styles=tuple(StyleInput(path=p, weight=w) for p, w in zip(styles, weights, strict=True)),
+        video=of_video,
         model=model,
         device=device or record.device,
         dtype=record.dtype,
@@ -134,6 +147,38 @@ def _find_styles(
     return [
         _check_style(style, _places(style.path or style.name, style.sha256, source)) for style in recorded
     ]
+
+
+def _find_video(
+    recorded: VideoReference | None,
+    source: str | os.PathLike[str],
+    given: str | os.PathLike[str] | None,
+) -> Path | None:
+    """The very clip that was used.
+
+    Raises:
+        InvalidInputError: It is missing or another one, or was given though there was none.
+    """
+    if recorded is None:
+        if given is not None:
+            raise InvalidInputError(f"{os.fspath(source)} was made without a video: leave out --video.")
+        return None
+    places = (
+        _places(recorded.path or recorded.name, recorded.sha256, source)
+        if given is None
+        else [user_path(given)]
+    )
+    present = [path for path in places if is_file(path)]
+    for path in present:
+        if _hash(path) == recorded.sha256:
+            return path
+    if present:
+        raise ImageReadError(
+            f"{shown(present[0])} is not the video that was used (its contents changed, or it is another of that "
+            "name): give the original with --video."
+        )
+    missing = places[0] if recorded.path or given else recorded.name
+    raise ImageReadError(f"the video {shown(missing)} is missing: say where it is now with --video.")
 
 
 def _places(recorded: str, sha256: str | None, source: str | os.PathLike[str]) -> list[Path]:

@@ -66,7 +66,7 @@ class Results:
     def add_failed(self, entry: Entry, output: Path, error: str) -> None:
         """Add the line of an entry that could not be made; like an output it names no folders of the machine."""
         styles = [portable_path(path, output) or readable(os.path.basename(path)) for path in entry.styles]
-        error = without_folders(error, entry.styles)
+        error = without_folders(error, entry.reads)
         self._add(entry, status="failed", error=error, prompt=entry.prompt, styles=styles)
 
     def tidy(self) -> None:

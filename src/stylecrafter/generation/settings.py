@@ -13,6 +13,7 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
 from stylecrafter.errors import CheckpointError, ImageReadError, InvalidInputError
 from stylecrafter.generation.paths import user_path
+from stylecrafter.generation.source_video import VideoInput, VideoPart, look_at_video
 from stylecrafter.media.documents import shown
 from stylecrafter.media.images import Picture, read_picture
 from stylecrafter.media.video import check_format, check_suffix
@@ -65,6 +66,7 @@ class GenerationSettings(SamplingParams):
 
     prompt: Annotated[str, AfterValidator(lambda text: check_text(text, "prompt"))]
     styles: Annotated[tuple[StyleInput, ...], Field(strict=False), AfterValidator(_check_styles)] = ()
+    video: Annotated[VideoInput | None, Field(strict=False)] = None
     model: str = "mini"
     device: Annotated[str, AfterValidator(check_device_name)] = "auto"
     dtype: Annotated[str, AfterValidator(check_dtype_name)] = "auto"
@@ -106,11 +108,13 @@ class Job:
     Attributes:
         settings: Checked, with every knob that models have a value for filled in.
         pictures: Of its styles, read.
+        video: What of the settings' video is used; None without one.
     """
 
     settings: GenerationSettings
     model: ModelFacts
     pictures: tuple[Picture, ...]
+    video: VideoPart | None = None
 
     @property
     def frames(self) -> int:
@@ -178,11 +182,15 @@ def prepare(settings: GenerationSettings, suffix: str, model: ModelFacts | None 
             "(convert it with its OpenCLIP checkpoint and its adapter)."
         )
     frames = 1 if settings.frames is None and suffix == ".png" else settings.frames
+    video, defaults = None, facts.defaults
+    if settings.video is not None:
+        video = look_at_video(settings.video, frames, settings.fps)
+        defaults = video.defaults(defaults, facts.size_multiple)
     try:
-        filled = settings.changed(styles=styles, frames=frames).filled(facts.defaults)
+        filled = settings.changed(styles=styles, frames=frames).filled(defaults)
     except InvalidInputError as error:
         raise CheckpointError(f"{facts.folder}: of the defaults in its {INDEX_NAME}, {error}") from error
-    job = Job(filled, facts, pictures)
+    job = Job(filled, facts, pictures, video)
     check_suffix(f"output{suffix}", job.frames)
     check_size(*job.size, facts.size_multiple)
     check_format(suffix, job.frames, *job.size, job.fps)

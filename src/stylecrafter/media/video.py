@@ -7,6 +7,7 @@ with the first by its hash.
 from __future__ import annotations
 
 import itertools
+import logging
 import os
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
@@ -24,6 +25,7 @@ from stylecrafter.media.files import write_atomic
 from stylecrafter.media.images import MAX_SIDE
 from stylecrafter.media.indexing import index_clip
 from stylecrafter.media.metadata import metadata_text
+from stylecrafter.media.sound import Sound, with_sound
 from stylecrafter.media.streams import (
     MAX_DECODED_PIXELS,
     MAX_FRAMES,
@@ -35,6 +37,8 @@ from stylecrafter.media.streams import (
     opened_stream,
 )
 from stylecrafter.media.upright import upright
+
+logger = logging.getLogger(__name__)
 
 SUFFIXES = tuple(ENCODERS)
 LOSSLESS_SUFFIXES = (".webp", ".png")
@@ -133,6 +137,7 @@ def write_frames(
     fps: float = 8.0,
     metadata: Mapping[str, Any] | None = None,
     *,
+    sound: Sound | None = None,
     lossless: bool = False,
 ) -> Path:
     """Write frames to `path` in the format of its suffix; an existing file is replaced in one step, last.
@@ -147,6 +152,7 @@ def write_frames(
         path: Where to; one of `SUFFIXES`.
         fps: Frames per second; one frame may have 0, as `read_frames` says of a still picture.
         metadata: Anything json can hold; read back by `read_metadata`.
+        sound: Goes with the frames for as long as they last; only an mp4 has any, others leave it out and log that.
         lossless: Keep every pixel as it is; see `check_lossless`.
 
     Returns:
@@ -169,7 +175,12 @@ def write_frames(
         check_lossless(suffix)
         encode = encode_lossless_webp if suffix == ".webp" else encode
     comment = None if metadata is None else metadata_text(metadata)
-    return write_atomic(path, encode(arrays, fps, comment))
+    data = encode(arrays, fps, comment)
+    if sound is not None and suffix == ".mp4":
+        data = with_sound(data, sound, len(arrays) / fps)
+    elif sound is not None:
+        logger.warning("a %s has no sound: that of the video is left out; an .mp4 keeps it.", suffix)
+    return write_atomic(path, data)
 
 
 def read_frames(path: str | os.PathLike[str]) -> tuple[list[Image.Image], float]:

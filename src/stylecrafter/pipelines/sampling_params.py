@@ -20,9 +20,12 @@ from stylecrafter.runtime.seeding import MAX_SEED
 # Models are trained on 1000 noise levels; where sampling starts one above zero, 1000 steps would need 1001.
 MAX_STEPS = 999
 MAX_FRAMES = 10_000
+MAX_FPS = 240
 MAX_SIDE = 16_384
 # A tokenizer cuts a prompt after some 75 words; what is given is kept in the file all the same.
 MAX_PROMPT_CHARACTERS = 50_000
+#: Part of the steps that a video is denoised for where nobody says (docs/results/video_to_video.md).
+DEFAULT_DENOISE = 0.6
 
 
 def check_text(text: str, name: str) -> str:
@@ -56,6 +59,18 @@ def parse_size(text: str) -> tuple[int, int]:
     return width, height
 
 
+def check_video_knobs(denoise: float | None, inversion: bool) -> None:
+    """Refuse what means nothing without a video.
+
+    Raises:
+        InvalidInputError: Something of it was asked for.
+    """
+    if inversion:
+        raise InvalidInputError("inversion goes with a video, and none was given")
+    if denoise not in (None, 1.0):
+        raise InvalidInputError(f"denoise {denoise:g} goes with a video, and none was given")
+
+
 def _known_scheduler(name: str | None) -> str | None:
     if name is not None and name not in SCHEDULERS:
         raise unknown_name("scheduler", shown(name), SCHEDULERS)
@@ -82,7 +97,7 @@ class SamplingParams(KnobModel):
     )
     width: int | None = knob("Width in pixels.", argument="width", of_model=True, ge=1, le=MAX_SIDE)
     height: int | None = knob("Height in pixels.", argument="height", of_model=True, ge=1, le=MAX_SIDE)
-    fps: float | None = knob("Frames per second.", "--fps", panel="", of_model=True, gt=0, le=240)
+    fps: float | None = knob("Frames per second.", "--fps", panel="", of_model=True, gt=0, le=MAX_FPS)
     style_scale: float | None = knob(
         "Strength of the style; 0 leaves it out.",
         "--style-scale",
@@ -139,6 +154,32 @@ class SamplingParams(KnobModel):
         "style_corners",
         of_model=True,
         without=False,
+    )
+    denoise: float | None = knob(
+        "With a video: part of the steps that it is denoised for, 0 (as it is) to 1 (nothing of it is left).",
+        "--denoise",
+        "denoise",
+        panel="Video",
+        of_model=True,
+        without=1.0,
+        ge=0,
+        le=1,
+    )
+    inversion: bool = knob(
+        "With a video: begin with the noise that belongs to it (DDIM inversion), not with fresh noise.",
+        "--inversion",
+        "inversion",
+        panel="Video",
+        default=False,
+    )
+    window: int | None = knob(
+        "Frames that the model sees at once; longer clips are made in overlapping windows. 0: all.",
+        "--window",
+        "window",
+        of_model=True,
+        without=0,
+        ge=0,
+        le=MAX_FRAMES,
     )
     negative_prompt: Annotated[
         str | None, AfterValidator(lambda text: text and check_text(text, "negative prompt"))

@@ -9,11 +9,12 @@ from typing import Any
 from torch import Tensor
 
 from stylecrafter.errors import InvalidInputError, unknown_name
+from stylecrafter.media.images import PictureLike, load_picture
 from stylecrafter.pipelines.output import StyleCrafterImagePipelineOutput
 from stylecrafter.pipelines.stylized_video import StyleCrafterPipeline, at_least_one
 
 #: What the clip pipeline's call has and a picture has not.
-_OF_CLIPS = ("num_frames", "shared_noise", "frame_style_scales", "num_videos_per_prompt")
+_OF_CLIPS = ("num_frames", "shared_noise", "frame_style_scales", "num_videos_per_prompt", "video", "window")
 
 
 def _of_pictures(call: Callable[..., Any]) -> Callable[..., Any]:
@@ -21,7 +22,7 @@ def _of_pictures(call: Callable[..., Any]) -> Callable[..., Any]:
     own = inspect.signature(call).parameters
     of_clips = inspect.signature(StyleCrafterPipeline.__call__)
     taken = {name: own.get(name, p) for name, p in of_clips.parameters.items() if name not in _OF_CLIPS}
-    taken["num_images_per_prompt"] = own["num_images_per_prompt"]
+    taken |= {name: own[name] for name in ("num_images_per_prompt", "image")}
     call.__signature__ = of_clips.replace(  # type: ignore[attr-defined]
         parameters=list(taken.values()), return_annotation=inspect.signature(call).return_annotation
     )
@@ -39,6 +40,7 @@ class StyleCrafterImagePipeline(StyleCrafterPipeline):
         self,
         *given: Any,
         num_images_per_prompt: int = 1,
+        image: PictureLike | None = None,
         latents: Tensor | None = None,
         output_type: str = "pil",
         return_dict: bool = True,
@@ -49,6 +51,7 @@ class StyleCrafterImagePipeline(StyleCrafterPipeline):
         Args:
             *given: Prompt and style pictures.
             num_images_per_prompt: Pictures per prompt, next to each other in the output.
+            image: A picture to begin with, as `video` of the clip pipeline; `denoise` says how much of it stays.
             latents: Start from this noise (samples, c, h, w).
             output_type: "pil", "np", "pt" or "latent", see `StyleCrafterImagePipelineOutput`.
             return_dict: False returns a tuple.
@@ -71,6 +74,7 @@ class StyleCrafterImagePipeline(StyleCrafterPipeline):
             *given,
             num_frames=1,
             num_videos_per_prompt=at_least_one("num_images_per_prompt", num_images_per_prompt),
+            video=None if image is None else [load_picture(image)],
             latents=latents,
             output_type=output_type,
             return_dict=False,

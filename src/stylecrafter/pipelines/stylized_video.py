@@ -9,6 +9,7 @@ from dataclasses import replace
 from typing import Any, SupportsIndex
 
 import torch
+from PIL import Image
 from torch import Tensor
 
 from stylecrafter.errors import InvalidInputError
@@ -26,12 +27,21 @@ from stylecrafter.pipelines.conditions import (
 )
 from stylecrafter.pipelines.control import Control, ControlImages
 from stylecrafter.pipelines.finite import StepWatch, check_computed
-from stylecrafter.pipelines.guided_noise import Guidance, PassArguments, guided_noise, style_factors
+from stylecrafter.pipelines.guided_noise import Guidance, PassArguments, style_factors
+from stylecrafter.pipelines.inversion import Predict, final_ratio, invert, text_only
 from stylecrafter.pipelines.knobs import takes_knobs
 from stylecrafter.pipelines.noise import Generators, initial_latents, sample_generators, step_arguments
 from stylecrafter.pipelines.output import StyleCrafterPipelineOutput, check_output_type, convert_frames
-from stylecrafter.pipelines.sampling_params import SamplingParams
+from stylecrafter.pipelines.sampling_params import SamplingParams, check_video_knobs
 from stylecrafter.pipelines.timesteps import model_input, set_timesteps
+from stylecrafter.pipelines.video_to_video import (
+    SourceVideo,
+    VideoLike,
+    encode_video,
+    first_step,
+    noisy_latents,
+)
+from stylecrafter.pipelines.windows import clip_windows, padded_frames, windowed_noise
 from stylecrafter.references.groups import StyleImages, StyleWeights
 from stylecrafter.references.shuffle import DEFAULT_SEED
 from stylecrafter.schedules import Schedule, weights
@@ -50,6 +60,7 @@ class StyleCrafterPipeline(StylizedPipelineBase):
         *,
         style_weights: StyleWeights | None = None,
         style_seed: int = DEFAULT_SEED,
+        video: VideoLike | None = None,
         negative_prompt: str | Sequence[str] | None = None,
         timesteps: Sequence[int] | None = None,
         sigmas: Sequence[float] | None = None,
@@ -89,6 +100,9 @@ class StyleCrafterPipeline(StylizedPipelineBase):
                 list of lists, one per prompt. Paths, PIL pictures or arrays. None: no style.
             style_weights: How much each picture counts beside the others, >= 0, in the form of `style_images`.
             style_seed: See `seed` of `encode_style`: pictures have one style for a prompt, whatever the noise.
+            video: A clip to begin with, the same for all prompts (SDEdit): a file, PIL pictures, an array
+                (f, h, w, 3) or a tensor (f, 3, h, w) in [0, 1]. Frames and size are then its own where the call does
+                not say: its aspect ratio, with about as many pixels as the model's own size.
             negative_prompt: What to move away from, one text or one per prompt; None: the empty text.
             timesteps: The very timesteps to take, for schedulers that take them; instead of a number of steps.
             sigmas: Likewise, noise levels.
@@ -147,7 +161,11 @@ class StyleCrafterPipeline(StylizedPipelineBase):
             )
         copies = at_least_one("num_videos_per_prompt", num_videos_per_prompt)
         chunk = None if decode_chunk_size is None else at_least_one("decode_chunk_size", decode_chunk_size)
-        params: Any = asked.filled({**self.config, **self._size_of(latents)})  # no None any more
+        source = None if video is None else SourceVideo.of(video, asked.frames)
+        if source is None:
+            check_video_knobs(asked.denoise, asked.inversion)
+        of_video = {} if source is None else source.defaults(self.config, self.size_multiple)
+        params: Any = asked.filled({**self.config, **of_video, **self._size_of(latents)})  # no None any more
         check_size(params.width, params.height, self.size_multiple)
         guidance = Guidance.of(params, sequential_guidance)
         control = Control(
@@ -188,20 +206,23 @@ class StyleCrafterPipeline(StylizedPipelineBase):
         # 4. Timesteps
         device = self._execution_device
         times = set_timesteps(scheduler, params.steps, timesteps, sigmas, device)
+        begin = 0 if source is None else first_step(len(times), scheduler.order, params.denoise)
+        steps, times = len(times), times[begin:]
         self._num_timesteps = len(times)
         step_weights = weights(step_style_scales, len(times), "step")
 
         # 5. Noise
-        shape = (
-            prompts * copies,
-            *self.backbone.latent_shape(params.frames, params.height, params.width),
-        )
+        backbone = self.backbone
+        # The frames of a video may fill their last latent frame only in part.
+        frames = params.frames if source is None else padded_frames(backbone, params.frames)
+        shape = (prompts * copies, *backbone.latent_shape(frames, params.height, params.width))
+        windows = clip_windows(backbone, shape[2], params.window)
         generators = sample_generators(generator, params.seed, prompts * copies)
-        noise = initial_latents(latents, shape, generators, params.shared_noise)
+        noise = initial_latents(latents, shape, generators, params.shared_noise).to(device)
         extra = step_arguments(scheduler, generators, params.eta)
         tensors: dict[str, Any] = {
             # Of flows, which begin with noise as it is, it has none.
-            "latents": noise.to(device) * getattr(scheduler, "init_noise_sigma", 1.0),
+            "latents": noise * getattr(scheduler, "init_noise_sigma", 1.0),
             "text_embeds": repeated(text.states, copies),
             "negative_text_embeds": repeated(negative.states, copies),
             "style_tokens": repeated(style, copies),
@@ -217,6 +238,10 @@ class StyleCrafterPipeline(StylizedPipelineBase):
             arguments,
             base={**arguments.base, **control.prepared(self, prompts, copies, params.height, params.width)},
         )
+        if source is not None and (begin or params.inversion):
+            pictures = source.read((params.width, params.height))
+            predict = text_only(windows, self, tensors, arguments) if params.inversion else None
+            tensors["latents"] = self._noisy_video(pictures, noise, begin, predict)
         check_computed("before the first step", tensors, self.backbone.dtype)
         watch = StepWatch(len(times), self.backbone.dtype)
 
@@ -230,9 +255,9 @@ class StyleCrafterPipeline(StylizedPipelineBase):
                 factors = style_factors(
                     tensors["style_scales"], params.style_scale * step_weights[i], frame_weights
                 )
-                now = guidance.steered(self._guidance_scale).at(i, len(times))
-                beside = controlled if control.acts(i, len(times)) else arguments
-                predicted = guided_noise(self, entering, t, tensors, beside, factors, now)
+                now = guidance.steered(self._guidance_scale).at(begin + i, steps)
+                beside = controlled if control.acts(begin + i, steps) else arguments
+                predicted = windowed_noise(windows, self, entering, t, tensors, beside, factors, now)
                 (tensors["latents"], *_) = scheduler.step(
                     predicted, t, tensors["latents"], **extra, return_dict=False
                 )
@@ -248,9 +273,25 @@ class StyleCrafterPipeline(StylizedPipelineBase):
         # 7. Frames
         result = tensors["latents"]
         if output_type != "latent":
-            result = convert_frames(self.decode_latents(result, chunk), output_type)
+            result = convert_frames(self.decode_latents(result, chunk)[:, : params.frames], output_type)
         self.maybe_free_model_hooks()
         return StyleCrafterPipelineOutput(frames=result) if return_dict else (result,)
+
+    def _noisy_video(
+        self, frames: Sequence[Image.Image], noise: Tensor, begin: int, predict: Predict | None
+    ) -> Tensor:
+        """Latents of a video as noisy as the sampler's timestep `begin` has them, with noise (b, c, f, h, w).
+
+        With `predict` it is the noise that belongs to the video by its predictions instead.
+        """
+        backbone = self.backbone
+        scheduler = backbone.component("scheduler")
+        clean = encode_video(backbone, frames, noise.device).expand_as(noise)
+        if begin == len(scheduler.timesteps):
+            return clean
+        if predict is not None:
+            noise = invert(backbone, predict, clean, scheduler.timesteps[begin:], final_ratio(scheduler))
+        return noisy_latents(scheduler, clean, noise, begin)
 
     def _size_of(self, latents: Tensor | None) -> dict[str, int]:
         """Frames, height and width of given latents, which hold where the call does not say."""

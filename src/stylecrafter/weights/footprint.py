@@ -54,6 +54,7 @@ def estimate_memory(
     itemsize: int = 4,
     *,
     references: int = 0,
+    window: int = 0,
 ) -> MemoryEstimate:
     """Estimate the peak for one clip of the model in `folder`, from its configs and its weights' headers.
 
@@ -61,6 +62,7 @@ def estimate_memory(
         folder: A model folder.
         frames, width, height: The clip, in frames and pixels.
         itemsize: Bytes per number while running (4 for float32, 2 for half precision).
+        window: Frames that the UNet sees at once; 0: all.
         references: Style pictures, which the image encoder reads all at once.
 
     Raises:
@@ -71,7 +73,7 @@ def estimate_memory(
     unet_channels = block_channels(read_config(unet, required=True), unet)[0]
     vae_channels = block_channels(read_config(vae, required=True), vae)
     factor = 2 ** (len(vae_channels) - 1)
-    positions = frames * math.ceil(width / factor) * math.ceil(height / factor)
+    positions = min(frames, window or frames) * math.ceil(width / factor) * math.ceil(height / factor)
     unet_bytes = _PASSES * positions * unet_channels * _UNET_FACTOR * itemsize
     decoded = min(frames, DECODED_FRAMES) * width * height
     decoder_bytes = decoded * vae_channels[0] * _DECODER_FACTOR * itemsize

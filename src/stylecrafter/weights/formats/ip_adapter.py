@@ -67,7 +67,7 @@ def adapter_config(shapes: Shapes) -> dict[str, Any]:
             "layer_dims": tuple(key[0] for key in keys),
             "scale_type": "fixed",
             "output_norm": False,
-            "image_preprocessing": "clip",
+            "preprocessing": "clip",
             **(_resampler(shapes) if plus else _linear(shapes, text_dim)),
         }
     except (KeyError, IndexError) as error:

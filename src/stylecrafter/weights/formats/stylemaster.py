@@ -70,7 +70,7 @@ def adapter_config(shapes: Shapes, heads: int = EXTRACTOR_HEADS) -> dict[str, An
         "extractor_layers": query_transformer_depth(shapes, _STYLE),
         "extractor_heads": heads,
         "image_features": "last",
-        "image_preprocessing": "clip",
+        "preprocessing": "clip",
     }
 
 
