@@ -16,7 +16,7 @@ from stylecrafter.pipelines.adapters import load_adapter
 from stylecrafter.pipelines.fitting import check_widths
 from stylecrafter.pipelines.skeleton import Skeleton, read_image_encoder, read_skeleton
 from stylecrafter.runtime.faults import Fault
-from stylecrafter.training.parts import fresh_adapter
+from stylecrafter.training.parts import fresh_adapter, refuse_unread
 from stylecrafter.training.recipe_checks import (
     STYLE_STAGES,
     ModelSizes,
@@ -196,6 +196,7 @@ def _adapter_faults(name: str, backbone: Backbone, encoder: Any) -> Iterator[str
     if not is_file(path) and not is_folder(path):
         return
     adapter: StyleAdapter = load_adapter(path)
+    refuse_unread(adapter)
     check_widths(backbone, encoder, adapter)
     adapter.attach(backbone.denoiser)
     yield from ()

@@ -63,6 +63,19 @@ def fresh_adapter(backbone: Backbone, image_encoder: Any, options: AdapterOption
     return adapter.attach(backbone.denoiser)
 
 
+def refuse_unread(adapter: StyleAdapter) -> None:
+    """Refuse an adapter that reads more of a picture than training has of it.
+
+    Raises:
+        InvalidInputError: It does.
+    """
+    if adapter.needs:
+        raise InvalidInputError(
+            f"the adapter's extractor ({adapter.config['extractor_type']}) reads {' and '.join(adapter.needs)} beside "
+            "image tokens, which training does not give it; train another, or a fresh one"
+        )
+
+
 def prefixed(prefix: str, parameters: Iterable[tuple[str, nn.Parameter]]) -> dict[str, nn.Parameter]:
     """Name -> parameter, with the name of the model in front."""
     return {f"{prefix}.{name}": value for name, value in parameters}

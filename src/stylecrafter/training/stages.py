@@ -24,7 +24,6 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from stylecrafter.adapter.style_adapter import StyleAdapter
 from stylecrafter.backbones.protocol import Backbone
 from stylecrafter.data.batch import BatchSource, TrainingBatch
 from stylecrafter.errors import InvalidInputError
@@ -39,7 +38,7 @@ from stylecrafter.training.diffusion import (
 )
 from stylecrafter.training.graphs import StageInputs
 from stylecrafter.training.latent_cache import EncodedBatch, LatentCache
-from stylecrafter.training.parts import Parts, freeze_all_but, prefixed
+from stylecrafter.training.parts import Parts, freeze_all_but, prefixed, refuse_unread
 from stylecrafter.training.settings import AnySeed, Count, Positive, Ratio, StageSettings, Weight
 
 
@@ -171,7 +170,8 @@ class DiffusionStage(ABC):
                 )
         self.parts, self.config, self.pictures, self.clips = parts, config, pictures, clips
         self.clip_ratio = ratio
-        _refuse_unread(parts.style_adapter)
+        if parts.style_adapter is not None:
+            refuse_unread(parts.style_adapter)
         self._pictures = None if pictures is None else self._cached(pictures, config.picture_reuse)
         self._clips = None if clips is None else self._cached(clips, config.clip_reuse)
         self._no_caption: torch.Tensor | None = None
@@ -377,15 +377,6 @@ class JointStage(DiffusionStage):
     def trainable(self) -> dict[str, nn.Parameter]:
         own = prefixed("style_adapter", self.parts.adapter().named_parameters())
         return own | temporal_layers(self.parts.backbone)
-
-
-def _refuse_unread(adapter: StyleAdapter | None) -> None:
-    """Refuse an adapter that reads more of a picture than training has of it."""
-    if adapter is not None and adapter.needs:
-        raise InvalidInputError(
-            f"the adapter's extractor ({adapter.config['extractor_type']}) reads {' and '.join(adapter.needs)} beside "
-            "image tokens, which training does not give it; train another, or a fresh one"
-        )
 
 
 def temporal_layers(backbone: Backbone) -> dict[str, nn.Parameter]:
