@@ -15,8 +15,10 @@ MadeOnce = Callable[[str, Callable[[Path], object]], Path]
 
 @pytest.fixture(scope="session", autouse=True)
 def own_cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
-    """Keep what is remembered of tests (`generation.places`, hashes of weights) out of the user's cache."""
+    """Keep what is remembered of tests (`generation.places`, hashes of weights) out of the user's cache, and the
+    user's styles out of tests."""
     with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("STYLECRAFTER_STYLES", str(tmp_path_factory.mktemp("styles")))
         patch.setenv("XDG_CACHE_HOME", str(tmp_path_factory.mktemp("cache")))
         yield
 

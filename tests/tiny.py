@@ -136,8 +136,8 @@ def motion_adapter() -> MotionAdapter:
     )
 
 
-def animatediff_unet() -> UNetMotionModel:
-    return UNetMotionModel.from_unet2d(stable_diffusion_unet(), motion_adapter())
+def animatediff_unet(**sizes: int) -> UNetMotionModel:
+    return UNetMotionModel.from_unet2d(stable_diffusion_unet(**sizes), motion_adapter())
 
 
 def tiny_components(

@@ -13,6 +13,8 @@ from stylecrafter.adapter.style_adapter import StyleAdapter
 from stylecrafter.backbones.videocrafter_unet import VideoCrafterUNet
 
 TEXT_DIM, IMAGE_DIM, FRAMES = 24, 20, 3
+#: The extractors of the paper's table S8; those of published adapters have tests of their own.
+TABLE = ("query", "transformer", "mlp")
 SIZES = {
     "num_style_tokens": 4,
     "extractor_layers": 2,

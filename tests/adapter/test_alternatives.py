@@ -1,4 +1,4 @@
-"""What holds for every architecture of the adapter: twelve combinations of extractor, fusion and scales."""
+"""What holds for every architecture of the adapter: all combinations of extractor, fusion and scales."""
 
 from __future__ import annotations
 
@@ -12,15 +12,15 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from stylecrafter.adapter.adapter_options import ExtractorType, FusionType, ScaleType
+from stylecrafter.adapter.adapter_options import FusionType, ScaleType
 from stylecrafter.adapter.style_adapter import StyleAdapter
 from stylecrafter.backbones.videocrafter_unet import VideoCrafterUNet
 from stylecrafter.errors import InvalidInputError, UnknownNameError
-from tests.adapter.conftest import FRAMES, IMAGE_DIM, SIZES, TEXT_DIM
+from tests.adapter.conftest import FRAMES, IMAGE_DIM, SIZES, TABLE, TEXT_DIM
 
 Draw = Callable[..., Tensor]
 NAMES = ("extractor_type", "fusion_type", "scale_type")
-ALL = list(itertools.product(get_args(ExtractorType), get_args(FusionType), get_args(ScaleType)))
+ALL = list(itertools.product(TABLE, get_args(FusionType), get_args(ScaleType)))
 
 
 def build(unet: VideoCrafterUNet, *choice: str) -> StyleAdapter:
@@ -34,7 +34,7 @@ def adapter(request: pytest.FixtureRequest, unet: VideoCrafterUNet) -> StyleAdap
     return build(unet, *request.param)
 
 
-@pytest.fixture(params=get_args(ExtractorType))
+@pytest.fixture(params=TABLE)
 def extracting(request: pytest.FixtureRequest, unet: VideoCrafterUNet) -> StyleAdapter:
     return build(unet, request.param, "dual", "predicted")
 
@@ -162,7 +162,7 @@ def test_a_sample_without_any_picture_is_refused(extracting: StyleAdapter, draw:
 
 
 def test_extractors_differ_in_attention_and_queries_alone(unet: VideoCrafterUNet) -> None:
-    extractors = {name: build(unet, name, "dual", "fixed").extractor for name in get_args(ExtractorType)}
+    extractors = {name: build(unet, name, "dual", "fixed").extractor for name in TABLE}
     blocks = {name: [type(block).__name__ for block in e.blocks] for name, e in extractors.items()}
     attentive = ["JointAttentionBlock"] * SIZES["extractor_layers"]
     assert blocks["query"] == blocks["transformer"] == attentive

@@ -11,10 +11,11 @@ import pytest
 import torch
 from torch import nn
 
-from stylecrafter.adapter.adapter_options import ExtractorType, FusionType, ScaleType
+from stylecrafter.adapter.adapter_options import FusionType, ScaleType
 from stylecrafter.adapter.style_adapter import StyleAdapter
 from stylecrafter.backbones.videocrafter_unet import VideoCrafterUNet
 from stylecrafter.presets import load_preset
+from tests.adapter.conftest import TABLE
 from tests.pages import blocks, run_python, text_of
 
 PAGE = "docs/adapter.md"
@@ -38,7 +39,7 @@ def test_the_weights_are_counted(published_unet: VideoCrafterUNet) -> None:
     assert sizes.pop("text_dim") == published_unet.config["cross_attention_dim"]
     width = sizes.pop("image_dim")
     rows = []
-    for types in itertools.product(*map(get_args, (ExtractorType, FusionType, ScaleType))):
+    for types in itertools.product(TABLE, *map(get_args, (FusionType, ScaleType))):
         options = dict(zip(("extractor_type", "fusion_type", "scale_type"), types, strict=True))
         with torch.device("meta"):
             adapter = StyleAdapter.for_model(published_unet, width, **sizes, **options)

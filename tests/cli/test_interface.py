@@ -12,7 +12,7 @@ from stylecrafter.cli.main import app
 from tests.cli.support import assert_one_line_error, command, environment, invoke, run
 
 GENERATION = {
-    "--model", "--seed", "--steps", "--frames", "--size", "--fps", "--style-scale", "--text-guidance",
+    "--model", "--seed", "--steps", "--frames", "--size", "--fps", "--style-scale", "--strength", "--text-guidance",
     "--style-guidance", "--guidance-stop", "--shared-noise", "--style-corners", "--no-style-corners",
     "--denoise", "--inversion", "--window", "--negative", "--scheduler", "--device", "--dtype", "--no-metadata",
     "--json",
@@ -21,6 +21,7 @@ FLAGS = {
     "generate": {
         "--style",
         "--style-weight",
+        "--style-at",
         "--video",
         "--start",
         "--duration",
@@ -36,6 +37,8 @@ FLAGS = {
         "--resume",
         "--format",
         "--limit",
+        "--lock-style",
+        "--style",
         "--lossless",
         "--json-progress",
         *GENERATION,
@@ -79,6 +82,7 @@ FLAGS = {
     "study": {"--output", "-o", "--model", "--seed", "--quick", "--set"},
     "train": {"--output", "-o", "--set", "--strategy", "--until", "--resume", "--device"},
     "data": set(),
+    "style": set(),
     "models": set(),
     "doctor": set(),
     "inspect": {"--replay", "--style", "--video", "--model", "--device", "--json"},

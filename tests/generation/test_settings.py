@@ -9,10 +9,10 @@ from typing import Any
 import pytest
 
 from stylecrafter.errors import CheckpointError, ImageReadError, InvalidInputError
+from stylecrafter.generation.models import look_up_model
 from stylecrafter.generation.settings import (
     GenerationSettings,
     StyleInput,
-    look_up_model,
     prepare,
 )
 from tests.tiny import tiny_picture

@@ -137,10 +137,12 @@ def test_calls_show_their_arguments_with_types() -> None:
         assert not kinds & {inspect.Parameter.VAR_KEYWORD, inspect.Parameter.VAR_POSITIONAL}
         assert list(parameters)[:3] == ["self", "prompt", "style_images"]
         assert parameters["num_inference_steps"].annotation == int | None
+        assert parameters["style_scale"].annotation == float | None
         assert parameters["guidance_rescale"].default == 0.0
     assert clips["num_frames"].annotation == int | None and clips["num_videos_per_prompt"].default == 1
     assert set(clips) - set(images) == {
-        "num_frames", "shared_noise", "frame_style_scales", "num_videos_per_prompt", "video", "window"
+        "num_frames", "shared_noise", "frame_style_scales", "style_keyframes", "num_videos_per_prompt", "video",
+        "window",
     }  # fmt: skip
     assert set(images) - set(clips) == {"num_images_per_prompt", "image"}
     assert "num_frames: Frames" in (StyleCrafterPipeline.__call__.__doc__ or "")

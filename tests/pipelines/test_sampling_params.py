@@ -66,6 +66,16 @@ def test_wrong_sizes(text: str) -> None:
         ({"fps": float("inf")}, "fps"),
         ({"fps": True}, "fps"),
         ({"style_scale": float("inf")}, "style scale"),
+        ({"style_scale": "1"}, "style scale must be a number between -1000 and 1000, not '1'"),
+        (
+            {"strength": "strongest"},
+            "unknown strength 'strongest'. Did you mean 'strong'.*: light, medium, strong",
+        ),
+        ({"strength": None}, "strength must be a text, not None"),
+        (
+            {"strength": "light", "style_scale": 1.0},
+            "a strength or a style scale, not both: 'light' .* and 1 is",
+        ),
         ({"guidance_rescale": None}, "guidance rescale must be a number between 0 and 1, not None"),
         ({"text_guidance": float("nan")}, "text guidance"),
         ({"style_guidance": 1e9}, "style guidance"),
@@ -109,6 +119,13 @@ def test_right_values() -> None:
     assert type(given.steps) is int and type(given.fps) is float
 
 
+def test_a_strength_and_a_style_scale_take_each_others_place() -> None:
+    scaled, named = SamplingParams(style_scale=0.5), SamplingParams(strength="light")
+    assert scaled.changed(strength="light") == named and named.changed(style_scale=0.5) == scaled
+    assert named.changed(seed=3).strength == "light" and scaled.changed(strength="") == scaled
+    assert named.changed(style_scale=None) == named
+
+
 def test_an_unknown_scheduler_is_an_unknown_name() -> None:
     with pytest.raises(UnknownNameError):
         SamplingParams(scheduler="magic")
@@ -134,6 +151,7 @@ def test_a_models_values_fill_what_is_not_said() -> None:
     defaults = {f"default_{name}": 1 for name, knob in SamplingParams.knobs().items() if knob.of_model}
     defaults |= {"default_published_guidance": False, "default_style_corners": True}
     defaults |= {"default_negative_prompt": "fog"}
+    assert SamplingParams(strength="strong").filled(defaults).style_scale is None  # the base model says it
     filled = SamplingParams(steps=7).filled(defaults)
     assert (filled.steps, filled.frames, filled.style_corners) == (7, 1, True)
     assert {name for name, value in filled.values().items() if value is None} == {"seed", "scheduler"}

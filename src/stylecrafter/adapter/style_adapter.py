@@ -11,6 +11,7 @@ from diffusers import ModelMixin
 from diffusers.configuration_utils import ConfigMixin, register_to_config
 from torch import Tensor, nn
 
+from stylecrafter.adapter.adapter_card import adapter_card
 from stylecrafter.adapter.adapter_options import (
     AdapterOptions,
     ExtractorType,
@@ -32,6 +33,7 @@ from stylecrafter.adapter.style_processor import StyleAttentionProcessor, StyleB
 from stylecrafter.adapter.style_slot import StyleSlot
 from stylecrafter.adapter.transformer_attention import WanDualAttentionProcessor
 from stylecrafter.errors import InvalidInputError
+from stylecrafter.weights.hub import HubCard, PushedWithCard
 from stylecrafter.weights.loading import StrictWeights
 
 
@@ -50,7 +52,7 @@ class _Attachment:
 DEFAULT_SCALE_DIM = 512
 
 
-class StyleAdapter(StrictWeights, ModelMixin, ConfigMixin):
+class StyleAdapter(PushedWithCard, StrictWeights, ModelMixin, ConfigMixin):
     """Style for any diffusers model with cross-attention, trained while that model stays frozen.
 
     Args:
@@ -378,6 +380,12 @@ class StyleAdapter(StrictWeights, ModelMixin, ConfigMixin):
     def is_attached_to(self, module: nn.Module) -> bool:
         """Whether the adapter takes part in the cross-attention of this very model."""
         return self._attachment is not None and self._attachment.module is module
+
+    def hub_card(
+        self, repo_id: str, license: str | None = None, base_model: str | None = None, training: str = ""
+    ) -> HubCard:
+        """What its page on the hub says; see `push_to_hub`."""
+        return adapter_card(self, repo_id, license, base_model, training)
 
     def _processor(self, owner: Any, index: int, base: Any, slot: StyleSlot) -> StyleAttentionProcessor:
         place = index, self.num_layers, base, slot

@@ -10,6 +10,7 @@ from diffusers import UNetMotionModel
 from diffusers.models.attention import FreeNoiseTransformerBlock
 from torch import Tensor, nn
 
+from stylecrafter.backbones.inputs import rows_per_frame
 from stylecrafter.backbones.stable_diffusion import StableDiffusion
 from stylecrafter.errors import InvalidInputError
 
@@ -33,6 +34,7 @@ class AnimateDiff(StableDiffusion):
         "eta": 0.0,
     }
     has_time = True
+    style_per_frame = True
 
     @classmethod
     def accepts(cls, denoiser: Any) -> bool:
@@ -61,6 +63,8 @@ class AnimateDiff(StableDiffusion):
             self._check_frames(frames)
         # Frames are entries of the batch there, and every one reads its text.
         states = text.repeat_interleave(frames, dim=0)
+        if style_tokens is not None and style_tokens.ndim == 4:
+            states, style_tokens, style_scales = rows_per_frame(text, style_tokens, style_scales)
         times = _of_rows(timestep, frames)
         maps = latents.transpose(1, 2).flatten(0, 1)
         if (image := base_arguments.get("control_image")) is not None:

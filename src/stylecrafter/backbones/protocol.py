@@ -6,6 +6,7 @@ import inspect
 import os
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
+from types import MappingProxyType
 from typing import Any, ClassVar
 
 import torch
@@ -46,6 +47,12 @@ class Backbone(ABC):
     has_time: ClassVar[bool] = True
     #: Whether stage 2 trains low-rank matrices, because whole layers would be too large (`add_temporal_lora`).
     low_rank_time: ClassVar[bool] = False
+    #: Of a family without time: what makes clips instead, as the end of a sentence.
+    for_clips: ClassVar[str] = ""
+    #: What a named strength multiplies the adapter's own style scale by; "medium" changes nothing.
+    strengths: ClassVar[Mapping[str, float]] = MappingProxyType({"light": 0.5, "medium": 1.0, "strong": 1.3})
+    #: Whether every frame of a clip can have a style of its own (`predict`).
+    style_per_frame: ClassVar[bool] = False
 
     def __init__(self, **components: Any) -> None:
         self.components = components
@@ -260,7 +267,8 @@ class Backbone(ABC):
             latents: Noisy (n, c, f, h, w).
             timestep: One for all rows or one per row (n,), in the scheduler's units.
             text: States (n, l, d).
-            style_tokens: (n, q, d) for the attached adapter; None leaves the adapter out.
+            style_tokens: (n, q, d) for the attached adapter, or one style for every latent frame (n, f, q, d) where
+                `style_per_frame`; None leaves the adapter out.
             style_scales: Factors (n, L), or per frame (n, f, L), in the order of `attention_layers`; None: 1.
             temporal: Whether layers between frames run; None: if there is more than one frame.
             **base_arguments: Go to the denoiser as they are.
@@ -331,7 +339,15 @@ class Backbone(ABC):
             InvalidInputError: See `predict`.
         """
         slot = None if style_tokens is None else found_slot(self.denoiser)
-        width = None if slot is None else slot.style_dim
-        check_shapes(latents, self.latent_channels, text, self.text_dim, style_tokens, style_scales, width)
+        check_shapes(
+            latents,
+            self.latent_channels,
+            text,
+            self.text_dim,
+            style_tokens,
+            style_scales,
+            style_width=None if slot is None else slot.style_dim,
+            style_per_frame=self.style_per_frame,
+        )
         if style_tokens is not None:
             attached_slot(self.denoiser)

@@ -29,6 +29,7 @@ class SDXL(StableDiffusion):
     """
 
     label = "SDXL"
+    for_clips = "clips come from Stable Diffusion 1.5 with motion modules (--motion-adapter), or from Wan"
     pipelines = ("StableDiffusionXLPipeline", "StableDiffusionXLControlNetPipeline")
 
     @classmethod

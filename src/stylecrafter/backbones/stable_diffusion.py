@@ -31,6 +31,7 @@ class StableDiffusion(LatentDiffusion):
         "eta": 0.0,
     }
     has_time = False
+    for_clips = "with motion modules (--motion-adapter) version 1.5 makes clips, which is AnimateDiff"
 
     @classmethod
     def accepts(cls, denoiser: Any) -> bool:

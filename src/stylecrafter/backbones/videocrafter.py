@@ -14,6 +14,7 @@ class VideoCrafter(LatentDiffusion):
     """`unet` is a `VideoCrafterUNet`; scales are counted down, mid, up."""
 
     label = "VideoCrafter"
+    style_per_frame = True
 
     @classmethod
     def accepts(cls, denoiser: Any) -> bool:

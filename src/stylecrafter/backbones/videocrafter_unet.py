@@ -18,7 +18,7 @@ from diffusers.models.upsampling import Upsample2D
 from diffusers.utils import BaseOutput
 from torch import Tensor, nn
 
-from stylecrafter.backbones.inputs import attached_slot, check_shapes
+from stylecrafter.backbones.inputs import attached_slot, check_shapes, rows_per_frame
 from stylecrafter.backbones.spatial import SpatialTransformer
 from stylecrafter.backbones.temporal import RelativeTemporalAttention, TemporalTransformer
 from stylecrafter.errors import InvalidInputError
@@ -214,8 +214,8 @@ class VideoCrafterUNet(StrictWeights, ModelMixin, ConfigMixin, AttentionMixin, P
             sample: Noisy latents (b, c, f, h, w).
             timestep: One step for all samples or one per sample (b), 0 to 999.
             encoder_hidden_states: Text embeddings (b, l, cross_attention_dim).
-            style_tokens: Style (b, q, cross_attention_dim) for an attached `StyleAdapter`; None leaves the
-                adapter out.
+            style_tokens: Style (b, q, cross_attention_dim) for an attached `StyleAdapter`, or one for every frame
+                (b, f, q, cross_attention_dim); None leaves the adapter out.
             style_scales: Factors per layer (b, L) or per frame and layer (b, f, L); None: 1.
             temporal: Whether the temporal layers run; None: if there is more than one frame.
             return_dict: False returns a tuple.
@@ -224,7 +224,9 @@ class VideoCrafterUNet(StrictWeights, ModelMixin, ConfigMixin, AttentionMixin, P
             InvalidInputError: Shapes that do not fit, or a style without an attached adapter.
         """
         channels, width = self.config["in_channels"], self.config["cross_attention_dim"]
-        check_shapes(sample, channels, encoder_hidden_states, width, style_tokens, style_scales)
+        check_shapes(
+            sample, channels, encoder_hidden_states, width, style_tokens, style_scales, style_per_frame=True
+        )
         if style_tokens is not None:
             attached_slot(self)
         b, _, f, h, w = sample.shape
@@ -233,11 +235,15 @@ class VideoCrafterUNet(StrictWeights, ModelMixin, ConfigMixin, AttentionMixin, P
             raise InvalidInputError(f"need one timestep or {b}, got {timesteps.shape[0]}")
         temb = self.time_embedding(self.time_proj(timesteps).to(self.dtype)).expand(b, -1)
         style: dict[str, Any] = {}
+        text, frames_per_row = encoder_hidden_states, f
         if style_tokens is not None:
-            style = {"style_tokens": style_tokens, "style_scales": style_scales, "num_frames": f}
+            if style_tokens.ndim == 4:
+                text, style_tokens, style_scales = rows_per_frame(text, style_tokens, style_scales)
+                frames_per_row = 1
+            style = {"style_tokens": style_tokens, "style_scales": style_scales, "num_frames": frames_per_row}
         context = _Context(
             temb=temb.repeat_interleave(f, dim=0),
-            text=encoder_hidden_states,
+            text=text,
             style=style,
             num_frames=f,
             temporal=f > 1 if temporal is None else temporal,

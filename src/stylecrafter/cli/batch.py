@@ -22,10 +22,20 @@ def batch(
     ],
     output: Annotated[Path, typer.Option("--output", "-o", help="Folder for the results.")],
     sampling: options.Sampling,
+    lock_style: Annotated[
+        bool,
+        typer.Option(
+            "--lock-style", help="One look for all: --style, or that of the first entry, and the same seed."
+        ),
+    ] = False,
+    style: Annotated[
+        list[Path] | None,
+        typer.Option("--style", help="With --lock-style: style picture, or name of a saved style."),
+    ] = None,
     resume: Annotated[
         bool, typer.Option("--resume", help="Go on where a batch in the folder stopped.")
     ] = False,
-    format: Annotated[str, typer.Option("--format", help="mp4, gif, webp, or png for pictures.")] = "mp4",
+    format: options.Format = None,
     limit: Annotated[int | None, typer.Option("--limit", help="Only the first N entries.")] = None,
     no_metadata: options.NoMetadata = False,
     lossless: options.Lossless = False,
@@ -43,16 +53,21 @@ def batch(
         if json_progress:
             say_json(entry=entry.index, entries=progress.total, name=entry.name, status=progress.status)
 
-    settings = options.make_settings(prompt="", styles=[], **sampling)
+    if style and not lock_style:
+        raise typer.BadParameter(
+            "--style goes with --lock-style; without it, entries have their own style_path."
+        )
+    settings = options.make_settings(prompt="", styles=style or [], **sampling)
     try:
         report = run_batch(
             file,
             output,
             settings,
-            suffix=f".{format.lower().lstrip('.')}",
+            suffix=options.suffix_of(format),
             resume=resume,
             limit=limit,
             embed=not no_metadata,
+            lock_style=lock_style,
             lossless=lossless,
             on_step=(lambda step, steps: say_json(step=step, steps=steps)) if json_progress else None,
             on_progress=tell,

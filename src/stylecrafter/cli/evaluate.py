@@ -50,7 +50,7 @@ def evaluate(
     ] = None,
     title: Annotated[str | None, typer.Option("--title", help="What the report calls these runs.")] = None,
     limit: Annotated[int | None, typer.Option("--limit", help="Only the first N entries.")] = None,
-    format: Annotated[str, typer.Option("--format", help="mp4, gif, webp, or png for pictures.")] = "mp4",
+    format: options.Format = None,
     style_texts: Annotated[
         Path | None,
         typer.Option("--style-texts", help='For style-words: json {"picture.png": "words, {prompt}"}.'),
@@ -113,7 +113,7 @@ def evaluate(
         clips=clips,
         title=title,
         limit=limit,
-        suffix=f".{format.lower().lstrip('.')}",
+        suffix=options.suffix_of(format),
         clip=clip,
         dino=dino,
         csd=csd,

@@ -13,13 +13,36 @@ from stylecrafter.cli.console import say_json, show, show_json
 VIDEO = "Video"
 
 
+def _some_style(context: typer.Context, given: list[Path] | None) -> list[Path] | None:
+    if not given and not context.params.get("style_at"):
+        raise typer.BadParameter("give a picture or the name of a saved style; or several, with --style-at.")
+    return given
+
+
 @options.takes_sampling()
 def generate(
     prompt: Annotated[str, typer.Argument(help="What is to be seen, in words.", show_default=False)],
-    style: Annotated[list[Path], typer.Option("--style", help="Style picture; may be given several times.")],
     output: Annotated[Path, typer.Option("--output", "-o", help="File to write: .mp4, .gif, .webp, .png.")],
     sampling: options.Sampling,
+    style: Annotated[
+        list[Path] | None,
+        typer.Option(
+            "--style",
+            help="Style picture, or name of a saved style; may be given several times.",
+            callback=_some_style,
+            is_eager=True,
+        ),
+    ] = None,
     style_weight: options.StyleWeight = None,
+    style_at: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--style-at",
+            metavar="PART:PIC",
+            help="Style at a part of the clip, 0 to 1, such as 0:a.png and 1:b.png; it changes in between.",
+            is_eager=True,  # before the callback of --style asks for it
+        ),
+    ] = None,
     video: Annotated[
         Path | None,
         typer.Option(
@@ -45,8 +68,9 @@ def generate(
 
     settings = options.make_settings(
         prompt=prompt,
-        styles=style,
+        styles=style or [],
         weights=style_weight,
+        styles_at=style_at or [],
         video=options.make_video(video, start, duration),
         **sampling,
     )

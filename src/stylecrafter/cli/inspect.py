@@ -23,18 +23,34 @@ def inspect(
     model: Annotated[
         str | None, typer.Option("--model", help="With --replay: where the model is now.")
     ] = None,
+    adapter: Annotated[str | None, typer.Option("--adapter", help="With --replay: where it is now.")] = None,
+    image_encoder: Annotated[
+        str | None, typer.Option("--image-encoder", help="With --replay: where it is now.")
+    ] = None,
+    motion_adapter: Annotated[
+        str | None, typer.Option("--motion-adapter", help="With --replay: where they are now.")
+    ] = None,
+    config: Annotated[str | None, typer.Option("--config", help="With --replay: where it is now.")] = None,
     device: Annotated[str | None, typer.Option("--device", help="With --replay: another device.")] = None,
     json: options.AsJson = False,
 ) -> None:
     """Show the settings inside FILE; with --replay, generate it again from them."""
+    parts = {
+        "adapter": adapter,
+        "image_encoder": image_encoder,
+        "motion_adapter": motion_adapter,
+        "base_config": config,
+    }
     if replay is None:
-        if style or video or model or device:
-            raise typer.BadParameter("--style, --video, --model and --device go with --replay.")
+        if style or video or model or device or any(parts.values()):
+            raise typer.BadParameter("--style, --video, --model, --adapter and the like go with --replay.")
         _show_record(file, json)
         return
     from stylecrafter.generation.replay import replay as run_replay
 
-    result = run_replay(file, replay, styles=style or [], video=video, model=model, device=device)
+    result = run_replay(
+        file, replay, styles=style or [], video=video, model=model, parts=parts, device=device
+    )
     if json:
         show_json({**result.made.as_dict(), "identical": result.identical})
     else:
@@ -58,12 +74,17 @@ def _show_record(file: Path, as_json: bool) -> None:
         if name == "styles":
             for style in value:
                 weight = "" if style["weight"] == 1 else f"  weight {style['weight']:g}"
-                show(f"{'style':<20}{style['path'] or style['name']}  sha256 {style['sha256'][:16]}…{weight}")
+                at = f"  at {style['at']:g}" if "at" in style else ""
+                show(
+                    f"{'style':<20}{style['path'] or style['name']}  sha256 {style['sha256'][:16]}…{weight}{at}"
+                )
         elif name == "video" and value is not None:
             part = f"  from {value['start']:g} s" if value["start"] else ""
             show(f"{name:<20}{value['path'] or value['name']}  sha256 {value['sha256'][:16]}…{part}")
         elif name == "model":
             show(f"{name:<20}{value['name']}  sha256 {(value['sha256'] or 'unknown')[:16]}…")
+            for kind, part in record.model.parts.items():
+                show(f"{kind.replace('_', ' '):<20}{part.name}  sha256 {part.sha256[:16]}…")
         elif name == "versions":
             show(f"{name:<20}{', '.join(f'{key} {number}' for key, number in value.items())}")
         else:

@@ -23,6 +23,7 @@ from stylecrafter.cli.generate import generate
 from stylecrafter.cli.inspect import inspect
 from stylecrafter.cli.models import models
 from stylecrafter.cli.study import study
+from stylecrafter.cli.style import style_app
 from stylecrafter.cli.train import train
 
 app = typer.Typer(
@@ -36,6 +37,7 @@ app = typer.Typer(
 for command in (generate, batch, evaluate, study, train, convert, models, doctor, inspect):
     app.command()(command)
 app.add_typer(data_app)
+app.add_typer(style_app)
 
 
 def _print_version(wanted: bool) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 import inspect
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -17,13 +17,57 @@ if TYPE_CHECKING:
     from stylecrafter.generation.settings import GenerationSettings
     from stylecrafter.generation.source_video import VideoInput
 
-MACHINE = "Machine"
+MACHINE, MODEL = "Machine", "Model"
 
 Sampling = dict[str, Any]
 """Options of sampling by the names of their settings; see `takes_sampling`."""
 Model = Annotated[
-    str, typer.Option("--model", help="Embedded model, folder, or hub id.", rich_help_panel=MACHINE)
+    str,
+    typer.Option(
+        "--model",
+        help="Embedded model, folder, hub id, or single file; ours, or a base model of diffusers.",
+        rich_help_panel=MODEL,
+    ),
 ]
+Adapter = Annotated[
+    str | None,
+    typer.Option(
+        "--adapter",
+        help="Style adapter for it, ours or published: file, folder, or hub id.",
+        rich_help_panel=MODEL,
+    ),
+]
+ImageEncoder = Annotated[
+    str | None,
+    typer.Option(
+        "--image-encoder",
+        help="What the adapter reads pictures with: folder or hub id.",
+        rich_help_panel=MODEL,
+    ),
+]
+MotionAdapter = Annotated[
+    str | None,
+    typer.Option(
+        "--motion-adapter",
+        help="Motion modules that make clips of Stable Diffusion 1.5: file, folder, or hub id.",
+        rich_help_panel=MODEL,
+    ),
+]
+BaseConfig = Annotated[
+    str | None,
+    typer.Option(
+        "--config",
+        help="For a model in a single file: folder or hub id of one of its kind.",
+        rich_help_panel=MODEL,
+    ),
+]
+PARTS = {
+    "adapter": Adapter,
+    "image_encoder": ImageEncoder,
+    "motion_adapter": MotionAdapter,
+    "base_config": BaseConfig,
+}
+"""What may stand beside the model, by the names of its settings."""
 Size = Annotated[str | None, typer.Option("--size", metavar="WxH", help="Pixels, such as 128x128.")]
 Device = Annotated[
     str, typer.Option("--device", help="auto, cpu, cuda, cuda:1, mps.", rich_help_panel=MACHINE)
@@ -34,6 +78,14 @@ Dtype = Annotated[
 StyleWeight = Annotated[
     list[float] | None,
     typer.Option("--style-weight", help="How much a picture counts; once for every --style, in their order."),
+]
+Format = Annotated[
+    str | None,
+    typer.Option(
+        "--format",
+        help="mp4, gif, webp, or png for pictures.",
+        show_default="mp4, or png if the model makes pictures",
+    ),
 ]
 NoMetadata = Annotated[bool, typer.Option("--no-metadata", help="Keep prompt and settings out of the file.")]
 Lossless = Annotated[
@@ -80,6 +132,8 @@ def _sampling_options(helps: dict[str, str]) -> Iterator[inspect.Parameter]:
         )
 
     yield option("model", Model, "mini")
+    for name, annotation in PARTS.items():
+        yield option(name, annotation, None)
     for name, knob in SamplingParams.knobs().items():
         field, words = SamplingParams.model_fields[name], helps.get(name, knob.help)
         if knob.flag:
@@ -92,7 +146,11 @@ def _sampling_options(helps: dict[str, str]) -> Iterator[inspect.Parameter]:
 
 
 def make_settings(
-    *, styles: list[Path], weights: list[float] | None = None, **values: Any
+    *,
+    styles: Sequence[Path],
+    weights: Sequence[float] | None = None,
+    styles_at: Sequence[str] = (),
+    **values: Any,
 ) -> GenerationSettings:
     """Options as the library takes them.
 
@@ -101,12 +159,28 @@ def make_settings(
     """
     from stylecrafter.generation.settings import GenerationSettings, StyleInput
 
+    pairs = zip(styles, style_weights(styles, weights), strict=True)
+    given = [StyleInput(path=path, weight=weight) for path, weight in pairs]
+    placed = [StyleInput(path=path, at=at) for at, path in map(_placed, styles_at)]
+    return GenerationSettings(styles=(*given, *placed), **values)
+
+
+def style_weights(styles: Sequence[Path], weights: Sequence[float] | None) -> Sequence[float]:
+    """The weights of style pictures; 1 for each where none are given.
+
+    Raises:
+        InvalidInputError: As many weights as pictures are needed, or none.
+    """
     if weights and len(weights) != len(styles):
         raise InvalidInputError(
             f"give --style-weight as often as --style: {len(weights)} for {len(styles)} pictures."
         )
-    pairs = zip(styles, weights or [1.0] * len(styles), strict=True)
-    return GenerationSettings(styles=tuple(StyleInput(path=p, weight=w) for p, w in pairs), **values)
+    return weights or [1.0] * len(styles)
+
+
+def suffix_of(format: str | None) -> str | None:
+    """The suffix of an output format; None: that of what the model makes."""
+    return None if format is None else f".{format.lower().lstrip('.')}"
 
 
 def make_video(path: Path | None, start: float | None, duration: float | None) -> VideoInput | None:
@@ -118,3 +192,17 @@ def make_video(path: Path | None, start: float | None, duration: float | None) -
     from stylecrafter.generation.source_video import ask_for_video
 
     return ask_for_video(path, start, duration)
+
+
+def _placed(text: str) -> tuple[float, Path]:
+    """ "0.5:a.png" as the place and the picture."""
+    place, colon, path = text.partition(":")
+    try:
+        at = float(place)
+    except ValueError:
+        at = float("nan")
+    if not colon or not path or not 0 <= at <= 1:
+        raise typer.BadParameter(
+            f"--style-at is a part of the clip from 0 to 1, a colon and a picture, such as 0.5:a.png, not {text!r}."
+        )
+    return at, Path(path)

@@ -22,7 +22,7 @@ from stylecrafter.evaluation.named_weights import check_encoder, check_files
 from stylecrafter.evaluation.request import EvaluationRequest
 from stylecrafter.evaluation.testset import TestSet
 from stylecrafter.evaluation.truth.world_metric import world_metric
-from stylecrafter.generation.settings import look_up_model
+from stylecrafter.generation.settings import GenerationSettings, look_up
 from stylecrafter.media.documents import is_folder
 from stylecrafter.runtime.devices import resolve_device
 from stylecrafter.weights.folders import weight_files
@@ -81,7 +81,7 @@ def metrics_for(
             )
         prompts = [entry.prompt for entry in testset.entries]
         encoder = ClipEncoder(request.clip, device)
-        if request.clips is None and _reads_references(request.settings.model, encoder):
+        if request.clips is None and _reads_references(request.settings, encoder):
             logger.warning(
                 "%s has the image tower that %s reads references with: the generator was trained to please it",
                 request.clip,
@@ -107,9 +107,11 @@ def _temporal(raft: Path | None, device: torch.device) -> TemporalMetric:
     return TemporalMetric(flow, flow.name, flow.digest)
 
 
-def _reads_references(model: str, encoder: ClipEncoder) -> bool:
+def _reads_references(settings: GenerationSettings, encoder: ClipEncoder) -> bool:
     """Whether the model's image encoder is the image tower of this CLIP."""
-    folder = look_up_model(model).folder / "image_encoder"
+    facts = look_up(settings)
+    given = facts.parts.get("image_encoder")
+    folder = facts.folder / "image_encoder" if given is None else given.path
     if not is_folder(folder):
         return False
     theirs = encoder.first_layer

@@ -27,6 +27,7 @@ from stylecrafter.evaluation.truth.world_set import world_set_for, write_world_s
 from stylecrafter.generation.batch import Progress
 from stylecrafter.generation.paths import shareable
 from stylecrafter.generation.places import remember
+from stylecrafter.generation.settings import look_up
 from stylecrafter.media.files import write_atomic
 from stylecrafter.media.overwriting import refuse_overwriting
 
@@ -149,7 +150,8 @@ def _folders(
     if request.clips is not None:
         yield request.clips.name, request.clips
         return
-    asked = ClipRequest(testset, request.settings, request.suffix, request.style_texts)
+    suffix = request.suffix or look_up(request.settings).suffix
+    asked = ClipRequest(testset, request.settings, suffix, request.style_texts)
 
     def make(method: Method) -> Path:
         folder = target / CLIPS / method.value

@@ -32,7 +32,7 @@ from stylecrafter.evaluation.testset import TestSet
 from stylecrafter.evaluation.truth.world_set import STYLE_TEXTS_NAME
 from stylecrafter.generation.batch import SHARED_NAME, Progress, run_batch
 from stylecrafter.generation.engine import Engine
-from stylecrafter.generation.settings import GenerationSettings, Job, StyleInput, look_up_model, prepare
+from stylecrafter.generation.settings import GenerationSettings, Job, StyleInput, look_up, prepare
 from stylecrafter.media.documents import read_json
 from stylecrafter.media.files import write_atomic
 from stylecrafter.media.images import file_hash, load_picture
@@ -112,7 +112,7 @@ def _make_batch(
         file,
         target,
         request.settings.changed(style_scale=scale),
-        fixed=() if method is Method.OURS else ("style_scale",),
+        fixed=() if method is Method.OURS else ("style_scale", "strength"),
         suffix=request.suffix,
         resume=(target / SHARED_NAME).is_file(),
         limit=len(request.testset.entries),
@@ -168,7 +168,7 @@ class _Jobs:
 
     def __init__(self, request: ClipRequest, **changes: Any) -> None:
         self._request, self._changes = request, changes
-        self.model = look_up_model(request.settings.model)
+        self.model = look_up(request.settings)
 
     def __call__(self, index: int, *, with_pictures: bool = False) -> Job:
         """The job of entry `index`, with a seed as `run_batch` gives it: all methods start from the same noise."""
@@ -241,7 +241,7 @@ def _sampling(job: Job, engine: Engine) -> dict[str, Any]:
 
 def _finetuned(request: ClipRequest) -> _FrameMaker:
     testset, config = request.testset, LoraConfig()
-    job = _Jobs(request, style_scale=0.0)
+    job = _Jobs(request, style_scale=0.0, strength="")
     engine = job.engine()
 
     @functools.cache

@@ -26,7 +26,7 @@ class EvaluationRequest:
         title: What a reader calls the runs, with the method behind it; by default the model, of clips that are there
             their folder.
         limit: Only the first so many entries.
-        suffix: Format of the clips.
+        suffix: Format of the clips; None: that of what the model makes.
         clip: Folder or hub id of a CLIP.
         dino: Folder or hub id of a DINO.
         csd: Checkpoint of CSD.
@@ -45,7 +45,7 @@ class EvaluationRequest:
     clips: Path | None = None
     title: str | None = None
     limit: int | None = None
-    suffix: str = ".mp4"
+    suffix: str | None = None
     clip: str | None = None
     dino: str | None = None
     csd: Path | None = None

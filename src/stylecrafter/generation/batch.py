@@ -7,6 +7,7 @@ The folder holds one output per entry, `batch.json` (what all of them share, wri
 from __future__ import annotations
 
 import json
+import logging
 import os
 import time
 from collections.abc import Callable, Collection, Mapping, Sequence
@@ -17,17 +18,18 @@ from typing import Any, Literal
 from stylecrafter.errors import CheckpointError, InvalidInputError, OutputError, unknown_name
 from stylecrafter.generation.batch_file import Entry, read_entries
 from stylecrafter.generation.engine import Engine, OnStep, make_file
+from stylecrafter.generation.models import PART_OPTIONS, ModelFacts
 from stylecrafter.generation.record import GenerationRecord
 from stylecrafter.generation.results import RESULTS_NAME, Results
 from stylecrafter.generation.settings import (
     GenerationSettings,
     Job,
-    ModelFacts,
     StyleInput,
-    look_up_model,
+    look_up,
     prepare,
 )
 from stylecrafter.generation.source_video import VideoReference
+from stylecrafter.generation.styles import find_style
 from stylecrafter.media.documents import read_json, shown
 from stylecrafter.media.files import check_writable, is_part, real_target, remove_parts, write_atomic
 from stylecrafter.media.overwriting import refuse_overwriting
@@ -35,6 +37,8 @@ from stylecrafter.media.video import SUFFIXES, check_lossless, check_suffix
 from stylecrafter.pipelines.sampling_params import check_video_knobs
 from stylecrafter.runtime.locks import only_one
 from stylecrafter.runtime.seeding import MAX_SEED, draw_seed
+
+logger = logging.getLogger(__name__)
 
 SHARED_NAME = "batch.json"
 
@@ -66,30 +70,35 @@ def run_batch(
     settings: GenerationSettings,
     *,
     fixed: Collection[str] = (),
-    suffix: str = ".mp4",
+    suffix: str | None = None,
     resume: bool = False,
     limit: int | None = None,
     embed: bool = True,
     lossless: bool = False,
     on_step: OnStep | None = None,
+    lock_style: bool = False,
     on_progress: Callable[[Progress], None] = lambda progress: None,
 ) -> BatchReport:
     """Make one clip for every entry of a batch file.
 
-    Entry i is made with seed + i. Without a seed one is drawn and kept in the folder, so that a batch that
-    was stopped and resumed ends like one that ran through. What an entry says itself goes before all this.
+    Entry i is made with seed + i, or all with the same seed where the style is locked. Without a seed one is drawn and
+    kept in the folder, so that a batch that was stopped and resumed ends like one that ran through. What an entry says
+    itself goes before all this.
 
     Args:
         file: See `batch_file`.
         folder: For the results; new or empty, unless `resume`.
-        settings: What entries share that do not say otherwise; its prompt and styles are not looked at.
+        settings: What entries share that do not say otherwise; its prompt is not looked at, and its styles only to
+            lock them.
         fixed: Knobs in which entries have no say.
-        suffix: Format of the outputs.
+        suffix: Format of the outputs; None: that of what the model makes.
         resume: Go on in a folder that a batch was started in; what is finished there is left as it is.
         limit: Only the first so many entries.
         embed: Keep the settings inside each output.
         lossless: Keep every pixel of the outputs as it is; see `check_lossless`.
         on_step: See `Engine`.
+        lock_style: One look for all entries: the styles of `settings`, or those of the first entry, for every prompt,
+            and the same noise. What entries say of styles does not count then.
         on_progress: Called after every entry.
 
     Returns:
@@ -101,20 +110,23 @@ def run_batch(
         OutputError: The disk does not take a result; once it does, `resume` goes on there.
     """
     target = Path(folder)
-    entries = [_without(entry, fixed) for entry in read_entries(file)]
+    entries = [_without(entry, fixed) for entry in read_entries(file, with_styles=not lock_style)]
+    locked = _locked(entries, settings, file) if lock_style else ()
     if limit is not None and limit < 1:
         raise InvalidInputError(f"limit must be at least 1, not {limit}.")
-    if suffix not in SUFFIXES:
-        raise unknown_name("output format", shown(suffix), SUFFIXES)
-    check_suffix(f"output{suffix}", settings.frames or 1)
-    if lossless:
-        check_lossless(suffix)
+    if suffix is not None:
+        _check_format(suffix, settings, lossless)
     template = settings.changed(prompt="-", styles=(), video=None)
     if not any(entry.video for entry in entries):
         check_video_knobs(template.denoise, template.inversion)
     _check_folder(target, resume)
-    model = look_up_model(settings.model)
-    prepare(template, suffix, model)
+    model = look_up(settings)
+    if suffix is None:
+        suffix = model.suffix
+        _check_format(suffix, settings, lossless)
+    look = prepare(template.changed(styles=locked), suffix, model)
+    if lock_style:
+        entries = _with_style(entries, locked)
     _check_own(entries, template, suffix, model)
     files = [
         target / SHARED_NAME,
@@ -125,17 +137,19 @@ def run_batch(
         real_target(path)
     refuse_overwriting(
         files,
-        [file, *dict.fromkeys(path for entry in entries for path in entry.reads)],
-        [model.folder],
+        [file, *model.files, *dict.fromkeys(path for entry in entries for path in entry.reads)],
+        model.folders,
     )
     engine = Engine(model, settings.device, settings.dtype, on_step)
     check_writable(target / SHARED_NAME)
     with only_one(target, "batch"):
         _check_folder(target, resume)
         remove_parts(target)
-        shared = {"lossless": True} if lossless else {}
+        shared: dict[str, Any] = {**model.part_hashes, **({"lossless": True} if lossless else {})}
+        if lock_style:
+            shared["locked_style"] = [style.sha256 for style in look.references]
         seed = _share(target, template, suffix, engine.weights, shared)
-        work = _Work(target, suffix, template, seed, engine, embed, lossless)
+        work = _Work(target, suffix, template, seed, engine, embed, lossless, lock_style)
         return work.do(entries[:limit], on_progress)
 
 
@@ -148,6 +162,7 @@ class _Work:
     engine: Engine
     embed: bool
     lossless: bool
+    same_seed: bool
 
     def do(self, entries: list[Entry], on_progress: Callable[[Progress], None]) -> BatchReport:
         report = BatchReport(self.folder)
@@ -179,7 +194,8 @@ class _Work:
         return Progress(entry, total, "done", time.monotonic() - started)
 
     def _job(self, entry: Entry) -> Job:
-        asked = {"seed": (self.seed + entry.index) % (MAX_SEED + 1), **entry.own}
+        seed = self.seed if self.same_seed else (self.seed + entry.index) % (MAX_SEED + 1)
+        asked = {"seed": seed, **entry.own}
         styles = tuple(StyleInput(path=Path(path)) for path in entry.styles)
         if entry.video is None:  # what the command says of videos is not for this one
             asked |= {"denoise": None, "inversion": False}
@@ -190,11 +206,11 @@ class _Work:
 def _made_from(record: GenerationRecord, job: Job, engine: Engine) -> bool:
     """Whether a record is what this job would write, wherever it ran."""
     s = job.settings
-    pictures = [(style.sha256, style.weight) for style in record.styles]
+    styles = [(style.sha256, style.weight) for style in record.styles]
     return (
         record.prompt == s.prompt
         and record.values() == {**s.values(), "scheduler": job.scheduler}
-        and pictures == [(p.sha256, style.weight) for p, style in zip(job.pictures, s.styles, strict=True)]
+        and styles == [(r.sha256, style.weight) for r, style in zip(job.references, s.styles, strict=True)]
         and _part_of(record.video) == _part_of(None if job.video is None else job.video.reference("-"))
         and engine.made(record.model)
     )
@@ -209,6 +225,33 @@ def _without(entry: Entry, fixed: Collection[str]) -> Entry:
     return replace(entry, own={name: value for name, value in entry.own.items() if name not in fixed})
 
 
+def _locked(
+    entries: Sequence[Entry], settings: GenerationSettings, file: str | os.PathLike[str]
+) -> tuple[StyleInput, ...]:
+    """The styles of the command, or of the first entry."""
+    if settings.styles:
+        return tuple(StyleInput(path=Path(os.path.normpath(find_style(s.path)))) for s in settings.styles)
+    if not entries[0].styles:
+        raise InvalidInputError(
+            f"{shown(file)}: entry 0 has no style_path that could be locked; give it one, or --style."
+        )
+    return tuple(StyleInput(path=Path(path)) for path in entries[0].styles)
+
+
+def _with_style(entries: Sequence[Entry], locked: Sequence[StyleInput]) -> list[Entry]:
+    """The entries with that style; of those that name another one, it is said."""
+    styles = tuple(str(style.path) for style in locked)
+    others = [entry.index for entry in entries if entry.styles not in ((), styles)]
+    if others:
+        logger.warning(
+            "the style is locked to %s: the style_path of %d entries, entry %d the first, is not read.",
+            ", ".join(shown(style.path.name) for style in locked),
+            len(others),
+            others[0],
+        )
+    return [replace(entry, styles=styles) for entry in entries]
+
+
 def _check_own(
     entries: Sequence[Entry], template: GenerationSettings, suffix: str, model: ModelFacts
 ) -> None:
@@ -219,6 +262,14 @@ def _check_own(
                 prepare(template.changed(**entry.own), suffix, model)
             except InvalidInputError as error:
                 raise InvalidInputError(f"entry {entry.index}: {error}") from error
+
+
+def _check_format(suffix: str, settings: GenerationSettings, lossless: bool) -> None:
+    if suffix not in SUFFIXES:
+        raise unknown_name("output format", shown(suffix), SUFFIXES)
+    check_suffix(f"output{suffix}", settings.frames or 1)
+    if lossless:
+        check_lossless(suffix)
 
 
 def _output(folder: Path, entry: Entry, suffix: str) -> Path:
@@ -261,10 +312,15 @@ def _share(
         shared["seed"] = template.seed
     if isinstance(size := before.get("size"), list) and len(size) == 2:  # as earlier versions wrote it
         before["width"], before["height"] = size
+    if before.get("style_scale") == 1.0 and shared["style_scale"] is None:  # likewise, of the model's own
+        before["style_scale"] = None
     # Knobs that were not there had no effect.
     before = {name: field.default for name, field in type(template).model_fields.items()} | before
     for all_options in (shared, before):
         all_options.setdefault("lossless", False)
+        for part in PART_OPTIONS:
+            all_options.setdefault(part, None)
+        all_options.setdefault("locked_style", None)
     changed = [name for name, value in shared.items() if before.get(name) != value]
     if changed:
         name, words = changed[0], changed[0].replace("_", " ")

@@ -21,6 +21,7 @@ from stylecrafter.errors import InvalidInputError, unknown_name
 from stylecrafter.generation.paths import user_path
 from stylecrafter.generation.settings import MAX_STYLES
 from stylecrafter.generation.source_video import VideoInput, ask_for_video
+from stylecrafter.generation.styles import find_style
 from stylecrafter.media.documents import read_json, shown
 from stylecrafter.pipelines.knobs import SettingsError, brief
 from stylecrafter.pipelines.sampling_params import SamplingParams, check_video_knobs
@@ -56,8 +57,8 @@ class Entry:
         return self.styles if self.video is None else (*self.styles, str(self.video.path))
 
 
-def read_entries(file: str | os.PathLike[str]) -> list[Entry]:
-    """Read a batch file.
+def read_entries(file: str | os.PathLike[str], *, with_styles: bool = True) -> list[Entry]:
+    """Read a batch file; without `with_styles`, entries need no style pictures.
 
     Raises:
         InvalidInputError: Missing, not json, not in the layout, or a knob that cannot be; the message names the
@@ -72,10 +73,10 @@ def read_entries(file: str | os.PathLike[str]) -> list[Entry]:
             f"{shown(path)} has {len(content):,} entries, but a batch takes up to {MAX_ENTRIES:,}."
         )
     digits = max(4, len(str(len(content) - 1)))
-    return [_read_entry(item, index, digits, path) for index, item in enumerate(content)]
+    return [_read_entry(item, index, digits, path, with_styles) for index, item in enumerate(content)]
 
 
-def _read_entry(item: Any, index: int, digits: int, file: Path) -> Entry:
+def _read_entry(item: Any, index: int, digits: int, file: Path, with_styles: bool) -> Entry:
     where = f"{shown(file)}: entry {index}"
     if not isinstance(item, dict):
         raise InvalidInputError(f'{where} is not {{"prompt": …, "style_path": …}}.')
@@ -85,14 +86,17 @@ def _read_entry(item: Any, index: int, digits: int, file: Path) -> Entry:
         styles = [styles]
     if not isinstance(prompt, str):
         raise InvalidInputError(f"{where} has no prompt.")
-    if not isinstance(styles, list) or not styles or not all(_is_path(style) for style in styles):
+    if styles is None and not with_styles:
+        styles = []
+    elif not isinstance(styles, list) or not styles or not all(_is_path(style) for style in styles):
         raise InvalidInputError(f"{where} needs a style_path: one path, or a list of them.")
     if len(styles) > MAX_STYLES:
         raise InvalidInputError(
             f"{where} has {len(styles):,} style pictures, but may have up to {MAX_STYLES}."
         )
-    resolved = tuple(os.path.normpath(user_path(style, file.parent)) for style in styles)
-    words = [_slug(prompt, _PROMPT_CHARACTERS), _slug(PurePosixPath(styles[0]).stem, _STYLE_CHARACTERS)]
+    resolved = tuple(os.path.normpath(find_style(style, file.parent)) for style in styles)
+    words = [_slug(prompt, _PROMPT_CHARACTERS)]
+    words += [_slug(PurePosixPath(style).stem, _STYLE_CHARACTERS) for style in styles[:1]]
     video = _read_video(item, own, where, file.parent)
     return Entry(index, "_".join([f"{index:0{digits}d}", *filter(None, words)]), prompt, resolved, own, video)
 

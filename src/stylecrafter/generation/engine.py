@@ -15,10 +15,12 @@ from typing import TYPE_CHECKING, Any
 from PIL import Image
 
 from stylecrafter import __version__
+from stylecrafter.generation.models import ModelFacts
 from stylecrafter.generation.paths import portable_path, readable
 from stylecrafter.generation.places import remember
-from stylecrafter.generation.record import GenerationRecord, ModelReference, StyleReference
-from stylecrafter.generation.settings import GenerationSettings, Job, ModelFacts, prepare
+from stylecrafter.generation.record import GenerationRecord, ModelReference, PartReference, StyleReference
+from stylecrafter.generation.settings import GenerationSettings, Job, prepare
+from stylecrafter.generation.styles import StyleEncoder
 from stylecrafter.media.documents import expand_home, is_file, is_folder
 from stylecrafter.media.files import check_writable
 from stylecrafter.media.overwriting import refuse_overwriting
@@ -76,6 +78,7 @@ class Engine:
         from stylecrafter.runtime.devices import resolve_device, resolve_dtype
 
         self.model = model
+        self._styles = StyleEncoder()
         self.device = resolve_device(device)
         self.dtype = resolve_dtype(dtype, self.device)
         self.on_step = on_step
@@ -83,7 +86,7 @@ class Engine:
     @cached_property
     def weights(self) -> str:
         """Hash of the model's weights."""
-        return weights_hash(self.model.folder)
+        return weights_hash(self.model.weights)
 
     @cached_property
     def settings(self) -> str:
@@ -94,17 +97,16 @@ class Engine:
         """Whether this is the model of a record; one without a hash says nothing."""
         return (
             reference.sha256 is not None
-            and (reference.sha256 == self.weights or same_weights(self.model.folder, reference.sha256))
+            and (reference.sha256 == self.weights or same_weights(self.model.weights, reference.sha256))
             # Earlier versions did not record it.
             and reference.settings_sha256 in (None, self.settings)
+            and {name: part.sha256 for name, part in reference.parts.items()} == self.model.part_hashes
         )
 
     @cached_property
     def pipe(self) -> StyleCrafterPipeline:
         """The loaded model, on its device."""
-        from stylecrafter.pipelines.loading import load_pipeline
-
-        pipe: StyleCrafterPipeline = load_pipeline(self.model.folder, self.dtype).to(self.device)
+        pipe: StyleCrafterPipeline = self.model.load(self.dtype).to(self.device)
         pipe.set_progress_bar_config(
             disable=None if self.on_step is None else True
         )  # None: on a terminal only
@@ -126,13 +128,15 @@ class Engine:
             job = replace(job, settings=job.settings.changed(seed=draw_seed()))
         s = job.settings
         self.pipe.scheduler = self.scheduler(s.scheduler)
+        styles = [(found, s.weight, s.at) for found, s in zip(job.references, s.styles, strict=True)]
+        style = self._styles.arguments(self.pipe, styles, s.style_corners)
         out: Any = self.pipe(
             s.prompt,
-            style_images=[picture.image for picture in job.pictures],
-            style_weights=[style.weight for style in s.styles],
             video=None if job.video is None else job.video.frames(job.size),
             negative_prompt=s.negative_prompt,
-            **s.arguments(),
+            **style,
+            # The corners of pictures that are read already.
+            **s.arguments(without=("style_corners",)),
             **self._callback(),
         )
         return list(out.frames[0]), self._record(job, output)
@@ -149,16 +153,11 @@ class Engine:
         return {"callback_on_step_end": after_step}
 
     def _check_memory(self, job: Job) -> None:
-        from stylecrafter.weights.footprint import check_memory, estimate_memory
+        from stylecrafter.generation.memory import Clip, estimate_for
+        from stylecrafter.weights.footprint import check_memory
 
-        estimate = estimate_memory(
-            self.model.folder,
-            job.frames,
-            *job.size,
-            self.dtype.itemsize,
-            references=len(job.pictures),
-            window=job.settings.window or 0,
-        )
+        clip = Clip(job.frames, *job.size, len(job.pictures), job.settings.window or 0)
+        estimate = estimate_for(self.model, clip, self.dtype)
         if "pipe" in self.__dict__:
             estimate = replace(estimate, weights=0)  # they are in memory already
         check_memory(estimate, self.device)
@@ -178,15 +177,22 @@ class Engine:
         s = job.settings
         styles = [
             StyleReference(
-                name=readable(picture.name),
-                sha256=picture.sha256,
+                name=readable(found.name),
+                sha256=found.sha256,
                 weight=style.weight,
                 path=portable_path(style.path, output),
+                at=style.at,
             )
-            for picture, style in zip(job.pictures, s.styles, strict=True)
+            for found, style in zip(job.references, s.styles, strict=True)
         ]
         made_by = ModelReference(
-            name=recorded_model_name(self.model, output), sha256=self.weights, settings_sha256=self.settings
+            name=recorded_model_name(self.model, output),
+            sha256=self.weights,
+            settings_sha256=self.settings,
+            **{
+                kind: PartReference(name=recorded_name(part.name, part.path, output), sha256=part.sha256)
+                for kind, part in self.model.parts.items()
+            },
         )
         return GenerationRecord(
             **{**s.values(), "scheduler": job.scheduler},
@@ -229,7 +235,7 @@ def generate_file(
     if lossless:
         check_lossless(suffix)
     job = prepare(settings, suffix)
-    refuse_overwriting([output], read_files(job), [job.model.folder])
+    refuse_overwriting([output], [*read_files(job), *job.model.files], job.model.folders)
     check_writable(output)
     _hint(job)
     engine = Engine(job.model, settings.device, settings.dtype, on_step)
@@ -281,15 +287,23 @@ def make_file(
 
 def recorded_model_name(model: ModelFacts, output: str | os.PathLike[str]) -> str:
     """An embedded name or a hub id as it is; a folder as seen from the output ("./…"), or its bare name."""
-    if not _is_own_folder(model):
+    if model.name in {embedded.name for embedded in list_models()}:
         return model.name
-    path = portable_path(model.folder, output)
-    return readable(model.folder.name) if path is None else f"./{path}"
+    return recorded_name(model.name, model.file or model.folder, output)
 
 
-def _is_own_folder(model: ModelFacts) -> bool:
-    embedded = model.name in {embedded.name for embedded in list_models()}
-    return not embedded and is_folder(expand_home(model.name))
+def recorded_name(name: str, place: Path, output: str | os.PathLike[str]) -> str:
+    """A hub id as it is; a file or folder as seen from the output ("./…"), or its bare name."""
+    if not _is_own(name):
+        return name
+    path = portable_path(place, output)
+    return readable(place.name) if path is None else f"./{path}"
+
+
+def _is_own(name: str) -> bool:
+    """Whether that is a file or folder of the user's."""
+    embedded = name in {embedded.name for embedded in list_models()}
+    return not embedded and (is_folder(expand_home(name)) or is_file(expand_home(name)))
 
 
 def _remember_places(job: Job, record: GenerationRecord) -> None:
@@ -299,8 +313,11 @@ def _remember_places(job: Job, record: GenerationRecord) -> None:
             remember(reference.sha256, style.path)
     if job.video is not None and record.video is not None and record.video.path is None:
         remember(record.video.sha256, job.video.asked.path)
-    if record.model.sha256 and _is_own_folder(job.model) and not record.model.name.startswith("./"):
-        remember(record.model.sha256, job.model.folder)
+    if record.model.sha256 and _is_own(job.model.name) and not record.model.name.startswith("./"):
+        remember(record.model.sha256, job.model.file or job.model.folder)
+    for kind, part in record.model.parts.items():
+        if _is_own(job.model.parts[kind].name) and not part.name.startswith("./"):
+            remember(part.sha256, job.model.parts[kind].path)
 
 
 def versions() -> dict[str, str]:

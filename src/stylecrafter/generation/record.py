@@ -6,9 +6,18 @@ import json
 import os
 from typing import Any, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, FiniteFloat, model_validator
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    FiniteFloat,
+    SerializerFunctionWrapHandler,
+    model_serializer,
+    model_validator,
+)
 
 from stylecrafter.errors import InvalidInputError
+from stylecrafter.generation.models import PART_OPTIONS
 from stylecrafter.generation.source_video import VideoReference
 from stylecrafter.media.documents import parse_json, shown
 from stylecrafter.media.metadata import read_metadata
@@ -17,12 +26,27 @@ from stylecrafter.pipelines.sampling_params import SamplingParams
 
 
 class StyleReference(BaseModel):
-    """One style picture: enough to find it again and to see whether it is still the same."""
+    """One style picture or saved style: enough to find it again and to see whether it is still the same."""
 
     name: str
     sha256: str
     weight: FiniteFloat = Field(default=1.0, ge=0)
     path: str | None = Field(default=None, description="as seen from the folder of the output where possible")
+    at: FiniteFloat | None = Field(
+        default=None, ge=0, le=1, description="part of the clip, of styles in a row"
+    )
+
+    @model_serializer(mode="wrap")
+    def _as_ever(self, write: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        """As earlier versions wrote it, where the style is that of the whole clip."""
+        return {name: value for name, value in write(self).items() if name != "at" or value is not None}
+
+
+class PartReference(BaseModel):
+    """Something that stood beside the model, such as an adapter of its own."""
+
+    name: str
+    sha256: str
 
 
 class ModelReference(BaseModel):
@@ -31,6 +55,21 @@ class ModelReference(BaseModel):
     name: str
     sha256: str | None = None
     settings_sha256: str | None = Field(default=None, description="of its configs, scheduler and tokenizer")
+    adapter: PartReference | None = None
+    image_encoder: PartReference | None = None
+    motion_adapter: PartReference | None = None
+    base_config: PartReference | None = None
+
+    @property
+    def parts(self) -> dict[str, PartReference]:
+        """What stood beside the model, by the names of `models.PART_OPTIONS`."""
+        found = {name: getattr(self, name) for name in PART_OPTIONS}
+        return {name: part for name, part in found.items() if part is not None}
+
+    @model_serializer(mode="wrap")
+    def _as_ever(self, write: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        """As earlier versions wrote it, where nothing stood beside the model."""
+        return {name: value for name, value in write(self).items() if name not in PART_OPTIONS or value}
 
 
 class GenerationRecord(SamplingParams):
@@ -69,7 +108,8 @@ class GenerationRecord(SamplingParams):
     @model_validator(mode="after")
     def _all_said(self) -> Self:
         for name, value in self.values().items():
-            if value is None:
+            said = self.knobs()[name].unless
+            if value is None and not (said and getattr(self, said)):
                 raise InvalidInputError(f"{name} is missing.")
         return self
 

@@ -4,23 +4,35 @@ from __future__ import annotations
 
 import logging
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from stylecrafter.errors import CheckpointError, ImageReadError, InvalidInputError
 from stylecrafter.generation.engine import Made, generate_file, versions
+from stylecrafter.generation.models import PART_OPTIONS, look_up_model
 from stylecrafter.generation.paths import candidates, user_path
 from stylecrafter.generation.places import recall
 from stylecrafter.generation.record import GenerationRecord, StyleReference, read_record
-from stylecrafter.generation.settings import GenerationSettings, StyleInput, check_style_count, look_up_model
+from stylecrafter.generation.settings import GenerationSettings, StyleInput, check_style_count
 from stylecrafter.generation.source_video import VideoInput, VideoReference
+from stylecrafter.generation.styles import find_style
 from stylecrafter.media.documents import is_file, is_folder, shown
 from stylecrafter.media.images import file_hash
 from stylecrafter.media.overwriting import refuse_overwriting
 from stylecrafter.media.video import LOSSLESS_SUFFIXES, check_frames, same_frames
 from stylecrafter.pipelines.schedulers import SCHEDULERS
-from stylecrafter.weights.locate import fetch_model, list_models, same_weights, settings_hash, weights_hash
+from stylecrafter.references.saved_style import SUFFIX
+from stylecrafter.references.style_library import find_saved
+from stylecrafter.weights.locate import (
+    fetch_model,
+    fetch_part,
+    list_models,
+    parts_hash,
+    same_weights,
+    settings_hash,
+    weights_hash,
+)
 
 logger = logging.getLogger(__name__)
 
@@ -45,6 +57,7 @@ def replay(
     styles: Sequence[str | os.PathLike[str]] = (),
     video: str | os.PathLike[str] | None = None,
     model: str | None = None,
+    parts: Mapping[str, str | None] | None = None,
     device: str | None = None,
 ) -> Replayed:
     """Generate what is in `source` again, with the same settings, pictures and weights.
@@ -57,6 +70,7 @@ def replay(
         styles: Where the style pictures are now, in their order, if they were moved.
         video: Where the clip that it was made from is now, if it was moved.
         model: Where the model is now, if it was moved.
+        parts: Where what stood beside it is now, by the names of `models.PART_OPTIONS`.
         device: Run there instead of where it ran.
 
     Raises:
@@ -69,25 +83,27 @@ def replay(
     paths = _find_styles(record.styles, source, styles)
     video_path = _find_video(record.video, source, video)
     name = model or _find_model(record, source)
-    folder = fetch_model(name)
+    beside = _find_parts(record, source, parts or {})
+    facts = look_up_model(name, **beside)
+    folder = facts.weights
     if not same_weights(folder, record.model.sha256):
         raise InvalidInputError(
             f"model {name!r} holds other weights ({weights_hash(folder)[:12]}…) than those that made "
             f"{os.fspath(source)} ({str(record.model.sha256)[:12]}…); name the folder of the same weights with --model."
         )
-    if record.model.settings_sha256 not in (None, settings_hash(folder)):
+    if record.model.settings_sha256 not in (None, settings_hash(facts.folder)):
         raise InvalidInputError(
             f"model {name!r} has the weights that made {os.fspath(source)}, but other settings (configs, scheduler or "
             "tokenizer); name the folder as it was with --model."
         )
-    own = look_up_model(folder).scheduler
+    own = facts.scheduler
     if record.scheduler not in (own, *SCHEDULERS):
         raise InvalidInputError(
             f"{shown(source)} was made with the scheduler {shown(record.scheduler)}, but model {name!r} comes with "
             f"{own}, and known are {', '.join(SCHEDULERS)}; name the folder as it was with --model."
         )
     _warn_of_versions(record)
-    settings = settings_of(record, paths, name, device, video_path)
+    settings = settings_of(record, paths, name, device, video_path).changed(**beside)
     check_frames(source)  # before the long work
     lossless = record.without_loss and Path(output).suffix.lower() in LOSSLESS_SUFFIXES
     made = generate_file(settings, output, lossless=lossless)
@@ -117,14 +133,16 @@ def settings_of(
     """
     # What is no short name is the class of the scheduler that the model was saved with.
     scheduler = record.scheduler if record.scheduler in SCHEDULERS else None
-    weights = [style.weight for style in record.styles]
     of_video = None
     if record.video is not None and video is not None:
         of_video = VideoInput(path=video, start=record.video.start, duration=record.video.duration)
     return GenerationSettings(
         **{**record.values(), "scheduler": scheduler},
         prompt=record.prompt,
-        styles=tuple(StyleInput(path=p, weight=w) for p, w in zip(styles, weights, strict=True)),
+        styles=tuple(
+            StyleInput(path=path, weight=style.weight, at=style.at)
+            for path, style in zip(styles, record.styles, strict=True)
+        ),
         video=of_video,
         model=model,
         device=device or record.device,
@@ -143,10 +161,17 @@ def _find_styles(
             "give --style as often, in their order."
         )
     if given:
-        return [_check_style(style, [user_path(path)]) for style, path in zip(recorded, given, strict=True)]
+        return [_check_style(style, [find_style(path)]) for style, path in zip(recorded, given, strict=True)]
     return [
-        _check_style(style, _places(style.path or style.name, style.sha256, source)) for style in recorded
+        _check_style(style, [*_places(style.path or style.name, style.sha256, source), *_saved(style.name)])
+        for style in recorded
     ]
+
+
+def _saved(name: str) -> list[Path]:
+    """The file of that name in the user's library of styles, if there is one."""
+    found = find_saved(name.removesuffix(SUFFIX)) if name.endswith(SUFFIX) else None
+    return [] if found is None else [found]
 
 
 def _find_video(
@@ -193,13 +218,15 @@ def _check_style(style: StyleReference, places: list[Path]) -> Path:
     for path in present:
         if _hash(path) == style.sha256:
             return path
+    what = "style" if style.name.endswith(SUFFIX) else "picture"
     if present:
         raise ImageReadError(
-            f"{shown(present[0])} is not the picture that was used (its contents changed, or it is another of that "
+            f"{shown(present[0])} is not the {what} that was used (its contents changed, or it is another of that "
             "name): give the original with --style."
         )
     missing = places[0] if style.path else style.name
-    raise ImageReadError(f"style picture {shown(missing)} is missing: say where it is now with --style.")
+    kind = "saved style" if what == "style" else "style picture"
+    raise ImageReadError(f"{kind} {shown(missing)} is missing: say where it is now with --style.")
 
 
 def _hash(path: Path) -> str | None:
@@ -215,7 +242,7 @@ def _find_model(record: GenerationRecord, source: str | os.PathLike[str]) -> str
     embedded = [model.folder for model in list_models() if model.name == name]
     if embedded and same_weights(embedded[0], sha256):
         return name
-    folders = [path for path in _places(name, sha256, source) if is_folder(path)]
+    folders = [path for path in _places(name, sha256, source) if is_folder(path) or is_file(path)]
     for folder in folders:
         if sha256 is not None and _holds(folder, sha256):
             return str(folder)
@@ -226,9 +253,47 @@ def _find_model(record: GenerationRecord, source: str | os.PathLike[str]) -> str
     return str(folders[0]) if folders and not embedded else name
 
 
+def _find_parts(
+    record: GenerationRecord, source: str | os.PathLike[str], given: Mapping[str, str | None]
+) -> dict[str, str]:
+    """What stood beside the model, by kind: the very files, wherever they are now.
+
+    Raises:
+        InvalidInputError: One is missing or another, or is given though there was none.
+    """
+    found = {}
+    for kind, option in PART_OPTIONS.items():
+        reference, now = record.model.parts.get(kind), given.get(kind)
+        words = kind.replace("_", " ")
+        if reference is None:
+            if now is not None:
+                raise InvalidInputError(f"{os.fspath(source)} was made without {option}: leave it out.")
+            continue
+        places = [str(path) for path in _places(reference.name, reference.sha256, source)]
+        fetched = [place for place in places if is_file(place) or is_folder(place)]
+        # A hub id, which may lie in the cache or be fetched.
+        on_hub = (
+            [] if "/" not in reference.name or reference.name.startswith((".", "/")) else [reference.name]
+        )
+        tried = [now] if now is not None else [*fetched, *on_hub]
+        if not tried:
+            raise CheckpointError(
+                f"the {words} {shown(reference.name)} that made {os.fspath(source)} is missing: say where "
+                f"it is now with {option}."
+            )
+        same = [place for place in tried if parts_hash(fetch_part(place, kind)) == reference.sha256]
+        if not same:
+            raise CheckpointError(
+                f"the {words} {shown(tried[0])} is not the one that made {os.fspath(source)} (its contents changed, or "
+                f"it is another of that name): give the original with {option}."
+            )
+        found[kind] = same[0]
+    return found
+
+
 def _holds(folder: Path, sha256: str) -> bool:
     try:
-        return same_weights(fetch_model(folder), sha256)
+        return same_weights(folder if is_file(folder) else fetch_model(folder), sha256)
     except CheckpointError:
         return False  # a folder of that name, but no model
 

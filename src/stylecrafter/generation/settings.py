@@ -2,26 +2,28 @@
 
 from __future__ import annotations
 
+import logging
 import math
-import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any, cast
+from typing import Annotated, cast
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
 from stylecrafter.errors import CheckpointError, ImageReadError, InvalidInputError
-from stylecrafter.generation.paths import user_path
+from stylecrafter.generation.models import PART_OPTIONS, ModelFacts, look_up_model
 from stylecrafter.generation.source_video import VideoInput, VideoPart, look_at_video
+from stylecrafter.generation.styles import Reference, find_style, read_reference
 from stylecrafter.media.documents import shown
-from stylecrafter.media.images import Picture, read_picture
+from stylecrafter.media.images import Picture
 from stylecrafter.media.video import check_format, check_suffix
 from stylecrafter.pipelines.sampling_params import SamplingParams, check_text
 from stylecrafter.runtime.devices import check_device_name, check_dtype_name
-from stylecrafter.weights.card import check_size, read_defaults, size_multiple
-from stylecrafter.weights.configs import read_config
-from stylecrafter.weights.locate import INDEX_NAME, fetch_model
+from stylecrafter.weights.card import check_size
+from stylecrafter.weights.locate import INDEX_NAME
+
+logger = logging.getLogger(__name__)
 
 # Adapters are trained on up to five pictures at once. All are held in memory, decoded.
 MAX_STYLES = 64
@@ -29,12 +31,18 @@ MAX_STYLE_PIXELS = 500_000_000
 
 
 class StyleInput(BaseModel):
-    """A style picture and how much it counts beside the others."""
+    """A style picture, or the file or name of a saved style, and how much it counts beside the others.
+
+    Attributes:
+        at: The part of the clip, 0 to 1, where it is the style, if styles follow each other; several at one place are
+            read together.
+    """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     path: Path
     weight: float = 1.0
+    at: float | None = None
 
 
 def check_style_count(count: int) -> None:
@@ -54,6 +62,14 @@ def _check_styles(styles: tuple[StyleInput, ...]) -> tuple[StyleInput, ...]:
             raise InvalidInputError(
                 f"the weight of {shown(style.path)} must not be negative, but is {style.weight}."
             )
+        if style.at is not None and not 0 <= style.at <= 1:
+            raise InvalidInputError(
+                f"{shown(style.path)} is the style at a part of the clip from 0 to 1, not at {style.at:g}."
+            )
+    if len({style.at is None for style in styles}) > 1:
+        raise InvalidInputError(
+            "give one style for the whole clip (--style) or styles that follow each other (--style-at), not both."
+        )
     return styles
 
 
@@ -68,37 +84,17 @@ class GenerationSettings(SamplingParams):
     styles: Annotated[tuple[StyleInput, ...], Field(strict=False), AfterValidator(_check_styles)] = ()
     video: Annotated[VideoInput | None, Field(strict=False)] = None
     model: str = "mini"
+    adapter: str | None = None
+    image_encoder: str | None = None
+    motion_adapter: str | None = None
+    base_config: str | None = None
     device: Annotated[str, AfterValidator(check_device_name)] = "auto"
     dtype: Annotated[str, AfterValidator(check_dtype_name)] = "auto"
 
-
-@dataclass(frozen=True)
-class ModelFacts:
-    """What can be known of a model before it is loaded.
-
-    Attributes:
-        scheduler: Class name of the one it was saved with.
-        reads_pictures: Whether it has all it takes to read style pictures.
-        defaults: Numbers of its `model_index.json`.
-    """
-
-    name: str
-    folder: Path
-    size_multiple: int
-    scheduler: str
-    reads_pictures: bool
-    defaults: dict[str, Any]
-
-    def default(self, name: str, without: float | None = None) -> float:
-        """A number that the model was made for, such as "frames"; `without` where its folder does not say.
-
-        Raises:
-            CheckpointError: It does not, and has to; or what it says is no number.
-        """
-        value = self.defaults.get(f"default_{name}", without)
-        if not isinstance(value, (int, float)):
-            raise CheckpointError(f"{self.folder}: its {INDEX_NAME} has no number default_{name}.")
-        return value
+    @property
+    def parts(self) -> dict[str, str | None]:
+        """What is to stand beside the model, by the names of `models.PART_OPTIONS`."""
+        return {name: getattr(self, name) for name in PART_OPTIONS}
 
 
 @dataclass(frozen=True)
@@ -107,14 +103,19 @@ class Job:
 
     Attributes:
         settings: Checked, with every knob that models have a value for filled in.
-        pictures: Of its styles, read.
+        references: Its styles, read.
         video: What of the settings' video is used; None without one.
     """
 
     settings: GenerationSettings
     model: ModelFacts
-    pictures: tuple[Picture, ...]
+    references: tuple[Reference, ...]
     video: VideoPart | None = None
+
+    @property
+    def pictures(self) -> tuple[Picture, ...]:
+        """Those of its references that are pictures."""
+        return tuple(found for found in self.references if isinstance(found, Picture))
 
     @property
     def frames(self) -> int:
@@ -137,27 +138,13 @@ class Job:
         return self.settings.scheduler or self.model.scheduler
 
 
-def look_up_model(name: str | os.PathLike[str]) -> ModelFacts:
-    """Find a model and read its configs; a hub id is fetched.
+def look_up(settings: GenerationSettings) -> ModelFacts:
+    """The model of settings, and what stands beside it.
 
     Raises:
-        InvalidInputError: There is no such model; see `weights.locate`.
+        InvalidInputError: See `look_up_model`.
     """
-    folder = fetch_model(name)
-    index = read_config(folder / INDEX_NAME)
-
-    def class_of(part: str) -> str | None:
-        entry = index.get(part)
-        return entry[1] if isinstance(entry, list) and len(entry) == 2 else None
-
-    return ModelFacts(
-        name=os.fspath(name),
-        folder=folder,
-        size_multiple=size_multiple(folder),
-        scheduler=class_of("scheduler") or "unknown",
-        reads_pictures=None not in (class_of("image_encoder"), class_of("style_adapter")),
-        defaults=read_defaults(folder),
-    )
+    return look_up_model(settings.model, **settings.parts)
 
 
 def prepare(settings: GenerationSettings, suffix: str, model: ModelFacts | None = None) -> Job:
@@ -173,14 +160,11 @@ def prepare(settings: GenerationSettings, suffix: str, model: ModelFacts | None 
     """
     if not settings.prompt.strip():
         raise InvalidInputError("the prompt is empty: say in a few words what is to be seen.")
-    styles = tuple(StyleInput(path=user_path(s.path), weight=s.weight) for s in settings.styles)
-    pictures = _read_pictures(styles)
-    facts = model or look_up_model(settings.model)
-    if pictures and not facts.reads_pictures:
-        raise CheckpointError(
-            f"model {facts.name!r} cannot read style pictures: it has no image encoder or no style adapter "
-            "(convert it with its OpenCLIP checkpoint and its adapter)."
-        )
+    styles = tuple(s.model_copy(update={"path": find_style(s.path)}) for s in settings.styles)
+    references = _read_references(styles)
+    facts = model or look_up(settings)
+    if references:
+        facts.check_styles()
     frames = 1 if settings.frames is None and suffix == ".png" else settings.frames
     video, defaults = None, facts.defaults
     if settings.video is not None:
@@ -190,22 +174,31 @@ def prepare(settings: GenerationSettings, suffix: str, model: ModelFacts | None 
         filled = settings.changed(styles=styles, frames=frames).filled(defaults)
     except InvalidInputError as error:
         raise CheckpointError(f"{facts.folder}: of the defaults in its {INDEX_NAME}, {error}") from error
-    job = Job(filled, facts, pictures, video)
+    job = Job(filled, facts, references, video)
+    if job.frames == 1 and len({style.at for style in styles}) > 1:
+        raise InvalidInputError("styles that follow each other (--style-at) need a clip of several frames.")
+    if video is not None:
+        clip, (width, height) = video.clip, job.size
+        logger.info(
+            "%s: %d frames of %dx%d pixels become %dx%d, at %g frames per second",
+            *(shown(clip.path), job.frames, clip.width, clip.height, width, height, job.fps),
+        )
     check_suffix(f"output{suffix}", job.frames)
     check_size(*job.size, facts.size_multiple)
+    facts.check_clip(suffix, job.frames, *reversed(job.size))
     check_format(suffix, job.frames, *job.size, job.fps)
     return job
 
 
-def _read_pictures(styles: Sequence[StyleInput]) -> tuple[Picture, ...]:
-    pictures: list[Picture] = []
+def _read_references(styles: Sequence[StyleInput]) -> tuple[Reference, ...]:
+    found: list[Reference] = []
     pixels = 0
     for style in styles:
-        pictures.append(read_picture(style.path))
-        pixels += math.prod(pictures[-1].image.size)
+        found.append(read_reference(style.path))
+        pixels += math.prod(found[-1].image.size) if isinstance(found[-1], Picture) else 0
         if pixels > MAX_STYLE_PIXELS:
             raise ImageReadError(
                 f"the style pictures have more than {MAX_STYLE_PIXELS:,} pixels together "
-                f"(the first {len(pictures)} have {pixels:,}): give fewer, or smaller ones."
+                f"(the first {len(found)} have {pixels:,}): give fewer, or smaller ones."
             )
-    return tuple(pictures)
+    return tuple(found)

@@ -8,10 +8,11 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+import torch
 from torch import Tensor
 
 from stylecrafter.adapter.style_adapter import StyleAdapter
@@ -27,6 +28,7 @@ from stylecrafter.weights.formats.checkpoint_files import (
     shapes_of,
 )
 from stylecrafter.weights.formats.videocrafter_unet import Shapes
+from stylecrafter.weights.strict import meta_model
 from stylecrafter.weights.tensor_files import listing, tensors_only
 
 #: Names that are files, also where there are none of that name.
@@ -89,10 +91,30 @@ def load_adapter(
         if is_folder(path) or not (is_file(path) or Path(path).suffix in _SUFFIXES):
             return StyleAdapter.from_pretrained(path)
         source = path
-    tensors = tensors_only(flat(read_checkpoint(source, "adapter")), "adapter")
-    published = Published(tensors, num_heads, scale_heads, isinstance(source, Mapping))
-    where = "the state dict" if published.copy else shown(str(source))
+    published, where = _read(source, num_heads, scale_heads)
     return _format_of(published.shapes, where).build(published)
+
+
+def outline_adapter(source: str | os.PathLike[str]) -> StyleAdapter:
+    """The adapter that `load_adapter` would load from a folder or file, without memory for its numbers: told by names
+    and shapes alone.
+
+    Raises:
+        CheckpointError: See `load_adapter`.
+    """
+    if is_folder(source):
+        adapter: StyleAdapter = meta_model(StyleAdapter, Path(source))
+        return adapter
+    published, where = _read(source)
+    bare = {key: torch.empty_like(value, device="meta") for key, value in published.tensors.items()}
+    return _format_of(published.shapes, where).build(replace(published, tensors=bare, copy=False))
+
+
+def _read(source: Source, heads: int | None = None, scale_heads: int | None = None) -> tuple[Published, str]:
+    """A published adapter, and what messages call where it lies."""
+    tensors = tensors_only(flat(read_checkpoint(source, "adapter")), "adapter")
+    published = Published(tensors, heads, scale_heads, isinstance(source, Mapping))
+    return published, "the state dict" if published.copy else shown(str(source))
 
 
 def _format_of(shapes: Shapes, where: str) -> Format:

@@ -42,7 +42,9 @@ from stylecrafter.media.documents import is_folder
 from stylecrafter.media.images import PictureLike, load_picture
 from stylecrafter.pipelines.finite import check_computed
 from stylecrafter.pipelines.fitting import adapter_defaults, check_defaults, check_widths, defaults_without
+from stylecrafter.pipelines.pipeline_card import pipeline_card
 from stylecrafter.pipelines.style_inputs import encoded
+from stylecrafter.pipelines.style_methods import StyleMethods
 from stylecrafter.references.crops import with_corners
 from stylecrafter.references.encoder import ReferenceEncoder
 from stylecrafter.references.groups import (
@@ -53,11 +55,12 @@ from stylecrafter.references.groups import (
     weights_per_sample,
 )
 from stylecrafter.references.shuffle import DEFAULT_SEED, shuffled
+from stylecrafter.weights.hub import HubCard, PushedWithCard
 
 logger = logging.getLogger(__name__)
 
 
-class StylizedPipelineBase(DiffusionPipeline):
+class StylizedPipelineBase(StyleMethods, PushedWithCard, DiffusionPipeline):
     """Components and the steps that are the same for clips and pictures.
 
     All but `image_encoder` and `style_adapter` are the base model, which answers through `backbone`. Of these there
@@ -322,6 +325,7 @@ class StylizedPipelineBase(DiffusionPipeline):
         except ValueError:
             if old is not None:
                 self.register_modules(style_adapter=old.attach(backbone.denoiser))
+                self.register_to_config(**adapter_defaults(old))
             raise
         self.register_modules(style_adapter=adapter, image_encoder=encoder)
         self.register_to_config(**adapter_defaults(adapter))
@@ -568,7 +572,7 @@ class StylizedPipelineBase(DiffusionPipeline):
             latents: (b, c, f, h, w); one frame is an image and leaves out the temporal layers.
             timestep: One for all samples, or one per sample.
             text: States (b, l, d) from `encode_text`.
-            style_tokens: (b, q, d), or None for the text alone.
+            style_tokens: (b, q, d), or (b, f, q, d) with a style for every frame; None for the text alone.
             style_scales: (b, L) or (b, f, L); None: factor 1 in every layer.
             text_embeds: An older name of `text`.
             **base_arguments: Go to the base model as they are.
@@ -613,6 +617,12 @@ class StylizedPipelineBase(DiffusionPipeline):
         # Before what is infinite would be cut to white.
         check_computed("after decoding", {"frames": frames}, getattr(self.vae, "dtype", backbone.dtype))
         return frames.clamp(0, 1)
+
+    def hub_card(
+        self, repo_id: str, license: str | None = None, base_model: str | None = None, training: str = ""
+    ) -> HubCard:
+        """What its page on the hub says; see `push_to_hub`."""
+        return pipeline_card(self, repo_id, license, base_model, training)
 
     def enable_vae_tiling(self) -> None:
         """Decode frames in tiles: less memory for large frames, at slight differences along the seams."""

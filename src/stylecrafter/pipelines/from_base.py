@@ -20,9 +20,9 @@ from stylecrafter.media.documents import expand_home, is_file, is_folder, shown
 from stylecrafter.pipelines.official import build_image_encoder
 from stylecrafter.pipelines.single_file import open_single_file
 from stylecrafter.weights.configs import read_config
-from stylecrafter.weights.folders import INDEX_NAME, OUTSIDE, PARTS, weight_files
+from stylecrafter.weights.folders import INDEX_NAME, OUTSIDE, OWN_PIPELINES, PARTS, weight_files
 from stylecrafter.weights.formats.checkpoint_files import read_checkpoint, tensors_only
-from stylecrafter.weights.loading import PIPELINES, load_folder, load_model, local_folder
+from stylecrafter.weights.loading import load_folder, load_model, local_folder
 from stylecrafter.weights.strict import refusing
 
 #: Attention heads of ViT-H's image tower, which shapes do not tell.
@@ -66,16 +66,11 @@ def _open_folder(place: str, dtype: torch.dtype, options: Mapping[str, Any]) -> 
     # Parts that we never use need not come: a safety checker is as large as the model.
     given = {**dict.fromkeys(OUTSIDE), **options}
     if not is_folder(place):
-        if Path(place).is_absolute() or place.startswith(".") or "/" not in place:
-            raise CheckpointError(
-                f"there is no base model {shown(place)!r}: no such file or folder, and no hub id"
-            )
-        with refusing(f"{shown(place)!r} is no folder here, and could not be fetched from the hub"):
-            place = DiffusionPipeline.download(place, **given)
+        place = str(fetch_base(place, **given))
     folder = Path(place)
     index = read_config(folder / INDEX_NAME, required=True)
     kind = str(index.get("_class_name"))
-    if kind in PIPELINES:
+    if kind in OWN_PIPELINES:
         raise CheckpointError(
             f"{shown(place)} is a whole model with its style adapter, no base model: load it with "
             "StyleCrafterPipeline.from_pretrained (--model)"
@@ -100,6 +95,20 @@ def _open_folder(place: str, dtype: torch.dtype, options: Mapping[str, Any]) -> 
         {**given, "dtype": dtype},
         optional=tuple(PARTS),
     )
+
+
+def fetch_base(name: str, **options: Any) -> Path:
+    """Bring the base model of a hub id into the local cache, without the parts that are never used.
+
+    Raises:
+        CheckpointError: It is no hub id, or cannot be fetched.
+    """
+    if Path(name).is_absolute() or name.startswith(".") or "/" not in name:
+        raise CheckpointError(
+            f"there is no base model {shown(name)!r}: no such file or folder, and no hub id"
+        )
+    with refusing(f"{shown(name)!r} is no folder here, and could not be fetched from the hub"):
+        return Path(DiffusionPipeline.download(name, **{**dict.fromkeys(OUTSIDE), **options}))
 
 
 def with_controlnet(base: Any, source: Any) -> Any:

@@ -122,11 +122,15 @@ def guided_noise(
 def style_factors(
     scales: Tensor | None, weight: float, frame_weights: tuple[float, ...] | None
 ) -> Tensor | None:
-    """Factors per layer (b, L), or per frame and layer (b, f, L); None if the style has no weight at all."""
+    """Factors per layer (b, L), or per frame and layer (b, f, L); None if the style has no weight at all.
+
+    `scales`: (b, L), or (b, f, L) where the style itself changes from frame to frame.
+    """
     if scales is None or weight == 0.0:
         return None
     if frame_weights is None:
         return scales * weight
     if not any(frame_weights):
         return None
-    return scales[:, None] * (weight * scales.new_tensor(frame_weights))[None, :, None]
+    per_frame = scales if scales.ndim == 3 else scales[:, None]
+    return per_frame * (weight * scales.new_tensor(frame_weights))[None, :, None]

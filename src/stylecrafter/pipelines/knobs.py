@@ -33,6 +33,7 @@ class Knob:
         panel: Part of the command line's help that lists the flag; empty: the first.
         of_model: Whether models come with a value of their own, `default_` and the field's name in their index.
         without: What held before there was this knob, for models and files that are older than it.
+        unless: Another knob that says the same in other words: where it is given, this one is left open.
     """
 
     help: str
@@ -41,6 +42,7 @@ class Knob:
     panel: str = "Sampling"
     of_model: bool = False
     without: Any = None
+    unless: str = ""
 
 
 def knob(
@@ -52,12 +54,13 @@ def knob(
     panel: str = "Sampling",
     of_model: bool = False,
     without: Any = None,
+    unless: str = "",
     ge: float | None = None,
     gt: float | None = None,
     le: float | None = None,
 ) -> Any:
     """A field that is a knob, with its limits; see `Knob` and pydantic's `Field`."""
-    found = Knob(help, flag, argument, panel, of_model, without)
+    found = Knob(help, flag, argument, panel, of_model, without, unless)
     return Field(default, ge=ge, gt=gt, le=le, json_schema_extra={_MARK: cast(Any, found)})
 
 
@@ -148,7 +151,8 @@ class KnobModel(BaseModel):
         return type(self)(**{**dict(self), **changes})
 
     def filled(self, defaults: Mapping[str, Any]) -> Self:
-        """The same with the model's own value for every None; only models without such a value leave one.
+        """The same with the model's own value for every None; only models without such a value leave one, and what
+        another knob has said (`Knob.unless`).
 
         Args:
             defaults: By the names they have in `model_index.json`.
@@ -158,7 +162,8 @@ class KnobModel(BaseModel):
         """
         own = {}
         for name, knob in self.knobs().items():
-            if knob.of_model and getattr(self, name) is None:
+            said = knob.unless and getattr(self, knob.unless)
+            if knob.of_model and not said and getattr(self, name) is None:
                 own[name] = defaults.get(f"default_{name}", knob.without)
                 if own[name] is None:
                     raise InvalidInputError(f"default_{name} is missing.")

@@ -15,12 +15,48 @@ def load_pipeline(folder: Path, dtype: torch.dtype) -> StyleCrafterPipeline:
     Raises:
         CheckpointError: The folder holds none, or a broken one.
     """
-    without_bars()
+    quiet_libraries()
     return StyleCrafterPipeline.from_pretrained(str(folder), dtype=dtype)
 
 
-def without_bars() -> None:
-    """Have libraries load without bars from now on: one for each part would only hide what there is to read."""
+def load_around(
+    model: Path,
+    dtype: torch.dtype,
+    *,
+    is_base: bool,
+    adapter: Path | None = None,
+    image_encoder: Path | None = None,
+    motion_adapter: Path | None = None,
+    base_config: Path | None = None,
+) -> StyleCrafterPipeline:
+    """The pipeline of a base model, or of a model of ours with another adapter or encoder.
+
+    Args:
+        model: Folder or file.
+        dtype: Of all weights.
+        is_base: Whether it is a base model.
+        adapter: Folder or file; None: that of the model, if it has one.
+        image_encoder: Folder or file, likewise.
+        motion_adapter: Folder or file of motion modules for it.
+        base_config: Folder with the configs of a single file.
+
+    Raises:
+        InvalidInputError: They do not go together.
+        CheckpointError: Files that are missing, broken, or not what they should be.
+    """
+    quiet_libraries()
+    if is_base:
+        options = {"motion_adapter": motion_adapter, "config": base_config}
+        given = {name: place for name, place in options.items() if place is not None}
+        return StyleCrafterPipeline.from_base(model, adapter, image_encoder, dtype=dtype, **given)
+    pipe = StyleCrafterPipeline.from_pretrained(str(model), dtype=dtype)
+    if adapter is not None or image_encoder is not None:
+        pipe.load_adapter(pipe.style_adapter if adapter is None else adapter, image_encoder=image_encoder)
+    return pipe
+
+
+def quiet_libraries() -> None:
+    """No bars of loading: it takes a second or two, and they would only hide what there is to read."""
     from diffusers.utils import logging as diffusers_logging
     from transformers.utils import logging as transformers_logging
 

@@ -4,20 +4,31 @@ from __future__ import annotations
 
 import logging
 import os
+from pathlib import Path
 from typing import Any
 
+import torch
 from accelerate import init_empty_weights
-from diffusers import AnimateDiffPipeline, DDIMScheduler, MotionAdapter, UNetMotionModel
+from diffusers import (
+    AnimateDiffControlNetPipeline,
+    AnimateDiffPipeline,
+    DDIMScheduler,
+    MotionAdapter,
+    UNetMotionModel,
+)
+from torch import Tensor
 
 from stylecrafter.backbones.stable_diffusion import StableDiffusion
 from stylecrafter.errors import CheckpointError, InvalidInputError
-from stylecrafter.media.documents import expand_home, is_file
+from stylecrafter.media.documents import expand_home, is_file, is_folder
 from stylecrafter.weights.formats.checkpoint_files import account, fill, flat, read_checkpoint, shapes_of
 from stylecrafter.weights.formats.motion_modules import LEFT_OUT, motion_config, motion_state
-from stylecrafter.weights.strict import refusing
+from stylecrafter.weights.strict import meta_model, refusing
 from stylecrafter.weights.tensor_files import tensors_only
 
 logger = logging.getLogger(__name__)
+
+_WHAT = "motion modules"
 
 #: What motion modules were trained with, whatever the base was.
 _TRAINED_NOISE = {
@@ -43,23 +54,46 @@ def open_motion_adapter(source: Any) -> MotionAdapter:
     if not is_file(path):
         with refusing(f"{os.fspath(source)!r} is no motion adapter that can be loaded"):
             return MotionAdapter.from_pretrained(path)
-    what = "motion modules"
-    published = tensors_only(flat(read_checkpoint(path, what)), what)
+    return _built(_published(path))
+
+
+def outline_motion_adapter(place: Path) -> MotionAdapter:
+    """What `open_motion_adapter` would load from a folder or file, without memory for its numbers.
+
+    Raises:
+        CheckpointError: See `open_motion_adapter`.
+    """
+    if is_folder(place):
+        model: MotionAdapter = meta_model(MotionAdapter, place)
+        return model
+    tensors = _published(place)
+    return _built({name: torch.empty_like(value, device="meta") for name, value in tensors.items()}).to(
+        "meta"
+    )
+
+
+def _published(path: str | os.PathLike[str]) -> dict[str, Tensor]:
+    return tensors_only(flat(read_checkpoint(path, _WHAT)), _WHAT)
+
+
+def _built(published: dict[str, Tensor]) -> MotionAdapter:
     state, left_over = motion_state(published)
     config = motion_config(shapes_of(published), shapes_of(state))
-    account(left_over, LEFT_OUT, what)
+    account(left_over, LEFT_OUT, _WHAT)
     try:
         with init_empty_weights():
             model = MotionAdapter(**config)
     except ValueError as error:
-        raise CheckpointError(f"{what}: the sizes do not go together: {error}") from error
+        raise CheckpointError(f"{_WHAT}: the sizes do not go together: {error}") from error
     # Places in time are no weights, and there already.
     places = {name: value for name, value in model.state_dict().items() if name.endswith(".pos_embed.pe")}
-    fill(model, state | places, what, copy=False)
+    fill(model, state | places, _WHAT, copy=False)
     return model.eval()
 
 
-def with_motion(base: Any, motion_adapter: MotionAdapter) -> AnimateDiffPipeline:
+def with_motion(
+    base: Any, motion_adapter: MotionAdapter
+) -> AnimateDiffPipeline | AnimateDiffControlNetPipeline:
     """A Stable Diffusion pipeline with motion modules: it shares all but the UNet, whose weights are copied, and the
     scheduler, which is DDIM at the noise levels that motion modules were trained with.
 
@@ -84,13 +118,12 @@ def with_motion(base: Any, motion_adapter: MotionAdapter) -> AnimateDiffPipeline
         ) from error
     scheduler = DDIMScheduler.from_config(base.scheduler.config, **_TRAINED_NOISE)
     logger.info("sampling with DDIM at linear betas, as motion modules were trained")
-    return AnimateDiffPipeline(
-        vae=base.vae,
-        text_encoder=base.text_encoder,
-        tokenizer=base.tokenizer,
+    shared = ("vae", "text_encoder", "tokenizer", "feature_extractor", "image_encoder", "controlnet")
+    parts = {name: part for name in shared if (part := getattr(base, name, None)) is not None}
+    kind = AnimateDiffControlNetPipeline if "controlnet" in parts else AnimateDiffPipeline
+    return kind(
+        **{"vae": None, "text_encoder": None, "tokenizer": None, **parts},
         unet=moving.eval(),
-        motion_adapter=None,
+        motion_adapter=motion_adapter,
         scheduler=scheduler,
-        feature_extractor=getattr(base, "feature_extractor", None),
-        image_encoder=getattr(base, "image_encoder", None),
     )

@@ -15,7 +15,9 @@ from stylecrafter.pipelines.finite import check_given
 Generators = torch.Generator | Sequence[torch.Generator]
 
 
-def sample_generators(generator: Generators | None, seed: int | None, count: int) -> list[torch.Generator]:
+def sample_generators(
+    generator: Generators | None, seed: int | None, count: int, repeat: int | None = None
+) -> list[torch.Generator]:
     """One CPU generator per sample, so that noise is the same on every device and in every batch.
 
     Each sample's generator is seeded with one number drawn from the given generator (or its own of a list).
@@ -25,12 +27,16 @@ def sample_generators(generator: Generators | None, seed: int | None, count: int
         generator: One for all samples, or one per sample, on any device.
         seed: Short for a fresh generator with this seed.
         count: Samples.
+        repeat: After so many samples the noise begins again, whatever their number; None: it never does.
 
     Raises:
         InvalidInputError: Both given, something else than generators, or another number of them than samples.
     """
     if generator is not None and seed is not None:
         raise InvalidInputError("give a generator or a seed, not both")
+    if repeat is not None and repeat < count:
+        first = sample_generators(generator, seed, repeat)
+        return [again for _ in range(count // repeat) for again in map(torch.Generator.clone_state, first)]
     if seed is not None:
         generator = torch.Generator().manual_seed(seed)
     if generator is None:

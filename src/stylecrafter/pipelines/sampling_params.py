@@ -7,7 +7,7 @@ take these fields or are made from them: a new knob is one more field here, and 
 from __future__ import annotations
 
 import re
-from typing import Annotated, Any
+from typing import Annotated, Any, Self
 
 from pydantic import AfterValidator, model_validator
 
@@ -19,6 +19,8 @@ from stylecrafter.runtime.seeding import MAX_SEED
 
 # Models are trained on 1000 noise levels; where sampling starts one above zero, 1000 steps would need 1001.
 MAX_STEPS = 999
+#: How strong a style may be in a word; what each word stands for, the base model says (`Backbone.strengths`).
+STRENGTHS = ("light", "medium", "strong")
 MAX_FRAMES = 10_000
 MAX_FPS = 240
 MAX_SIDE = 16_384
@@ -77,6 +79,12 @@ def _known_scheduler(name: str | None) -> str | None:
     return name
 
 
+def _known_strength(name: str) -> str:
+    if name and name not in STRENGTHS:
+        raise unknown_name("strength", shown(name), STRENGTHS)
+    return name
+
+
 class SamplingParams(KnobModel):
     """What sampling is told. None means: what the model was made for.
 
@@ -104,8 +112,16 @@ class SamplingParams(KnobModel):
         "style_scale",
         of_model=True,
         without=1.0,
+        unless="strength",
         ge=-1000,
         le=1000,
+    )
+    strength: Annotated[str, AfterValidator(_known_strength)] = knob(
+        "Strength of the style in a word (light, medium, strong), instead of --style-scale.",
+        "--strength",
+        "strength",
+        default="",
+        without="",
     )
     text_guidance: float | None = knob(
         "Weight of the prompt.", "--text-guidance", "text_guidance_scale", of_model=True, ge=-1000, le=1000
@@ -208,3 +224,24 @@ class SamplingParams(KnobModel):
         if not isinstance(size, (tuple, list)) or len(size) != 2:
             raise InvalidInputError(f"size must be WIDTHxHEIGHT or two numbers, not {brief(size)}.")
         return {**rest, "width": size[0], "height": size[1]}
+
+    @model_validator(mode="after")
+    def _said_once(self) -> Self:
+        if self.strength and self.style_scale is not None:
+            raise InvalidInputError(
+                f"give a strength or a style scale, not both: {self.strength!r} stands for a style scale, and "
+                f"{self.style_scale:g} is another."
+            )
+        return self
+
+    def changed(self, **changes: Any) -> Self:
+        """The same with other values; a style scale takes the place of a strength, and the reverse.
+
+        Raises:
+            SettingsError: A value that cannot be.
+        """
+        if changes.get("strength") and "style_scale" not in changes:
+            changes["style_scale"] = None
+        if changes.get("style_scale") is not None and "strength" not in changes:
+            changes["strength"] = ""
+        return super().changed(**changes)

@@ -76,6 +76,20 @@ def open_single_file(
     return base
 
 
+def published_configs(path: Path) -> str:
+    """Hub id of the published model whose configs a single file shares, told by its tensors.
+
+    Raises:
+        CheckpointError: See `open_single_file`.
+    """
+    from diffusers.loaders.single_file_utils import fetch_diffusers_config
+
+    what = f"base model {shown(str(path))}"
+    tensors = tensors_only(read_checkpoint(path, what), what)
+    family_of(tensors, what)
+    return str(fetch_diffusers_config(tensors)["pretrained_model_name_or_path"])
+
+
 def family_of(tensors: Mapping[str, Tensor], what: str) -> str:
     """Class name of the diffusers pipeline that such tensors are of.
 

@@ -14,7 +14,15 @@ from stylecrafter.pipelines.output import StyleCrafterImagePipelineOutput
 from stylecrafter.pipelines.stylized_video import StyleCrafterPipeline, at_least_one
 
 #: What the clip pipeline's call has and a picture has not.
-_OF_CLIPS = ("num_frames", "shared_noise", "frame_style_scales", "num_videos_per_prompt", "video", "window")
+_OF_CLIPS = (
+    "num_frames",
+    "shared_noise",
+    "frame_style_scales",
+    "style_keyframes",
+    "num_videos_per_prompt",
+    "video",
+    "window",
+)
 
 
 def _of_pictures(call: Callable[..., Any]) -> Callable[..., Any]:

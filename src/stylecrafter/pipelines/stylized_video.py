@@ -29,6 +29,7 @@ from stylecrafter.pipelines.control import Control, ControlImages
 from stylecrafter.pipelines.finite import StepWatch, check_computed
 from stylecrafter.pipelines.guided_noise import Guidance, PassArguments, style_factors
 from stylecrafter.pipelines.inversion import Predict, final_ratio, invert, text_only
+from stylecrafter.pipelines.keyframes import StyleKeyframes, keyframed_style
 from stylecrafter.pipelines.knobs import takes_knobs
 from stylecrafter.pipelines.noise import Generators, initial_latents, sample_generators, step_arguments
 from stylecrafter.pipelines.output import StyleCrafterPipelineOutput, check_output_type, convert_frames
@@ -71,6 +72,8 @@ class StyleCrafterPipeline(StylizedPipelineBase):
         latents: Tensor | None = None,
         style_tokens: Tensor | None = None,
         style_scales: Tensor | None = None,
+        style_keyframes: StyleKeyframes | None = None,
+        same_noise: bool = False,
         text_embeds: Tensor | None = None,
         negative_text_embeds: Tensor | None = None,
         prompt_embeds: Tensor | None = None,
@@ -105,7 +108,7 @@ class StyleCrafterPipeline(StylizedPipelineBase):
                 not say: its aspect ratio, with about as many pixels as the model's own size.
             negative_prompt: What to move away from, one text or one per prompt; None: the empty text.
             timesteps: The very timesteps to take, for schedulers that take them; instead of a number of steps.
-            sigmas: Likewise, noise levels.
+            sigmas: Likewise, noise levels; of models that predict flow, those before the scheduler's shift.
             frame_style_scales: Multiply the style per frame: a number for each, or a schedule (`schedules`).
             step_style_scales: The same per call of the model within sampling; steps of weight 0 skip the style.
             num_videos_per_prompt: Clips per prompt, next to each other in the output.
@@ -115,6 +118,10 @@ class StyleCrafterPipeline(StylizedPipelineBase):
             style_tokens: From `encode_style`, (1 or prompts, q, d), instead of pictures.
             style_scales: Factor of every style layer, (1 or prompts, L), instead of predicted ones (see
                 `predict_scales`); `style_scale` and the schedules multiply them all the same.
+            style_keyframes: (where, style) pairs instead of one style for the whole clip. Where: a frame, counted
+                from 0 (a whole number), or a part of the clip (0.0 to 1.0). Style: a picture, a list of pictures
+                that are read together, or style tokens. Between them the style changes in straight lines.
+            same_noise: Start every prompt from the same noise, as calls for one prompt each with the same seed do.
             text_embeds: From `encode_text`, (prompts, l, d), instead of prompts.
             negative_text_embeds: Likewise, (1 or prompts, l, d).
             prompt_embeds: What diffusers calls `text_embeds`.
@@ -159,6 +166,10 @@ class StyleCrafterPipeline(StylizedPipelineBase):
             raise InvalidInputError(
                 "give either style pictures or style_tokens (weights and corners go with pictures)"
             )
+        if style_keyframes is not None and any(
+            g is not None for g in (style_images, style_weights, style_tokens)
+        ):
+            raise InvalidInputError("give either style_keyframes or one style for the whole clip")
         copies = at_least_one("num_videos_per_prompt", num_videos_per_prompt)
         chunk = None if decode_chunk_size is None else at_least_one("decode_chunk_size", decode_chunk_size)
         source = None if video is None else SourceVideo.of(video, asked.frames)
@@ -168,6 +179,9 @@ class StyleCrafterPipeline(StylizedPipelineBase):
         params: Any = asked.filled({**self.config, **of_video, **self._size_of(latents)})  # no None any more
         check_size(params.width, params.height, self.size_multiple)
         guidance = Guidance.of(params, sequential_guidance)
+        style_scale = params.style_scale
+        if params.strength:
+            style_scale = self.backbone.strengths[params.strength] * self.config.default_style_scale
         control = Control(
             image=control_image,
             scale=controlnet_conditioning_scale,
@@ -191,13 +205,16 @@ class StyleCrafterPipeline(StylizedPipelineBase):
         prompts = len(text)
 
         # 3. Encode the style
-        if style_tokens is None:
-            style = style_condition(
-                self, style_images, style_weights, params.style_corners, prompts, text.states, style_seed
-            )
+        if style_keyframes is not None:
+            style, scales = keyframed_style(self, style_keyframes, style_scales, text.states, params)
         else:
-            style = given_style(self, style_tokens, prompts)
-        scales = layer_scales(self, style_scales, style, text.states)
+            if style_tokens is None:
+                style = style_condition(
+                    self, style_images, style_weights, params.style_corners, prompts, text.states, style_seed
+                )
+            else:
+                style = given_style(self, style_tokens, prompts)
+            scales = layer_scales(self, style_scales, style, text.states)
         frame_weights = per_latent_frame(
             None if frame_style_scales is None else weights(frame_style_scales, params.frames, "frame"),
             self.backbone.frames_per_latent,
@@ -217,7 +234,8 @@ class StyleCrafterPipeline(StylizedPipelineBase):
         frames = params.frames if source is None else padded_frames(backbone, params.frames)
         shape = (prompts * copies, *backbone.latent_shape(frames, params.height, params.width))
         windows = clip_windows(backbone, shape[2], params.window)
-        generators = sample_generators(generator, params.seed, prompts * copies)
+        repeat = copies if same_noise else None
+        generators = sample_generators(generator, params.seed, prompts * copies, repeat)
         noise = initial_latents(latents, shape, generators, params.shared_noise).to(device)
         extra = step_arguments(scheduler, generators, params.eta)
         tensors: dict[str, Any] = {
@@ -252,9 +270,7 @@ class StyleCrafterPipeline(StylizedPipelineBase):
                     continue
                 self._current_timestep = t
                 entering = model_input(scheduler, tensors["latents"], t)
-                factors = style_factors(
-                    tensors["style_scales"], params.style_scale * step_weights[i], frame_weights
-                )
+                factors = style_factors(tensors["style_scales"], style_scale * step_weights[i], frame_weights)
                 now = guidance.steered(self._guidance_scale).at(begin + i, steps)
                 beside = controlled if control.acts(begin + i, steps) else arguments
                 predicted = windowed_noise(windows, self, entering, t, tensors, beside, factors, now)

@@ -7,10 +7,12 @@ import math
 from collections.abc import Sequence
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor
 
 from stylecrafter.errors import InvalidInputError
+from stylecrafter.pipelines.schedulers import of_flow
 
 
 def set_timesteps(
@@ -21,6 +23,8 @@ def set_timesteps(
     device: torch.device,
 ) -> Tensor:
     """Set a scheduler to so many steps, or to the very ones that are given; returns its timesteps.
+
+    Those of flows shift the sigmas that they are given.
 
     Raises:
         InvalidInputError: More steps than it was trained with, or timesteps or sigmas that it does not take.
@@ -36,8 +40,12 @@ def set_timesteps(
     for name in named:
         if name not in inspect.signature(scheduler.set_timesteps).parameters:
             raise InvalidInputError(f"{type(scheduler).__name__} takes no {name} of one's own")
+    if "timesteps" in named and of_flow(scheduler.config):
+        raise InvalidInputError(
+            f"{type(scheduler).__name__} shifts noise levels, but no timesteps: give sigmas, those before the shift"
+        )
     try:
-        scheduler.set_timesteps(**named, device=device)
+        scheduler.set_timesteps(**{name: np.array(v) for name, v in named.items()}, device=device)
     except ValueError as error:  # a scheduler that takes them only with some of its settings
         raise InvalidInputError(
             f"{type(scheduler).__name__} refuses these {', '.join(named)}: {error}"

@@ -96,6 +96,17 @@ def windowed_noise(
     def predict(part: Tensor, window: slice) -> Tensor:
         per_frame = style_factors is not None and style_factors.ndim == 3
         factors = style_factors[:, window] if per_frame and style_factors is not None else style_factors
+        tokens = tensors["style_tokens"]
+        if tokens is not None and tokens.ndim == 4:
+            return guided_noise(
+                pipe,
+                part,
+                timestep,
+                {**tensors, "style_tokens": tokens[:, window]},
+                arguments,
+                factors,
+                guidance,
+            )
         return guided_noise(pipe, part, timestep, tensors, arguments, factors, guidance)
 
     return over_windows(windows, latents, predict)

@@ -113,7 +113,10 @@ def pack_tokens(
         packed[i, : row.shape[0]] = row
         per_picture = torch.tensor([1.0] * counts[i] if weights is None else list(weights[i]))
         token_weights[i, : row.shape[0]] = per_picture.repeat_interleave(t).to(tokens.device)
-    return packed, None if bool((token_weights == 1).all()) else token_weights
+    # Told by the arguments: tensors may be on another device, or without memory.
+    whole = all(count == most for count in counts)
+    alike = weights is None or all(weight == 1 for row in weights for weight in row)
+    return packed, None if whole and alike else token_weights
 
 
 def mean_embeds(embeds: Tensor, counts: Sequence[int], weights: Sequence[Sequence[float]] | None) -> Tensor:

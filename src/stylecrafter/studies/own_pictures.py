@@ -25,7 +25,7 @@ from stylecrafter.evaluation.truth.probes import Question, labels_of, seen_in
 from stylecrafter.evaluation.truth.style_probe import seen_style
 from stylecrafter.evaluation.truth.trained_probes import WorldProbes, world_probes
 from stylecrafter.evaluation.truth.world_set import WorldSetSpec, world_set_for
-from stylecrafter.generation.settings import look_up_model
+from stylecrafter.generation.models import look_up_model
 from stylecrafter.media.files import write_atomic
 from stylecrafter.media.tensors import to_pictures
 from stylecrafter.studies.plots import bars

@@ -17,7 +17,7 @@ from stylecrafter.evaluation.metrics.style import describe_style, descriptor_dis
 from stylecrafter.evaluation.truth.probes import Probe, Question, labels_of, train_probe
 from stylecrafter.evaluation.truth.trained_probes import content_probe
 from stylecrafter.evaluation.truth.world_set import WorldSetSpec, world_set_for
-from stylecrafter.generation.settings import look_up_model
+from stylecrafter.generation.models import look_up_model
 from stylecrafter.media.tensors import to_pictures
 from stylecrafter.pipelines.loading import load_pipeline
 from stylecrafter.pipelines.noise import draw_noise

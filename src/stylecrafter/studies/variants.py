@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from stylecrafter.evaluation.truth.world_set import world_set_for
-from stylecrafter.generation.settings import look_up_model
+from stylecrafter.generation.models import look_up_model
 from stylecrafter.studies.asking import Asked
 from stylecrafter.studies.claims import check_claims, read_claims
 from stylecrafter.studies.result import StudyResult, StudySpec

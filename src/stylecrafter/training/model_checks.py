@@ -2,19 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import torch
 
-from stylecrafter.adapter.style_adapter import StyleAdapter
 from stylecrafter.backbones.protocol import Backbone
 from stylecrafter.errors import CheckpointError, InvalidInputError
 from stylecrafter.media.documents import expand_home, is_file, is_folder, shown
-from stylecrafter.pipelines.adapters import load_adapter
-from stylecrafter.pipelines.fitting import check_widths
-from stylecrafter.pipelines.skeleton import Skeleton, read_image_encoder, read_skeleton
+from stylecrafter.pipelines.adapters import outline_adapter
+from stylecrafter.pipelines.skeleton import outline, outline_image_encoder
+from stylecrafter.pipelines.stylized_video import StyleCrafterPipeline
 from stylecrafter.runtime.faults import Fault
 from stylecrafter.training.parts import fresh_adapter, refuse_unread
 from stylecrafter.training.recipe_checks import (
@@ -28,10 +27,9 @@ from stylecrafter.training.recipe_checks import (
 from stylecrafter.training.recipes import Recipe
 from stylecrafter.training.source_specs import FilesSpec, WorldSpec
 from stylecrafter.training.stage_specs import TEMPORAL_STAGES, DiffusionSpec, StageSpec
-from stylecrafter.weights.card import read_defaults
 from stylecrafter.weights.configs import read_config
-from stylecrafter.weights.loading import PIPELINES
-from stylecrafter.weights.locate import INDEX_NAME, resolve_model
+from stylecrafter.weights.folders import INDEX_NAME, OWN_PIPELINES
+from stylecrafter.weights.locate import resolve_model
 
 
 def model_faults(recipe: Recipe, stages: Sequence[StageSpec]) -> Iterator[Fault]:
@@ -49,26 +47,27 @@ def model_faults(recipe: Recipe, stages: Sequence[StageSpec]) -> Iterator[Fault]
         folder = _folder_of(model.source, whole=model.base is None)
         if folder is None:
             return
-        motion = None if model.motion_adapter is None else expand_home(model.motion_adapter)
-        found = read_skeleton(folder, motion if motion is not None and is_folder(motion) else None)
-        encoder = (
-            _image_encoder(model.image_encoder) if model.image_encoder is not None else found.image_encoder
-        )
+        motion = _local(model.motion_adapter)
+        pipe = outline(folder, motion_adapter=motion)
     except InvalidInputError as error:
         yield Fault(place, str(error))
         return
-    if motion is None or is_folder(motion):
-        yield from backbone_faults(recipe, stages, found.backbone, _default_size(folder, found.backbone))
-    levels = model.attention_levels
-    if levels is not None:
-        yield from _told(
-            place, _attention_faults(levels, found.backbone.denoiser.config.get("attention_levels"))
-        )
-    yield from _style_faults(recipe, stages, found, encoder)
+    backbone = pipe.backbone
+    if model.motion_adapter is None or motion is not None:
+        yield from backbone_faults(recipe, stages, backbone, default_size(pipe))
+    if model.attention_levels is not None:
+        had = backbone.denoiser.config.get("attention_levels")
+        yield from _told(place, _attention_faults(model.attention_levels, had))
+    yield from _style_faults(recipe, stages, pipe)
+
+
+def default_size(pipe: StyleCrafterPipeline) -> tuple[int, int]:
+    """Height and width of what a pipeline makes where nothing is asked for."""
+    return int(pipe.config.default_height), int(pipe.config.default_width)
 
 
 def backbone_faults(
-    recipe: Recipe, stages: Sequence[StageSpec], backbone: Backbone, size: tuple[int, int] | None
+    recipe: Recipe, stages: Sequence[StageSpec], backbone: Backbone, size: tuple[int, int]
 ) -> Iterator[Fault]:
     """What the stages, sources and samples ask of a base model that it does not do.
 
@@ -76,7 +75,7 @@ def backbone_faults(
         recipe: All of it.
         stages: Those that are still to be trained.
         backbone: The base model; its weights are not read.
-        size: Height and width of what it makes, where that is known.
+        size: Height and width of what it makes.
     """
     place = ("model", "base" if recipe.model.base is not None else "pretrained")
     yield from _told(place, _time_faults(recipe, stages, backbone))
@@ -103,16 +102,17 @@ def _folder_of(name: str, *, whole: bool) -> Path | None:
     if not is_folder(found):
         return None
     kind = read_config(Path(found) / INDEX_NAME).get("_class_name")
-    if whole != (kind in PIPELINES):
+    if whole != (kind in OWN_PIPELINES):
         other = "base" if whole else "pretrained"
         what = "a base model" if whole else "a whole model"
         raise CheckpointError(f"{shown(name)} is {what} ({kind}): give it as model.{other}")
     return Path(found)
 
 
-def _image_encoder(name: str) -> Any:
-    path = expand_home(name)
-    return read_image_encoder(path) if is_folder(path) else None
+def _local(name: str | None) -> Path | None:
+    """A file or folder that is here; None for what is on the hub."""
+    path = None if name is None else expand_home(name)
+    return path if path is not None and (is_folder(path) or is_file(path)) else None
 
 
 def _warm_start_faults(recipe: Recipe, stages: Sequence[StageSpec]) -> Iterator[str]:
@@ -160,63 +160,57 @@ def _attention_faults(levels: Sequence[bool], had: object) -> Iterator[str]:
         )
 
 
-def _style_faults(
-    recipe: Recipe, stages: Sequence[StageSpec], found: Skeleton, encoder: Any
-) -> Iterator[Fault]:
+def _style_faults(recipe: Recipe, stages: Sequence[StageSpec], pipe: StyleCrafterPipeline) -> Iterator[Fault]:
     """An image encoder or an adapter that is missing, or does not go with the model."""
     model = recipe.model
-    place = "base" if model.base is not None else "pretrained"
-    learned = any(stage.stage in STYLE_STAGES for stage in stages)
-    if encoder is None and model.image_encoder is None:
+    place = ("model", "base" if model.base is not None else "pretrained")
+    if model.image_encoder is not None:
+        path = _local(model.image_encoder)
+        if path is None:
+            return
+        try:
+            pipe.register_modules(image_encoder=outline_image_encoder(path))
+        except InvalidInputError as error:
+            yield Fault(("model", "image_encoder"), str(error))
+            return
+    if pipe.image_encoder is None:
         yield Fault(
             ("model", "image_encoder"),
             "the model has none, which reads the style references of training: name a CLIP image tower",
         )
-        return
-    if encoder is None:
-        return
-    if model.adapter is not None:
-        yield from _told(("model", "adapter"), _adapter_faults(model.adapter, found.backbone, encoder))
+    elif model.adapter is not None:
+        yield from _told(("model", "adapter"), _adapter_faults(model.adapter, pipe))
     elif model.is_adapter_fresh(recipe.adapter):
-        options: Any = dict(recipe.adapter)
-        if found.style_adapter is not None:
-            options = {**found.style_adapter.options, **options}
-        try:
-            with torch.device("meta"):
-                fresh_adapter(found.backbone, encoder, options)
-        except InvalidInputError as error:
-            yield Fault(("model", place), f"takes no adapter of these options: {error}")
-    elif found.style_adapter is None and learned:
-        yield Fault(("model", place), "has no style adapter to go on with; set model.new_adapter: true")
+        yield from _told(place, _fresh_faults(recipe.adapter, pipe))
+    elif pipe.style_adapter is None and any(stage.stage in STYLE_STAGES for stage in stages):
+        yield Fault(place, "has no style adapter to go on with; set model.new_adapter: true")
 
 
-def _adapter_faults(name: str, backbone: Backbone, encoder: Any) -> Iterator[str]:
-    """An adapter of another base model; adapters are small beside it, so that this one is read."""
-    path = expand_home(name)
-    if not is_file(path) and not is_folder(path):
-        return
-    adapter: StyleAdapter = load_adapter(path)
-    refuse_unread(adapter)
-    check_widths(backbone, encoder, adapter)
-    adapter.attach(backbone.denoiser)
+def _adapter_faults(name: str, pipe: StyleCrafterPipeline) -> Iterator[str]:
+    path = _local(name)
+    if path is not None:
+        adapter = outline_adapter(path)
+        refuse_unread(adapter)
+        pipe.load_adapter(adapter)
     yield from ()
 
 
-def _default_size(folder: Path, backbone: Backbone) -> tuple[int, int] | None:
-    """Height and width of what a model makes, where it says so."""
-    values: dict[str, Any] = read_defaults(folder)
-    if "default_height" not in values and backbone.pipelines:
-        values = {f"default_{key}": value for key, value in backbone.default_knobs().items()}
-    height, width = values.get("default_height"), values.get("default_width")
-    return (height, width) if isinstance(height, int) and isinstance(width, int) else None
+def _fresh_faults(options: Mapping[str, Any], pipe: StyleCrafterPipeline) -> Iterator[str]:
+    whole: Any = dict(options)
+    if pipe.style_adapter is not None:
+        whole = {**pipe.style_adapter.options, **options}
+        pipe.unload_adapter()
+    try:
+        with torch.device("meta"):
+            fresh_adapter(pipe.backbone, pipe.image_encoder, whole)
+    except InvalidInputError as error:
+        yield f"takes no adapter of these options: {error}"
 
 
 def _frame_faults(
-    recipe: Recipe, stages: Sequence[StageSpec], backbone: Backbone, size: tuple[int, int] | None
+    recipe: Recipe, stages: Sequence[StageSpec], backbone: Backbone, size: tuple[int, int]
 ) -> Iterator[Fault]:
     """Sources at sizes, and clips of lengths, that the model does not take."""
-    if size is None:
-        return
     sizes = ModelSizes(size, backbone.pixels_per_latent, backbone.size_multiple, 0, backbone.text_dim)
     yield from size_faults(recipe.outline(), sizes)
     for name in sources_of(recipe.data, [stage for stage in stages if isinstance(stage, DiffusionSpec)]):

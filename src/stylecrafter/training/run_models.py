@@ -15,13 +15,14 @@ import torch
 from torch import nn
 
 from stylecrafter.adapter.style_adapter import StyleAdapter
+from stylecrafter.backbones.families import backbone_for
 from stylecrafter.backbones.protocol import Backbone
 from stylecrafter.data.batch import BatchSource
 from stylecrafter.errors import CheckpointError, InvalidInputError
 from stylecrafter.media.documents import expand_home
 from stylecrafter.media.files import write_atomic
 from stylecrafter.pipelines.from_base import open_image_encoder
-from stylecrafter.pipelines.loading import load_pipeline, without_bars
+from stylecrafter.pipelines.loading import load_pipeline, quiet_libraries
 from stylecrafter.pipelines.stylized_video import StyleCrafterPipeline
 from stylecrafter.presets import load_preset
 from stylecrafter.runtime.faults import joined
@@ -29,7 +30,7 @@ from stylecrafter.runtime.ranks import is_main_process
 from stylecrafter.training.from_scratch import fresh_models
 from stylecrafter.training.from_scratch.encoder_stages import latent_scale
 from stylecrafter.training.from_scratch.expansion import expand
-from stylecrafter.training.model_checks import backbone_faults
+from stylecrafter.training.model_checks import backbone_faults, default_size
 from stylecrafter.training.parts import Parts, fresh_adapter, load_trained
 from stylecrafter.training.recipes import Recipe
 from stylecrafter.training.run_folder import WEIGHTS
@@ -138,11 +139,11 @@ class RunModels:
         for name in ("text_encoder", "text_encoder_2"):
             if model.text_encoder_dtype == "bfloat16" and getattr(pipe, name) is not None:
                 getattr(pipe, name).bfloat16()
-        backbone: Backbone = pipe.backbone
+        # The denoiser holds the motion modules that are trained: a copy as they were would go stale.
+        backbone = backbone_for(**{**pipe.backbone.components, "motion_adapter": None})
         adapter: StyleAdapter | None = pipe.style_adapter
-        size = int(pipe.config.default_height), int(pipe.config.default_width)
         # What is on the hub was not looked at before it was here.
-        faults = list(backbone_faults(self.recipe, self.recipe.stages, backbone, size))
+        faults = list(backbone_faults(self.recipe, self.recipe.stages, backbone, default_size(pipe)))
         if faults:
             raise InvalidInputError(f"recipe {self.recipe.name!r}: {joined(faults)}")
         if model.attention_levels is not None:
@@ -174,7 +175,7 @@ class RunModels:
         """The model that the recipe starts from, with the encoder and the adapter that it names."""
         model = self.recipe.model
         if model.base is not None:
-            without_bars()
+            quiet_libraries()
             named = {"motion_adapter": model.motion_adapter, "config": model.base_config}
             options = {key: _here(name) for key, name in named.items() if name is not None}
             encoder = None if model.image_encoder is None else _here(model.image_encoder)

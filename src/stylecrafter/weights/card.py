@@ -58,7 +58,7 @@ def read_card(folder: str | os.PathLike[str], name: str = "") -> ModelCard:
         CheckpointError: A config or weights that cannot be read.
     """
     root = Path(folder)
-    front, body = _read_readme(root / "README.md")
+    front, body = read_readme(root / "README.md")
     return ModelCard(
         name=name or root.name,
         folder=root,
@@ -118,7 +118,7 @@ def check_size(width: int, height: int, multiple: int) -> None:
     )
 
 
-def _read_readme(file: Path) -> tuple[dict[str, Any], str]:
+def read_readme(file: Path) -> tuple[dict[str, Any], str]:
     """Front matter and body; what cannot be read is left out, with a warning: it decides nothing."""
     try:
         text = read_text(file) if is_file(file) else ""

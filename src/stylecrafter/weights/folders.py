@@ -55,6 +55,8 @@ OPTIONAL = (
     "motion_adapter",
     "controlnet",
 )
+#: Class names that saved pipelines of ours have.
+OWN_PIPELINES = ("StyleCrafterPipeline", "StyleCrafterImagePipeline")
 #: Parts of published base models that nothing here uses.
 OUTSIDE = ("safety_checker", "feature_extractor")
 #: What a tokenizer is read from: all of it, or its pieces.

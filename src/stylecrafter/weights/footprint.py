@@ -28,8 +28,8 @@ _DECODER_FACTOR = 10
 _ENCODER_FACTOR = 24
 # How the pipeline works by default: two of its passes side by side, eight frames decoded at once.
 _PASSES, DECODED_FRAMES = 2, 8
-# Python, torch and the libraries themselves.
-_PROCESS_BYTES = 700 * 2**20
+#: Python, torch and the libraries themselves.
+PROCESS_BYTES = 700 * 2**20
 # An estimate this many times over what is free is no matter of rounding.
 _HOPELESS = 2.0
 
@@ -100,7 +100,7 @@ def check_memory(estimate: MemoryEstimate, device: torch.device | None = None) -
     Raises:
         InvalidInputError: It needs more than twice of what is free.
     """
-    needed = estimate.total + (0 if device is not None and device.type == "cuda" else _PROCESS_BYTES)
+    needed = estimate.total + (0 if device is not None and device.type == "cuda" else PROCESS_BYTES)
     free = available_memory(device)
     where = f" on {device}" if device is not None else ""
     message = f"this needs about {format_bytes(needed)} of memory and {format_bytes(free)} are free{where}"

@@ -16,6 +16,7 @@ from stylecrafter.errors import CheckpointError
 from stylecrafter.media.documents import is_folder, shown
 from stylecrafter.weights.folders import (
     OPTIONAL,
+    OWN_PIPELINES,
     check_index,
     check_scheduler_config,
     check_tokenizer_files,
@@ -33,8 +34,6 @@ _SMALL = {
     "tokenizer": check_tokenizer_files,
     "tokenizer_2": check_tokenizer_files,
 }
-#: Class names that saved pipelines have.
-PIPELINES = ("StyleCrafterPipeline", "StyleCrafterImagePipeline")
 
 
 def load_folder(
@@ -56,7 +55,7 @@ def load_folder(
     Raises:
         CheckpointError: A part that is missing, broken, of an unknown class, or not filled from its files.
     """
-    parts = check_index(folder, set(options), {*PIPELINES, pipeline}, optional)
+    parts = check_index(folder, set(options), {*OWN_PIPELINES, pipeline}, optional)
     small = {}
     for name, check in _SMALL.items():
         if name in parts:

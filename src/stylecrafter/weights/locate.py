@@ -10,15 +10,18 @@ import json
 import logging
 import os
 import re
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from stylecrafter.errors import CheckpointError, InvalidInputError, OutputError, unknown_name
 from stylecrafter.media.documents import expand_home, is_file, is_folder, read_bytes, read_json, shown
 from stylecrafter.media.files import write_atomic
 from stylecrafter.media.recognise import recognise_file
 from stylecrafter.weights.configs import read_config
-from stylecrafter.weights.folders import INDEX_NAME, PARTS, TOKENIZER_FILES
+from stylecrafter.weights.folders import INDEX_NAME, OWN_PIPELINES, PARTS, TOKENIZER_FILES, weight_files
 
 logger = logging.getLogger(__name__)
 
@@ -31,6 +34,9 @@ _CACHE_ENTRIES = 1000
 _SHA256 = re.compile(r"[0-9a-f]{64}")
 # The hub has no longer names.
 _MAX_HUB_ID = 193
+#: Of a model, all but its weights.
+_CONFIGS = ("*.json", "*.txt", "*.model")
+_WEIGHT_SUFFIXES = (".safetensors", ".bin", ".ckpt", ".pt", ".pth")
 # Not the hidden ones, which systems leave beside files on foreign disks.
 _TORCH_NAMES = ("[!.]*.bin", "[!.]*.pt", "[!.]*.pth", "[!.]*.ckpt")
 _SETTINGS = ("config.json", "scheduler_config.json", *TOKENIZER_FILES)
@@ -100,22 +106,72 @@ def fetch_model(name: str | os.PathLike[str]) -> Path:
         UnknownNameError: As `resolve_model`.
     """
     found = resolve_model(name)
-    if is_folder(found):
-        return Path(found)
+    return Path(found) if is_folder(found) else _fetched_model(found)
+
+
+def fetch_configs(hub_id: str) -> Path:
+    """The configs and tokenizers of a model on the hub, without its weights; returns their folder.
+
+    Raises:
+        CheckpointError: The hub cannot be reached, or has no such model.
+    """
+    return _fetched_model(hub_id, allow_patterns=list(_CONFIGS))
+
+
+def fetch_part(name: str, what: str) -> Path:
+    """A file or folder that stands beside a model; what is on the hub is fetched.
+
+    Args:
+        name: A path, or "owner/name" of the hub, also with a folder or file inside: "owner/name/models/a.safetensors".
+        what: What it is, for messages ("image_encoder").
+
+    Raises:
+        CheckpointError: There is no such thing.
+    """
+    words = what.replace("_", " ")
+    path = expand_home(name)
+    if is_file(path) or is_folder(path):
+        return Path(path).resolve()
+    owner, _, rest = name.partition("/")
+    repo, _, inside = rest.partition("/")
+    if len(name) > _MAX_HUB_ID or not _HUB_ID.fullmatch(f"{owner}/{repo}") or name.endswith("/"):
+        raise CheckpointError(f"the {words} {shown(name)!r} is no file or folder here, and no hub id.")
+    from huggingface_hub import hf_hub_download, snapshot_download
+
+    with _from_hub(f"the {words} {shown(name)!r} is no file or folder here, and could not be fetched"):
+        if Path(inside).suffix in _WEIGHT_SUFFIXES:
+            return Path(hf_hub_download(f"{owner}/{repo}", inside))
+        patterns = _CONFIGS if what == "base_config" else ("*.json", *(f"*{s}" for s in _WEIGHT_SUFFIXES))
+        wanted = [f"{inside}/{pattern}" if inside else pattern for pattern in patterns]
+        return Path(
+            snapshot_download(f"{owner}/{repo}", allow_patterns=wanted, ignore_patterns=["*.fp16.*"]), inside
+        )
+
+
+def _fetched_model(hub_id: str, **options: Any) -> Path:
     from huggingface_hub import snapshot_download
+
+    known = ", ".join(model.name for model in list_models()) or "none"
+    hint = f" Known: {known}. Run `stylecrafter models` to see what works without a network."
+    what = (
+        f"model {hub_id!r} is no folder here, not in the local cache, and could not be fetched from the hub"
+    )
+    with _from_hub(what, hint):
+        return _check_folder(Path(snapshot_download(hub_id, **options)))
+
+
+@contextmanager
+def _from_hub(what: str, hint: str = "") -> Iterator[None]:
+    """Say in one line why something did not come from the hub."""
     from huggingface_hub.errors import HfHubHTTPError
 
     try:
-        return _check_folder(Path(snapshot_download(found)))
+        yield
     except (OSError, ValueError, HfHubHTTPError) as error:
         if isinstance(error, CheckpointError):
             raise
-        known = ", ".join(model.name for model in list_models()) or "none"
         reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
-        raise CheckpointError(
-            f"model {found!r} is no folder here, not in the local cache, and could not be fetched from the "
-            f"hub ({reason}). Known: {known}. Run `stylecrafter models` to see what works without a network."
-        ) from error
+        raise CheckpointError(f"{what} ({reason}).{hint}") from error
 
 
 def weights_hash(folder: str | os.PathLike[str]) -> str:
@@ -128,7 +184,16 @@ def weights_hash(folder: str | os.PathLike[str]) -> str:
     Raises:
         CheckpointError: A file that cannot be read.
     """
-    return _digest(folder, _weights(Path(folder)))
+    return parts_hash(folder) if is_file(folder) else _digest(folder, _weights(Path(folder)))
+
+
+def parts_hash(place: str | os.PathLike[str]) -> str:
+    """sha256 of a single file, or `weights_hash` of a folder.
+
+    Raises:
+        CheckpointError: A file that cannot be read.
+    """
+    return _file_hash(Path(place)) if is_file(place) else weights_hash(place)
 
 
 def settings_hash(folder: str | os.PathLike[str]) -> str:
@@ -173,10 +238,23 @@ def same_weights(folder: str | os.PathLike[str], recorded: str | None) -> bool:
 
 
 def _weights(root: Path) -> list[Path]:
+    if (index := read_config(root / INDEX_NAME)) and index.get("_class_name") not in OWN_PIPELINES:
+        return _weights_of_base(root, index)
     safe = _safetensors(root)
     covered = {file.parent for file in safe}
     others = (file for pattern in _TORCH_NAMES for file in root.rglob(pattern))
     return safe + [file for file in others if file.parent not in covered and is_file(file)]
+
+
+def _weights_of_base(root: Path, index: dict[str, Any]) -> list[Path]:
+    """The files that a base model is loaded from: others of the same model may lie beside them, or come later."""
+    found = []
+    for name in PARTS:
+        entry = index.get(name)
+        if isinstance(entry, list) and entry[:1] in (["diffusers"], ["transformers"]):
+            if not (name == "scheduler" or name.startswith("tokenizer")):
+                found += weight_files(root / name, of_diffusers=entry[0] == "diffusers")
+    return found
 
 
 def _safetensors(root: Path) -> list[Path]:

@@ -12,7 +12,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import torch
 from torch import Tensor, nn
@@ -181,8 +181,7 @@ def examine(
     tensors = {name: value for name, value in tensors.items() if not re.fullmatch(beside, name)}
     check_config(config, folder / "config.json", len(tensors))
     with refusing(f"{what}: its config.json makes no {kind.__name__}"):
-        state: dict[str, Tensor] = skeleton(kind, folder, config).state_dict()
-        wanted = {name: tuple(value.shape) for name, value in state.items()}
+        wanted = {name: tuple(value.shape) for name, value in _skeleton(kind, folder, config).items()}
     tensors = _with_tied(kind, _renamed(tensors, wanted))
     misfit = compare(wanted, tensors)
     if misfit:
@@ -215,14 +214,24 @@ def refusing(what: str) -> Iterator[None]:
         raise CheckpointError(f"{what}: {reason if len(reason) <= 400 else f'{reason[:400]}…'}") from error
 
 
-def skeleton(kind: Any, folder: Path, config: dict[str, Any]) -> Any:
-    """A part without memory for its numbers.
+def meta_model(kind: Any, folder: Path) -> Any:
+    """A part without memory for its numbers, from its config alone; its weights need not be there.
 
-    Args:
-        kind: Class of a diffusers or transformers model.
-        folder: Of the part.
-        config: What its config holds.
+    Raises:
+        CheckpointError: No config, or one that makes no such part.
     """
+    config = read_part_config(folder, kind)
+    check_config(config, folder / "config.json", 0)
+    with refusing(f"{folder.name} ({kind.__name__}) in {folder.parent}: its config.json makes none"):
+        return _without_memory(kind, folder, config).eval()
+
+
+def _skeleton(kind: Any, folder: Path, config: dict[str, Any]) -> dict[str, Tensor]:
+    """The state dict of a part without memory for its numbers."""
+    return cast("dict[str, Tensor]", _without_memory(kind, folder, config).state_dict())
+
+
+def _without_memory(kind: Any, folder: Path, config: dict[str, Any]) -> Any:
     with torch.device("meta"):
         if _is_diffusers(kind):
             return kind.from_config(config)

@@ -16,7 +16,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from stylecrafter.errors import InvalidInputError
 from stylecrafter.evaluation.truth.held_out import HeldOutSet, held_out_set
 from stylecrafter.generation.batch_file import Entry
-from stylecrafter.generation.settings import look_up_model
+from stylecrafter.generation.models import look_up_model
 from stylecrafter.media.documents import is_file, read_json, shown
 from stylecrafter.media.files import write_atomic
 from stylecrafter.media.tensors import to_pictures

@@ -1,0 +1,76 @@
+"""Bytes that a computation holds at its most, counted while it runs on tensors without memory."""
+
+from __future__ import annotations
+
+import weakref
+from typing import Any, cast
+
+import torch
+from torch import Tensor
+from torch.overrides import TorchFunctionMode
+from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils._pytree import tree_leaves
+
+
+class LiveMemory(TorchDispatchMode):
+    """Counts what is made while it is entered, from when it is made to when nothing refers to it any more.
+
+    Made for the "meta" device: what runs there allocates nothing, however large. What was there before does not count.
+
+    Attributes:
+        now: Bytes held at this moment.
+        peak: Most bytes held at once.
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.now = self.peak = 0
+        self._seen: set[int] = set()
+        self._attention = _WholeAttention()
+
+    def __enter__(self) -> LiveMemory:
+        self._attention.__enter__()
+        return cast("LiveMemory", super().__enter__())
+
+    def __exit__(self, *error: Any) -> None:
+        super().__exit__(*error)
+        self._attention.__exit__(*error)
+
+    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        before = {id(leaf) for leaf in tree_leaves(args) if isinstance(leaf, Tensor)}
+        out = func(*args, **(kwargs or {}))
+        made = [leaf for leaf in tree_leaves(out) if isinstance(leaf, Tensor) and id(leaf) not in before]
+        if not func.is_view:
+            for tensor in made:
+                self._see(tensor.untyped_storage())
+        self.peak = max(self.peak, self.now + _scratch(func, args, made))
+        return out
+
+    def _see(self, storage: torch.UntypedStorage) -> None:
+        key = storage._cdata
+        if key in self._seen:
+            return
+        self._seen.add(key)
+        self.now += storage.nbytes()
+        weakref.finalize(storage, self._forget, key, storage.nbytes())
+
+    def _forget(self, key: int, size: int) -> None:
+        self._seen.discard(key)
+        self.now -= size
+
+
+class _WholeAttention(TorchFunctionMode):
+    """Attention as one step: its kernels hold no table of every query with every key, its formula does."""
+
+    def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        if func is torch.nn.functional.scaled_dot_product_attention:
+            query, value = args[0], args[2] if len(args) > 2 else (kwargs or {})["value"]
+            return query.new_empty(*query.shape[:-1], value.shape[-1])
+        return func(*args, **(kwargs or {}))
+
+
+def _scratch(func: Any, args: Any, made: list[Tensor]) -> int:
+    """Bytes that a step needs for itself: convolutions on CPUs work on copies of their own order."""
+    if func is not torch.ops.aten.convolution.default:
+        return 0
+    return sum(t.numel() * t.element_size() for t in (args[0], args[1], *made))
