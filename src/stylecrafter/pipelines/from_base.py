@@ -128,7 +128,7 @@ def with_controlnet(base: Any, source: Any) -> Any:
         raise InvalidInputError(f"{family.label} takes no ControlNet")
     denoiser = getattr(base, family.denoiser_name)
     if isinstance(source, (str, os.PathLike)):
-        source = load_model(ControlNetModel, source, torch_dtype=denoiser.dtype).to(denoiser.device)
+        source = load_model(ControlNetModel, source, dtype=denoiser.dtype).to(denoiser.device)
     kind = getattr(diffusers, name)
     takes = inspect.signature(kind.__init__).parameters
     parts = {**base.components, **base.config, "controlnet": source}
