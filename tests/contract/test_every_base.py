@@ -208,11 +208,13 @@ def test_a_saved_folder_draws_the_same(pipe: StyleCrafterPipeline, case: Case, t
     again = StyleCrafterPipeline.from_pretrained(tmp_path)
     again.set_progress_bar_config(disable=True)
     style = {"style_images": tiny_picture(1)}
-    assert torch.equal(draw(again, case, **style), draw(pipe, case, **style))
+    # Products of a single row round by where in memory the weights lie.
+    near = {"rtol": 1e-4, "atol": 1e-4}
+    torch.testing.assert_close(draw(again, case, **style), draw(pipe, case, **style), **near)
     # The adapter's folder is an adapter of its own.
     other = make(case)
     other.load_adapter(tmp_path / "style_adapter")
-    assert torch.equal(draw(other, case, **style), draw(pipe, case, **style))
+    torch.testing.assert_close(draw(other, case, **style), draw(pipe, case, **style), **near)
 
 
 def test_several_references(pipe: StyleCrafterPipeline, case: Case) -> None:
@@ -294,6 +296,9 @@ def test_offloading_hooks_run(pipe: StyleCrafterPipeline, case: Case, kind: str)
     offloaded = make(case)
     offloaded.load_adapter(copy.deepcopy(case.adapter(offloaded)))
     expected = draw(pipe, case, style_images=tiny_picture(1))
+    if case.base == "wan" and kind == "sequential":
+        # From the CPU to the CPU, accelerate loses weights that a model has under two names, as T5 has its words.
+        offloaded._exclude_from_cpu_offload = [*offloaded._exclude_from_cpu_offload, "text_encoder"]
     getattr(offloaded, f"enable_{kind}_cpu_offload")(device="cpu")
     assert any(hasattr(model, "_hf_hook") for model in offloaded.backbone.models().values())
     torch.testing.assert_close(draw(offloaded, case, style_images=tiny_picture(1)), expected)

@@ -325,6 +325,7 @@ class StylizedPipelineBase(StyleMethods, PushedWithCard, DiffusionPipeline):
         except ValueError:
             if old is not None:
                 self.register_modules(style_adapter=old.attach(backbone.denoiser))
+                self.register_to_config(**adapter_defaults(old))
             raise
         self.register_modules(style_adapter=adapter, image_encoder=encoder)
         self.register_to_config(**adapter_defaults(adapter))

@@ -79,7 +79,8 @@ def stage_peaks(pipe: StyleCrafterPipeline, work: Workload) -> Iterator[tuple[st
     if styled:
         pictures = [[Image.new("RGB", (8, 8))] * work.references]
         with LiveMemory() as style_memory:
-            style = pipe.encode_style(pictures, corners=work.references == 1)
+            states = None if text is None else text.states
+            style = pipe.encode_style(pictures, corners=work.references == 1, text=states)
             nothing = null_style(pipe, style, 1)
         yield "style", style_memory.peak
     shape = backbone.latent_shape(work.frames, work.height, work.width)
