@@ -97,7 +97,7 @@ def _open_folder(place: str, dtype: torch.dtype, options: Mapping[str, Any]) -> 
         folder,
         DiffusionPipeline.from_pretrained,
         kind,
-        {**given, "torch_dtype": dtype},
+        {**given, "dtype": dtype},
         optional=tuple(PARTS),
     )
 
@@ -119,10 +119,10 @@ def with_controlnet(base: Any, source: Any) -> Any:
         raise InvalidInputError(f"{family.label} takes no ControlNet")
     denoiser = getattr(base, family.denoiser_name)
     if isinstance(source, (str, os.PathLike)):
-        source = load_model(ControlNetModel, source, torch_dtype=denoiser.dtype).to(denoiser.device)
+        source = load_model(ControlNetModel, source, dtype=denoiser.dtype).to(denoiser.device)
     kind = getattr(diffusers, name)
     takes = inspect.signature(kind.__init__).parameters
-    parts = {**base.components, **base.config, "controlnet": source}
+    parts = {**base.config, **base.components, "controlnet": source}
     return kind(**{name: parts[name] for name in takes if name in parts})
 
 
