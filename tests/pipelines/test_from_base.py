@@ -10,14 +10,16 @@ from typing import Any
 
 import pytest
 import torch
+from diffusers import StableDiffusionInpaintPipeline
 from safetensors.torch import load_file, save_file
 from transformers import CLIPConfig, CLIPModel, CLIPVisionModelWithProjection
 
 from stylecrafter import StyleCrafterPipeline
-from stylecrafter.errors import CheckpointError, InvalidInputError, StyleCrafterError
+from stylecrafter.errors import CheckpointError, InvalidInputError, StyleCrafterError, UnknownNameError
 from tests.single_files import single_file
 from tests.tiny import (
     VISION,
+    stable_diffusion_unet,
     tiny_clip_config,
     tiny_controlnet,
     tiny_image_encoder,
@@ -147,6 +149,20 @@ def test_folders_of_other_things_are_refused(sd_folder: Path, tmp_path: Path) ->
             StyleCrafterPipeline.from_base(name)
     with pytest.raises(StyleCrafterError):
         StyleCrafterPipeline.from_base(tmp_path)
+
+
+def test_pipelines_of_other_things_are_refused() -> None:
+    base = tiny_sd_pipeline()
+    inpainting = StableDiffusionInpaintPipeline(**base.components, requires_safety_checker=False)
+    with pytest.raises(
+        UnknownNameError,
+        match="unknown base model 'StableDiffusionInpaintPipeline'.*StableDiffusionXLPipeline",
+    ):
+        StyleCrafterPipeline.from_base(inpainting)
+    for channels in (5, 9):
+        base.unet = stable_diffusion_unet(in_channels=channels)
+        with pytest.raises(InvalidInputError, match=rf"reads {channels} channels and gives 4.*inpainting"):
+            StyleCrafterPipeline.from_base(base)
 
 
 def test_tensors_that_are_missing_or_unknown_are_refused(folder: Path, tmp_path: Path) -> None:

@@ -147,20 +147,3 @@ class SDXL(StableDiffusion):
             yield vae
         finally:
             vae.to(torch.float16)
-
-    def scaled(self, latents: Tensor) -> Tensor:
-        mean, std = self._statistics(latents)
-        return super().scaled((latents - mean) / std)
-
-    def unscaled(self, latents: Tensor) -> Tensor:
-        mean, std = self._statistics(latents)
-        return super().unscaled(latents) * std + mean
-
-    def _statistics(self, latents: Tensor) -> tuple[Tensor, Tensor]:
-        """Mean and deviation of the autoencoder's latents per channel: 0 and 1 where its config has none."""
-        config, ones = self.component("vae").config, [1] * (latents.ndim - 2)
-        values = [
-            config.get(name) or [empty] for name, empty in (("latents_mean", 0.0), ("latents_std", 1.0))
-        ]
-        mean, std = (torch.tensor(v, device=latents.device).view(1, -1, *ones).to(latents) for v in values)
-        return mean, std

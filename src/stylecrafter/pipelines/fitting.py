@@ -16,6 +16,13 @@ from stylecrafter.references.encoder import feature_width
 
 #: Defaults of a pipeline that an adapter may have values of its own for.
 _GUIDANCE = ("default_text_guidance", "default_style_guidance")
+#: Width of text states -> published base models that have it, which adapters of that width are for.
+_OF_WIDTH = {
+    768: "Stable Diffusion 1",
+    1024: "Stable Diffusion 2 or VideoCrafter",
+    2048: "SDXL",
+    4096: "Wan",
+}
 #: No picture, clip or number of steps is larger.
 MOST = 2**20
 
@@ -46,7 +53,11 @@ def check_widths(
             )
     for giver, given, reader, expected in pairs:
         if given != expected:
-            raise InvalidInputError(f"the {giver} gives width {given}, the {reader} reads width {expected}")
+            bases = _OF_WIDTH.get(given) if giver == "style adapter" else None
+            hint = "" if bases is None else f"; it is an adapter for {bases}"
+            raise InvalidInputError(
+                f"the {giver} gives width {given}, the {reader} reads width {expected}{hint}"
+            )
 
 
 def adapter_defaults(adapter: StyleAdapter) -> dict[str, Any]:

@@ -163,7 +163,7 @@ def _family_of(base: DiffusionPipeline) -> type[Backbone]:
     known = known_pipelines()
     family = next((known[one.__name__] for one in type(base).__mro__ if one.__name__ in known), None)
     if family is None:
-        raise unknown_name("base model", type(base).__name__, known, f"{known_bases().capitalize()}.")
+        raise unknown_name("base model", type(base).__name__, known)
     return family
 
 
