@@ -50,7 +50,11 @@ def _show_needs(facts: dict[str, Any]) -> None:
     show(f"{facts['model']}: {facts['kind']}, {facts['frames']} x {facts['size']}, {facts['dtype']}")
     for name in ("weights", "working", "process", "total", "free"):
         show(f"  {name:<8} {format_bytes(facts[name])}")
-    show("fits" if facts["total"] <= facts["free"] else "does not fit: fewer frames, a smaller size or bfloat16")
+    show(
+        "fits"
+        if facts["total"] <= facts["free"]
+        else "does not fit: fewer frames, a smaller size or bfloat16"
+    )
 
 
 def _check_machine(as_json: bool) -> None:

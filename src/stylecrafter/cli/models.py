@@ -16,8 +16,8 @@ _OWN = """\
 Base models of your own: --model FOLDER, HUB_ID or FILE, with --adapter and --image-encoder (docs/backbones.md).
 Known are Stable Diffusion 1.5 and 2.1, SDXL, AnimateDiff and Wan 2.1 in the layout of diffusers, the first two in a \
 single file as well.
-A name is looked for as an embedded model, then as a file or folder here, then in the hub's cache ({cache}), then on the \
-hub."""
+A name is looked for as an embedded model, then as a file or folder here, then in the hub's cache ({cache}), then on \
+the hub."""
 
 
 def models(
