@@ -91,18 +91,17 @@ def stage_peaks(pipe: StyleCrafterPipeline, work: Workload) -> Iterator[tuple[st
     )
     shape, seen = (backbone.latent_shape(count, work.height, work.width) for count in (frames, window))
     if text is not None and negative is not None:
-        given = {"device": "meta", "dtype": torch.float32}
         tensors: dict[str, Any] = {
             "text_embeds": text.states,
             "negative_text_embeds": negative.states,
             "style_tokens": style,
         }
-        factors = None if style is None else torch.empty(1, pipe.style_adapter.num_layers, **given)
+        factors = None if style is None else torch.empty(1, pipe.style_adapter.num_layers, device="meta")
         with LiveMemory() as memory:
             arguments = PassArguments(
                 text=text.arguments, negative=negative.arguments, base={}, null_style=nothing
             )
-            latents, time = torch.empty(1, *seen, **given), torch.empty((), device="meta")
+            latents, time = torch.empty(1, *seen, device="meta"), torch.empty((), device="meta")
             guided_noise(
                 pipe, latents, time, tensors, arguments, factors, Guidance(7.5, 5.0, 0.0, 1.0, False)
             )

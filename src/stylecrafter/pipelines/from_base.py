@@ -90,7 +90,8 @@ def _open_folder(place: str, dtype: torch.dtype, options: Mapping[str, Any]) -> 
         given["requires_safety_checker"] = False
     return load_folder(
         folder,
-        DiffusionPipeline.from_pretrained,
+        # The class itself: the general one would not take its optional parts from `given`.
+        getattr(diffusers, kind).from_pretrained,
         kind,
         {**given, "dtype": dtype},
         optional=tuple(PARTS),
