@@ -100,12 +100,12 @@ def _show_record(file: Path, as_json: bool) -> None:
                 path = picture["path"] or picture["name"]
                 show(f"{name[:-1].replace('_', ' '):<20}{path}  sha256 {picture['sha256'][:16]}…")
         elif name == "video" and value is not None:
-            part = f"  from {value['start']:g} s" if value["start"] else ""
-            show(f"{name:<20}{value['path'] or value['name']}  sha256 {value['sha256'][:16]}…{part}")
+            since = f"  from {value['start']:g} s" if value["start"] else ""
+            show(f"{name:<20}{value['path'] or value['name']}  sha256 {value['sha256'][:16]}…{since}")
         elif name == "model":
             show(f"{name:<20}{value['name']}  sha256 {(value['sha256'] or 'unknown')[:16]}…")
-            for kind, part in record.model.parts.items():
-                show(f"{kind.replace('_', ' '):<20}{part.name}  sha256 {part.sha256[:16]}…")
+            for kind, beside in record.model.parts.items():
+                show(f"{kind.replace('_', ' '):<20}{beside.name}  sha256 {beside.sha256[:16]}…")
         elif name == "versions":
             show(f"{name:<20}{', '.join(f'{key} {number}' for key, number in value.items())}")
         else:
