@@ -43,8 +43,16 @@ def test_what_fits_passes_without_any_weights(name: str, configs: Path) -> None:
             "stages.temporal.options.lora_rank=4",
             "AnimateDiff trains whole temporal layers; leave",
         ),
-        ("animatediff", "data.video.num_frames=9", "data.video.num_frames: .*at most 8 frames, got 9"),
-        ("animatediff", "model.motion_adapter={configs}/image_encoder", "is no motion adapter"),
+        (
+            "animatediff",
+            "data.video.num_frames=9",
+            "data.video.num_frames: .*at most 8 frames at once, got 9",
+        ),
+        (
+            "animatediff",
+            "model.motion_adapter={configs}/image_encoder",
+            "model.base: image_encoder .MotionAdapter.",
+        ),
         (
             "wan",
             "data.video.num_frames=6",
@@ -56,7 +64,7 @@ def test_what_fits_passes_without_any_weights(name: str, configs: Path) -> None:
             "data.art: 40 x 40 pixels for stage 'adapter': both sides must be multiples of 16",
         ),
         ("wan", "model.image_encoder=", "model.image_encoder: the model has none"),
-        ("wan", "model.image_encoder={configs}/clips", "model.base: .*config.json"),
+        ("wan", "model.image_encoder={configs}/clips", "model.image_encoder: .*config.json"),
         ("wan", "adapter.extractor_heads=7", "model.base: takes no adapter of these options: .*7"),
         ("wan", "model.adapter={configs}/adapter_of_stable_diffusion", "model.adapter: "),
         ("sdxl", "model.adapter={configs}/ip_adapter.bin", "model.adapter: the style adapter gives width 16"),
