@@ -291,12 +291,11 @@ def test_bfloat16(case: Case) -> None:
     assert not torch.equal(styled, draw(pipe, case))
 
 
-@pytest.mark.parametrize("kind", ["model", "sequential"])
-def test_offloading_hooks_run(pipe: StyleCrafterPipeline, case: Case, kind: str) -> None:
+def test_offloading_hooks_run(pipe: StyleCrafterPipeline, case: Case) -> None:
     offloaded = make(case)
     offloaded.load_adapter(copy.deepcopy(case.adapter(offloaded)))
     expected = draw(pipe, case, style_images=tiny_picture(1))
-    getattr(offloaded, f"enable_{kind}_cpu_offload")(device="cpu")
+    offloaded.enable_model_cpu_offload(device="cpu")
     assert any(hasattr(model, "_hf_hook") for model in offloaded.backbone.models().values())
     torch.testing.assert_close(draw(offloaded, case, style_images=tiny_picture(1)), expected)
 

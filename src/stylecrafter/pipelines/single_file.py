@@ -75,9 +75,14 @@ def open_single_file(
     )
     with refusing(f"{what} cannot be loaded as a {kind.__name__}{hint}"):
         parts = {**dict.fromkeys(OUTSIDE), **where, **options}
-        base = kind.from_single_file(str(path), torch_dtype=dtype, **parts)
+        try:
+            base = kind.from_single_file(str(path), **parts)
+        except NotImplementedError as error:
+            # What torch says of weights that nothing has filled, when they are to go to their device.
+            raise CheckpointError(f"{what}: tensors of its UNet or autoencoder are missing") from error
     _check_filled(base, tensors, what)
-    return base
+    # Not before: what is missing could not be cast, and nothing would say what it is.
+    return base.to(dtype)
 
 
 def published_configs(path: Path) -> str:
