@@ -57,6 +57,7 @@ def test_published_sizes() -> None:
     config = ip_adapter.adapter_config({**plain, **layers})
     assert config["num_style_tokens"] == 4 and config["image_dim"] == 1024 and config["text_dim"] == 2048
     assert config["layer_dims"] == tuple(widths)
+    assert config["default_text_guidance"] == config["default_style_guidance"] == 5.0
     plus: dict[str, tuple[int, ...]] = {
         "image_proj.latents": (1, 16, 1280),
         "image_proj.proj_in.weight": (1280, 1280),

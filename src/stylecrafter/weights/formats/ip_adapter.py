@@ -16,6 +16,9 @@ from stylecrafter.errors import CheckpointError
 from stylecrafter.weights.formats.videocrafter_unet import Shapes
 
 MODULES = ("image_proj", "ip_adapter")
+#: Guidance that the published scripts ask for, by the width of the text: of both conditions together, which takes two
+#: passes of the model; with other scales for text and style it takes three.
+_GUIDANCE = {768: 7.5, 2048: 5.0}
 #: Of all resamplers, which the shapes of their attention do not tell.
 _HEAD_WIDTH = 64
 _LAYER = re.compile(r"ip_adapter\.(\d+)\.to_([kv])_ip\.weight")
@@ -68,6 +71,8 @@ def adapter_config(shapes: Shapes) -> dict[str, Any]:
             "scale_type": "fixed",
             "output_norm": False,
             "preprocessing": "clip",
+            "default_text_guidance": _GUIDANCE.get(text_dim),
+            "default_style_guidance": _GUIDANCE.get(text_dim),
             **(_resampler(shapes) if plus else _linear(shapes, text_dim)),
         }
     except (KeyError, IndexError) as error:
