@@ -58,7 +58,8 @@ def adapter_config(shapes: Shapes) -> dict[str, Any]:
     numbers = sorted({int(match[1]) for key in shapes if (match := _LAYER.fullmatch(key))})
     if not numbers or numbers != list(range(1, 2 * len(numbers), 2)):
         raise CheckpointError(
-            f"an IP-Adapter numbers its layers 1, 3, 5 … without a gap, this file has {numbers or 'none'}"
+            "an IP-Adapter of Stable Diffusion or SDXL numbers its layers 1, 3, 5 … without a gap, this file has "
+            f"{f'{len(numbers)}: {numbers[:8]}' if numbers else 'none'}"
         )
     try:
         keys = [shapes[f"ip_adapter.{number}.to_k_ip.weight"] for number in numbers]
