@@ -291,15 +291,11 @@ def test_bfloat16(case: Case) -> None:
     assert not torch.equal(styled, draw(pipe, case))
 
 
-@pytest.mark.parametrize("kind", ["model", "sequential"])
-def test_offloading_hooks_run(pipe: StyleCrafterPipeline, case: Case, kind: str) -> None:
+def test_offloading_hooks_run(pipe: StyleCrafterPipeline, case: Case) -> None:
     offloaded = make(case)
     offloaded.load_adapter(copy.deepcopy(case.adapter(offloaded)))
     expected = draw(pipe, case, style_images=tiny_picture(1))
-    if case.base == "wan" and kind == "sequential":
-        # From the CPU to the CPU, accelerate loses weights that a model has under two names, as T5 has its words.
-        offloaded._exclude_from_cpu_offload = [*offloaded._exclude_from_cpu_offload, "text_encoder"]
-    getattr(offloaded, f"enable_{kind}_cpu_offload")(device="cpu")
+    offloaded.enable_model_cpu_offload(device="cpu")
     assert any(hasattr(model, "_hf_hook") for model in offloaded.backbone.models().values())
     torch.testing.assert_close(draw(offloaded, case, style_images=tiny_picture(1)), expected)
 

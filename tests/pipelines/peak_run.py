@@ -20,6 +20,7 @@ from diffusers import ModelMixin
 from stylecrafter import StyleCrafterPipeline
 from stylecrafter.pipelines.footprint import Workload, estimate_peak
 from stylecrafter.pipelines.skeleton import outline
+from stylecrafter.runtime.allocator import give_back_large_blocks
 from tests.tiny import tiny_animatediff_pipeline, tiny_sd_pipeline, tiny_sdxl_pipeline, tiny_wan_base
 
 BASES: dict[str, Callable[[], Any]] = {
@@ -104,6 +105,7 @@ def call(pipe: StyleCrafterPipeline, frames: int, width: int, height: int) -> No
 def main(base: str, size: str, dtype: torch.dtype = torch.float32) -> dict[str, float]:
     """Estimate, then make, then look."""
     work = WORK[base][size]
+    give_back_large_blocks()  # as commands do
     call(StyleCrafterPipeline.from_base(BASES[base]()), 1, 32, 32)  # libraries load what they need
     with tempfile.TemporaryDirectory() as folder:
         write_configs(base, size, Path(folder))

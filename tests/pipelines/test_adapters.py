@@ -156,6 +156,13 @@ def test_other_files_are_told_what_they_are(tmp_path: Path) -> None:
         load_adapter({})
 
 
+def test_a_published_width_says_what_base_is_right() -> None:
+    pipe = StyleCrafterPipeline.from_base(tiny_sd_pipeline())
+    wide = StyleAdapter(16, 2048, None, (16,), extractor_heads=2, scale_type="fixed", extractor_layers=1)
+    with pytest.raises(InvalidInputError, match="reads width 16; it is for SDXL"):
+        pipe.load_adapter(wide)
+
+
 def test_the_wrong_base_and_the_wrong_encoder_are_refused(sdxl_tensors) -> None:
     adapter = load_adapter(sdxl_tensors, num_heads=2, scale_heads=2)
     pipe = StyleCrafterPipeline.from_base(tiny_sd_pipeline())

@@ -83,6 +83,22 @@ def test_a_lora_on_the_base_acts_beside_the_adapter(pipe: StyleCrafterPipeline, 
     assert torch.equal(draw(pipe), plain) and torch.equal(draw(pipe, tiny_picture()), styled)
 
 
+def test_textual_inversion_on_the_base_acts(pipe: StyleCrafterPipeline) -> None:
+    before = pipe.encode_text("a <dots> fox")
+    for number in ("", "_2"):
+        encoder = getattr(pipe.base, f"text_encoder{number}", None)
+        if encoder is not None:
+            tokenizer = getattr(pipe.base, f"tokenizer{number}")
+            word = {"<dots>": torch.randn(encoder.config.hidden_size)}
+            pipe.base.load_textual_inversion(word, text_encoder=encoder, tokenizer=tokenizer)
+    after = pipe.encode_text("a <dots> fox")
+    assert not torch.equal(after, before)
+    wanted = pipe.base.encode_prompt(
+        "a <dots> fox", device=torch.device("cpu"), num_images_per_prompt=1, do_classifier_free_guidance=False
+    )
+    assert torch.equal(after, wanted[0])
+
+
 def test_schedulers_are_changed_on_either_side(pipe: StyleCrafterPipeline) -> None:
     before = draw(pipe)
     pipe.base.scheduler = EulerDiscreteScheduler.from_config(pipe.base.scheduler.config)

@@ -68,8 +68,7 @@ class WanDualAttentionProcessor(DualCrossAttentionProcessor):
             keys=keys,
             context=encoder_hidden_states,
             mask=attention_mask,
-            style_tokens=style.tokens,
-            factor=self._factor(style, n, t, query),
+            styles=self._acting(style, n, t, query),
         )
         fused = self.fuse(call).type_as(query).unflatten(0, (-1, frames)).flatten(1, 2)
         return attn.to_out[1](attn.to_out[0](fused))

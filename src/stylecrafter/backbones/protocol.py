@@ -45,6 +45,8 @@ class Backbone(ABC):
     frames_per_latent: ClassVar[int] = 1
     #: Whether there are layers between frames; without them, frames, and with those stage 2, are refused.
     has_time: ClassVar[bool] = True
+    #: Whether stage 2 trains low-rank matrices, because whole layers would be too large (`add_temporal_lora`).
+    low_rank_time: ClassVar[bool] = False
     #: Of a family without time: what makes clips instead, as the end of a sentence.
     for_clips: ClassVar[str] = ""
     #: What a named strength multiplies the adapter's own style scale by; "medium" changes nothing.

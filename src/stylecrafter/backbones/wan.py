@@ -39,6 +39,7 @@ class Wan(T5Texts, FlowMatching):
         "eta": 0.0,
     }
     frames_per_latent = 4
+    low_rank_time = True
     style_per_frame = True
 
     @classmethod

@@ -218,7 +218,7 @@ def _frame_by_frame(request: ClipRequest) -> _FrameMaker:
             s.prompt,
             style_images=[picture.image for picture in asked.pictures],
             negative_prompt=s.negative_prompt,
-            **s.arguments(without=("seed", "frames", "shared_noise", "window")),
+            **s.arguments(without=("seed", "frames", "shared_noise", "style_frames", "window")),
             num_images_per_prompt=asked.frames,
             generator=[make_generator(first + frame) for frame in range(asked.frames)],
         )

@@ -82,8 +82,8 @@ def needs(
     place = resolve_device(device)
     number = resolve_dtype(dtype, place)
     facts = look_up_model(model, **parts)
-    asked = {"frames": frames, "size": size}
-    settings = GenerationSettings(prompt="-", **{k: v for k, v in asked.items() if v is not None})
+    asked: dict[str, Any] = {} if size is None else {"size": size}
+    settings = GenerationSettings(prompt="-", frames=frames, **asked)
     job = prepare(settings, facts.suffix, facts)
     clip = Clip(job.frames, *job.size, 1 if facts.reads_pictures else 0)
     estimate = estimate_for(facts, clip, number)

@@ -12,6 +12,7 @@ from PIL import Image
 from stylecrafter.pipelines.conditions import null_style
 from stylecrafter.pipelines.guided_noise import Guidance, PassArguments, guided_noise
 from stylecrafter.pipelines.stylized_video import StyleCrafterPipeline
+from stylecrafter.pipelines.windows import padded_frames
 from stylecrafter.runtime.live_memory import LiveMemory
 from stylecrafter.weights.footprint import MemoryEstimate
 
@@ -83,21 +84,24 @@ def stage_peaks(pipe: StyleCrafterPipeline, work: Workload) -> Iterator[tuple[st
             style = pipe.encode_style(pictures, corners=work.references == 1, text=states)
             nothing = null_style(pipe, style, 1)
         yield "style", style_memory.peak
-    shape = backbone.latent_shape(work.frames, work.height, work.width)
-    seen = backbone.latent_shape(min(work.frames, work.window or work.frames), work.height, work.width)
+    # A video may fill its last latent frame only in part.
+    frames, window = (
+        padded_frames(backbone, count)
+        for count in (work.frames, min(work.frames, work.window or work.frames))
+    )
+    shape, seen = (backbone.latent_shape(count, work.height, work.width) for count in (frames, window))
     if text is not None and negative is not None:
-        given = {"device": "meta", "dtype": torch.float32}
         tensors: dict[str, Any] = {
             "text_embeds": text.states,
             "negative_text_embeds": negative.states,
             "style_tokens": style,
         }
-        factors = None if style is None else torch.empty(1, pipe.style_adapter.num_layers, **given)
+        factors = None if style is None else torch.empty(1, pipe.style_adapter.num_layers, device="meta")
         with LiveMemory() as memory:
             arguments = PassArguments(
                 text=text.arguments, negative=negative.arguments, base={}, null_style=nothing
             )
-            latents, time = torch.empty(1, *seen, **given), torch.empty((), device="meta")
+            latents, time = torch.empty(1, *seen, device="meta"), torch.empty((), device="meta")
             guided_noise(
                 pipe, latents, time, tensors, arguments, factors, Guidance(7.5, 5.0, 0.0, 1.0, False)
             )

@@ -7,6 +7,7 @@ from pathlib import Path
 import torch
 
 from stylecrafter.pipelines.stylized_video import StyleCrafterPipeline
+from stylecrafter.runtime.allocator import give_back_large_blocks
 
 
 def load_pipeline(folder: Path, dtype: torch.dtype) -> StyleCrafterPipeline:
@@ -45,6 +46,7 @@ def load_around(
         CheckpointError: Files that are missing, broken, or not what they should be.
     """
     quiet_libraries()
+    give_back_large_blocks()
     if is_base:
         options = {"motion_adapter": motion_adapter, "config": base_config}
         given = {name: place for name, place in options.items() if place is not None}

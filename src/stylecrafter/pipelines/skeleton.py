@@ -20,7 +20,7 @@ from stylecrafter.errors import InvalidInputError
 from stylecrafter.media.documents import is_file, shown
 from stylecrafter.pipelines.adapters import outline_adapter
 from stylecrafter.pipelines.from_base import open_base, open_image_encoder
-from stylecrafter.pipelines.motion import outline_motion_adapter
+from stylecrafter.pipelines.motion import outline_motion_adapter, with_motion
 from stylecrafter.pipelines.stylized_video import StyleCrafterPipeline
 from stylecrafter.weights.configs import read_config
 from stylecrafter.weights.folders import INDEX_NAME, OWN_PIPELINES, PARTS
@@ -50,13 +50,16 @@ def outline(
     """
     index = read_config(model / INDEX_NAME, required=True)
     with _default_dtype(dtype):
-        parts = _outlined_parts(model, index)
-        encoder = None if image_encoder is None else _image_encoder(image_encoder)
+        parts: dict[str, Any] = _outlined_parts(model, index)
+        encoder = None if image_encoder is None else outline_image_encoder(image_encoder)
         styled = None if adapter is None else outline_adapter(adapter)
         motion = None if motion_adapter is None else outline_motion_adapter(motion_adapter)
         if index.get("_class_name") not in OWN_PIPELINES:
             base = open_base(model, dtype=dtype, **parts)
-            return StyleCrafterPipeline.from_base(base, styled, encoder, motion_adapter=motion)
+            if motion is not None:
+                with torch.device("meta"):
+                    base = with_motion(base, motion)
+            return StyleCrafterPipeline.from_base(base, styled, encoder)
         if motion is not None:
             raise InvalidInputError(
                 f"{shown(model.name)} is a whole model; motion modules go with a base model"
@@ -81,7 +84,12 @@ def _outlined_parts(folder: Path, index: dict[str, Any]) -> dict[str, nn.Module]
     return parts
 
 
-def _image_encoder(place: Path) -> nn.Module:
+def outline_image_encoder(place: Path) -> nn.Module:
+    """The CLIP image tower of a folder or file, without memory for its weights.
+
+    Raises:
+        CheckpointError: A config that is missing or of something else, or a broken file.
+    """
     if is_file(place):
         model: nn.Module = open_image_encoder(place, torch.empty(0)).to("meta")
         return model

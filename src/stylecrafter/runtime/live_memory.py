@@ -43,7 +43,7 @@ class LiveMemory(TorchDispatchMode):
         if not func.is_view:
             for tensor in made:
                 self._see(tensor.untyped_storage())
-        self.peak = max(self.peak, self.now + _scratch(func, args, made))
+        self.peak = max(self.peak, self.now + _scratch(func, args))
         return out
 
     def _see(self, storage: torch.UntypedStorage) -> None:
@@ -69,8 +69,8 @@ class _WholeAttention(TorchFunctionMode):
         return func(*args, **(kwargs or {}))
 
 
-def _scratch(func: Any, args: Any, made: list[Tensor]) -> int:
+def _scratch(func: Any, args: Any) -> int:
     """Bytes that a step needs for itself: convolutions on CPUs work on copies of their own order."""
     if func is not torch.ops.aten.convolution.default:
         return 0
-    return sum(t.numel() * t.element_size() for t in (args[0], args[1], *made))
+    return sum(t.numel() * t.element_size() for t in args[:2])
