@@ -355,8 +355,8 @@ class StylizedComponents(PushedWithCard, DiffusionPipeline):
         """
         if self.image_encoder is None:
             raise InvalidInputError(
-                "this pipeline has no image encoder, so it cannot read style pictures; give style_tokens, or "
-                "convert the model with its OpenCLIP checkpoint"
+                "this pipeline has no image encoder, so it cannot read style pictures; name one with image_encoder= "
+                "(from_base, load_adapter, from_pretrained), or give style_tokens"
             )
         asked = {} if self.style_adapter is None else self.style_adapter.reads
         return ReferenceEncoder(self.image_encoder, self.config.image_tokens_half, **asked)
