@@ -65,7 +65,7 @@ def measure(args: argparse.Namespace) -> dict[str, Any]:
     correlations: dict[str, list[float]] = {"tokens": [], "pictures": [], "keyframes": []}
     strengths: dict[str, list[float]] = {name: [] for name in ("without", *pipe.backbone.strengths)}
     scores: dict[str, list[list[float]]] = {name: [] for name in correlations}
-    for i in range(args.pairs):
+    for i in range(args.first, args.pairs if args.last is None else args.last):
         a, b = pictures[2 * i], pictures[2 * i + 1]
         towards = known[2 * i + 1] - known[2 * i]
         seed = args.seed * 1000 + i
@@ -83,9 +83,7 @@ def measure(args: argparse.Namespace) -> dict[str, Any]:
                 style_corners=False,
             ),
         }
-        whole = clips(
-            prompts[i], 1, seed, style_keyframes=[(0.0, a), (1.0, b)], num_frames=pipe.config.default_frames
-        )
+        whole = clips(prompts[i], 1, seed, style_keyframes=[(0.0, a), (1.0, b)], num_frames=args.moving)
         made["keyframes"] = whole[0][:, None]
         for name, one in made.items():
             found = (seen(probe, one) @ towards).tolist()
@@ -102,19 +100,30 @@ def measure(args: argparse.Namespace) -> dict[str, Any]:
         "model": args.model,
         "pairs": args.pairs,
         "seed": args.seed,
+        "rank correlations": correlations,
+        "scores": scores,
+        "nearness to the style": strengths,
+    }
+
+
+def summary(found: dict[str, Any]) -> dict[str, Any]:
+    """Means over the pairs of `measure`."""
+    return {
         "rank correlation": {
             name: {
                 "mean": round(sum(v) / len(v), 3),
                 "least": round(min(v), 3),
                 "pairs of 0.9 and more": sum(value >= 0.9 for value in v),
             }
-            for name, v in correlations.items()
+            for name, v in found["rank correlations"].items()
         },
         "mean score": {
             name: [round(value, 3) for value in torch.tensor(rows).mean(0).tolist()]
-            for name, rows in scores.items()
+            for name, rows in found["scores"].items()
         },
-        "nearness to the style": {name: round(sum(v) / len(v), 3) for name, v in strengths.items()},
+        "nearness to the style": {
+            name: round(sum(v) / len(v), 3) for name, v in found["nearness to the style"].items()
+        },
     }
 
 
@@ -124,15 +133,18 @@ def main() -> None:
     )
     parser.add_argument("--model", default="mini")
     parser.add_argument("--pairs", type=int, default=20)
-    parser.add_argument("--frames", type=int, default=4, help="frames of a clip of one style")
+    parser.add_argument("--frames", type=int, default=1, help="frames of a clip of one style")
+    parser.add_argument("--moving", type=int, default=8, help="frames of a clip from one style to the other")
+    parser.add_argument("--first", type=int, default=0, help="begin with this pair, to measure them in parts")
+    parser.add_argument("--last", type=int, help="end before this pair")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--output", type=Path, help="write the figures here as JSON")
     args = parser.parse_args()
     logging.basicConfig(level=logging.INFO, format="%(message)s")
-    text = json.dumps(measure(args), indent=2)
-    print(text)
+    found = measure(args)
+    print(json.dumps(summary(found), indent=2))
     if args.output:
-        args.output.write_text(text + "\n")
+        args.output.write_text(json.dumps({**summary(found), "each pair": found}, indent=2) + "\n")
 
 
 if __name__ == "__main__":

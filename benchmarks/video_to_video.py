@@ -1,6 +1,6 @@
 """Does video-to-video keep the motion of a clip and take the style of a picture? Measured on StyleWorld.
 
-    python benchmarks/video_to_video.py [--model mini] [--clips 24] [--denoise 0.5 0.7 0.9] [--output result.json]
+    python benchmarks/video_to_video.py [--model mini] [--clips 24] [--ask denoise=0.6,inversion=true …]
 
 Sources are renders of held-out contents in one held-out style; each is stylized by the picture of another. Asked of
 every clip, of text-to-video with the same prompts, pictures and seeds, and of renders of the content in the wanted
@@ -38,6 +38,21 @@ logger = logging.getLogger("video_to_video")
 
 #: The style of a source is that of the reference so many places behind the wanted one.
 OTHER_STYLE = 7
+
+#: What is asked where the command line does not say.
+ASKED = [
+    "denoise=0.5",
+    "denoise=0.6",
+    "denoise=0.7",
+    "denoise=0.5,inversion=true",
+    "denoise=0.6,inversion=true",
+    "denoise=0.7,inversion=true",
+]
+
+
+def arguments_of(asked: str) -> dict[str, Any]:
+    """ "denoise=0.6,inversion=true" as arguments of a pipeline's call."""
+    return {name: json.loads(value) for name, value in (part.split("=") for part in asked.split(","))}
 
 
 @dataclass(frozen=True)
@@ -114,8 +129,9 @@ def measure(args: argparse.Namespace) -> dict[str, dict[str, float]]:
         )
         return clip_to_tensor(out.frames[0])
 
-    def stylized(denoise: float, inversion: bool) -> Callable[[int], torch.Tensor]:
-        return lambda k: made(k, video=task.sources[k], denoise=denoise, inversion=inversion)
+    def stylized(asked: str) -> Callable[[int], torch.Tensor]:
+        arguments = arguments_of(asked)
+        return lambda k: made(k, video=task.sources[k], **arguments)
 
     results = {}
     ceiling = task.ceiling
@@ -123,9 +139,8 @@ def measure(args: argparse.Namespace) -> dict[str, dict[str, float]]:
         "sources": lambda k: task.sources[k],
         "renders": lambda k: ceiling[k],
         "text-to-video": made,
-        **{f"denoise {d:g}": stylized(d, False) for d in args.denoise},
-        **{f"denoise {d:g}, inversion": stylized(d, True) for d in args.inversion},
     }
+    tasks = (tasks if args.controls else {}) | {asked: stylized(asked) for asked in args.ask}
     for name, make in tasks.items():
         results[name] = scores(task, probes, make)
         logger.info("%s: %s", name, results[name])
@@ -140,8 +155,10 @@ def main() -> None:
     )
     parser.add_argument("--model", default="mini")
     parser.add_argument("--clips", type=int, default=24)
-    parser.add_argument("--denoise", type=float, nargs="*", default=[0.5, 0.6, 0.7, 0.8, 0.9])
-    parser.add_argument("--inversion", type=float, nargs="*", default=[0.5, 0.7, 0.9, 1.0])
+    parser.add_argument(
+        "--ask", nargs="*", default=ASKED, help="arguments of the call, each row as name=json,…"
+    )
+    parser.add_argument("--no-controls", dest="controls", action="store_false", help="only what is asked")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--output", type=Path)
     args = parser.parse_args()

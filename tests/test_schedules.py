@@ -7,7 +7,7 @@ import math
 import pytest
 
 from stylecrafter.errors import InvalidInputError
-from stylecrafter.schedules import constant, ease, keyframes, linear, weights, window
+from stylecrafter.schedules import Schedule, constant, ease, keyframes, linear, parse, weights, window
 
 
 def test_shapes_of_the_schedules() -> None:
@@ -55,3 +55,37 @@ def test_values_are_finite(value: float) -> None:
     for build in (lambda: constant(value), lambda: linear(0, value), lambda: ease(value, 0)):
         with pytest.raises(InvalidInputError, match="finite"):
             build()
+
+
+@pytest.mark.parametrize(
+    ("text", "same"),
+    [
+        ("0.8", constant(0.8)),
+        ("constant(0.8)", constant(0.8)),
+        ("0:0,0.5:1,1:0", keyframes((0, 0), (0.5, 1), (1, 0))),
+        (" 0 : 1 , 1 : 0.5 ", keyframes((0, 1), (1, 0.5))),
+        ("linear(0,1)", linear(0, 1)),
+        ("ease( 2, 4 )", ease(2, 4)),
+        ("window(0.25, 0.5)", window(0.25, 0.5)),
+    ],
+)
+def test_schedules_have_texts(text: str, same: Schedule) -> None:
+    assert parse(text).at(9) == same.at(9) == weights(text, 9, "frame")
+
+
+@pytest.mark.parametrize(
+    "text", ["slowly", "0:0,1", "0:a", "1:2:3", "linear(0)", "linear(0,a)", "steps(1,2)", "0.5,1", "window()"]
+)
+def test_texts_that_are_no_schedules(text: str) -> None:
+    with pytest.raises(InvalidInputError, match=r"a number \(0.8\), points MOMENT:WEIGHT"):
+        parse(text)
+
+
+def test_numbers_in_texts_are_checked_as_anywhere() -> None:
+    for text, says in (
+        ("1:0,0:1", "rising"),
+        ("nan", "finite"),
+        ("window(0.5,0.2)", "0 <= start <= end <= 1"),
+    ):
+        with pytest.raises(InvalidInputError, match=says):
+            parse(text)

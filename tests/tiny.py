@@ -252,12 +252,15 @@ def tiny_sd_pipeline(
 
 
 def tiny_sdxl_pipeline(
-    seed: int = 0, controlnet: bool = False
+    seed: int = 0, controlnet: bool = False, second_width: int = WIDTH
 ) -> StableDiffusionXLPipeline | StableDiffusionXLControlNetPipeline:
     """The same for SDXL."""
-    parts = tiny_components(seed, make_unet=sdxl_unet)
-    kinds = CLIPTextModel, CLIPTextModelWithProjection
-    encoders = [_text_encoder(kind, parts["tokenizer"]) for kind in kinds]
+    parts = tiny_components(seed, make_unet=lambda: sdxl_unet(cross_attention_dim=WIDTH + second_width))
+    tokenizer = parts["tokenizer"]
+    encoders = [
+        _text_encoder(CLIPTextModel, tokenizer),
+        _text_encoder(CLIPTextModelWithProjection, tokenizer, second_width),
+    ]
     base = {name: parts[name] for name in ("vae", "unet", "scheduler", "tokenizer")}
     base |= {"text_encoder": encoders[0], "text_encoder_2": encoders[1], "tokenizer_2": tiny_tokenizer()}
     kind = StableDiffusionXLControlNetPipeline if controlnet else StableDiffusionXLPipeline
@@ -275,10 +278,10 @@ def tiny_controlnet(unet: UNet2DConditionModel) -> ControlNetModel:
     return controlnet.eval()
 
 
-def _text_encoder(kind: Any, tokenizer: CLIPTokenizer) -> Any:
+def _text_encoder(kind: Any, tokenizer: CLIPTokenizer, width: int = WIDTH) -> Any:
     config = CLIPTextConfig(
         vocab_size=len(tokenizer),
-        hidden_size=WIDTH,
+        hidden_size=width,
         intermediate_size=32,
         num_hidden_layers=2,
         num_attention_heads=2,

@@ -18,6 +18,10 @@ _FLAGS = {
     "fps": "--fps",
     "style_scale": "--style-scale",
     "strength": "--strength",
+    "style_layers": "--style-layers",
+    "style_frames": "--style-frames",
+    "style_steps": "--style-steps",
+    "negative_style_scale": "--negative-scale",
     "text_guidance": "--text-guidance",
     "style_guidance": "--style-guidance",
     "guidance_stop": "--guidance-stop",
@@ -29,7 +33,15 @@ _FLAGS = {
     "window": "--window",
 }
 #: Numbers that may well be 0, and hence are texts: an empty one is the model's own.
-TEXT_NUMBERS = ("style_scale", "text_guidance", "style_guidance", "guidance_stop", "shared_noise", "window")
+TEXT_NUMBERS = (
+    "style_scale",
+    "negative_style_scale",
+    "text_guidance",
+    "style_guidance",
+    "guidance_stop",
+    "shared_noise",
+    "window",
+)
 
 
 def model_options(model: dict[str, Any]) -> list[str]:

@@ -36,13 +36,22 @@ class _Sampling:
     def VALIDATE_INPUTS(
         cls,
         style_scale: Any = "",
+        negative_style_scale: Any = "",
         text_guidance: Any = "",
         style_guidance: Any = "",
         guidance_stop: Any = "",
         shared_noise: Any = "",
         window: Any = "",
     ) -> bool | str:
-        texts = (style_scale, text_guidance, style_guidance, guidance_stop, shared_noise, window)
+        texts = (
+            style_scale,
+            negative_style_scale,
+            text_guidance,
+            style_guidance,
+            guidance_stop,
+            shared_noise,
+            window,
+        )
         return check_text_numbers(dict(zip(TEXT_NUMBERS, texts, strict=True)))
 
 

@@ -5,12 +5,15 @@ linear(0.0, 1.0)                    from the first to the last
 ease(0.0, 1.0)                      the same, slow at both ends
 keyframes((0, 1), (0.5, 0), (1, 1)) straight lines between the points
 window(0.2, 0.9)                    1 inside a part of the time, 0 outside
+
+As text (`parse`): the same, in short constant(0.8) as 0.8 and keyframes(…) as 0:1,0.5:0,1:1.
 """
 
 from __future__ import annotations
 
 import bisect
 import math
+import re
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -80,21 +83,44 @@ def window(start: float, end: float) -> Schedule:
     return Schedule(lambda t: float(start <= t <= end))
 
 
-def weights(schedule: Schedule | Sequence[float] | None, count: int, what: str) -> tuple[float, ...]:
-    """Weights for `count` frames or steps from a schedule, a sequence of that length, or None (1 everywhere).
+def parse(text: str) -> Schedule:
+    """A schedule from its text: "0.8", "0:0,0.5:1,1:0" or a name and its numbers, such as "window(0.3,1)".
+
+    Raises:
+        InvalidInputError: It is none of these, or its numbers cannot be.
+    """
+    named = re.fullmatch(r"\s*([a-z]+)\s*\(([^()]*)\)\s*", text)
+    if named and named.group(1) in _NAMED:
+        make, count = _NAMED[named.group(1)]
+        numbers = [_read_number(part) for part in named.group(2).split(",")]
+        if len(numbers) == count and None not in numbers:
+            return make(*numbers)
+    elif ":" in text:
+        pairs = [tuple(_read_number(part) for part in point.split(":")) for point in text.split(",")]
+        if all(len(pair) == 2 and None not in pair for pair in pairs):
+            return keyframes(*pairs)  # type: ignore[arg-type]
+    elif (number := _read_number(text)) is not None:
+        return constant(number)
+    raise InvalidInputError(
+        f"a style schedule is a number (0.8), points MOMENT:WEIGHT (0:0,0.5:1,1:0, moments from 0 to 1), or one of "
+        f"{', '.join(f'{name}(…)' for name in _NAMED)} with its numbers, not {text!r}"
+    )
+
+
+def weights(schedule: Schedule | Sequence[float] | str | None, count: int, what: str) -> tuple[float, ...]:
+    """Weights for `count` frames or steps from a schedule, its text (`parse`), a sequence of that length, or None (1
+    everywhere).
 
     Raises:
         InvalidInputError: A single number, a sequence of another length, or numbers that are not finite.
     """
-    if schedule is None:
+    if schedule is None or (isinstance(schedule, str) and not schedule):
         return (1.0,) * count
+    if isinstance(schedule, str):
+        schedule = parse(schedule)
     if isinstance(schedule, Schedule):
         values = schedule.at(count)
-    elif (
-        isinstance(schedule, str)
-        or not isinstance(schedule, Iterable)
-        or getattr(schedule, "shape", None) == ()
-    ):
+    elif not isinstance(schedule, Iterable) or getattr(schedule, "shape", None) == ():
         raise InvalidInputError(
             f"style weights per {what} are a sequence of {count} numbers or a schedule such as "
             f"schedules.constant({schedule}), got {schedule!r}"
@@ -105,6 +131,22 @@ def weights(schedule: Schedule | Sequence[float] | None, count: int, what: str) 
         raise InvalidInputError(f"need one style weight per {what}, {count}, got {len(values)}")
     _check_finite(*values)
     return values
+
+
+#: Schedules that a text names, and how many numbers each takes.
+_NAMED: dict[str, tuple[Callable[..., Schedule], int]] = {
+    "constant": (constant, 1),
+    "linear": (linear, 2),
+    "ease": (ease, 2),
+    "window": (window, 2),
+}
+
+
+def _read_number(text: str) -> float | None:
+    try:
+        return float(text)
+    except ValueError:
+        return None
 
 
 def _numbers(values: Iterable[Any]) -> tuple[float, ...]:

@@ -1,4 +1,4 @@
-"""What holds for every architecture of the adapter: twelve combinations of extractor, fusion and scales."""
+"""What holds for every architecture of the adapter: all combinations of extractor, fusion and scales."""
 
 from __future__ import annotations
 

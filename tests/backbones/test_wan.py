@@ -15,7 +15,7 @@ from stylecrafter.adapter.style_adapter import StyleAdapter
 from stylecrafter.backbones.wan import Wan
 from stylecrafter.errors import InvalidInputError, UnknownNameError
 from stylecrafter.pipelines.schedulers import FLOW_SCHEDULERS, make_scheduler
-from tests.tiny import tiny_picture, tiny_wan_base, tiny_wan_pipeline
+from tests.tiny import tiny_image_encoder, tiny_picture, tiny_wan_base, tiny_wan_pipeline
 
 PROMPT = "a red fox running"
 SIZE = {"num_frames": 5, "height": 32, "width": 48}
@@ -199,6 +199,26 @@ def test_style_is_zero_at_scale_zero_and_gone_when_unloaded(pipe: StyleCrafterPi
     assert torch.equal(latents(pipe, style_images=picture), styled)
 
 
+def test_every_latent_frame_may_have_a_style(pipe: StyleCrafterPipeline, wan: Wan) -> None:
+    torch.manual_seed(6)
+    noise, text = torch.randn(2, 4, 2, 4, 6), torch.randn(2, 5, 32)
+    one, other = torch.randn(2, 2, 24), torch.randn(2, 2, 24)
+    scales = pipe.style_adapter.predict_scales(one, text)
+    styled = wan.predict(noise, 500, text, one, scales)
+    alike = wan.predict(noise, 500, text, torch.stack([one, one], 1), scales)
+    torch.testing.assert_close(alike, styled, rtol=1e-4, atol=1e-4)
+    changing = wan.predict(noise, 500, text, torch.stack([one, other], 1), scales)
+    change = (changing - styled).square().sum(dim=(1, 3, 4))
+    # It acts on its own frame; the other one sees it through self-attention alone.
+    assert bool((change[:, 1] > 4 * change[:, 0]).all())
+    keys = [(0.0, tiny_picture(0)), (1.0, tiny_picture(1))]
+    clip = latents(pipe, style_keyframes=keys)
+    for place in (0, 1):
+        whole = latents(pipe, style_images=tiny_picture(place))
+        distance = (clip - whole).square().sum(dim=(0, 1, 3, 4))
+        assert distance[place] < distance[1 - place]
+
+
 def test_gradient_checkpointing_keeps_the_style(pipe: StyleCrafterPipeline, wan: Wan) -> None:
     style = torch.randn(1, 2, 24)
     inputs = torch.randn(1, 4, 2, 4, 6), torch.tensor([400]), torch.randn(1, 5, 32), style
@@ -264,6 +284,14 @@ def test_from_a_folder_in_the_layout_of_diffusers(tmp_path: Path) -> None:
     defaults = {name: pipe.config[f"default_{name}"] for name in Wan.knobs}
     assert defaults == {**Wan.knobs, "text_guidance": 6.0}
     assert isinstance(pipe.base, WanPipeline)
+    # In half precision the base keeps some of its parts in float32.
+    half = StyleCrafterPipeline.from_base(tmp_path / "base", dtype=torch.bfloat16)
+    half.set_progress_bar_config(disable=True)
+    assert half.transformer.blocks[0].norm2.weight.dtype == torch.float32
+    adapter = tiny_wan_pipeline().style_adapter
+    adapter.detach()
+    half.load_adapter(adapter, image_encoder=tiny_image_encoder().bfloat16())
+    assert latents(half, style_images=tiny_picture(), **SIZE).isfinite().all()
     pipe.save_pretrained(tmp_path / "ours")
     again = StyleCrafterPipeline.from_pretrained(tmp_path / "ours")
     again.set_progress_bar_config(disable=True)

@@ -12,7 +12,8 @@ from stylecrafter.cli.main import app
 from tests.cli.support import assert_one_line_error, command, environment, invoke, run
 
 GENERATION = {
-    "--model", "--seed", "--steps", "--frames", "--size", "--fps", "--style-scale", "--strength", "--text-guidance",
+    "--model", "--seed", "--steps", "--frames", "--size", "--fps", "--style-scale", "--strength", "--style-layers",
+    "--style-frames", "--style-steps", "--negative-scale", "--text-guidance",
     "--style-guidance", "--guidance-stop", "--shared-noise", "--style-corners", "--no-style-corners",
     "--denoise", "--inversion", "--window", "--negative", "--scheduler", "--device", "--dtype", "--no-metadata",
     "--json",
@@ -21,6 +22,8 @@ FLAGS = {
     "generate": {
         "--style",
         "--style-weight",
+        "--style-mask",
+        "--negative-style",
         "--style-at",
         "--video",
         "--start",
@@ -85,7 +88,16 @@ FLAGS = {
     "style": set(),
     "models": set(),
     "doctor": set(),
-    "inspect": {"--replay", "--style", "--video", "--model", "--device", "--json"},
+    "inspect": {
+        "--replay",
+        "--style",
+        "--style-mask",
+        "--negative-style",
+        "--video",
+        "--model",
+        "--device",
+        "--json",
+    },
 }
 
 

@@ -75,7 +75,7 @@ def test_entries_keep_settings_of_their_own_whatever_makes_the_clips(
 ) -> None:
     own = {"seed": 9, "frames": 2, "size": "16x16", "style_scale": 0.5}
     asked = json.loads(testset.file.read_text())
-    testset.file.write_text(json.dumps([asked[0], asked[1] | own]))
+    testset.file.write_text(json.dumps([asked[0] | {"strength": "light"}, asked[1] | own]))
     changed = read_testset(testset.file)
     words = {"0.png": "oil painting", "1.png": "in watercolour"}
     for method in (Method.OURS, Method.TEXT_ONLY, Method.STYLE_WORDS, Method.FRAME_BY_FRAME, Method.NOISE):
@@ -84,6 +84,9 @@ def test_entries_keep_settings_of_their_own_whatever_makes_the_clips(
         if method in (Method.OURS, Method.TEXT_ONLY, Method.STYLE_WORDS):
             record = read_record(find_clip(folder, changed.entries[1]))
             assert (record.seed, record.style_scale) == (9, 0.5 if method is Method.OURS else 0.0)
+            named = read_record(find_clip(folder, changed.entries[0]))
+            wanted = ("light", None) if method is Method.OURS else ("", 0.0)
+            assert (named.strength, named.style_scale) == wanted
 
 
 def test_clips_are_made_once(testset: TestSet, model: Path, tmp_path: Path) -> None:

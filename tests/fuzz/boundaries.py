@@ -38,6 +38,8 @@ from stylecrafter.media.images import load_picture
 from stylecrafter.media.video import read_frames, write_frames
 from stylecrafter.pipelines.loading import load_pipeline
 from stylecrafter.pipelines.sampling_params import SamplingParams, parse_size
+from stylecrafter.references.saved_style import About, Source, read_style, style_bytes
+from stylecrafter.references.style_library import need_saved
 from stylecrafter.runtime.devices import resolve_device
 from stylecrafter.training.checkpoint import load_checkpoint, save_checkpoint
 from stylecrafter.training.recipe_files import find_recipe, load_recipe
@@ -364,6 +366,17 @@ def _weights_damage() -> st.SearchStrategy[tuple[str, bytes]]:
     )
 
 
+@cache
+def style_file() -> bytes:
+    """A saved style."""
+    about = About(adapter="toy", encoder="CLIP", corners=False, sources=(Source(name="a.png", sha256="0"),))
+    return style_bytes(np.ones((2, 4), np.float32), np.ones((3, 2)), [tiny_picture()], about)
+
+
+def _read_style(data: bytes, folder: Path) -> None:
+    read_style(_file(folder, "ink.safetensors", data)).picture()
+
+
 def _training_checkpoints() -> st.SearchStrategy[bytes]:
     import tempfile
 
@@ -489,6 +502,7 @@ def _use_name(name: str, folder: Path) -> None:
         lambda: read_evaluations(Path(name)),
         lambda: check_writable(folder / name) if not name.startswith(("/", "..")) else None,
         lambda: parse_size(name),
+        lambda: need_saved(name),
     )
     for read in readers:
         try:
@@ -517,6 +531,7 @@ BOUNDARIES = (
     Boundary("truth of a test set", lambda: json_of(WorldSetSpec().model_dump()), _truth, 25),
     Boundary("model folder", _model_damage, _load_model, 25),
     Boundary("checkpoint", _weights_damage, _read_weights),
+    Boundary("saved style", lambda: damaged([style_file()]), _read_style),
     Boundary("training checkpoint", _training_checkpoints, _read_training_checkpoint, 40),
     Boundary("image", lambda: damaged(images()), _read_image, 150),
     Boundary("clip", _clip_damage, _read_clip, 80),

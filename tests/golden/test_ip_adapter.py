@@ -8,7 +8,6 @@ from typing import Any
 
 import pytest
 import torch
-from diffusers import AnimateDiffPipeline, StableDiffusionPipeline, UNet2DConditionModel
 from torch import Tensor
 from transformers import CLIPImageProcessor
 
@@ -16,27 +15,19 @@ from stylecrafter import StyleCrafterPipeline
 from stylecrafter.references.encoder import ReferenceEncoder
 from stylecrafter.weights import load_adapter
 from tests.tiny import (
-    WIDTH,
+    PROJECTION,
     animatediff_unet,
+    sdxl_unet,
     stable_diffusion_unet,
     tiny_animatediff_pipeline,
-    tiny_components,
     tiny_image_encoder,
     tiny_ip_adapter,
     tiny_picture,
+    tiny_sd_pipeline,
+    tiny_sdxl_pipeline,
 )
 
 VARIANTS = {"plain": False, "plus": True}
-
-
-def sdxl_unet() -> UNet2DConditionModel:
-    return stable_diffusion_unet(
-        addition_embed_type="text_time",
-        addition_time_embed_dim=4,
-        projection_class_embeddings_input_dim=4 * 6 + 12,
-        use_linear_projection=True,
-        transformer_layers_per_block=(2, 1),
-    )
 
 
 BASES: dict[str, Callable[[], Any]] = {
@@ -75,8 +66,11 @@ def test_predictions(base: str, plus: bool) -> None:
     unet, encoder = BASES[base](), tiny_image_encoder(num_hidden_layers=2)
     file = tiny_ip_adapter(unet, plus)
     frames = 3 if base == "AnimateDiff" else 1
-    latents, text = draw(2, 4, frames, 8, 12), draw(2, 5, WIDTH, seed=1)
-    beside = {"text_embeds": draw(2, 12, seed=2), "time_ids": draw(2, 6, seed=3)} if base == "SDXL" else {}
+    width = unet.config.cross_attention_dim
+    latents, text = draw(2, 4, frames, 8, 12), draw(2, 5, width, seed=1)
+    beside = (
+        {"text_embeds": draw(2, PROJECTION, seed=2), "time_ids": draw(2, 6, seed=3)} if base == "SDXL" else {}
+    )
     if base != "AnimateDiff":
         latents = latents[:, :, 0]
     states = text.repeat_interleave(frames, dim=0)
@@ -100,16 +94,11 @@ def test_predictions(base: str, plus: bool) -> None:
     assert apart(unet(latents, 500, states, **given).sample, wanted) > 1e-3
 
 
-@pytest.mark.parametrize("kind", [StableDiffusionPipeline, AnimateDiffPipeline])
-def test_the_whole_loop(kind: Any, plus: bool) -> None:
-    if kind is AnimateDiffPipeline:
-        base, frames = tiny_animatediff_pipeline(), {"num_frames": 3}
-    else:
-        parts = tiny_components(make_unet=stable_diffusion_unet)
-        own = {name: parts[name] for name in ("vae", "text_encoder", "tokenizer", "unet", "scheduler")}
-        base = kind(**own, safety_checker=None, feature_extractor=None, requires_safety_checker=False)
-        frames = {}
-    base.set_progress_bar_config(disable=True)
+@pytest.mark.parametrize("make", [tiny_sd_pipeline, tiny_sdxl_pipeline, tiny_animatediff_pipeline])
+def test_the_whole_loop(make: Callable[[], Any], plus: bool) -> None:
+    base = make()
+    kind = type(base)
+    frames = {"num_frames": 3} if make is tiny_animatediff_pipeline else {}
     base.register_modules(image_encoder=tiny_image_encoder(num_hidden_layers=2))
     file, picture = tiny_ip_adapter(base.unet, plus), tiny_picture(3)
     noise = draw(1, 4, 3 if frames else 1, 8, 12)

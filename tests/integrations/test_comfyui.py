@@ -254,13 +254,24 @@ def test_the_command_knows_what_it_is_told(host: Host, fake: Fake) -> None:
         "dtype": "float32",
     }
     numbers = dict.fromkeys(
-        ("style_scale", "text_guidance", "style_guidance", "guidance_stop", "shared_noise"), "1"
+        (
+            "style_scale",
+            "negative_style_scale",
+            "style_frames",
+            "style_steps",
+            "text_guidance",
+            "style_guidance",
+            "guidance_stop",
+            "shared_noise",
+        ),
+        "1",
     )
     knobs: dict[str, Any] = {
         "steps": 2,
         "width": 16,
         "height": 16,
         "negative": "blurry",
+        "style_layers": "up=1",
         "window": "4",
         **numbers,
     }
@@ -320,6 +331,10 @@ def test_every_knob_is_said(host: Host, fake: Fake) -> None:
         negative="-blurry",
         strength="strong",
         style_scale="0",
+        style_layers="down=0.5,up=1",
+        style_frames="0:0,1:1",
+        style_steps="window(0.3,1)",
+        negative_style_scale="0.5",
         text_guidance="7.5",
         style_guidance=" 3 ",
         guidance_stop="0.6",
@@ -334,6 +349,8 @@ def test_every_knob_is_said(host: Host, fake: Fake) -> None:
         "--model": ["base"], "--adapter": ["a.safetensors"], "--image-encoder": ["clip"], "--device": ["cuda:1"],
         "--dtype": ["float16"], "--style-weight": ["2", "0.5"], "--seed": [str(2**53 - 1)], "--steps": ["4"],
         "--frames": ["1"], "--fps": ["12.5"], "--style-scale": ["0"], "--strength": ["strong"],
+        "--style-layers": ["down=0.5,up=1"], "--style-frames": ["0:0,1:1"], "--style-steps": ["window(0.3,1)"],
+        "--negative-scale": ["0.5"],
         "--text-guidance": ["7.5"], "--style-guidance": ["3"], "--guidance-stop": ["0.6"], "--shared-noise": ["0"],
         "--negative": ["-blurry"], "--scheduler": ["dpm++"], "--no-style-corners": [], "--size": ["32x16"],
         "--lossless": [], "--output": [str(host.output / "mine" / "fox_00001_.png")], "--json": [],

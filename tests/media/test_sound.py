@@ -75,20 +75,20 @@ def test_sound_goes_with_the_frames(
     frames = clip_frames(int(8 * seconds))
     silent = write_frames(frames, tmp_path / "silent.mp4", 8, {"a": 1})
     sound = Sound(source, begin + (0.5 if half == 1 else 0.0))
-    out = write_frames(frames, tmp_path / "out.mp4", 8, {"a": 1}, sound)
+    out = write_frames(frames, tmp_path / "out.mp4", 8, {"a": 1}, sound=sound)
     codec, length, tone = heard(out)
     assert codec.startswith(kept) and length == pytest.approx(seconds, abs=0.06)
     if half is not None:
         assert tone == pytest.approx((440, 1760)[half], rel=0.02)
     assert same_frames(out, silent) and read_metadata(out) == {"a": 1}
-    again = write_frames(frames, tmp_path / "again.mp4", 8, {"a": 1}, sound)
+    again = write_frames(frames, tmp_path / "again.mp4", 8, {"a": 1}, sound=sound)
     assert again.read_bytes() == out.read_bytes()
 
 
 def test_other_formats_say_that_it_is_lost(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     source = write_tone(tmp_path / "a.mp4", "libx264", "aac")
     with caplog.at_level(logging.WARNING):
-        write_frames(clip_frames(4), tmp_path / "a.gif", 8, None, Sound(source))
+        write_frames(clip_frames(4), tmp_path / "a.gif", 8, sound=Sound(source))
     assert "a .gif has no sound" in caplog.text
 
 
@@ -97,6 +97,6 @@ def test_sound_that_cannot_be_read_is_said_and_the_pictures_stay(
 ) -> None:
     source = write_frames(clip_frames(4), tmp_path / "mute.mp4", 8)
     with caplog.at_level(logging.WARNING):
-        out = write_frames(clip_frames(4), tmp_path / "out.mp4", 8, None, Sound(source))
+        out = write_frames(clip_frames(4), tmp_path / "out.mp4", 8, sound=Sound(source))
     assert "mute.mp4 cannot be read and is left out: no sound" in caplog.text
     assert out.read_bytes() == source.read_bytes()

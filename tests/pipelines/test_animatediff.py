@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 import torch
+from accelerate import cpu_offload
 from diffusers import AnimateDiffControlNetPipeline, AnimateDiffPipeline, MotionAdapter
 from safetensors.torch import save_file
 from torch import Tensor
@@ -201,14 +202,17 @@ def test_motion_modules_that_do_not_fit_are_refused(tmp_path: Path) -> None:
         StyleCrafterPipeline.from_base(tiny_animatediff_pipeline(), motion_adapter=modules)
 
 
-def test_clips_that_are_too_long_are_refused_unless_the_base_shares_them_out() -> None:
+def test_clips_that_are_too_long_for_the_motion_modules_take_windows() -> None:
     pipe = quiet(
         StyleCrafterPipeline.from_base(tiny_sd_pipeline(), motion_adapter=motion_adapter(), **DEFAULTS)
     )
-    with pytest.raises(InvalidInputError, match="clips of at most 8 frames, got 9; .*enable_free_noise"):
+    with pytest.raises(
+        InvalidInputError, match=r"at most 8 frames at once, got 9; .*\(window=8\), or .*enable_free_noise"
+    ):
         pipe(PROMPT, num_frames=9, seed=1)
-    with pytest.raises(InvalidInputError, match="at most 8 frames"):
+    with pytest.raises(InvalidInputError, match="at most 8 frames at once"):
         pipe.predict_noise(draw(1, 4, 9, 8, 8), 500, pipe.encode_text(PROMPT))
+    assert latents(pipe, num_frames=9, window=8, num_inference_steps=1).shape == (1, 4, 9, 8, 12)
     pipe.base.enable_free_noise(context_length=4, context_stride=2)
     assert latents(pipe, num_frames=9, num_inference_steps=1).shape == (1, 4, 9, 8, 12)
 
@@ -314,6 +318,17 @@ def test_a_controlnet_leads_every_frame(controlled: StyleCrafterPipeline) -> Non
     ).frames
     torch.testing.assert_close(ours, wanted, rtol=1e-4, atol=1e-4)
     assert not torch.allclose(ours, controlled(**given, text_guidance_scale=7.5).frames, atol=1e-3)
+
+
+def test_weights_may_stay_elsewhere() -> None:
+    pipe = around(tiny_animatediff_pipeline())
+    given: dict[str, Any] = {"style": tiny_picture(0), "num_inference_steps": 1}
+    wanted = [latents(pipe, **given, num_frames=frames) for frames in (1, 3)]
+    for model in (pipe.vae, pipe.unet, pipe.text_encoder, pipe.image_encoder):
+        cpu_offload(model, execution_device=torch.device("cpu"))
+    assert pipe.unet.device.type == "meta"
+    for frames, one in zip((1, 3), wanted, strict=True):
+        assert torch.equal(latents(pipe, **given, num_frames=frames), one)
 
 
 def test_folders(pipe: StyleCrafterPipeline, tmp_path: Path) -> None:

@@ -9,13 +9,14 @@ import pytest
 import torch
 from torch import Tensor
 
+from stylecrafter.adapter.style_adapter import StyleAdapter
 from stylecrafter.errors import InvalidInputError
 from stylecrafter.pipelines.blending import blended
 from stylecrafter.pipelines.keyframes import along, moments
 from stylecrafter.pipelines.stylized_video import StyleCrafterPipeline
 from stylecrafter.schedules import linear
 from tests.pipelines.test_stylized_video import apart, near, sample
-from tests.tiny import tiny_image_pipeline, tiny_pipeline
+from tests.tiny import WIDTH, tiny_animatediff_pipeline, tiny_image_pipeline, tiny_pipeline
 
 
 def test_places_in_a_clip() -> None:
@@ -173,5 +174,28 @@ def test_strengths_in_words(pipe, picture) -> None:
             sample(pipe, style=picture, strength=name), sample(pipe, style=picture, style_scale=scale)
         )
     assert torch.equal(sample(pipe, style=picture, strength="medium"), sample(pipe, style=picture))
+    quiet = tiny_pipeline(default_style_scale=0.5)  # as some published adapters are
+    assert torch.equal(sample(quiet, style=picture, strength="medium"), sample(quiet, style=picture))
+    assert torch.equal(
+        sample(quiet, style=picture, strength="strong"),
+        sample(quiet, style=picture, style_scale=0.5 * scales["strong"]),
+    )
     with pytest.raises(InvalidInputError, match="a strength or a style scale, not both"):
         sample(pipe, style=picture, strength="medium", style_scale=1.0)
+
+
+def test_animatediff_has_a_style_for_every_frame() -> None:
+    pipe = StyleCrafterPipeline.from_base(tiny_animatediff_pipeline())
+    pipe.set_progress_bar_config(disable=True)
+    layers = pipe.backbone.attention_layers()
+    options: dict[str, Any] = {"num_style_tokens": 2, "extractor_layers": 1, "extractor_heads": 2}
+    torch.manual_seed(0)
+    pipe.load_adapter(
+        StyleAdapter.for_model(pipe.unet, WIDTH, layers, **options, scale_layers=1, scale_heads=2)
+    )
+    a, b = torch.randn(2, 1, 2, pipe.style_adapter.style_dim).mul(3).unbind(0)
+    asked = {"num_frames": 3, "num_inference_steps": 2, "height": 16, "width": 16}
+    plain = sample(pipe, style_tokens=a, **asked)
+    near(sample(pipe, style_keyframes=[(0, a), (2, a)], **asked), plain)
+    changing = sample(pipe, style_keyframes=[(0, a), (2, b)], **asked)
+    assert apart(changing, plain) and apart(changing, sample(pipe, style_tokens=b, **asked))

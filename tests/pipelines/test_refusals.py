@@ -97,7 +97,7 @@ TEXT = torch.zeros(1, 16, WIDTH)
         ({"style_weights": torch.tensor(2.0)}, "a list with one number per picture, got 2.0"),
         ({"frame_style_scales": np.float32(0.5)}, "per frame are a sequence of 3 numbers or a schedule"),
         ({"step_style_scales": torch.tensor(0.5)}, "per step are a sequence of 3 numbers or a schedule"),
-        ({"step_style_scales": "111"}, "per step are a sequence of 3 numbers or a schedule"),
+        ({"step_style_scales": "1 1 1"}, "a style schedule is a number .* not '1 1 1'"),
         ({"frame_style_scales": [None] * 3}, "style weights must be numbers, got \\[None"),
         ({"decode_chunk_size": 0}, "decode_chunk_size must be .* at least 1, got 0"),
     ],

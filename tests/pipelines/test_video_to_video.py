@@ -13,14 +13,19 @@ from PIL import Image
 from torch import Tensor
 
 from stylecrafter import StyleCrafterImagePipeline, StyleCrafterPipeline
-from stylecrafter.backbones import families
-from stylecrafter.backbones.videocrafter import VideoCrafter
 from stylecrafter.errors import InvalidInputError
 from stylecrafter.media.tensors import clip_to_tensor
 from stylecrafter.media.video import write_frames
 from stylecrafter.pipelines.schedulers import SCHEDULERS, make_scheduler
 from stylecrafter.pipelines.video_to_video import SourceVideo, encode_video, first_step, noisy_latents
-from tests.tiny import tiny_image_pipeline, tiny_picture, tiny_pipeline
+from tests.tiny import (
+    tiny_animatediff_pipeline,
+    tiny_image_pipeline,
+    tiny_picture,
+    tiny_pipeline,
+    tiny_sdxl_pipeline,
+    tiny_wan_base,
+)
 
 PROMPT = "a red fox running"
 CLIP = [tiny_picture(k, 24, 16) for k in range(4)]
@@ -51,6 +56,8 @@ def test_every_scheduler_goes_from_the_clip_to_none_of_it(name: str, picture) ->
     assert torch.equal(made(video=CLIP, denoise=1.0, window=0), made(**size))
     some = made(video=CLIP, denoise=0.5)
     assert some.isfinite().all() and not torch.equal(some, clean)
+    # A scheduler that began in its middle begins at its beginning again.
+    assert torch.equal(sample(pipe, style=picture, num_inference_steps=4, **size), made(**size))
     # By its own noise: another seed begins elsewhere.
     assert not torch.equal(some, made(video=CLIP, denoise=0.5, seed=8))
 
@@ -226,32 +233,37 @@ def test_image_bases_take_a_picture(picture) -> None:
         images(PROMPT, picture, video=CLIP)
 
 
-class Folding(VideoCrafter):
-    """Four frames share a latent frame, as in Wan: clips have 4 n + 1 frames."""
-
-    frames_per_latent = 4
-
-    def encode_frames(self, frames: Tensor, noise: Tensor | None = None) -> Tensor:
-        assert frames.shape[1] % 4 == 1
-        return VideoCrafter(**self.components).encode_frames(frames[:, ::4])
-
-    def decode_latents(self, latents: Tensor, chunk_size: int | None = None) -> Tensor:
-        decoded = super().decode_latents(latents, chunk_size)
-        return torch.cat([decoded[:, :1], decoded[:, 1:].repeat_interleave(4, dim=1)], dim=1)
+BASES = {"sdxl": tiny_sdxl_pipeline, "animatediff": tiny_animatediff_pipeline, "wan": tiny_wan_base}
 
 
-def test_frames_that_share_latents_are_filled_up_and_cut_back(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(families, "_FAMILIES", [Folding])
-    pipe = tiny_pipeline()
-    clip = [tiny_picture(k, 24, 16) for k in range(7)]
-    assert sample(pipe, video=clip, denoise=0.5, window=5).shape[2] == 3
-    back = encoded(pipe, clip)
-    filled = encoded(pipe, [*clip, clip[-1], clip[-1]])
-    assert torch.equal(back, filled)
-    (frames,) = pipe(PROMPT, video=clip, denoise=0.0).frames
-    assert len(frames) == 7
-    with pytest.raises(InvalidInputError, match="got 7"):
-        sample(pipe, num_frames=7)
+@pytest.fixture(scope="module", params=BASES)
+def base(request: pytest.FixtureRequest) -> StyleCrafterPipeline:
+    make: Any = BASES[request.param]
+    pipe = StyleCrafterPipeline.from_base(make())
+    pipe.set_progress_bar_config(disable=True)
+    return pipe
+
+
+def test_every_base_takes_clips(base: StyleCrafterPipeline) -> None:
+    frames = 7 if base.backbone.has_time else 1
+    clip = [tiny_picture(k, 32, 32) for k in range(frames)]
+
+    def made(output_type: str = "latent", **arguments: Any) -> Any:
+        asked = {"num_inference_steps": 2, "height": 32, "width": 32, "seed": 7, **arguments}
+        return base(PROMPT, output_type=output_type, **asked).frames
+
+    assert torch.equal(made(video=clip, denoise=0.0), encoded(base, clip))
+    whole = base.backbone.frames_of(made(video=clip, denoise=0.0).shape[2])  # 9 for 7 frames of Wan
+    assert torch.equal(made(video=clip, denoise=1.0, window=0), made(num_frames=whole))
+    for inversion in (False, True):
+        styled = made("pt", video=clip, denoise=0.5, window=4, inversion=inversion)
+        assert styled.shape == (1, frames, 3, 32, 32) and styled.isfinite().all()
+
+
+def test_frames_that_share_latents_are_filled_up_with_the_last() -> None:
+    pipe = StyleCrafterPipeline.from_base(tiny_wan_base())
+    clip = [tiny_picture(k, 32, 32) for k in range(7)]
+    assert torch.equal(encoded(pipe, clip), encoded(pipe, [*clip, clip[-1], clip[-1]]))
 
 
 def test_a_file_is_read_when_its_frames_are(tmp_path: Path) -> None:

@@ -72,3 +72,11 @@ def test_pictures_and_clips_that_share_nothing_have_the_noise_they_had(frames: i
     shape = (2, 4, frames, 3, 3)
     noise = clip_noise(shape, shared, torch.Generator().manual_seed(4))
     assert torch.equal(noise, torch.randn(shape, generator=torch.Generator().manual_seed(4)))
+
+
+def test_an_offset_is_one_number_for_a_whole_channel() -> None:
+    shape = (500, 4, 2, 3, 3)
+    plain, moved = (clip_noise(shape, 0.5, torch.Generator().manual_seed(1), offset) for offset in (0.0, 0.1))
+    offsets = (moved - plain)[:, :, 0, 0, 0]
+    assert offsets.std().item() == pytest.approx(0.1, abs=0.01)
+    torch.testing.assert_close(moved - plain, offsets[..., None, None, None].expand(shape), atol=1e-5, rtol=0)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 from pathlib import Path
 
 import pytest
@@ -35,6 +36,12 @@ stages:
 """
 
 
+#: What an adapter is built of where a recipe says nothing.
+ADAPTER_DEFAULTS = {
+    name: p.default for name, p in inspect.signature(StyleAdapter.__init__).parameters.items()
+}
+
+
 @pytest.fixture
 def path(tmp_path: Path) -> Path:
     file = tmp_path / "test.yaml"
@@ -56,7 +63,8 @@ def test_every_recipe_that_comes_along_is_valid(name: str) -> None:
 
 
 def test_the_recipes_that_people_expect_come_along() -> None:
-    assert {"mini", "mini_cpu", "mini_128", "smoke", "paper", "finetune"} <= set(recipe_names())
+    expected = {"mini", "mini_cpu", "mini_128", "smoke", "paper", "finetune", "sdxl", "animatediff", "wan"}
+    assert expected <= set(recipe_names())
 
 
 @pytest.mark.parametrize("name", ["mini", "mini_cpu", "mini_128"])
@@ -85,6 +93,53 @@ def test_the_paper_s_numbers() -> None:
     assert (video.num_frames, video.height, video.width) == (16, 320, 512)
 
 
+def test_the_numbers_of_the_published_sdxl_recipe() -> None:
+    recipe = load_recipe("sdxl")
+    rounds = [
+        (
+            recipe.data[s.pictures].size,
+            s.train.steps,
+            recipe.data[s.pictures].batch_size,
+            s.train.learning_rate,
+        )
+        for s in recipe.stages
+    ]
+    assert rounds == [(512, 80_000, 128, 5e-5), (1024, 80_000, 64, 2e-5), (1024, 40_000, 64, 1e-5)]
+    assert [s.options.noise_offset for s in recipe.stages] == [0, 0, 0.05]
+    assert {s.train.weight_decay for s in recipe.stages} == {0}
+    sizes = {**ADAPTER_DEFAULTS, **recipe.adapter}
+    assert (sizes["num_style_tokens"], sizes["extractor_layers"], sizes["extractor_heads"]) == (16, 4, 20)
+    assert (sizes["scale_dim"], sizes["scale_layers"], sizes["scale_heads"]) == (512, 2, 8)
+    assert sizes["image_features"] == "penultimate"
+
+
+def test_a_strategy_keeps_all_rounds_of_a_stage() -> None:
+    recipe = load_recipe("sdxl").with_strategy(find_strategy("adapter_only"))
+    assert [s.name for s in recipe.stages] == ["adapter", "adapter_1024", "adapter_offset"]
+
+
+def test_wan_is_shown_what_it_takes() -> None:
+    recipe = load_recipe("wan")
+    video = recipe.data["video"]
+    assert (video.num_frames % 4, video.num_frames, video.height, video.width) == (1, 77, 480, 832)
+    assert {s.train.learning_rate for s in recipe.stages} == {1e-4}
+
+
+@pytest.mark.parametrize(
+    ("model", "says"),
+    [
+        ("{base: a, pretrained: mini}", "not pretrained and base: --set model.pretrained= leaves one out"),
+        ("{preset: mini, adapter: a}", "'adapter' goes with 'base' or 'pretrained'"),
+        ("{preset: mini, text_encoder_dtype: bfloat16}", "'text_encoder_dtype' goes with 'base'"),
+        ("{pretrained: mini, motion_adapter: a}", "'motion_adapter' goes with 'base'"),
+        ("{base: a, adapter: b, new_adapter: true}", "not both"),
+        ("{base: a, text_encoder_dtype: float16}", "text_encoder_dtype"),
+    ],
+)
+def test_models_that_do_not_go_together_are_refused(path: Path, model: str, says: str) -> None:
+    assert says in refusal(path, "{preset: mini}", model)
+
+
 def test_values_can_be_set_by_stage_name_or_position(path: Path) -> None:
     changed = load_recipe(path, ["stages.adapter.train.steps=9", "stages.1.options.clip_ratio=0.5", "seed=3"])
     assert changed.stages[0].train.steps == 9
@@ -110,9 +165,14 @@ def test_values_can_be_set_by_stage_name_or_position(path: Path) -> None:
         ("clip_ratio: 0.8", "clip_ratio: 1.8", "clip_ratio must be at most 1, got 1.8"),
         ("batch_size: 4", "batch_size: 0", "data.styled.batch_size must be at least 1, got 0"),
         ("stage: temporal", "stage: adapter", "every stage needs its own name"),
-        ("stage: temporal", "stage: adapter\n    name: again", "only the stage 'base'"),
+        ("stage: temporal", "stage: temporal\n    name: again", "only the stages 'base' and 'adapter'"),
         ("stage: adapter", "stage: adapter, position_interpolation: 5", "position_interpolation is for base"),
         ("stage: temporal", "stage: temporal\n    position_interpolation: 0.5", "position_interpolation"),
+        (
+            "{stage: adapter,",
+            "{stage: adapter, options: {lora_rank: 4},",
+            "options.lora_rank is for stages that train temporal layers, not for 'adapter'",
+        ),
         ("name: test", "name: a/b", "name"),
         ("learning_rate: 1.0e-3", "learning_rate: fast", "learning_rate"),
         ("references: crop", "references: none", "data.styled.references to crop"),

@@ -6,7 +6,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from stylecrafter.adapter.style_processor import Call, StyleAttentionProcessor
+from stylecrafter.adapter.style_processor import ActingStyle, Call, StyleAttentionProcessor
 
 
 class AttachToTextProcessor(StyleAttentionProcessor):
@@ -23,7 +23,23 @@ class AttachToTextProcessor(StyleAttentionProcessor):
     def fuse(self, call: Call) -> Tensor:
         """From the attention to the text, s of the way to the attention to text and style together."""
         key, value = call.keys(call.context)
-        tokens = call.style_tokens.to(call.context.dtype)
+        first, *others = call.styles
+        joint = self._joint(call, first, key, value)
+        if isinstance(first.factor, float):
+            if first.factor == 1.0:
+                return joint
+            return torch.lerp(call.attend(key, value, call.mask), joint, first.factor)
+        text = call.attend(key, value, call.mask)
+        # `lerp` is exact at both ends.
+        out = torch.lerp(first.per_frame(text), first.per_frame(joint), first.factor).view_as(text)
+        for style in others:
+            added = style.per_frame(self._joint(call, style, key, value) - text)
+            out = out + (added * style.factor).view_as(text)
+        return out
+
+    def _joint(self, call: Call, style: ActingStyle, key: Tensor, value: Tensor) -> Tensor:
+        """Attention to the text, by its keys and values, and one style together."""
+        tokens = style.tokens.to(call.context.dtype)
         if call.attn.norm_cross:
             tokens = call.attn.norm_encoder_hidden_states(tokens)
         entries = call.query.shape[0] // tokens.shape[0]
@@ -32,13 +48,4 @@ class AttachToTextProcessor(StyleAttentionProcessor):
         if mask is not None:
             # The text's mask hides no style token.
             mask = F.pad(mask, (0, tokens.shape[1]), value=mask.dtype == torch.bool)
-        joint = call.attend(torch.cat([key, style_key], 2), torch.cat([value, style_value], 2), mask)
-        if isinstance(call.factor, float):
-            return (
-                joint
-                if call.factor == 1.0
-                else torch.lerp(call.attend(key, value, call.mask), joint, call.factor)
-            )
-        text = call.attend(key, value, call.mask)
-        # `lerp` is exact at both ends.
-        return torch.lerp(call.per_frame(text), call.per_frame(joint), call.factor).view_as(text)
+        return call.attend(torch.cat([key, style_key], 2), torch.cat([value, style_value], 2), mask)

@@ -8,7 +8,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from stylecrafter.adapter.style_processor import Call, StyleAttentionProcessor
+from stylecrafter.adapter.style_processor import ActingStyle, Call, StyleAttentionProcessor
 
 #: Of the published norm of style keys.
 KEY_NORM_EPS = 1e-5
@@ -85,21 +85,27 @@ class DualCrossAttentionProcessor(StyleAttentionProcessor):
 
     def fuse(self, call: Call) -> Tensor:
         """Text attention plus scaled style attention."""
-        text = call.attend(*call.keys(call.context), call.mask)
-        b, n = call.style_tokens.shape[0], call.query.shape[0]
+        out = call.attend(*call.keys(call.context), call.mask)
+        for style in call.styles:
+            out = self._with_style(call, style, out)
+        return out
+
+    def _with_style(self, call: Call, style: ActingStyle, out: Tensor) -> Tensor:
+        """What was attended to so far (n, t, heads · width), plus one style."""
+        b, n = style.tokens.shape[0], call.query.shape[0]
         dtype, stored = call.query.dtype, self.layer.to_k.weight.dtype
         # Weights may differ in type from the model's. Those kept in 8 bits are widened when they are used, to a type
         # that only the caller knows.
-        tokens = call.style_tokens.to(stored) if stored.itemsize > 1 else call.style_tokens
+        tokens = style.tokens.to(stored) if stored.itemsize > 1 else style.tokens
         style_key = call.heads(self.layer.keys(tokens)).to(dtype)
         style_value = call.heads(self.layer.to_v(tokens)).to(dtype)
         # All entries of one sample share its style, so its frames become one long row of queries.
         query = call.query if n == b else _one_row(call.query, b)
-        style = F.scaled_dot_product_attention(query, style_key, style_value)
-        style = self.layer.normed(style.transpose(1, 2).reshape(text.shape))
-        if isinstance(call.factor, float):
-            return torch.add(text, style, alpha=call.factor)
-        return torch.addcmul(call.per_frame(text), call.per_frame(style), call.factor).view_as(text)
+        read = F.scaled_dot_product_attention(query, style_key, style_value)
+        read = self.layer.normed(read.transpose(1, 2).reshape(out.shape))
+        if isinstance(style.factor, float):
+            return torch.add(out, read, alpha=style.factor)
+        return torch.addcmul(style.per_frame(out), style.per_frame(read), style.factor).view_as(out)
 
 
 def _one_row(query: Tensor, b: int) -> Tensor:

@@ -37,6 +37,62 @@ def layer_scales(scale: Scale, names: Sequence[str]) -> tuple[float, ...]:
     return tuple(map(_number, several))
 
 
+def grouped_scales(scale: Scale | str, names: Sequence[str]) -> tuple[float, ...]:
+    """As `layer_scales`, for a mapping that may name groups of layers too (`layer_groups`), or its text.
+
+    Raises:
+        InvalidInputError: No finite numbers, not one per layer, or a text that cannot be read.
+        UnknownNameError: A name that no layer or group has.
+    """
+    given = parse_scales(scale) if isinstance(scale, str) else scale
+    if not isinstance(given, Mapping):
+        return layer_scales(given, names)
+    groups = layer_groups(names)
+    prefixes: dict[str, float] = {}
+    for key, value in given.items():
+        if key not in groups and not any(_matches(name, key) for name in names):
+            raise unknown_name("group of layers or layer", str(key), (*groups, *names))
+        prefixes |= dict.fromkeys(groups.get(key, (key,)), value)
+    return layer_scales(prefixes, names)
+
+
+def parse_scales(text: str) -> dict[str, float]:
+    """ "down=0.5,up=1" as a mapping.
+
+    Raises:
+        InvalidInputError: Something else, or a name twice.
+    """
+    found: dict[str, float] = {}
+    for part in text.split(","):
+        name, sign, value = (piece.strip() for piece in part.partition("="))
+        try:
+            number = float(value)
+        except ValueError:
+            number = math.nan
+        if not name or not sign or not math.isfinite(number) or name in found:
+            raise InvalidInputError(
+                f"style scales of layers are NAME=NUMBER, each name once, such as down=0.5,mid=1,up=1, not {text!r}"
+            )
+        found[name] = number
+    return found
+
+
+def layer_groups(names: Sequence[str]) -> dict[str, tuple[str, ...]]:
+    """Words for parts of a model -> prefixes of its layers: "all"; "down", "mid" and "up" of a UNet; of what has one
+    row of numbered blocks, a transformer, its thirds "early", "middle" and "late"."""
+    groups: dict[str, tuple[str, ...]] = {"all": ("",)}
+    first = dict.fromkeys(name.split(".")[0] for name in names)
+    for word, prefix in (("down", "down_blocks"), ("mid", "mid_block"), ("up", "up_blocks")):
+        if prefix in first:
+            groups[word] = (prefix,)
+    if list(first) == ["blocks"]:
+        blocks = list(dict.fromkeys(".".join(name.split(".")[:2]) for name in names))
+        ends = [round(len(blocks) * k / 3) for k in range(4)]
+        for word, start, end in zip(("early", "middle", "late"), ends, ends[1:], strict=False):
+            groups |= {word: tuple(blocks[start:end])} if end > start else {}
+    return groups
+
+
 def frame_scales(frames: Iterable[float]) -> tuple[float, ...]:
     """One factor per frame, from any container of numbers.
 

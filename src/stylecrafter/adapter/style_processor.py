@@ -15,6 +15,24 @@ from stylecrafter.adapter.style_slot import GivenStyle, StyleSlot
 from stylecrafter.errors import InvalidInputError
 
 
+@dataclass(frozen=True)
+class ActingStyle:
+    """One style, and how much it counts in a layer.
+
+    Attributes:
+        tokens: (b, q, d); the n / b entries of one sample follow each other.
+        factor: One number, or (b, 1 or frames, 1 or queries, 1) in the type of the queries.
+    """
+
+    tokens: Tensor
+    factor: Tensor | float
+
+    def per_frame(self, x: Tensor) -> Tensor:
+        """View (n, t, w) as (b, 1 or frames, queries, w), on which a tensor `factor` is broadcast."""
+        frames = self.factor.shape[1] if isinstance(self.factor, Tensor) else 1
+        return x.view(self.tokens.shape[0], frames, -1, x.shape[-1])
+
+
 @dataclass(frozen=True, kw_only=True)
 class Call:
     """One call of a cross-attention layer, as far as it is the same for every fusion."""
@@ -28,10 +46,8 @@ class Call:
     """The text (n, l, d), normalised where the layer does so."""
     mask: Tensor | None
     """Added to the logits of the text, broadcastable to (n, heads, t, l); or boolean."""
-    style_tokens: Tensor
-    """(b, q, d); the n / b entries of one sample follow each other."""
-    factor: Tensor | float
-    """How much the style counts: one number, or (b, 1 or frames, 1, 1) in the type of the queries."""
+    styles: tuple[ActingStyle, ...]
+    """One, or as many as there are masks: what they add is added up."""
 
     def heads(self, x: Tensor) -> Tensor:
         """(m, k, heads width) -> (m, heads, k, width)."""
@@ -42,11 +58,6 @@ class Call:
         out = F.scaled_dot_product_attention(self.query, key, value, attn_mask=mask)
         n, heads, t, width = out.shape
         return out.transpose(1, 2).reshape(n, t, heads * width)
-
-    def per_frame(self, x: Tensor) -> Tensor:
-        """View (n, t, w) as (b, 1 or frames, tokens, w), on which a tensor `factor` is broadcast."""
-        frames = self.factor.shape[1] if isinstance(self.factor, Tensor) else 1
-        return x.view(self.style_tokens.shape[0], frames, -1, x.shape[-1])
 
 
 def split_heads(x: Tensor, heads: int) -> Tensor:
@@ -138,8 +149,7 @@ class StyleAttentionProcessor(ABC):
             keys=keys,
             context=context,
             mask=attention_mask,
-            style_tokens=style.tokens,
-            factor=self._factor(style, n, t, query),
+            styles=self._acting(style, n, t, query),
         )
         out = attn.to_out[1](attn.to_out[0](self.fuse(call).to(query.dtype)))
         if map_shape is not None:
@@ -156,8 +166,8 @@ class StyleAttentionProcessor(ABC):
             return None
         return self.slot.style if tokens is None else GivenStyle(tokens, scales, num_frames)
 
-    def _factor(self, style: GivenStyle, n: int, t: int, like: Tensor) -> Tensor | float:
-        """The product of all factors: one number, or (b, 1 or frames, 1, 1) where they differ.
+    def _acting(self, style: GivenStyle, n: int, t: int, like: Tensor) -> tuple[ActingStyle, ...]:
+        """The style with the product of all factors; or those of the masks' regions, each with its own.
 
         Args:
             style: For the b samples of this call.
@@ -168,32 +178,51 @@ class StyleAttentionProcessor(ABC):
         Raises:
             InvalidInputError: Shapes that do not fit.
         """
-        tokens, scales = style.tokens, style.scales
-        b = tokens.shape[0]
-        if tokens.ndim != 3 or b == 0 or n % b:
+        tokens, regions = style.tokens, self.slot.regions
+        b, count = tokens.shape[0], 1 if regions is None else regions.count
+        if tokens.ndim != 3 or b == 0 or n % b or tokens.shape[1] % count:
+            several = f" that {count} regions share evenly" if count > 1 else ""
             raise InvalidInputError(
-                f"style tokens must be (batch, tokens, width) with a batch that divides {n}, "
+                f"style tokens must be (batch, tokens, width) with a batch that divides {n}{several}, "
                 f"got {tuple(tokens.shape)}"
             )
-        factor = self._product(scales, b, style.num_frames or n // b, like)
-        if isinstance(factor, Tensor) and n // b * t % factor.shape[1]:
-            raise InvalidInputError(f"{n // b * t} tokens per sample are no {factor.shape[1]} frames")
-        return factor
+        frames, queries = style.num_frames or n // b, n // b * t
+        factors = self._factors(style.scales, b, frames, count, like)
+        if regions is None:
+            per_frame = factors[0].shape[1] if isinstance(factors[0], Tensor) else 1
+            if queries % per_frame:
+                raise InvalidInputError(f"{queries} tokens per sample are no {per_frame} frames")
+            return (ActingStyle(tokens, factors[0]),)
+        masks = regions.of_samples(b, frames, queries, like)
+        parts = tokens.chunk(count, dim=1)
+        return tuple(
+            ActingStyle(part, masks[:, r, :, :, None] * factor)
+            for r, (part, factor) in enumerate(zip(parts, factors, strict=True))
+        )
 
-    def _product(self, scales: Tensor | None, b: int, frames: int, like: Tensor) -> Tensor | float:
-        factor: Tensor | None = None
+    def _factors(
+        self, scales: Tensor | None, b: int, frames: int, count: int, like: Tensor
+    ) -> list[Tensor | float]:
+        """The product of all factors of each of `count` styles: one number, or (b, 1 or frames, 1, 1)."""
+        total = self.num_layers * count
         if scales is not None:
-            wanted = (b, self.num_layers), (b, frames, self.num_layers)
+            wanted = (b, total), (b, frames, total)
             if tuple(scales.shape) not in wanted:
                 raise InvalidInputError(
                     f"style scales must be {wanted[0]}, or {wanted[1]} with one per frame, got {tuple(scales.shape)}"
                 )
-            factor = scales[..., self.index].reshape(b, -1)
+        if self.frame_scales is not None and len(self.frame_scales) != frames:
+            raise InvalidInputError(
+                f"set_scale was given {len(self.frame_scales)} frame scales, the clip has {frames} frames"
+            )
+        places = range(self.index, total, self.num_layers)
+        return [
+            self._product(None if scales is None else scales[..., i].reshape(b, -1), b, like) for i in places
+        ]
+
+    def _product(self, factor: Tensor | None, b: int, like: Tensor) -> Tensor | float:
+        """A factor (b, 1 or frames) of this layer times those of `set_scale`."""
         if self.frame_scales is not None:
-            if len(self.frame_scales) != frames:
-                raise InvalidInputError(
-                    f"set_scale was given {len(self.frame_scales)} frame scales, the clip has {frames} frames"
-                )
             per_frame = torch.tensor(self.frame_scales, device=like.device, dtype=like.dtype)
             factor = per_frame.expand(b, -1) if factor is None else factor * per_frame
         if factor is None:

@@ -10,6 +10,8 @@ from typing import Any
 from torch import Tensor
 from torch.utils.checkpoint import checkpoint
 
+from stylecrafter.adapter.style_regions import StyleRegions
+
 
 @dataclass(frozen=True)
 class GivenStyle:
@@ -29,6 +31,8 @@ class GivenStyle:
 class StyleSlot:
     """One per attachment, seen by all of its processors; empty outside of a pass.
 
+    Masks lie here for every base model, however its layers are handed the style.
+
     Args:
         style_dim: Width of the style tokens that the attached adapter reads; None: not known.
     """
@@ -36,6 +40,7 @@ class StyleSlot:
     def __init__(self, style_dim: int | None = None) -> None:
         self.style_dim = style_dim
         self.style: GivenStyle | None = None
+        self.regions: StyleRegions | None = None
 
     @contextmanager
     def holding(self, style: GivenStyle | None) -> Iterator[None]:
@@ -46,12 +51,21 @@ class StyleSlot:
         finally:
             self.style = before
 
+    @contextmanager
+    def masking(self, regions: StyleRegions | None) -> Iterator[None]:
+        """Confine the style, wherever it comes from, for as long as this lasts."""
+        before, self.regions = self.regions, regions
+        try:
+            yield
+        finally:
+            self.regions = before
+
     def checkpointed(self, function: Callable[..., Any], *args: Any) -> Any:
         """Gradient checkpointing that finds, when it computes again, the style that was there at first."""
-        style = self.style
+        style, regions = self.style, self.regions
 
         def again(*inputs: Any) -> Any:
-            with self.holding(style):
+            with self.holding(style), self.masking(regions):
                 return function(*inputs)
 
         return checkpoint(again, *args, use_reentrant=False)

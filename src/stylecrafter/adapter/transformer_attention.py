@@ -8,6 +8,7 @@ from torch import Tensor
 
 from stylecrafter.adapter.dual_attention import DualCrossAttentionProcessor
 from stylecrafter.adapter.style_processor import Call, split_heads
+from stylecrafter.errors import InvalidInputError
 
 
 class WanDualAttentionProcessor(DualCrossAttentionProcessor):
@@ -36,7 +37,8 @@ class WanDualAttentionProcessor(DualCrossAttentionProcessor):
             encoder_hidden_states: Text (b, l, c), already projected to the model's width.
             attention_mask: As in diffusers.
             rotary_emb: As in diffusers: None in cross-attention.
-            style_tokens: (b, q, d), or None for what lies in the slot, if anything.
+            style_tokens: (b, q, d), or None for what lies in the slot, if anything. (b f, q, d) is a style for every
+                frame, with scales (b f, L).
             style_scales: (b, L) or per frame (b, f, L); None: factor 1.
             num_frames: Frames within one sample.
 
@@ -46,12 +48,19 @@ class WanDualAttentionProcessor(DualCrossAttentionProcessor):
         style = self._style(style_tokens, style_scales, num_frames)
         if style is None or encoder_hidden_states is None:
             return self.base(attn, hidden_states, encoder_hidden_states, attention_mask, rotary_emb)
-        n, t, _ = hidden_states.shape
-        query = attn.norm_q(attn.to_q(hidden_states))
+        # Frames with styles of their own are rows of their own; that changes nothing else, for there are no positions.
+        frames = max(1, style.tokens.shape[0] // hidden_states.shape[0])
+        if hidden_states.shape[1] % frames:
+            raise InvalidInputError(f"{hidden_states.shape[1]} tokens per sample are no {frames} frames")
+        query = attn.norm_q(attn.to_q(hidden_states)).unflatten(1, (frames, -1)).flatten(0, 1)
+        n, t, _ = query.shape
 
         def keys(context: Tensor) -> tuple[Tensor, Tensor]:
-            key, value = attn.norm_k(attn.to_k(context)), attn.to_v(context)
-            return split_heads(key, attn.heads), split_heads(value, attn.heads)
+            both = attn.norm_k(attn.to_k(context)), attn.to_v(context)
+            key, value = (split_heads(x, attn.heads) for x in both)
+            if frames == 1:
+                return key, value
+            return key.repeat_interleave(frames, dim=0), value.repeat_interleave(frames, dim=0)
 
         call = Call(
             attn=attn,
@@ -59,7 +68,7 @@ class WanDualAttentionProcessor(DualCrossAttentionProcessor):
             keys=keys,
             context=encoder_hidden_states,
             mask=attention_mask,
-            style_tokens=style.tokens,
-            factor=self._factor(style, n, t, query),
+            styles=self._acting(style, n, t, query),
         )
-        return attn.to_out[1](attn.to_out[0](self.fuse(call).type_as(query)))
+        fused = self.fuse(call).type_as(query).unflatten(0, (-1, frames)).flatten(1, 2)
+        return attn.to_out[1](attn.to_out[0](fused))

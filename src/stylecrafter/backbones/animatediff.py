@@ -19,8 +19,8 @@ class AnimateDiff(StableDiffusion):
     """`unet` is diffusers' `UNetMotionModel` on Stable Diffusion 1.5; scales are counted down, up, mid.
 
     A single frame passes by the motion modules, as the image model it was made of would have it; `temporal=True` runs
-    them on it, as the pipeline of diffusers does. Longer clips than the modules know places for are refused, unless
-    `pipe.base.enable_free_noise()` lets them look at parts of a clip.
+    them on it, as the pipeline of diffusers does. More frames at once than the modules know places for are
+    refused, unless `pipe.base.enable_free_noise()` lets them look at parts of a clip.
     """
 
     label = "AnimateDiff"
@@ -40,10 +40,6 @@ class AnimateDiff(StableDiffusion):
     def accepts(cls, denoiser: Any) -> bool:
         # That on SDXL has the same class, and reads more than a text.
         return isinstance(denoiser, UNetMotionModel) and denoiser.config.addition_embed_type is None
-
-    def latent_shape(self, frames: int, height: int, width: int) -> tuple[int, int, int, int]:
-        self._check_frames(frames)
-        return super().latent_shape(frames, height, width)
 
     def predict(
         self,
@@ -82,8 +78,8 @@ class AnimateDiff(StableDiffusion):
             isinstance(m, FreeNoiseTransformerBlock) for m in self.denoiser.modules()
         ):
             raise InvalidInputError(
-                f"these motion modules make clips of at most {most} frames, got {frames}; longer ones are for "
-                "pipe.base.enable_free_noise()"
+                f"these motion modules see at most {most} frames at once, got {frames}; longer clips take a window of "
+                f"{most} frames (window={most}), or pipe.base.enable_free_noise()"
             )
 
 

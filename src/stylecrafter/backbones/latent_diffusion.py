@@ -41,7 +41,7 @@ class LatentDiffusion(Backbone):
         return PUBLISHED_PIXELS_PER_LATENT if vae is None else _halvings(vae.config)
 
     def default_knobs(self) -> dict[str, Any]:
-        size = self.denoiser.config["sample_size"]
+        size = self.denoiser.config.get("sample_size")
         if size is None:
             return super().default_knobs()
         height, width = (size, size) if isinstance(size, int) else size
@@ -122,11 +122,23 @@ class LatentDiffusion(Backbone):
 
     def scaled(self, latents: Tensor) -> Tensor:
         """Latents of the autoencoder (…, c, h, w) as the denoiser sees them."""
+        if (norm := self._norm_of(latents)) is not None:
+            latents = (latents - norm[0]) / norm[1]
         return latents * self.component("vae").config.scaling_factor
 
     def unscaled(self, latents: Tensor) -> Tensor:
         """Latents (n, c, f, h, w) of the denoiser as the autoencoder sees them."""
-        return latents / self.component("vae").config.scaling_factor
+        norm = self._norm_of(latents)
+        latents = latents / self.component("vae").config.scaling_factor
+        return latents if norm is None else latents * norm[1] + norm[0]
+
+    def _norm_of(self, latents: Tensor) -> list[Tensor] | None:
+        """Mean and deviation per channel that some autoencoders for SDXL come with."""
+        config, ones = self.component("vae").config, [1] * (latents.ndim - 2)
+        values = config.get("latents_mean"), config.get("latents_std")
+        if None in values:
+            return None
+        return [torch.tensor(v, device=latents.device).view(1, -1, *ones).to(latents) for v in values]
 
     def encode_frames(self, frames: Tensor, noise: Tensor | None = None) -> Tensor:
         n, f, _, height, width = frames.shape

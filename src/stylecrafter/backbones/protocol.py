@@ -45,9 +45,11 @@ class Backbone(ABC):
     frames_per_latent: ClassVar[int] = 1
     #: Whether there are layers between frames; without them, frames, and with those stage 2, are refused.
     has_time: ClassVar[bool] = True
+    #: Whether stage 2 trains low-rank matrices, because whole layers would be too large (`add_temporal_lora`).
+    low_rank_time: ClassVar[bool] = False
     #: Of a family without time: what makes clips instead, as the end of a sentence.
     for_clips: ClassVar[str] = ""
-    #: What a named strength of the style is as a scale; "medium" is what holds where nothing is asked for.
+    #: What a named strength multiplies the adapter's own style scale by; "medium" changes nothing.
     strengths: ClassVar[Mapping[str, float]] = MappingProxyType({"light": 0.5, "medium": 1.0, "strong": 1.3})
     #: Whether every frame of a clip can have a style of its own (`predict`).
     style_per_frame: ClassVar[bool] = False

@@ -17,6 +17,8 @@ from stylecrafter.errors import InvalidInputError
 
 #: Numbers of a picture's size that the UNet reads: original size, crop, target size.
 SIZES = 6
+#: Behind the names of both text encoders and tokenizers.
+NUMBERS = ("", "_2")
 #: Tokens of a text where there is no tokenizer to ask.
 TEXT_LENGTH = 77
 
@@ -46,8 +48,8 @@ class SDXL(StableDiffusion):
         return int(config["projection_class_embeddings_input_dim"]) - sizes
 
     def check_texts(self) -> None:
-        encoders = [self.components.get(name) for name in ("text_encoder", "text_encoder_2")]
-        tokenizers = [self.components.get(name) for name in ("tokenizer", "tokenizer_2")]
+        encoders: list[Any] = [self.components.get(f"text_encoder{number}") for number in NUMBERS]
+        tokenizers: list[Any] = [self.components.get(f"tokenizer{number}") for number in NUMBERS]
         if None not in encoders:
             given = sum(encoder.config.hidden_size for encoder in encoders)
             if given != self.text_dim:
@@ -68,7 +70,7 @@ class SDXL(StableDiffusion):
 
     def tokenize(self, texts: Sequence[str]) -> Tensor:
         rows = []
-        for number in ("", "_2"):
+        for number in NUMBERS:
             ids = self.padded(texts, f"tokenizer{number}")
             if (encoder := self.components.get(f"text_encoder{number}")) is not None:
                 check_ids(ids, encoder)
@@ -76,7 +78,7 @@ class SDXL(StableDiffusion):
         return torch.stack(rows, dim=1)
 
     def encode_tokens(self, ids: Tensor) -> Tensor:
-        encoders = self.component("text_encoder"), self.component("text_encoder_2")
+        encoders = [self.component(f"text_encoder{number}") for number in NUMBERS]
         states = [
             encoder(input_ids=rows, output_hidden_states=True).hidden_states[-2]
             for encoder, rows in zip(encoders, ids.unbind(1), strict=True)
@@ -88,8 +90,8 @@ class SDXL(StableDiffusion):
 
     def encode_texts(self, texts: Sequence[str], device: torch.device) -> Texts:
         self.tokenize(texts)  # refuses a tokenizer of another text encoder
-        for name in ("text_encoder", "text_encoder_2"):
-            self.component(name)
+        for number in NUMBERS:
+            self.component(f"text_encoder{number}")
         states, _, pooled, _ = self.text_pipeline().encode_prompt(
             list(texts), device=device, do_classifier_free_guidance=False
         )
@@ -99,9 +101,8 @@ class SDXL(StableDiffusion):
         if not self.components.get("force_zeros_for_empty_prompt", True):
             return super().encode_no_text(device)
         length = getattr(self.components.get("tokenizer"), "model_max_length", TEXT_LENGTH)
-        given = {"device": device, "dtype": self.dtype}
-        pooled = torch.zeros(1, self.pooled_dim, **given)
-        return Texts(torch.zeros(1, length, self.text_dim, **given), {"pooled_prompt_embeds": pooled})
+        states = torch.zeros(1, length, self.text_dim, device=device, dtype=self.dtype)
+        return Texts(states, {"pooled_prompt_embeds": states.new_zeros(1, self.pooled_dim)})
 
     def predict(
         self,
@@ -147,20 +148,3 @@ class SDXL(StableDiffusion):
             yield vae
         finally:
             vae.to(torch.float16)
-
-    def scaled(self, latents: Tensor) -> Tensor:
-        mean, std = self._statistics(latents)
-        return super().scaled((latents - mean) / std)
-
-    def unscaled(self, latents: Tensor) -> Tensor:
-        mean, std = self._statistics(latents)
-        return super().unscaled(latents) * std + mean
-
-    def _statistics(self, latents: Tensor) -> tuple[Tensor, Tensor]:
-        """Mean and deviation of the autoencoder's latents per channel: 0 and 1 where its config has none."""
-        config, ones = self.component("vae").config, [1] * (latents.ndim - 2)
-        values = [
-            config.get(name) or [empty] for name, empty in (("latents_mean", 0.0), ("latents_std", 1.0))
-        ]
-        mean, std = (torch.tensor(v, device=latents.device).view(1, -1, *ones).to(latents) for v in values)
-        return mean, std

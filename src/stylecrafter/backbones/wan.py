@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from stylecrafter.adapter.style_slot import GivenStyle
 from stylecrafter.backbones.flow_matching import FlowMatching
-from stylecrafter.backbones.inputs import attached_slot
+from stylecrafter.backbones.inputs import attached_slot, rows_per_frame
 from stylecrafter.backbones.low_rank import add_matrices, matrices, save_matrices
 from stylecrafter.backbones.t5_texts import T5Texts
 from stylecrafter.errors import InvalidInputError
@@ -39,6 +39,8 @@ class Wan(T5Texts, FlowMatching):
         "eta": 0.0,
     }
     frames_per_latent = 4
+    low_rank_time = True
+    style_per_frame = True
 
     @classmethod
     def accepts(cls, denoiser: Any) -> bool:
@@ -134,6 +136,9 @@ class Wan(T5Texts, FlowMatching):
         slot = attached_slot(self.denoiser)
         if self.denoiser.is_gradient_checkpointing:
             self.denoiser.enable_gradient_checkpointing(slot.checkpointed)
+        if style_tokens.ndim == 4:
+            _, style_tokens, style_scales = rows_per_frame(text, style_tokens, style_scales)
+            frames = 1
         with slot.holding(GivenStyle(style_tokens, style_scales, frames)):
             return self.denoiser(latents, times, text, **base_arguments).sample
 

@@ -34,6 +34,16 @@ def generate(
         ),
     ] = None,
     style_weight: options.StyleWeight = None,
+    style_mask: Annotated[
+        list[Path] | None,
+        typer.Option("--style-mask", help="Where the style acts (white); one, or one for every --style."),
+    ] = None,
+    negative_style: Annotated[
+        list[Path] | None,
+        typer.Option(
+            "--negative-style", help="Picture whose style to move away from; may be given several times."
+        ),
+    ] = None,
     style_at: Annotated[
         list[str] | None,
         typer.Option(
@@ -70,6 +80,8 @@ def generate(
         prompt=prompt,
         styles=style or [],
         weights=style_weight,
+        style_masks=style_mask or (),
+        negative_styles=negative_style or (),
         styles_at=style_at or [],
         video=options.make_video(video, start, duration),
         **sampling,

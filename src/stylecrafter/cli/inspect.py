@@ -17,6 +17,15 @@ def inspect(
     style: Annotated[
         list[Path] | None, typer.Option("--style", help="With --replay: where the style pictures are now.")
     ] = None,
+    style_mask: Annotated[
+        list[Path] | None, typer.Option("--style-mask", help="With --replay: where the style masks are now.")
+    ] = None,
+    negative_style: Annotated[
+        list[Path] | None,
+        typer.Option(
+            "--negative-style", help="With --replay: where the pictures of the negative style are now."
+        ),
+    ] = None,
     video: Annotated[
         Path | None, typer.Option("--video", help="With --replay: where the video is now.")
     ] = None,
@@ -42,14 +51,22 @@ def inspect(
         "base_config": config,
     }
     if replay is None:
-        if style or video or model or device or any(parts.values()):
+        if style or style_mask or negative_style or video or model or device or any(parts.values()):
             raise typer.BadParameter("--style, --video, --model, --adapter and the like go with --replay.")
         _show_record(file, json)
         return
     from stylecrafter.generation.replay import replay as run_replay
 
     result = run_replay(
-        file, replay, styles=style or [], video=video, model=model, parts=parts, device=device
+        file,
+        replay,
+        styles=style or [],
+        masks=style_mask or [],
+        negatives=negative_style or [],
+        video=video,
+        model=model,
+        parts=parts,
+        device=device,
     )
     if json:
         show_json({**result.made.as_dict(), "identical": result.identical})
@@ -78,9 +95,13 @@ def _show_record(file: Path, as_json: bool) -> None:
                 show(
                     f"{'style':<20}{style['path'] or style['name']}  sha256 {style['sha256'][:16]}…{weight}{at}"
                 )
+        elif name in ("style_masks", "negative_styles"):
+            for picture in value:
+                path = picture["path"] or picture["name"]
+                show(f"{name[:-1].replace('_', ' '):<20}{path}  sha256 {picture['sha256'][:16]}…")
         elif name == "video" and value is not None:
-            part = f"  from {value['start']:g} s" if value["start"] else ""
-            show(f"{name:<20}{value['path'] or value['name']}  sha256 {value['sha256'][:16]}…{part}")
+            since = f"  from {value['start']:g} s" if value["start"] else ""
+            show(f"{name:<20}{value['path'] or value['name']}  sha256 {value['sha256'][:16]}…{since}")
         elif name == "model":
             show(f"{name:<20}{value['name']}  sha256 {(value['sha256'] or 'unknown')[:16]}…")
             for kind, beside in record.model.parts.items():

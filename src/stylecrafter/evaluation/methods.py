@@ -112,7 +112,7 @@ def _make_batch(
         file,
         target,
         request.settings.changed(style_scale=scale),
-        fixed=() if method is Method.OURS else ("style_scale",),
+        fixed=() if method is Method.OURS else ("style_scale", "strength"),
         suffix=request.suffix,
         resume=(target / SHARED_NAME).is_file(),
         limit=len(request.testset.entries),
@@ -218,7 +218,7 @@ def _frame_by_frame(request: ClipRequest) -> _FrameMaker:
             s.prompt,
             style_images=[picture.image for picture in asked.pictures],
             negative_prompt=s.negative_prompt,
-            **s.arguments(without=("seed", "frames", "shared_noise", "window")),
+            **s.arguments(without=("seed", "frames", "shared_noise", "style_frames", "window")),
             num_images_per_prompt=asked.frames,
             generator=[make_generator(first + frame) for frame in range(asked.frames)],
         )
@@ -241,7 +241,7 @@ def _sampling(job: Job, engine: Engine) -> dict[str, Any]:
 
 def _finetuned(request: ClipRequest) -> _FrameMaker:
     testset, config = request.testset, LoraConfig()
-    job = _Jobs(request, style_scale=0.0)
+    job = _Jobs(request, style_scale=0.0, strength="")
     engine = job.engine()
 
     @functools.cache

@@ -116,7 +116,7 @@ def run_batch(
         raise InvalidInputError(f"limit must be at least 1, not {limit}.")
     if suffix is not None:
         _check_format(suffix, settings, lossless)
-    template = settings.changed(prompt="-", styles=(), video=None)
+    template = settings.changed(prompt="-", styles=(), video=None, style_masks=(), negative_styles=())
     if not any(entry.video for entry in entries):
         check_video_knobs(template.denoise, template.inversion)
     _check_folder(target, resume)
@@ -199,6 +199,8 @@ class _Work:
         styles = tuple(StyleInput(path=Path(path)) for path in entry.styles)
         if entry.video is None:  # what the command says of videos is not for this one
             asked |= {"denoise": None, "inversion": False}
+        pictures = {"style_masks": entry.masks, "negative_styles": entry.negatives}
+        asked |= {name: tuple(map(Path, paths)) for name, paths in pictures.items()}
         settings = self.template.changed(prompt=entry.prompt, styles=styles, video=entry.video, **asked)
         return prepare(settings, self.suffix, self.engine.model)
 
@@ -212,6 +214,8 @@ def _made_from(record: GenerationRecord, job: Job, engine: Engine) -> bool:
         and record.values() == {**s.values(), "scheduler": job.scheduler}
         and styles == [(r.sha256, style.weight) for r, style in zip(job.references, s.styles, strict=True)]
         and _part_of(record.video) == _part_of(None if job.video is None else job.video.reference("-"))
+        and [r.sha256 for r in record.style_masks] == [p.sha256 for p in job.steering.masks]
+        and [r.sha256 for r in record.negative_styles] == [p.sha256 for p in job.steering.negatives]
         and engine.made(record.model)
     )
 

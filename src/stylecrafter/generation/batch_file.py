@@ -2,9 +2,10 @@
 
     [{"prompt": "…", "style_path": "a.png"}, {"prompt": "…", "style_path": ["a.png", "b.png"], "seed": 3}]
 
-Paths are relative to the file they stand in. Our addition is "video_path", a clip to begin with, and "start" and
-"duration" in seconds for a part of it. Beside these, an entry may have any knob of `SamplingParams`, by its own
-name or by that of the pipeline's argument (frames or num_frames), or a size.
+Paths are relative to the file they stand in. Our additions are "style_mask_path" and "negative_style_path", pictures as
+in "style_path"; and "video_path", a clip to begin with, and "start" and "duration" in seconds for a part of it. Beside
+these, an entry may have any knob of `SamplingParams`, by its own name or by that of the pipeline's argument (frames or
+num_frames), or a size.
 """
 
 from __future__ import annotations
@@ -28,7 +29,8 @@ from stylecrafter.pipelines.sampling_params import SamplingParams, check_video_k
 
 MAX_ENTRIES = 100_000
 """More than anyone has the time for: at a second for each it is a day's work."""
-_KEYS = ("prompt", "style_path", "video_path", "start", "duration")
+_PICTURES = ("style_mask_path", "negative_style_path")
+_KEYS = ("prompt", "style_path", *_PICTURES, "video_path", "start", "duration")
 _PROMPT_CHARACTERS, _STYLE_CHARACTERS = 40, 20
 
 
@@ -42,6 +44,8 @@ class Entry:
         styles: Paths of the style pictures, resolved against the file's folder.
         own: Knobs that the entry sets itself, by their names in `SamplingParams`.
         video: The clip to begin with, its path resolved likewise; None: there is none.
+        masks: Paths of style masks, likewise.
+        negatives: Paths of the pictures of a negative style, likewise.
     """
 
     index: int
@@ -50,11 +54,14 @@ class Entry:
     styles: tuple[str, ...]
     own: Mapping[str, Any] = field(default_factory=dict)
     video: VideoInput | None = None
+    masks: tuple[str, ...] = ()
+    negatives: tuple[str, ...] = ()
 
     @property
     def reads(self) -> tuple[str, ...]:
         """Paths of all files that it is made from."""
-        return self.styles if self.video is None else (*self.styles, str(self.video.path))
+        pictures = (*self.styles, *self.masks, *self.negatives)
+        return pictures if self.video is None else (*pictures, str(self.video.path))
 
 
 def read_entries(file: str | os.PathLike[str], *, with_styles: bool = True) -> list[Entry]:
@@ -98,7 +105,18 @@ def _read_entry(item: Any, index: int, digits: int, file: Path, with_styles: boo
     words = [_slug(prompt, _PROMPT_CHARACTERS)]
     words += [_slug(PurePosixPath(style).stem, _STYLE_CHARACTERS) for style in styles[:1]]
     video = _read_video(item, own, where, file.parent)
-    return Entry(index, "_".join([f"{index:0{digits}d}", *filter(None, words)]), prompt, resolved, own, video)
+    masks, negatives = (_read_pictures(item, key, where, file.parent) for key in _PICTURES)
+    name = "_".join([f"{index:0{digits}d}", *filter(None, words)])
+    return Entry(index, name, prompt, resolved, own, video, masks, negatives)
+
+
+def _read_pictures(item: dict[str, Any], key: str, where: str, folder: Path) -> tuple[str, ...]:
+    """Paths that an entry may have beside its styles, as one or as a list."""
+    given = item.get(key)
+    paths = [given] if isinstance(given, str) else [] if given is None else given
+    if not isinstance(paths, list) or not all(_is_path(path) for path in paths):
+        raise InvalidInputError(f"{where} needs a {key} that is one path, or a list of them.")
+    return tuple(os.path.normpath(user_path(path, folder)) for path in paths)
 
 
 def _read_video(item: dict[str, Any], own: Mapping[str, Any], where: str, folder: Path) -> VideoInput | None:

@@ -129,11 +129,12 @@ class Engine:
         s = job.settings
         self.pipe.scheduler = self.scheduler(s.scheduler)
         styles = [(found, s.weight, s.at) for found, s in zip(job.references, s.styles, strict=True)]
-        style = self._styles.arguments(self.pipe, styles, s.style_corners)
+        style = self._styles.arguments(self.pipe, styles, s.style_corners, apart=len(job.steering.masks) > 1)
         out: Any = self.pipe(
             s.prompt,
             video=None if job.video is None else job.video.frames(job.size),
             negative_prompt=s.negative_prompt,
+            **job.steering.arguments(),
             **style,
             # The corners of pictures that are read already.
             **s.arguments(without=("style_corners",)),
@@ -156,7 +157,9 @@ class Engine:
         from stylecrafter.generation.memory import Clip, estimate_for
         from stylecrafter.weights.footprint import check_memory
 
-        clip = Clip(job.frames, *job.size, len(job.pictures), job.settings.window or 0)
+        clip = Clip(
+            job.frames, *job.size, len(job.pictures) + len(job.steering.negatives), job.settings.window or 0
+        )
         estimate = estimate_for(self.model, clip, self.dtype)
         if "pipe" in self.__dict__:
             estimate = replace(estimate, weights=0)  # they are in memory already
@@ -200,6 +203,7 @@ class Engine:
             prompt=s.prompt,
             styles=styles,
             video=None if job.video is None else job.video.reference(output),
+            **job.steering.recorded(output),
             device=str(self.device),
             dtype=dtype_name(self.dtype),
             model=made_by,
@@ -244,7 +248,7 @@ def generate_file(
 
 def read_files(job: Job) -> list[Path]:
     """The files of the user that a job reads."""
-    styles = [style.path for style in job.settings.styles]
+    styles = [style.path for style in job.settings.styles] + job.steering.files
     return styles if job.video is None else [*styles, job.video.asked.path]
 
 
@@ -311,6 +315,10 @@ def _remember_places(job: Job, record: GenerationRecord) -> None:
     for style, reference in zip(job.settings.styles, record.styles, strict=True):
         if reference.path is None:
             remember(reference.sha256, style.path)
+    pictures = (*job.steering.masks, *job.steering.negatives)
+    for picture, reference in zip(pictures, (*record.style_masks, *record.negative_styles), strict=True):
+        if reference.path is None and picture.path is not None:
+            remember(reference.sha256, picture.path)
     if job.video is not None and record.video is not None and record.video.path is None:
         remember(record.video.sha256, job.video.asked.path)
     if record.model.sha256 and _is_own(job.model.name) and not record.model.name.startswith("./"):

@@ -87,6 +87,8 @@ class GenerationRecord(SamplingParams):
     prompt: str
     styles: list[StyleReference] = []
     video: VideoReference | None = None
+    style_masks: list[StyleReference] = []
+    negative_styles: list[StyleReference] = []
     scheduler: str = knob("Its short name, or the class of the one that the model came with.", default=...)
     device: str
     dtype: str

@@ -38,6 +38,20 @@ logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
+class _Kind:
+    """What messages call pictures that a clip was made from."""
+
+    one: str
+    several: str
+    flag: str
+
+
+STYLE = _Kind("style picture", "style pictures", "--style")
+MASK = _Kind("style mask", "style masks", "--style-mask")
+NEGATIVE = _Kind("negative style picture", "negative style pictures", "--negative-style")
+
+
+@dataclass(frozen=True)
 class Replayed:
     """A clip that was made again.
 
@@ -55,6 +69,8 @@ def replay(
     output: str | os.PathLike[str],
     *,
     styles: Sequence[str | os.PathLike[str]] = (),
+    masks: Sequence[str | os.PathLike[str]] = (),
+    negatives: Sequence[str | os.PathLike[str]] = (),
     video: str | os.PathLike[str] | None = None,
     model: str | None = None,
     parts: Mapping[str, str | None] | None = None,
@@ -68,6 +84,8 @@ def replay(
         source: A file written with its settings.
         output: Where to.
         styles: Where the style pictures are now, in their order, if they were moved.
+        masks: Where the style masks are now, likewise.
+        negatives: Where the pictures of the negative style are now, likewise.
         video: Where the clip that it was made from is now, if it was moved.
         model: Where the model is now, if it was moved.
         parts: Where what stood beside it is now, by the names of `models.PART_OPTIONS`.
@@ -80,7 +98,9 @@ def replay(
     refuse_overwriting([output], [source])
     record = read_record(source)
     check_style_count(len(record.styles))
-    paths = _find_styles(record.styles, source, styles)
+    paths = _find_pictures(record.styles, source, styles, STYLE)
+    mask_paths = _find_pictures(record.style_masks, source, masks, MASK)
+    negative_paths = _find_pictures(record.negative_styles, source, negatives, NEGATIVE)
     video_path = _find_video(record.video, source, video)
     name = model or _find_model(record, source)
     beside = _find_parts(record, source, parts or {})
@@ -103,7 +123,9 @@ def replay(
             f"{own}, and known are {', '.join(SCHEDULERS)}; name the folder as it was with --model."
         )
     _warn_of_versions(record)
-    settings = settings_of(record, paths, name, device, video_path).changed(**beside)
+    settings = settings_of(record, paths, name, device, video_path).changed(
+        style_masks=tuple(mask_paths), negative_styles=tuple(negative_paths), **beside
+    )
     check_frames(source)  # before the long work
     lossless = record.without_loss and Path(output).suffix.lower() in LOSSLESS_SUFFIXES
     made = generate_file(settings, output, lossless=lossless)
@@ -150,21 +172,24 @@ def settings_of(
     )
 
 
-def _find_styles(
+def _find_pictures(
     recorded: Sequence[StyleReference],
     source: str | os.PathLike[str],
     given: Sequence[str | os.PathLike[str]],
+    kind: _Kind,
 ) -> list[Path]:
     if given and len(given) != len(recorded):
         raise InvalidInputError(
-            f"{os.fspath(source)} was made from {len(recorded)} style pictures: "
-            "give --style as often, in their order."
+            f"{os.fspath(source)} was made from {len(recorded)} {kind.several}: "
+            f"give {kind.flag} as often, in their order."
         )
     if given:
-        return [_check_style(style, [find_style(path)]) for style, path in zip(recorded, given, strict=True)]
+        return [
+            _check_picture(one, [find_style(path)], kind) for one, path in zip(recorded, given, strict=True)
+        ]
     return [
-        _check_style(style, [*_places(style.path or style.name, style.sha256, source), *_saved(style.name)])
-        for style in recorded
+        _check_picture(one, [*_places(one.path or one.name, one.sha256, source), *_saved(one.name)], kind)
+        for one in recorded
     ]
 
 
@@ -212,7 +237,7 @@ def _places(recorded: str, sha256: str | None, source: str | os.PathLike[str]) -
     return [*candidates(recorded, source), *([] if remembered is None else [remembered])]
 
 
-def _check_style(style: StyleReference, places: list[Path]) -> Path:
+def _check_picture(style: StyleReference, places: list[Path], kind: _Kind) -> Path:
     """The first place that holds the very picture."""
     present = [path for path in places if is_file(path)]
     for path in present:
@@ -222,11 +247,11 @@ def _check_style(style: StyleReference, places: list[Path]) -> Path:
     if present:
         raise ImageReadError(
             f"{shown(present[0])} is not the {what} that was used (its contents changed, or it is another of that "
-            "name): give the original with --style."
+            f"name): give the original with {kind.flag}."
         )
     missing = places[0] if style.path else style.name
-    kind = "saved style" if what == "style" else "style picture"
-    raise ImageReadError(f"{kind} {shown(missing)} is missing: say where it is now with --style.")
+    one = "saved style" if what == "style" else kind.one
+    raise ImageReadError(f"{one} {shown(missing)} is missing: say where it is now with {kind.flag}.")
 
 
 def _hash(path: Path) -> str | None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -13,6 +14,7 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 from stylecrafter.errors import CheckpointError, ImageReadError, InvalidInputError
 from stylecrafter.generation.models import PART_OPTIONS, ModelFacts, look_up_model
 from stylecrafter.generation.source_video import VideoInput, VideoPart, look_at_video
+from stylecrafter.generation.steering import Steering, check_masks, read_steering
 from stylecrafter.generation.styles import Reference, find_style, read_reference
 from stylecrafter.media.documents import shown
 from stylecrafter.media.images import Picture
@@ -21,6 +23,8 @@ from stylecrafter.pipelines.sampling_params import SamplingParams, check_text
 from stylecrafter.runtime.devices import check_device_name, check_dtype_name
 from stylecrafter.weights.card import check_size
 from stylecrafter.weights.locate import INDEX_NAME
+
+logger = logging.getLogger(__name__)
 
 # Adapters are trained on up to five pictures at once. All are held in memory, decoded.
 MAX_STYLES = 64
@@ -80,6 +84,8 @@ class GenerationSettings(SamplingParams):
     prompt: Annotated[str, AfterValidator(lambda text: check_text(text, "prompt"))]
     styles: Annotated[tuple[StyleInput, ...], Field(strict=False), AfterValidator(_check_styles)] = ()
     video: Annotated[VideoInput | None, Field(strict=False)] = None
+    style_masks: Annotated[tuple[Path, ...], Field(strict=False)] = ()
+    negative_styles: Annotated[tuple[Path, ...], Field(strict=False)] = ()
     model: str = "mini"
     adapter: str | None = None
     image_encoder: str | None = None
@@ -102,12 +108,14 @@ class Job:
         settings: Checked, with every knob that models have a value for filled in.
         references: Its styles, read.
         video: What of the settings' video is used; None without one.
+        steering: Masks and pictures of the negative style, read.
     """
 
     settings: GenerationSettings
     model: ModelFacts
     references: tuple[Reference, ...]
     video: VideoPart | None = None
+    steering: Steering = Steering()
 
     @property
     def pictures(self) -> tuple[Picture, ...]:
@@ -159,8 +167,9 @@ def prepare(settings: GenerationSettings, suffix: str, model: ModelFacts | None 
         raise InvalidInputError("the prompt is empty: say in a few words what is to be seen.")
     styles = tuple(s.model_copy(update={"path": find_style(s.path)}) for s in settings.styles)
     references = _read_references(styles)
+    steering = read_steering(settings.style_masks, settings.negative_styles, [s.at for s in styles])
     facts = model or look_up(settings)
-    if references:
+    if references or steering.negatives:
         facts.check_styles()
     frames = 1 if settings.frames is None and suffix == ".png" else settings.frames
     video, defaults = None, facts.defaults
@@ -171,11 +180,18 @@ def prepare(settings: GenerationSettings, suffix: str, model: ModelFacts | None 
         filled = settings.changed(styles=styles, frames=frames).filled(defaults)
     except InvalidInputError as error:
         raise CheckpointError(f"{facts.folder}: of the defaults in its {INDEX_NAME}, {error}") from error
-    job = Job(filled, facts, references, video)
+    job = Job(filled, facts, references, video, steering)
     if job.frames == 1 and len({style.at for style in styles}) > 1:
         raise InvalidInputError("styles that follow each other (--style-at) need a clip of several frames.")
+    if video is not None:
+        clip, (width, height) = video.clip, job.size
+        logger.info(
+            "%s: %d frames of %dx%d pixels become %dx%d, at %g frames per second",
+            *(shown(clip.path), job.frames, clip.width, clip.height, width, height, job.fps),
+        )
     check_suffix(f"output{suffix}", job.frames)
     check_size(*job.size, facts.size_multiple)
+    check_masks(steering, job.size)
     facts.check_clip(suffix, job.frames, *reversed(job.size))
     check_format(suffix, job.frames, *job.size, job.fps)
     return job

@@ -56,6 +56,7 @@ class StyleEncoder:
         pipe: StyleCrafterPipeline,
         styles: Sequence[tuple[Reference, float, float | None]],
         corners: Any,
+        apart: bool = False,
     ) -> dict[str, Any]:
         """What the pipeline's call takes for them.
 
@@ -63,6 +64,7 @@ class StyleEncoder:
             pipe: Reads them.
             styles: Each with its weight and its place in the clip, None for all of it.
             corners: Whether a single picture is read by its corners.
+            apart: Whether each is a style of its own, in a part of the picture.
 
         Raises:
             InvalidInputError: A style of another adapter, or weights that are all 0.
@@ -70,6 +72,9 @@ class StyleEncoder:
         adapter = pipe.style_adapter
         if adapter is not None and "text" in adapter.needs and all(at is None for *_, at in styles):
             return _as_pictures(styles, corners)
+        if apart:
+            tokens_of_each = [_encode(pipe, [(found, 1.0)], corners) for found, *_ in styles]
+            return {"style_tokens": tokens_of_each, "style_weights": [weight for _, weight, _ in styles]}
         groups: dict[float | None, list[tuple[Reference, float]]] = {}
         for reference, weight, at in styles:
             groups.setdefault(at, []).append((reference, weight))

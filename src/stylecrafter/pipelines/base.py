@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import os
 from collections.abc import Sequence
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any, Self, cast
 
@@ -32,8 +33,10 @@ from transformers import (
 )
 
 from stylecrafter.adapter.style_adapter import StyleAdapter
+from stylecrafter.adapter.style_regions import StyleRegions
 from stylecrafter.backbones.autoencoder import ShortcutAutoencoder
 from stylecrafter.backbones.families import COMPONENTS, SETTINGS, backbone_for
+from stylecrafter.backbones.inputs import attached_slot
 from stylecrafter.backbones.protocol import Backbone
 from stylecrafter.backbones.texts import Texts
 from stylecrafter.backbones.videocrafter_unet import VideoCrafterUNet
@@ -325,6 +328,7 @@ class StylizedPipelineBase(StyleMethods, PushedWithCard, DiffusionPipeline):
         except ValueError:
             if old is not None:
                 self.register_modules(style_adapter=old.attach(backbone.denoiser))
+                self.register_to_config(**adapter_defaults(old))
             raise
         self.register_modules(style_adapter=adapter, image_encoder=encoder)
         self.register_to_config(**adapter_defaults(adapter))
@@ -563,6 +567,7 @@ class StylizedPipelineBase(StyleMethods, PushedWithCard, DiffusionPipeline):
         style_scales: Tensor | None = None,
         *,
         text_embeds: Tensor | None = None,
+        style_regions: StyleRegions | None = None,
         **base_arguments: Any,
     ) -> Tensor:
         """One pass of the base model, in its own dtype; the result has the latents'.
@@ -574,6 +579,7 @@ class StylizedPipelineBase(StyleMethods, PushedWithCard, DiffusionPipeline):
             style_tokens: (b, q, d), or (b, f, q, d) with a style for every frame; None for the text alone.
             style_scales: (b, L) or (b, f, L); None: factor 1 in every layer.
             text_embeds: An older name of `text`.
+            style_regions: Where the style, or each of several, acts; see `StyleRegions`.
             **base_arguments: Go to the base model as they are.
 
         Returns:
@@ -584,14 +590,20 @@ class StylizedPipelineBase(StyleMethods, PushedWithCard, DiffusionPipeline):
         """
         backbone = self.backbone
         dtype = backbone.dtype
-        predicted = backbone.predict(
-            latents.to(dtype),
-            timestep,
-            _either(text, text_embeds).to(dtype),
-            None if style_tokens is None else style_tokens.to(dtype),
-            None if style_scales is None else style_scales.to(dtype),
-            **base_arguments,
+        masked = (
+            nullcontext()
+            if style_regions is None
+            else attached_slot(backbone.denoiser).masking(style_regions)
         )
+        with masked:
+            predicted = backbone.predict(
+                latents.to(dtype),
+                timestep,
+                _either(text, text_embeds).to(dtype),
+                None if style_tokens is None else style_tokens.to(dtype),
+                None if style_scales is None else style_scales.to(dtype),
+                **base_arguments,
+            )
         return predicted.to(latents.dtype)
 
     @torch.no_grad()

@@ -100,7 +100,11 @@ def null_style(pipe: StylizedPipelineBase, style: Tensor | None, prompts: int) -
     kind = pipe._need_adapter().config["null_style"]
     if kind == "zero_tokens":
         return torch.zeros_like(style)
-    return None if kind == "omit" else pipe.encode_no_style().expand(prompts, -1, -1)
+    if kind == "omit":
+        return None
+    tokens = pipe.encode_no_style()
+    # Styles in regions have the tokens of several, and so has their absence.
+    return tokens.repeat(1, style.shape[-2] // tokens.shape[-2], 1).expand(prompts, -1, -1)
 
 
 def per_latent_frame(weights: tuple[float, ...] | None, frames_per_latent: int) -> tuple[float, ...] | None:
@@ -139,7 +143,7 @@ def style_condition(
     return pipe.encode_style(groups, rows, corners, text, seed=seed)
 
 
-def given_style(pipe: StylizedPipelineBase, style_tokens: Tensor, prompts: int) -> Tensor:
+def given_style(pipe: StylizedPipelineBase, style_tokens: Any, prompts: int) -> Tensor:
     """Style tokens (prompts, q, d) that the caller brings.
 
     Raises:

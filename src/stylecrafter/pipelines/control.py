@@ -74,7 +74,7 @@ def _pixels(images: ControlImages, height: int, width: int) -> Tensor:
             raise InvalidInputError(f"a control_image tensor must be (n, 3, h, w), got {tuple(images.shape)}")
         given: Any = images
     else:
-        several = images if isinstance(images, (list, tuple)) else [images]
+        several: list[Any] = list(images) if isinstance(images, (list, tuple)) else [images]
         if not several:
             raise InvalidInputError("the list of control images is empty")
         given = [load_picture(image) for image in several]

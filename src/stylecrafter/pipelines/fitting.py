@@ -16,6 +16,16 @@ from stylecrafter.references.encoder import feature_width
 
 #: Defaults of a pipeline that an adapter may have values of its own for.
 _GUIDANCE = ("default_text_guidance", "default_style_guidance")
+#: Width of text states -> base models that have it.
+_BASES = {
+    768: "Stable Diffusion 1.x, with AnimateDiff or without",
+    1024: "Stable Diffusion 2.x or VideoCrafter",
+    2048: "SDXL",
+    4096: "Wan 2.1",
+}
+#: Width of a CLIP's projected embedding, and of its image tokens -> which one it is.
+_PROJECTIONS = {768: "ViT-L/14", 1024: "ViT-H/14", 1280: "ViT-bigG/14"}
+_TOWERS = {1024: "ViT-L/14", 1280: "ViT-H/14", 1664: "ViT-bigG/14"}
 #: No picture, clip or number of steps is larger.
 MOST = 2**20
 
@@ -33,20 +43,25 @@ def check_widths(
     backbone.check()
     if adapter is None:
         return
-    pairs = [
-        ("style adapter", adapter.config["text_dim"], type(backbone.denoiser).__name__, backbone.text_dim)
-    ]
+    text_dim, image_dim, features = (
+        adapter.config[name] for name in ("text_dim", "image_dim", "image_features")
+    )
+    made_for = f": it is for {_BASES[text_dim]}" if text_dim in _BASES else ""
+    pairs = [("style adapter", text_dim, type(backbone.denoiser).__name__, backbone.text_dim, made_for)]
     if image_encoder is not None:
-        image_width = feature_width(image_encoder, adapter.config["image_features"])
-        pairs.append(("image encoder", image_width, "style adapter", adapter.config["image_dim"]))
+        clip = (_PROJECTIONS if features == "embedding" else _TOWERS).get(image_dim)
+        needs = f": it needs the image encoder of CLIP {clip}" if clip else ""
+        image_width = feature_width(image_encoder, features)
+        pairs.append(("image encoder", image_width, "style adapter", image_dim, needs))
         if "image_embeds" in adapter.needs:
             embed_width = feature_width(image_encoder, "embedding")
-            pairs.append(
-                ("image encoder's projection", embed_width, "style adapter", adapter.config["embed_dim"])
-            )
-    for giver, given, reader, expected in pairs:
+            embed_dim = adapter.config["embed_dim"]
+            pairs.append(("image encoder's projection", embed_width, "style adapter", embed_dim, ""))
+    for giver, given, reader, expected, right in pairs:
         if given != expected:
-            raise InvalidInputError(f"the {giver} gives width {given}, the {reader} reads width {expected}")
+            raise InvalidInputError(
+                f"the {giver} gives width {given}, the {reader} reads width {expected}{right}"
+            )
 
 
 def adapter_defaults(adapter: StyleAdapter) -> dict[str, Any]:

@@ -12,6 +12,7 @@ from PIL import Image
 from stylecrafter.pipelines.conditions import null_style
 from stylecrafter.pipelines.guided_noise import Guidance, PassArguments, guided_noise
 from stylecrafter.pipelines.stylized_video import StyleCrafterPipeline
+from stylecrafter.pipelines.windows import padded_frames
 from stylecrafter.runtime.live_memory import LiveMemory
 from stylecrafter.weights.footprint import MemoryEstimate
 
@@ -83,8 +84,12 @@ def stage_peaks(pipe: StyleCrafterPipeline, work: Workload) -> Iterator[tuple[st
             style = pipe.encode_style(pictures, corners=work.references == 1, text=states)
             nothing = null_style(pipe, style, 1)
         yield "style", style_memory.peak
-    shape = backbone.latent_shape(work.frames, work.height, work.width)
-    seen = backbone.latent_shape(min(work.frames, work.window or work.frames), work.height, work.width)
+    # A video may fill its last latent frame only in part.
+    frames, window = (
+        padded_frames(backbone, count)
+        for count in (work.frames, min(work.frames, work.window or work.frames))
+    )
+    shape, seen = (backbone.latent_shape(count, work.height, work.width) for count in (frames, window))
     if text is not None and negative is not None:
         tensors: dict[str, Any] = {
             "text_embeds": text.states,

@@ -129,10 +129,10 @@ def with_controlnet(base: Any, source: Any) -> Any:
         raise InvalidInputError(f"{family.label} takes no ControlNet")
     denoiser = getattr(base, family.denoiser_name)
     if isinstance(source, (str, os.PathLike)):
-        source = load_model(ControlNetModel, source, torch_dtype=denoiser.dtype).to(denoiser.device)
+        source = load_model(ControlNetModel, source, dtype=denoiser.dtype).to(denoiser.device)
     kind = getattr(diffusers, name)
     takes = inspect.signature(kind.__init__).parameters
-    parts = {**base.components, **base.config, "controlnet": source}
+    parts = {**base.config, **base.components, "controlnet": source}
     return kind(**{name: parts[name] for name in takes if name in parts})
 
 
@@ -173,7 +173,7 @@ def _family_of(base: DiffusionPipeline) -> type[Backbone]:
     known = known_pipelines()
     family = next((known[one.__name__] for one in type(base).__mro__ if one.__name__ in known), None)
     if family is None:
-        raise unknown_name("base model", type(base).__name__, known, f"{known_bases().capitalize()}.")
+        raise unknown_name("base model", type(base).__name__, known)
     return family
 
 

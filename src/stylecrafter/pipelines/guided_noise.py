@@ -9,6 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from stylecrafter.adapter.style_regions import StyleRegions
 from stylecrafter.guidance import guide, needed_passes, published_scales, rescale
 from stylecrafter.pipelines.base import StylizedPipelineBase
 
@@ -54,12 +55,24 @@ class PassArguments:
         negative: Of the negative prompts.
         base: Of all passes, for the base model.
         null_style: Tokens (b, q, d) of the passes without style; None: they bypass the adapter.
+        regions: Where the styles act; None: everywhere.
+        negative_style: Tokens (b, q, d) that the pass without prompt reads instead: what to move away from.
+        negative_factors: Theirs, (b, L).
     """
 
     text: Mapping[str, Tensor]
     negative: Mapping[str, Tensor]
     base: Mapping[str, Any]
     null_style: Tensor | None = None
+    regions: StyleRegions | None = None
+    negative_style: Tensor | None = None
+    negative_factors: Tensor | None = None
+
+    def within(self, window: slice) -> PassArguments:
+        """Those of a part of the clip's latent frames."""
+        if self.regions is None:
+            return self
+        return replace(self, regions=self.regions.frames(window))
 
 
 def guided_noise(
@@ -85,34 +98,35 @@ def guided_noise(
     text, negative = tensors["text_embeds"], tensors["negative_text_embeds"]
     style_scale = None if style_factors is None else guidance.style_scale
     needed = needed_passes(guidance.text_scale, style_scale)
+    regions = None if style_factors is None else arguments.regions
 
     def predict(state: Tensor, beside: Mapping[str, Tensor], style: Tensor | None, copies: int = 1) -> Tensor:
         factors = None if style is None else style_factors
         several = [None if x is None else torch.cat([x] * copies) for x in (style, factors)]
         entries = latents if copies == 1 else torch.cat([latents] * copies)
         others: dict[str, Any] = {**beside, **arguments.base}
+        if regions is not None and style is not None:
+            others["style_regions"] = regions if copies == 1 else regions.twice()
         return pipe.predict_noise(entries, timestep, state, several[0], several[1], **others)
 
     # At steps without style, "no style" is left out as well.
     plain_style = None if style_factors is None else arguments.null_style
-    texts = [
-        given
-        for given, wanted in (
-            ((negative, arguments.negative), needed.null),
-            ((text, arguments.text), needed.text),
-        )
-        if wanted
-    ]
-    if len(texts) == 2 and not guidance.sequential and texts[0][0].shape == texts[1][0].shape:
+    null = with_text = None
+    apart = guidance.sequential or negative.shape != text.shape or arguments.negative_style is not None
+    if needed.null and needed.text and not apart:
         # The pass with style runs on its own: the others have none, or another.
-        (first, beside_first), (second, beside_second) = texts
-        beside = {name: torch.cat([value, beside_second[name]]) for name, value in beside_first.items()}
-        plain = list(predict(torch.cat([first, second]), beside, plain_style, 2).chunk(2))
+        beside = {k: torch.cat([value, arguments.text[k]]) for k, value in arguments.negative.items()}
+        null, with_text = predict(torch.cat([negative, text]), beside, plain_style, 2).chunk(2)
     else:
-        plain = [predict(state, beside, plain_style) for state, beside in texts]
-    null = plain.pop(0) if needed.null else None
-    conditional = with_text = plain.pop(0) if needed.text else None
-    styled = None
+        if needed.null and arguments.negative_style is not None:
+            others: dict[str, Any] = {**arguments.negative, **arguments.base}
+            style, factors = arguments.negative_style, arguments.negative_factors
+            null = pipe.predict_noise(latents, timestep, negative, style, factors, **others)
+        elif needed.null:
+            null = predict(negative, arguments.negative, plain_style)
+        if needed.text:
+            with_text = predict(text, arguments.text, plain_style)
+    conditional, styled = with_text, None
     if needed.style:
         styled = conditional = predict(text, arguments.text, tensors["style_tokens"])
     guided = guide(null, with_text, styled, guidance.text_scale, style_scale)
@@ -120,14 +134,22 @@ def guided_noise(
 
 
 def style_factors(
-    scales: Tensor | None, weight: float, frame_weights: tuple[float, ...] | None
+    scales: Tensor | None,
+    weight: float,
+    frame_weights: tuple[float, ...] | None,
+    layer_weights: tuple[float, ...] | None = None,
 ) -> Tensor | None:
     """Factors per layer (b, L), or per frame and layer (b, f, L); None if the style has no weight at all.
 
-    `scales`: (b, L), or (b, f, L) where the style itself changes from frame to frame.
+    `scales`: (b, L), or (b, f, L) where the style itself changes from frame to frame. Of r styles in
+    regions all are r L, those of `layer_weights` once for each style.
     """
     if scales is None or weight == 0.0:
         return None
+    if layer_weights is not None:
+        if not any(layer_weights):
+            return None
+        scales = scales * scales.new_tensor(layer_weights).repeat(scales.shape[-1] // len(layer_weights))
     if frame_weights is None:
         return scales * weight
     if not any(frame_weights):

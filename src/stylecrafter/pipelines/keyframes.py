@@ -31,7 +31,7 @@ def keyframed_style(
 
     Between two keys the factors change in straight lines, and before the first and after the last they stay. So do the
     tokens where a key has no pictures. Where all have, pictures are read together between their keys, weighted by how
-    near each key is: this moves more evenly from style to style (docs/notes/style_blends.md).
+    near each key is: this moves at a more even pace (docs/notes/style_blends.md).
 
     Args:
         pipe: Reads the pictures and predicts the factors.

@@ -174,9 +174,14 @@ def takes_knobs(model: type[KnobModel]) -> Callable[[_Call], _Call]:
     """Show in the signature and the help of a pipeline's call which arguments its `**knobs` stand for."""
 
     def show(call: _Call) -> _Call:
-        fields = {knob.argument: name for name, knob in model.knobs().items() if knob.argument}
-        annotations = {argument: model.model_fields[name].annotation for argument, name in fields.items()}
         signature = inspect.signature(call)
+        # What a call names itself takes more than a knob's plain values.
+        fields = {
+            knob.argument: name
+            for name, knob in model.knobs().items()
+            if knob.argument and knob.argument not in signature.parameters
+        }
+        annotations = {argument: model.model_fields[name].annotation for argument, name in fields.items()}
         own = [p for p in signature.parameters.values() if p.kind is not inspect.Parameter.VAR_KEYWORD]
         knobs = [
             inspect.Parameter(

@@ -11,11 +11,13 @@ from typing import Annotated, Any, Self
 
 from pydantic import AfterValidator, model_validator
 
+from stylecrafter.adapter.scales import parse_scales
 from stylecrafter.errors import InvalidInputError, unknown_name
 from stylecrafter.media.documents import shown
 from stylecrafter.pipelines.knobs import KnobModel, brief, knob
 from stylecrafter.pipelines.schedulers import SCHEDULERS
 from stylecrafter.runtime.seeding import MAX_SEED
+from stylecrafter.schedules import parse
 
 # Models are trained on 1000 noise levels; where sampling starts one above zero, 1000 steps would need 1001.
 MAX_STEPS = 999
@@ -79,6 +81,18 @@ def _known_scheduler(name: str | None) -> str | None:
     return name
 
 
+def _layers_text(text: str) -> str:
+    if text:
+        parse_scales(text)
+    return text
+
+
+def _schedule_text(text: str) -> str:
+    if text:
+        parse(text)
+    return text
+
+
 def _known_strength(name: str) -> str:
     if name and name not in STRENGTHS:
         raise unknown_name("strength", shown(name), STRENGTHS)
@@ -122,6 +136,36 @@ class SamplingParams(KnobModel):
         "strength",
         default="",
         without="",
+    )
+    style_layers: Annotated[str, AfterValidator(_layers_text)] = knob(
+        "Strength of the style by layers, such as down=0.5,mid=1,up=1.",
+        "--style-layers",
+        "layer_style_scales",
+        default="",
+        without="",
+    )
+    style_frames: Annotated[str, AfterValidator(_schedule_text)] = knob(
+        "Strength of the style over the clip, such as 0:0,1:1 (from nothing to all).",
+        "--style-frames",
+        "frame_style_scales",
+        default="",
+        without="",
+    )
+    style_steps: Annotated[str, AfterValidator(_schedule_text)] = knob(
+        "Strength of the style over the denoising steps, such as 'window(0.3,1)'.",
+        "--style-steps",
+        "step_style_scales",
+        default="",
+        without="",
+    )
+    negative_style_scale: float = knob(
+        "Strength of the negative style.",
+        "--negative-scale",
+        "negative_style_scale",
+        default=1.0,
+        without=1.0,
+        ge=0,
+        le=1000,
     )
     text_guidance: float | None = knob(
         "Weight of the prompt.", "--text-guidance", "text_guidance_scale", of_model=True, ge=-1000, le=1000

@@ -15,6 +15,7 @@ from torch import Tensor, nn
 
 from stylecrafter.errors import CheckpointError
 from stylecrafter.media.documents import expand_home, shown
+from stylecrafter.pipelines.wan_file import is_wan, open_wan_file
 from stylecrafter.weights.folders import OUTSIDE
 from stylecrafter.weights.formats.checkpoint_files import read_checkpoint
 from stylecrafter.weights.strict import finite, refusing
@@ -52,6 +53,7 @@ def open_single_file(
         path: A safetensors or torch file (read with `weights_only=True`).
         dtype: Of its weights.
         config: Folder or hub id of a model whose configs, tokenizers and scheduler it shares; None: the hub's own.
+            Files of Wan hold the transformer alone: there it is a model that has the other parts.
         options: Go to diffusers' `from_single_file`.
 
     Raises:
@@ -60,6 +62,8 @@ def open_single_file(
     """
     what = f"base model {shown(str(path))}"
     tensors = tensors_only(read_checkpoint(path, what), what)
+    if is_wan(tensors):
+        return open_wan_file(path, tensors, what, dtype, config, options)
     kind = getattr(diffusers, family_of(tensors, what))
     where = (
         {} if config is None else {"config": str(expand_home(os.fspath(config))), "local_files_only": True}
@@ -71,9 +75,14 @@ def open_single_file(
     )
     with refusing(f"{what} cannot be loaded as a {kind.__name__}{hint}"):
         parts = {**dict.fromkeys(OUTSIDE), **where, **options}
-        base = kind.from_single_file(str(path), torch_dtype=dtype, **parts)
+        try:
+            base = kind.from_single_file(str(path), **parts)
+        except NotImplementedError as error:
+            # What torch says of weights that nothing has filled, when they are to go to their device.
+            raise CheckpointError(f"{what}: tensors of its UNet or autoencoder are missing") from error
     _check_filled(base, tensors, what)
-    return base
+    # Not before: what is missing could not be cast, and nothing would say what it is.
+    return base.to(dtype)
 
 
 def published_configs(path: Path) -> str:

@@ -51,7 +51,7 @@ def outline(
     index = read_config(model / INDEX_NAME, required=True)
     with _default_dtype(dtype):
         parts: dict[str, Any] = _outlined_parts(model, index)
-        encoder = None if image_encoder is None else _image_encoder(image_encoder)
+        encoder = None if image_encoder is None else outline_image_encoder(image_encoder)
         styled = None if adapter is None else outline_adapter(adapter)
         motion = None if motion_adapter is None else outline_motion_adapter(motion_adapter)
         if index.get("_class_name") not in OWN_PIPELINES:
@@ -84,7 +84,12 @@ def _outlined_parts(folder: Path, index: dict[str, Any]) -> dict[str, nn.Module]
     return parts
 
 
-def _image_encoder(place: Path) -> nn.Module:
+def outline_image_encoder(place: Path) -> nn.Module:
+    """The CLIP image tower of a folder or file, without memory for its weights.
+
+    Raises:
+        CheckpointError: A config that is missing or of something else, or a broken file.
+    """
     if is_file(place):
         model: nn.Module = open_image_encoder(place, torch.empty(0)).to("meta")
         return model

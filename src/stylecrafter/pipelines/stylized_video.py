@@ -12,28 +12,29 @@ import torch
 from PIL import Image
 from torch import Tensor
 
+from stylecrafter.adapter.scales import Scale, grouped_scales
 from stylecrafter.errors import InvalidInputError
 from stylecrafter.pipelines.base import StylizedPipelineBase
 from stylecrafter.pipelines.callbacks import Callback, StepCallback
 from stylecrafter.pipelines.conditions import (
     GivenTexts,
-    given_style,
-    layer_scales,
     null_style,
     per_latent_frame,
     repeated,
-    style_condition,
     text_conditions,
 )
 from stylecrafter.pipelines.control import Control, ControlImages
 from stylecrafter.pipelines.finite import StepWatch, check_computed
 from stylecrafter.pipelines.guided_noise import Guidance, PassArguments, style_factors
 from stylecrafter.pipelines.inversion import Predict, final_ratio, invert, text_only
-from stylecrafter.pipelines.keyframes import StyleKeyframes, keyframed_style
+from stylecrafter.pipelines.keyframes import StyleKeyframes
 from stylecrafter.pipelines.knobs import takes_knobs
+from stylecrafter.pipelines.negative_style import negative_style
 from stylecrafter.pipelines.noise import Generators, initial_latents, sample_generators, step_arguments
 from stylecrafter.pipelines.output import StyleCrafterPipelineOutput, check_output_type, convert_frames
+from stylecrafter.pipelines.regional_style import GivenStyles, style_of_call
 from stylecrafter.pipelines.sampling_params import SamplingParams, check_video_knobs
+from stylecrafter.pipelines.text_alone import TextAlone
 from stylecrafter.pipelines.timesteps import model_input, set_timesteps
 from stylecrafter.pipelines.video_to_video import (
     SourceVideo,
@@ -44,6 +45,7 @@ from stylecrafter.pipelines.video_to_video import (
 )
 from stylecrafter.pipelines.windows import clip_windows, padded_frames, windowed_noise
 from stylecrafter.references.groups import StyleImages, StyleWeights
+from stylecrafter.references.masks import StyleMasks
 from stylecrafter.references.shuffle import DEFAULT_SEED
 from stylecrafter.schedules import Schedule, weights
 from stylecrafter.weights.card import check_size
@@ -60,18 +62,22 @@ class StyleCrafterPipeline(StylizedPipelineBase):
         style_images: StyleImages | None = None,
         *,
         style_weights: StyleWeights | None = None,
+        style_masks: StyleMasks | None = None,
+        negative_style_images: StyleImages | None = None,
         style_seed: int = DEFAULT_SEED,
         video: VideoLike | None = None,
         negative_prompt: str | Sequence[str] | None = None,
         timesteps: Sequence[int] | None = None,
         sigmas: Sequence[float] | None = None,
-        frame_style_scales: Schedule | Sequence[float] | None = None,
-        step_style_scales: Schedule | Sequence[float] | None = None,
+        layer_style_scales: Scale | str | None = None,
+        frame_style_scales: Schedule | Sequence[float] | str | None = None,
+        step_style_scales: Schedule | Sequence[float] | str | None = None,
         num_videos_per_prompt: int = 1,
         generator: Generators | None = None,
         latents: Tensor | None = None,
-        style_tokens: Tensor | None = None,
+        style_tokens: Tensor | Sequence[Tensor] | None = None,
         style_scales: Tensor | None = None,
+        negative_style_tokens: Tensor | None = None,
         style_keyframes: StyleKeyframes | None = None,
         same_noise: bool = False,
         text_embeds: Tensor | None = None,
@@ -102,6 +108,10 @@ class StyleCrafterPipeline(StylizedPipelineBase):
             style_images: One picture; or a list, whose pictures are all read together for every prompt; or a
                 list of lists, one per prompt. Paths, PIL pictures or arrays. None: no style.
             style_weights: How much each picture counts beside the others, >= 0, in the form of `style_images`.
+            style_masks: Where the style acts, 1 in full and 0 not at all: one mask for the whole style, or a list
+                with one for each picture, which then are styles of their own; a list of such lists is per prompt. A
+                mask is a picture (white is 1), or an array or tensor (h, w) or (frames, h, w).
+            negative_style_images: Pictures whose style to move away from, in the form of `style_images`.
             style_seed: See `seed` of `encode_style`: pictures have one style for a prompt, whatever the noise.
             video: A clip to begin with, the same for all prompts (SDEdit): a file, PIL pictures, an array
                 (f, h, w, 3) or a tensor (f, 3, h, w) in [0, 1]. Frames and size are then its own where the call does
@@ -109,15 +119,21 @@ class StyleCrafterPipeline(StylizedPipelineBase):
             negative_prompt: What to move away from, one text or one per prompt; None: the empty text.
             timesteps: The very timesteps to take, for schedulers that take them; instead of a number of steps.
             sigmas: Likewise, noise levels; of models that predict flow, those before the scheduler's shift.
-            frame_style_scales: Multiply the style per frame: a number for each, or a schedule (`schedules`).
+            layer_style_scales: Multiply the style per layer: a number for each, or a mapping from groups ("down",
+                "mid", "up", "all"; "early", "middle", "late"), names or dotted prefixes of layers to numbers, or
+                its text, "down=0.5,up=1". With what `set_scale` of the adapter says they are multiplied.
+            frame_style_scales: Multiply the style per frame: a number for each, or a schedule (`schedules`) or its
+                text.
             step_style_scales: The same per call of the model within sampling; steps of weight 0 skip the style.
             num_videos_per_prompt: Clips per prompt, next to each other in the output.
             generator: Source of the noise, one for all clips or one per clip; of any device. `seed` is short for
                 a fresh one.
             latents: Start from this noise (samples, c, f, h, w) instead; its size is the clip's.
-            style_tokens: From `encode_style`, (1 or prompts, q, d), instead of pictures.
+            style_tokens: From `encode_style`, (1 or prompts, q, d), instead of pictures; with several masks a list
+                with one for each.
             style_scales: Factor of every style layer, (1 or prompts, L), instead of predicted ones (see
                 `predict_scales`); `style_scale` and the schedules multiply them all the same.
+            negative_style_tokens: From `encode_style`, instead of negative pictures.
             style_keyframes: (where, style) pairs instead of one style for the whole clip. Where: a frame, counted
                 from 0 (a whole number), or a part of the clip (0.0 to 1.0). Style: a picture, a list of pictures
                 that are read together, or style tokens. Between them the style changes in straight lines.
@@ -161,7 +177,12 @@ class StyleCrafterPipeline(StylizedPipelineBase):
         asked = SamplingParams.from_arguments(knobs, inspect.signature(self.__call__).parameters)
         if sum(given is not None for given in (asked.steps, timesteps, sigmas)) > 1:
             raise InvalidInputError("give one of num_inference_steps, timesteps and sigmas")
-        of_pictures = (style_images, style_weights, asked.style_corners)
+        # Of several styles in regions, tokens have weights as well.
+        of_pictures = (
+            style_images,
+            asked.style_corners,
+            style_weights if isinstance(style_tokens, Tensor) else None,
+        )
         if style_tokens is not None and any(given is not None for given in of_pictures):
             raise InvalidInputError(
                 "give either style pictures or style_tokens (weights and corners go with pictures)"
@@ -179,7 +200,9 @@ class StyleCrafterPipeline(StylizedPipelineBase):
         params: Any = asked.filled({**self.config, **of_video, **self._size_of(latents)})  # no None any more
         check_size(params.width, params.height, self.size_multiple)
         guidance = Guidance.of(params, sequential_guidance)
-        style_scale = self.backbone.strengths[params.strength] if params.strength else params.style_scale
+        style_scale = params.style_scale
+        if params.strength:
+            style_scale = self.backbone.strengths[params.strength] * self.config.default_style_scale
         control = Control(
             image=control_image,
             scale=controlnet_conditioning_scale,
@@ -203,18 +226,28 @@ class StyleCrafterPipeline(StylizedPipelineBase):
         prompts = len(text)
 
         # 3. Encode the style
-        if style_keyframes is not None:
-            style, scales = keyframed_style(self, style_keyframes, style_scales, text.states, params)
-        else:
-            if style_tokens is None:
-                style = style_condition(
-                    self, style_images, style_weights, params.style_corners, prompts, text.states, style_seed
-                )
-            else:
-                style = given_style(self, style_tokens, prompts)
-            scales = layer_scales(self, style_scales, style, text.states)
+        of_call = GivenStyles(
+            pictures=style_images,
+            weights=style_weights,
+            tokens=style_tokens,
+            scales=style_scales,
+            seed=style_seed,
+            keyframes=style_keyframes,
+        )
+        style, scales, regions = style_of_call(self, style_masks, of_call, text.states, params)
+        negative_given = GivenStyles(
+            pictures=negative_style_images,
+            weights=None,
+            tokens=negative_style_tokens,
+            scales=None,
+            seed=style_seed,
+        )
+        away = negative_style(self, negative_given, negative.states, params, guidance)
+        layer_weights = None
+        if layer_style_scales is not None and _said(layer_style_scales):
+            layer_weights = grouped_scales(layer_style_scales, self._need_adapter().layer_names)
         frame_weights = per_latent_frame(
-            None if frame_style_scales is None else weights(frame_style_scales, params.frames, "frame"),
+            weights(frame_style_scales, params.frames, "frame") if _said(frame_style_scales) else None,
             self.backbone.frames_per_latent,
         )
 
@@ -249,6 +282,9 @@ class StyleCrafterPipeline(StylizedPipelineBase):
             negative=negative.repeated(copies).arguments,
             base=dict(base_arguments or {}),
             null_style=repeated(null_style(self, style, prompts), copies),
+            regions=None if regions is None else regions.repeated(copies),
+            negative_style=repeated(away[0], copies),
+            negative_factors=repeated(away[1], copies),
         )
         controlled = replace(
             arguments,
@@ -260,6 +296,9 @@ class StyleCrafterPipeline(StylizedPipelineBase):
             tensors["latents"] = self._noisy_video(pictures, noise, begin, predict)
         check_computed("before the first step", tensors, self.backbone.dtype)
         watch = StepWatch(len(times), self.backbone.dtype)
+        alone = None
+        if arguments.regions is not None:
+            alone = TextAlone(scheduler, tensors["latents"], generators, params.eta, arguments.regions)
 
         # 6. Steps
         with self.progress_bar(total=len(times)) as bar:
@@ -268,13 +307,21 @@ class StyleCrafterPipeline(StylizedPipelineBase):
                     continue
                 self._current_timestep = t
                 entering = model_input(scheduler, tensors["latents"], t)
-                factors = style_factors(tensors["style_scales"], style_scale * step_weights[i], frame_weights)
+                factors = style_factors(
+                    tensors["style_scales"],
+                    style_scale * step_weights[i],
+                    frame_weights,
+                    layer_weights,
+                )
                 now = guidance.steered(self._guidance_scale).at(begin + i, steps)
                 beside = controlled if control.acts(begin + i, steps) else arguments
                 predicted = windowed_noise(windows, self, entering, t, tensors, beside, factors, now)
                 (tensors["latents"], *_) = scheduler.step(
                     predicted, t, tensors["latents"], **extra, return_dict=False
                 )
+                if alone is not None:
+                    alone.step(windows, self, t, tensors, beside, now)
+                    tensors["latents"] = alone.outside(tensors["latents"])
                 watch.see("latents", i, predicted, tensors["latents"])
                 if callback:
                     callback(self, i, t, tensors)
@@ -323,6 +370,11 @@ class StyleCrafterPipeline(StylizedPipelineBase):
             "default_height": height * factor,
             "default_width": width * factor,
         }
+
+
+def _said(strength: Any) -> bool:
+    """Whether there is a strength; an empty text is how knobs say that there is none."""
+    return strength is not None and not (isinstance(strength, str) and not strength)
 
 
 def _same_argument(name: str, value: Any, alias: str, other: Any) -> Any:

@@ -91,7 +91,7 @@ def windowed_noise(
     style_factors: Tensor | None,
     guidance: Guidance,
 ) -> Tensor:
-    """`guided_noise` of the whole clip, asked by windows; factors per frame (b, f, L) go with their frames."""
+    """`guided_noise` of the whole clip, asked by windows; factors (b, f, L) and masks go with their frames."""
 
     def predict(part: Tensor, window: slice) -> Tensor:
         per_frame = style_factors is not None and style_factors.ndim == 3
@@ -103,11 +103,11 @@ def windowed_noise(
                 part,
                 timestep,
                 {**tensors, "style_tokens": tokens[:, window]},
-                arguments,
+                arguments.within(window),
                 factors,
                 guidance,
             )
-        return guided_noise(pipe, part, timestep, tensors, arguments, factors, guidance)
+        return guided_noise(pipe, part, timestep, tensors, arguments.within(window), factors, guidance)
 
     return over_windows(windows, latents, predict)
 

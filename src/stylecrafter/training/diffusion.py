@@ -45,7 +45,9 @@ def clip_steps_before(step: int, ratio: float) -> int:
     return step * round(ratio * 1_000_000) // 1_000_000
 
 
-def clip_noise(shape: tuple[int, ...], shared: float, generator: torch.Generator) -> torch.Tensor:
+def clip_noise(
+    shape: tuple[int, ...], shared: float, generator: torch.Generator, offset: float = 0.0
+) -> torch.Tensor:
     """Noise (n, c, f, h, w) of unit variance, a part of which all frames of a clip have in common.
 
     See `pipelines.noise.mixed_noise`; every clip has a part of its own. A picture, of one frame, has nothing to share.
@@ -54,7 +56,16 @@ def clip_noise(shape: tuple[int, ...], shared: float, generator: torch.Generator
         shape: (n, c, f, h, w).
         shared: The largest part of the variance that is shared; each clip's lies uniformly between 0 and this.
         generator: Draws noise and parts; its device is the noise's.
+        offset: Deviation of a number per channel that is added to all of its noise, whose variance grows so (the
+            published SDXL recipe has 0.05 in its last round).
     """
+    noise = _mixed_noise(shape, shared, generator)
+    if not offset:
+        return noise
+    return noise + offset * torch.randn((*shape[:2], 1, 1, 1), generator=generator, device=generator.device)
+
+
+def _mixed_noise(shape: tuple[int, ...], shared: float, generator: torch.Generator) -> torch.Tensor:
     device = generator.device
     own = torch.randn(shape, generator=generator, device=device)
     if shape[2] == 1 or shared == 0:

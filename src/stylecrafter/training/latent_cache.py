@@ -22,7 +22,7 @@ class EncodedBatch:
     latents: torch.Tensor
     """Scaled latents (n, c, f, h, w)."""
     token_ids: torch.Tensor
-    """The captions (n, length)."""
+    """The captions (n, …), as `Backbone.tokenize` gives them."""
     reference_tokens: torch.Tensor | None = None
     """Image tokens of the style references (n, 1 + patches, w), where there are any."""
 

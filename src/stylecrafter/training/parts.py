@@ -4,15 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import nn
-from transformers import CLIPVisionModel
+from transformers import CLIPVisionModel, CLIPVisionModelWithProjection
 
+from stylecrafter.adapter.adapter_options import AdapterOptions
 from stylecrafter.adapter.style_adapter import StyleAdapter
 from stylecrafter.backbones.protocol import Backbone
 from stylecrafter.errors import CheckpointError, InvalidInputError
-from stylecrafter.references.encoder import ReferenceEncoder
+from stylecrafter.references.encoder import ReferenceEncoder, feature_width
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -20,7 +22,7 @@ class Parts:
     """A base model with its style adapter; which of their parameters move is the stage's matter."""
 
     backbone: Backbone
-    image_encoder: CLIPVisionModel
+    image_encoder: CLIPVisionModel | CLIPVisionModelWithProjection
     style_adapter: StyleAdapter | None = None
     half_tokens: bool = False
     """Whether image tokens are rounded to float16 (`ReferenceEncoder.half_tokens`)."""
@@ -28,7 +30,8 @@ class Parts:
     @property
     def references(self) -> ReferenceEncoder:
         """What reads style references: the very chain that the exported model reads style pictures with."""
-        return ReferenceEncoder(self.image_encoder, self.half_tokens)
+        asked = {} if self.style_adapter is None else self.style_adapter.reads
+        return ReferenceEncoder(self.image_encoder, self.half_tokens, **asked)
 
     def models(self) -> dict[str, nn.Module]:
         """Name -> model of everything that has parameters."""
@@ -46,6 +49,31 @@ class Parts:
         if self.style_adapter is None:
             raise InvalidInputError("this stage needs a style adapter; build one with StyleAdapter.for_model")
         return self.style_adapter
+
+
+def fresh_adapter(backbone: Backbone, image_encoder: Any, options: AdapterOptions) -> StyleAdapter:
+    """A fresh adapter in the layers of a base model, for what it reads of that encoder.
+
+    Raises:
+        InvalidInputError: Options that no adapter can be built of, or not there.
+    """
+    width = feature_width(image_encoder, options.get("image_features", "last_normed"))
+    layers = backbone.attention_layers()
+    adapter = StyleAdapter.for_model(backbone.denoiser, width, layers, backbone.text_dim, **options)
+    return adapter.attach(backbone.denoiser)
+
+
+def refuse_unread(adapter: StyleAdapter) -> None:
+    """Refuse an adapter that reads more of a picture than training has of it.
+
+    Raises:
+        InvalidInputError: It does.
+    """
+    if adapter.needs:
+        raise InvalidInputError(
+            f"the adapter's extractor ({adapter.config['extractor_type']}) reads {' and '.join(adapter.needs)} beside "
+            "image tokens, which training does not give it; train another, or a fresh one"
+        )
 
 
 def prefixed(prefix: str, parameters: Iterable[tuple[str, nn.Parameter]]) -> dict[str, nn.Parameter]:

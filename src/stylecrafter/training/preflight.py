@@ -12,33 +12,22 @@ from pathlib import Path
 
 import torch
 
-from stylecrafter.adapter.adapter_options import AdapterOptions
-from stylecrafter.adapter.style_adapter import StyleAdapter
 from stylecrafter.data.captions import CaptionCleaning, clean_caption
 from stylecrafter.data.manifest import find_records
 from stylecrafter.data.records import Kind, Record
 from stylecrafter.data.samples import clip_index, load_whole
 from stylecrafter.errors import ImageReadError, InvalidInputError
 from stylecrafter.media.clips import choose_frames
-from stylecrafter.media.documents import is_folder
 from stylecrafter.media.images import load_picture
 from stylecrafter.runtime.faults import Fault, joined
 from stylecrafter.runtime.ranks import process_count
-from stylecrafter.training.recipe_checks import (
-    STYLE_STAGES,
-    ModelSizes,
-    faults_between,
-    size_faults,
-    sources_of,
-)
+from stylecrafter.training.model_checks import model_faults
+from stylecrafter.training.recipe_checks import faults_between, sources_of
 from stylecrafter.training.recipes import Recipe
 from stylecrafter.training.source_specs import FilesSpec, placed
 from stylecrafter.training.sources import file_source
 from stylecrafter.training.stage_specs import StageSpec
 from stylecrafter.training.tracking import TRACKERS, is_installed
-from stylecrafter.weights.card import read_defaults, size_multiple
-from stylecrafter.weights.configs import read_config
-from stylecrafter.weights.locate import INDEX_NAME, resolve_model
 
 logger = logging.getLogger(__name__)
 
@@ -66,7 +55,7 @@ def check_run(
     """
     processes = process_count() if processes is None else processes
     faults = list(faults_between(recipe.outline()))
-    faults += _model_faults(recipe, stages)
+    faults += model_faults(recipe, stages)
     for stage in stages:
         place = ("stages", recipe.stages.index(stage), "train")
         faults += [Fault((*place, key), what) for key, what in _shared(recipe, stage, str(device), processes)]
@@ -160,91 +149,3 @@ def _shared(recipe: Recipe, stage: StageSpec, device: str, processes: int) -> It
                 f"a batch of {rows} rows ({name}) cannot be shared equally by {processes} processes of "
                 f"{config.accumulation} parts",
             )
-
-
-def _model_faults(recipe: Recipe, stages: Sequence[StageSpec]) -> Iterator[Fault]:
-    """Models that are not there or lack what the stages need; what is on the hub is not looked at."""
-    for key in ("pretrained", "warm_start"):
-        name = getattr(recipe.model, key)
-        if name is None:
-            continue
-        try:
-            folder = resolve_model(name)
-            if not is_folder(folder):
-                continue
-            check = _pretrained_faults if key == "pretrained" else _warm_start_faults
-            yield from (Fault(("model", key), what) for what in check(recipe, stages, Path(folder)))
-            if key == "pretrained":
-                yield from _sizes_of_folder(recipe, Path(folder))
-        except InvalidInputError as error:
-            yield Fault(("model", key), str(error))
-
-
-def _pretrained_faults(recipe: Recipe, stages: Sequence[StageSpec], folder: Path) -> Iterator[str]:
-    part = read_config(folder / INDEX_NAME).get("style_adapter")
-    fresh = recipe.model.new_adapter or bool(recipe.adapter)
-    if part in (None, [None, None]) and not fresh and any(stage.stage in STYLE_STAGES for stage in stages):
-        yield "has no style adapter to go on with; set model.new_adapter: true"
-    unet = read_config(folder / "unet" / "config.json")
-    if unet.get("_class_name") == "UNet2DConditionModel":
-        yield from _image_base_faults(recipe, stages)
-    levels, had = recipe.model.attention_levels, unet.get("attention_levels")
-    if levels is not None and isinstance(had, list):
-        taken = any(before and not after for before, after in zip(had, levels, strict=False))
-        if len(levels) != len(had) or taken:
-            yield (
-                f"has attention_levels {had}, to which attention can be added and from which it cannot be taken, "
-                f"got {list(levels)}"
-            )
-    if recipe.adapter:
-        yield from _adapter_faults(recipe, folder, unet.get("cross_attention_dim"))
-
-
-def _image_base_faults(recipe: Recipe, stages: Sequence[StageSpec]) -> Iterator[str]:
-    """What a model that makes images can neither learn nor draw."""
-    if any(stage.stage in ("temporal", "joint") for stage in stages):
-        yield "makes images: it has no temporal layers, which stages 'temporal' and 'joint' train"
-    for stage in stages:
-        if stage.clips is not None and stage.stage not in ("temporal", "joint"):
-            yield f"makes images: stage {stage.name!r} cannot show it clips ({stage.clips}); leave them out"
-    if recipe.samples is not None and recipe.samples.num_frames > 1:
-        yield f"makes images: samples.num_frames must be 1, got {recipe.samples.num_frames}"
-
-
-def _adapter_faults(recipe: Recipe, folder: Path, width: object) -> Iterator[str]:
-    """Options of a fresh adapter that do not go with the widths of the model around it."""
-    before = folder / "style_adapter" / "config.json"
-    own = read_config(before) if before.is_file() else {}
-    options = {key: own[key] for key in AdapterOptions.__annotations__ if key in own} | recipe.adapter
-    image_width = read_config(folder / "image_encoder" / "config.json").get("hidden_size")
-    if not isinstance(width, int) or not isinstance(image_width, int):
-        return
-    try:
-        with torch.device("meta"):
-            StyleAdapter(image_width, width, ("layer",), (1,), **options)
-    except InvalidInputError as error:
-        yield f"takes no adapter of these options: {error}"
-
-
-def _warm_start_faults(recipe: Recipe, stages: Sequence[StageSpec], folder: Path) -> Iterator[str]:
-    if recipe.model.preset is None or not any(stage.stage == "base" for stage in stages):
-        return
-    own, other = ModelSizes.of_preset(recipe.model.preset).vae_multiple, _halvings(folder / "vae")
-    if own != other:
-        yield f"its autoencoder reduces pictures by {other}, that of the preset by {own}: a base cannot start from it"
-
-
-def _sizes_of_folder(recipe: Recipe, folder: Path) -> Iterator[Fault]:
-    defaults = read_defaults(folder)
-    height, width = defaults.get("default_height"), defaults.get("default_width")
-    states = read_config(folder / "text_encoder" / "config.json").get("hidden_size")
-    if not isinstance(height, int) or not isinstance(width, int) or not isinstance(states, int):
-        return
-    sizes = ModelSizes((height, width), _halvings(folder / "vae"), size_multiple(folder), 0, states)
-    yield from size_faults(recipe.outline(), sizes)
-
-
-def _halvings(part: Path) -> int:
-    """By how much a part with such a config reduces the sides of a picture."""
-    channels = read_config(part / "config.json").get("block_out_channels")
-    return int(2 ** (len(channels) - 1)) if isinstance(channels, list) and channels else 1

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from stylecrafter.errors import unknown_name
@@ -17,6 +18,7 @@ from stylecrafter.training.stage_specs import (
     StageSpec,
     TextSeparationSpec,
 )
+from stylecrafter.weights.configs import read_config
 
 Source = WorldSpec | FilesSpec | MixSpec
 #: Name -> source; None for one that is wrong in itself.
@@ -24,6 +26,8 @@ Sources = Mapping[str, Source | None]
 
 #: Stages that learn from the style references of their pictures.
 STYLE_STAGES = ("adapter", "extractor", "temporal", "joint")
+#: Stages that may come in several rounds, such as at growing sizes.
+REPEATED = ("base", "adapter")
 
 
 @dataclass(frozen=True)
@@ -47,7 +51,7 @@ class ModelSizes:
 
     Attributes:
         default: Height and width where a source names none.
-        vae_multiple, multiple: What sides are multiples of, for the autoencoder and for the UNet behind it.
+        vae_multiple, multiple: What sides are multiples of, for the autoencoder and for the denoiser behind it.
         vision: Side of what CLIP looks at.
         text_width: Of the text encoder's states.
     """
@@ -66,6 +70,12 @@ class ModelSizes:
         vae = 2 ** (len(sizes["vae"]["block_out_channels"]) - 1)
         unet = 2 ** (len(sizes["unet"]["block_out_channels"]) - 1)
         return cls((side, side), vae, vae * unet, sizes["vision"]["image_size"], sizes["text"]["hidden_size"])
+
+
+def halvings(part: Path) -> int:
+    """By how much a part with such a config reduces the sides of a picture."""
+    channels = read_config(part / "config.json").get("block_out_channels")
+    return int(2 ** (len(channels) - 1)) if isinstance(channels, list) and channels else 1
 
 
 def members_of(data: Sources, source: str) -> set[str]:
@@ -155,11 +165,12 @@ def _names(outline: Outline) -> Iterator[Fault]:
             ("stages",),
             f"every stage needs its own name, got {', '.join(names)}; give a 'name' to those that come again",
         )
-    again = [s.name for _, s in outline.stages if s.stage != "base" and s.name != s.stage]
+    again = [s.name for _, s in outline.stages if s.stage not in REPEATED and s.name != s.stage]
     if again:
         yield Fault(
             ("stages",),
-            f"only the stage 'base' may come several times under other names, got {', '.join(again)}",
+            f"only the stages {' and '.join(map(repr, REPEATED))} may come several times under other names, got "
+            f"{', '.join(again)}",
         )
 
 
@@ -284,8 +295,8 @@ def _extractor(outline: Outline) -> Iterator[Fault]:
     names = [stage.stage for _, stage in outline.stages]
     if "extractor" not in names or outline.model is None:
         return
-    fresh = outline.model.new_adapter or outline.model.preset is not None or bool(outline.adapter)
-    if fresh and not {"adapter", "joint"} & set(names[: names.index("extractor")]):
+    before = set(names[: names.index("extractor")])
+    if outline.model.is_adapter_fresh(outline.adapter) and not before & {"adapter", "joint"}:
         yield Fault(
             ("stages",),
             "stage 'extractor' goes on with an adapter that has learned, and this recipe makes a fresh one: "

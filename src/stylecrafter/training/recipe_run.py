@@ -258,7 +258,7 @@ class RecipeRun:
             nonlocal sheets, drawn
             if weights is not None and drawn is parts:
                 # The models in training are in parts: a second, whole set of them is drawn with.
-                drawn, sheets = self.models.parts(self._before(spec.name)), None
+                drawn, sheets = self.models.parts(self._before(spec.name), spec.name), None
             sheets = sheets or sheets_of(drawn)
             if weights is not None:
                 load_trained(drawn.models(), weights)
@@ -276,7 +276,7 @@ class RecipeRun:
             tokenizer = fresh_models.build_tokenizer(sizes, words_for(self.recipe))
             clip = fresh_models.build_clip(sizes, tokenizer).to(self.device)
             return ClipStage(clip, tokenizer, self._pictures(spec), spec.options), None
-        parts = self.models.parts(self._before(spec.name))
+        parts = self.models.parts(self._before(spec.name), spec.name)
         if isinstance(spec, TextSeparationSpec):
             return TextSeparationStage(parts, self._pictures(spec), spec.options), parts
         if isinstance(spec, DecoderSpec):

@@ -20,7 +20,7 @@ from pydantic import Field, ValidationInfo, field_validator, model_validator
 from stylecrafter.adapter.adapter_options import check_options
 from stylecrafter.adapter.style_adapter import StyleAdapter
 from stylecrafter.errors import InvalidInputError
-from stylecrafter.media.documents import expand_home, is_folder
+from stylecrafter.media.documents import expand_home
 from stylecrafter.presets import load_preset
 from stylecrafter.runtime.faults import FaultsError, joined
 from stylecrafter.training.model_spec import ModelSpec
@@ -104,8 +104,16 @@ class Recipe(Settings):
             samples = samples.model_copy(update={"styles": [absolute(name) for name in samples.styles]})
         local = {
             key: os.path.abspath(expand_home(name))
-            for key in ("pretrained", "warm_start")
-            if (name := getattr(self.model, key)) is not None and is_folder(expand_home(name))
+            for key in (
+                "pretrained",
+                "base",
+                "base_config",
+                "image_encoder",
+                "adapter",
+                "motion_adapter",
+                "warm_start",
+            )
+            if (name := getattr(self.model, key)) is not None and os.path.exists(expand_home(name))
         }
         model = self.model.model_copy(update=local)
         return self.model_copy(update={"data": data, "samples": samples, "model": model})
@@ -116,10 +124,12 @@ class Recipe(Settings):
         Raises:
             InvalidInputError: The recipe lacks the settings of a stage that the strategy has.
         """
-        given: dict[str, StageSpec] = {stage.stage: stage for stage in self.stages}
-        temporal = given.get("temporal")
+        given: dict[str, list[StageSpec]] = {}
+        for stage in self.stages:
+            given.setdefault(stage.stage, []).append(stage)
+        temporal = given.get("temporal", [None])[-1]
         if "joint" in strategy.stages and "joint" not in given and isinstance(temporal, DiffusionSpec):
-            given["joint"] = _joint_of(temporal, given.get("adapter"))
+            given["joint"] = [_joint_of(temporal, given.get("adapter", [None])[-1])]
         missing = [name for name in strategy.stages if name not in given]
         if missing:
             raise InvalidInputError(
@@ -127,7 +137,7 @@ class Recipe(Settings):
                 f"recipe {self.name!r} has {', '.join(given)}"
             )
         before = [s for s in self.stages if s.stage in ("autoencoder", "clip", "words", "base")]
-        own = [given[name] for name in strategy.stages]
+        own = [stage for name in strategy.stages for stage in given[name]]
         stages = [*before, *own, *(s for s in self.stages if s.stage == "decoder")]
         shown = sources_of(self.data, own)
         changes: dict[str, Any] = {"captions": strategy.captions, "references": strategy.references}

@@ -15,21 +15,27 @@ import torch
 from torch import nn
 
 from stylecrafter.adapter.style_adapter import StyleAdapter
+from stylecrafter.backbones.families import backbone_for
 from stylecrafter.backbones.protocol import Backbone
 from stylecrafter.data.batch import BatchSource
 from stylecrafter.errors import CheckpointError, InvalidInputError
+from stylecrafter.media.documents import expand_home
 from stylecrafter.media.files import write_atomic
-from stylecrafter.pipelines.loading import load_pipeline
+from stylecrafter.pipelines.from_base import open_image_encoder
+from stylecrafter.pipelines.loading import load_pipeline, quiet_libraries
 from stylecrafter.pipelines.stylized_video import StyleCrafterPipeline
 from stylecrafter.presets import load_preset
+from stylecrafter.runtime.faults import joined
 from stylecrafter.runtime.ranks import is_main_process
 from stylecrafter.training.from_scratch import fresh_models
 from stylecrafter.training.from_scratch.encoder_stages import latent_scale
 from stylecrafter.training.from_scratch.expansion import expand
-from stylecrafter.training.parts import Parts, load_trained
-from stylecrafter.training.recipes import Recipe, StageSpec
+from stylecrafter.training.model_checks import backbone_faults, default_size
+from stylecrafter.training.parts import Parts, fresh_adapter, load_trained
+from stylecrafter.training.recipes import Recipe
 from stylecrafter.training.run_folder import WEIGHTS
 from stylecrafter.training.sources import vocabulary_of, words_for
+from stylecrafter.training.stage_specs import TEMPORAL_STAGES, DiffusionSpec, StageSpec
 from stylecrafter.weights.card import WORLD_NAME
 from stylecrafter.weights.locate import fetch_model
 from stylecrafter.weights.saving import save_whole
@@ -68,8 +74,12 @@ class RunModels:
         #: Scale of the latents, by when and how long the autoencoder's weights were written.
         self._latent_scales: dict[tuple[int, int], float] = {}
 
-    def parts(self, trained: list[str]) -> Parts:
+    def parts(self, trained: list[str], training: str | None = None) -> Parts:
         """The models with the weights that the stages named `trained` have left; the rest as the recipe starts them.
+
+        Args:
+            trained: Names of stages.
+            training: The stage that is to train them: where it trains low-rank matrices, these are there.
 
         Raises:
             CheckpointError: One of these stages has not been finished.
@@ -77,12 +87,15 @@ class RunModels:
         weights = {stage: self.load_weights(stage) for stage in trained}
         torch.manual_seed(self.recipe.seed)
         if self._sizes is None:
-            parts = self._pretrained_parts(self.recipe.model.pretrained or "")
+            parts = self._loaded_parts()
         else:
             parts = self._preset_parts(self._sizes, weights)
         for stage, values in weights.items():
             if stage not in ("autoencoder", "clip"):
+                self._add_lora(parts.backbone, stage)
                 load_trained(parts.models(), values)
+        if training is not None:
+            self._add_lora(parts.backbone, training)
         for model in parts.models().values():
             model.to(self.device)
         return parts
@@ -106,28 +119,50 @@ class RunModels:
                 _check_whole(backbone.denoiser_name, backbone.denoiser, weights[spec.name])
                 load_trained(backbone.models(), weights[spec.name])
         options: Any = {**sizes["adapter"], **self.recipe.adapter}
-        adapter = _new_adapter(backbone, image_encoder, options)
+        adapter = fresh_adapter(backbone, image_encoder, options)
         return Parts(backbone=backbone, image_encoder=image_encoder, style_adapter=adapter)
 
-    def _pretrained_parts(self, name: str) -> Parts:
-        pipe = load_pipeline(fetch_model(name), torch.float32)
+    def _add_lora(self, backbone: Backbone, stage: str) -> None:
+        """What a stage trains in place of whole temporal layers, where the base model's would be too large."""
+        spec = next(spec for spec in self.recipe.stages if spec.name == stage)
+        if isinstance(spec, DiffusionSpec) and spec.stage in TEMPORAL_STAGES and backbone.low_rank_time:
+            backbone.add_temporal_lora(spec.options.lora_rank)
+
+    def _loaded_parts(self) -> Parts:
+        model = self.recipe.model
+        pipe = self._loaded_pipeline()
         if pipe.image_encoder is None:
             raise InvalidInputError(
-                f"{name} has no image encoder, which reads the style references of training"
+                f"{model.source} has no image encoder, which reads the style references of training: set "
+                "model.image_encoder"
             )
-        backbone: Backbone = pipe.backbone
+        for name in ("text_encoder", "text_encoder_2"):
+            if model.text_encoder_dtype == "bfloat16" and getattr(pipe, name) is not None:
+                getattr(pipe, name).bfloat16()
+        # The denoiser holds the motion modules that are trained: a copy as they were would go stale.
+        backbone = backbone_for(**{**pipe.backbone.components, "motion_adapter": None})
         adapter: StyleAdapter | None = pipe.style_adapter
-        if self.recipe.model.attention_levels is not None:
-            backbone, adapter = expand(backbone, adapter, self.recipe.model.attention_levels)
-        if self.recipe.model.new_adapter or self.recipe.adapter:
+        # What is on the hub was not looked at before it was here.
+        faults = list(backbone_faults(self.recipe, self.recipe.stages, backbone, default_size(pipe)))
+        if faults:
+            raise InvalidInputError(f"recipe {self.recipe.name!r}: {joined(faults)}")
+        if model.attention_levels is not None:
+            backbone, adapter = expand(backbone, adapter, model.attention_levels)
+        if model.adapter is not None and self.recipe.adapter:
+            logger.info(
+                "%s is trained on; the recipe's options of a fresh adapter are not used", model.adapter
+            )
+        if model.is_adapter_fresh(self.recipe.adapter):
             options: Any = dict(self.recipe.adapter)
             if adapter is not None:
                 # As large as the one that it stands in for, but for what the recipe says: so that runs compare.
                 options = {**adapter.options, **options}
                 adapter.detach()
-                if not self.recipe.model.new_adapter:
-                    logger.info("a fresh adapter is trained: the recipe asks for another than %s has", name)
-            adapter = _new_adapter(backbone, pipe.image_encoder, options)
+                if not model.new_adapter:
+                    logger.info(
+                        "a fresh adapter is trained: the recipe asks for another than %s has", model.source
+                    )
+            adapter = fresh_adapter(backbone, pipe.image_encoder, options)
         self._settings = {k: v for k, v in pipe.config.items() if k in _SETTINGS or k.startswith("default_")}
         return Parts(
             backbone=backbone,
@@ -135,6 +170,24 @@ class RunModels:
             style_adapter=adapter,
             half_tokens=pipe.config.image_tokens_half,
         )
+
+    def _loaded_pipeline(self) -> StyleCrafterPipeline:
+        """The model that the recipe starts from, with the encoder and the adapter that it names."""
+        model = self.recipe.model
+        if model.base is not None:
+            quiet_libraries()
+            named = {"motion_adapter": model.motion_adapter, "config": model.base_config}
+            options = {key: _here(name) for key, name in named.items() if name is not None}
+            encoder = None if model.image_encoder is None else _here(model.image_encoder)
+            pipe = StyleCrafterPipeline.from_base(_here(model.base), image_encoder=encoder, **options)
+        else:
+            pipe = load_pipeline(fetch_model(model.pretrained or ""), torch.float32)
+            if model.image_encoder is not None:
+                encoder = open_image_encoder(_here(model.image_encoder), pipe.backbone.denoiser)
+                pipe.register_modules(image_encoder=encoder)
+        if model.adapter is not None:
+            pipe.load_adapter(_here(model.adapter))
+        return pipe
 
     def _latent_scale(self, vae: Any) -> float:
         spec = next((s for s in self.recipe.stages if s.stage == "autoencoder"), None)
@@ -185,6 +238,7 @@ class RunModels:
             if text is not None:
                 write_atomic(folder / WORLD_NAME, text)
             return
+        self._export_lora(parts.backbone, stages)
         for model in parts.models().values():
             # One by one: a pipeline, and a diffusers model with a dtype, warn of float16 where nothing is to run.
             model.cpu().half()
@@ -196,6 +250,18 @@ class RunModels:
                 (part / WORLD_NAME).write_bytes(text)
 
         logger.info("wrote %s", save_whole(folder, write))
+
+    def _export_lora(self, backbone: Backbone, stages: list[str]) -> None:
+        """Write the matrices that a stage has trained as a LoRA for the plain base model, and add them up to it."""
+        if not backbone.low_rank_time or not backbone.temporal_parameters():
+            return
+        last = [
+            spec.name for spec in self.recipe.stages if spec.name in stages and spec.stage in TEMPORAL_STAGES
+        ][-1]
+        backbone.save_temporal_lora(self.folder / last)
+        backbone.denoiser.fuse_lora()
+        backbone.denoiser.unload_lora()
+        logger.info("wrote the LoRA of stage %s to %s", last, self.folder / last)
 
     def _clip_sizes(self, stages: list[str]) -> dict[str, Any] | None:
         """The sizes of the CLIP that these stages leave as a whole; None where they train none."""
@@ -273,10 +339,9 @@ def _preset_settings(sizes: dict[str, Any]) -> dict[str, Any]:
     }
 
 
-def _new_adapter(backbone: Backbone, image_encoder: Any, options: Any) -> StyleAdapter:
-    """A fresh adapter in the layers of a base model."""
-    width, layers = image_encoder.config.hidden_size, backbone.attention_layers()
-    return StyleAdapter.for_model(backbone.denoiser, width, layers, **options).attach(backbone.denoiser)
+def _here(name: str) -> str:
+    """A path with its home folder; a hub id as it is."""
+    return str(expand_home(name))
 
 
 def _own_weights(trained: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:

@@ -17,6 +17,8 @@ from stylecrafter.training.train_config import TrainConfig
 
 #: Stages that build a part of a model of our own from nothing.
 ENCODER_STAGES = ("autoencoder", "clip")
+#: Stages that train layers between frames.
+TEMPORAL_STAGES = ("temporal", "joint")
 #: Folders of a run that belong to no stage.
 _TAKEN = ("model", "clip_model")
 
@@ -132,6 +134,10 @@ class DiffusionSpec(AnyStageSpec):
     options: DiffusionConfig = Field(default_factory=DiffusionConfig)
 
     def own_faults(self) -> Iterator[Fault]:
+        if "lora_rank" in self.options.model_fields_set and self.stage not in TEMPORAL_STAGES:
+            yield Fault(
+                ("options", "lora_rank"), f"is for stages that train temporal layers, not for {self.stage!r}"
+            )
         given = self.options.clip_ratio
         ratio = DIFFUSION_STAGES[self.stage].published_clip_ratio if given is None else given
         for key, source, part in (("pictures", self.pictures, 1 - ratio), ("clips", self.clips, ratio)):

@@ -38,7 +38,7 @@ from stylecrafter.training.diffusion import (
 )
 from stylecrafter.training.graphs import StageInputs
 from stylecrafter.training.latent_cache import EncodedBatch, LatentCache
-from stylecrafter.training.parts import Parts, freeze_all_but, prefixed
+from stylecrafter.training.parts import Parts, freeze_all_but, prefixed, refuse_unread
 from stylecrafter.training.settings import AnySeed, Count, Positive, Ratio, StageSettings, Weight
 
 
@@ -86,7 +86,7 @@ class NoisyInputs:
     target: torch.Tensor
     """What is to be predicted (n, c, f, h, w)."""
     token_ids: torch.Tensor
-    """The captions (n, length)."""
+    """The captions (n, …), as `Backbone.tokenize` gives them."""
     reference_tokens: torch.Tensor | None
     """Image tokens of the style references (n, 1 + patches, w), where there are any."""
     through_time: bool | None
@@ -115,6 +115,9 @@ class DiffusionConfig(StageSettings):
     train_text_encoder: bool = False
     """Whether the base stage trains the text encoder along. One that learned from a small contrastive run forgets the
     object of a caption as soon as a style is named, because the style alone tells its pictures apart."""
+    noise_offset: Weight = 0.0
+    """Deviation of what the noise of a channel has in common at all places, on top of its own
+    (`diffusion.clip_noise`): lets a model change how bright a whole picture is."""
     picture_reuse: Count = 1
     """How many steps see each picture (`latent_cache.LatentCache`)."""
     clip_reuse: Count = 1
@@ -122,6 +125,9 @@ class DiffusionConfig(StageSettings):
     scale_penalty: Weight = 0.0
     """Weight of `diffusion.scale_logits_penalty` beside the denoising loss (ours; the paper names none). Without it the
     predicted factors of a small model all end at 2, for every picture and prompt."""
+    lora_rank: Count = 32
+    """Stages temporal and joint, on a base model whose whole temporal layers would be too large (Wan 2.1): the rank of
+    the matrices that are trained in their place."""
     seed: AnySeed = 0
 
 
@@ -164,6 +170,8 @@ class DiffusionStage(ABC):
                 )
         self.parts, self.config, self.pictures, self.clips = parts, config, pictures, clips
         self.clip_ratio = ratio
+        if parts.style_adapter is not None:
+            refuse_unread(parts.style_adapter)
         self._pictures = None if pictures is None else self._cached(pictures, config.picture_reuse)
         self._clips = None if clips is None else self._cached(clips, config.clip_reuse)
         self._no_caption: torch.Tensor | None = None
@@ -261,9 +269,12 @@ class DiffusionStage(ABC):
             if self._no_caption is None:
                 self._no_caption = self._token_ids([backbone.no_text])
             left_out = to_device(torch.tensor(dropped), device)
-            token_ids = torch.where(left_out[:, None], self._no_caption, token_ids)
+            # A base with several tokenizers has ids of all of them in a row of more than one axis.
+            left_out = left_out.view(-1, *[1] * (token_ids.ndim - 1))
+            token_ids = torch.where(left_out, self._no_caption, token_ids)
         own = generator if device.type == "cpu" else step_generator(self.config.seed, step, device)
-        noise = clip_noise((total, *latents.shape[1:]), self.config.shared_noise, own)[rows]
+        shape, config = (total, *latents.shape[1:]), self.config
+        noise = clip_noise(shape, config.shared_noise, own, config.noise_offset)[rows]
         drawn = draw_timesteps(
             total,
             backbone.num_train_timesteps,
@@ -293,7 +304,7 @@ class DiffusionStage(ABC):
 
 
 class BaseStage(DiffusionStage):
-    """Text-to-video pre-training of the whole UNet, and of the text encoder where the configuration says so.
+    """Text-to-video pre-training of the whole denoiser, and of the text encoder where the configuration says so.
 
     It should see styled pictures too, with their style in the caption: the published base was trained on pictures of
     every style, and an adapter can only call up what its frozen base is able to draw.
@@ -343,7 +354,8 @@ class ExtractorStage(DiffusionStage):
 class TemporalStage(DiffusionStage):
     """Stage 2: the temporal layers alone, on plain clips and (1 - `clip_ratio`, published 20 %) styled pictures.
 
-    A picture enters as a clip of one frame; the temporal layers run on it, so that style passes through them.
+    Where whole layers are too large, low-rank matrices in them (`Backbone.add_temporal_lora`). A picture
+    enters as a clip of one frame; the temporal layers run on it, so that style passes through them.
     """
 
     name = "temporal"
@@ -368,7 +380,8 @@ class JointStage(DiffusionStage):
 
 
 def temporal_layers(backbone: Backbone) -> dict[str, nn.Parameter]:
-    """Name -> parameter of the base model's temporal layers.
+    """Name -> parameter of the base model's temporal layers, or of the low-rank matrices in their place, which
+    `Backbone.add_temporal_lora` has put there.
 
     Raises:
         InvalidInputError: It has none.

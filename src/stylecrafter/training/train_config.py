@@ -55,7 +55,7 @@ class TrainConfig(StageSettings):
     accumulation: Count = 1
     """Parts in which every process computes its share of a batch, one after the other."""
     gradient_checkpointing: bool = False
-    """Compute activations of the UNet again in the backward pass: less memory, a third more time."""
+    """Compute activations of the denoiser again in the backward pass: less memory, a third more time."""
     sharding: Literal["none", "full"] = "none"
     """Over several processes: copies of the model (DDP), or weights, gradients and moments in parts (FSDP)."""
     checkpoint_minutes: Weight = 5.0

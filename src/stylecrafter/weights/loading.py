@@ -7,7 +7,7 @@ import os
 from collections.abc import Callable, Collection
 from importlib import import_module
 from pathlib import Path
-from typing import Any, Self, TypeVar
+from typing import Any, Self, TypeVar, cast
 
 import torch
 from torch import nn
@@ -94,8 +94,9 @@ class StrictWeights:
         Raises:
             CheckpointError: No such model, or tensors that are missing, unknown, misshapen or not finite.
         """
-        load: Callable[..., Self] = super().from_pretrained  # type: ignore[misc]
-        return load_model(cls, pretrained_model_name_or_path, load, **kwargs)
+        kind: Any = cls
+        loader = super().from_pretrained  # type: ignore[misc]
+        return cast("Self", load_model(kind, pretrained_model_name_or_path, loader, **kwargs))
 
 
 def load_model(

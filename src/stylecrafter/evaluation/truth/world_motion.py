@@ -1,8 +1,8 @@
 """How StyleWorld's objects move, for certain: where they are in every frame, and what a flow says of them there.
 
 The flow of painted clips is no good pixel by pixel: strokes stay where they are while the object goes by below them, so
-that two renders of one motion in two styles correlate by 0.66. What tells is the mean over the object and over its
-ground, whose places the world knows: 0.90, and -0.15 for another motion (docs/results/video_to_video.md).
+that two renders of one motion in two styles correlate by 0.54. The mean over the object and over its ground, whose
+places the world knows, correlates by 0.81 (docs/results/video_to_video.md).
 """
 
 from __future__ import annotations
