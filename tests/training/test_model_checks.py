@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from safetensors.torch import load_file
 
 from stylecrafter import StyleAdapter
 from stylecrafter.errors import InvalidInputError
@@ -130,3 +131,17 @@ def test_text_encoders_may_be_small(bases: Path, tmp_path: Path) -> None:
     small = {"text_encoder", "text_encoder_2"}
     assert {name for name, dtype in dtypes.items() if dtype == torch.bfloat16} == small
     assert torch.isfinite(stage.loss(0))
+
+
+def test_a_whole_model_may_read_references_with_another_encoder(bases: Path, tmp_path: Path) -> None:
+    tiny_image_pipeline(default_width=16).save_pretrained(tmp_path / "model")
+    changes = [
+        f"model={{pretrained: {tmp_path / 'model'}, image_encoder: {bases / 'image_encoder'}}}",
+        f"data.mine={{kind: files, path: {bases / 'pictures'}, batch_size: 2, size: 16, references: crop}}",
+    ]
+    recipe = load_recipe("finetune", changes)
+    check_run(recipe, recipe.stages)
+    encoder = RecipeRun(recipe, tmp_path / "run").models.parts([]).image_encoder
+    wanted = load_file(bases / "image_encoder" / "model.safetensors")
+    assert wanted.keys() == encoder.state_dict().keys()
+    assert all(torch.equal(value, wanted[name]) for name, value in encoder.state_dict().items())
