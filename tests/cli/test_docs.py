@@ -129,11 +129,11 @@ WAN = ("--model", "Wan-AI/Wan2.1-T2V-1.3B-Diffusers")
         ("a.gif", (*SDXL, "--frames", "4"), ("--adapter",)),
         ("a.png", SD, ("without a style adapter", "--adapter", "--image-encoder")),
         ("a.png", (*SD, *PLUS), ("image encoder", "width 40", "--image-encoder")),
-        ("a.png", (*SDXL, *PLUS, *ENCODER), ("2 layers", "another base model")),
+        ("a.png", (*SDXL, *PLUS, *ENCODER), ("width 16", "reads width 32")),
         ("a.png", (*SD, "--adapter", "stylecrafter_sdxl.ckpt", *ENCODER), ("width",)),
         ("a.png", (*SD, "--adapter", "painting.jpg", *ENCODER), ("JPEG",)),
         ("a.png", (*SD, "--adapter", "nowhere.bin", *ENCODER), ("nowhere.bin", "no file or folder here")),
-        ("a.png", (*SD, *PLUS, *ENCODER, "--size", "20x20"), ("multiples of 4",)),
+        ("a.png", (*SD, *PLUS, *ENCODER, "--size", "21x21"), ("multiples of 4",)),
         ("a.mp4", (*SD, *PLUS, *ENCODER, *MOTION, "--frames", "9"), ("at most 8 frames",)),
         ("a.mp4", (*SDXL, *MOTION), ("motion modules",)),
         (

@@ -159,7 +159,7 @@ def test_other_files_are_told_what_they_are(tmp_path: Path) -> None:
 def test_a_published_width_says_what_base_is_right() -> None:
     pipe = StyleCrafterPipeline.from_base(tiny_sd_pipeline())
     wide = StyleAdapter(16, 2048, None, (16,), extractor_heads=2, scale_type="fixed", extractor_layers=1)
-    with pytest.raises(InvalidInputError, match="reads width 16; it is for SDXL"):
+    with pytest.raises(InvalidInputError, match="reads width 16: it is for SDXL"):
         pipe.load_adapter(wide)
 
 

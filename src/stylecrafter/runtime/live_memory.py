@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import weakref
+from contextlib import ExitStack
 from typing import Any, cast
 
 import torch
 from torch import Tensor
+from torch.fx.experimental import _config
 from torch.overrides import TorchFunctionMode
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
@@ -26,17 +28,22 @@ class LiveMemory(TorchDispatchMode):
         super().__init__()
         self.now = self.peak = 0
         self._seen: set[int] = set()
-        self._attention = _WholeAttention()
+        self._beside = ExitStack()
 
     def __enter__(self) -> LiveMemory:
-        self._attention.__enter__()
+        self._beside.enter_context(_WholeAttention())
+        # What a mask picks, where there are no numbers: all.
+        self._beside.enter_context(_config.patch(meta_nonzero_assume_all_nonzero=True))
         return cast("LiveMemory", super().__enter__())
 
     def __exit__(self, *error: Any) -> None:
         super().__exit__(*error)
-        self._attention.__exit__(*error)
+        self._beside.close()
 
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        if func is torch.ops.aten._local_scalar_dense.default:
+            # Of numbers that are not there: no mask is full, nothing is beyond a limit.
+            return args[0].dtype is not torch.bool and 0
         before = {id(leaf) for leaf in tree_leaves(args) if isinstance(leaf, Tensor)}
         out = func(*args, **(kwargs or {}))
         made = [leaf for leaf in tree_leaves(out) if isinstance(leaf, Tensor) and id(leaf) not in before]
@@ -64,9 +71,12 @@ class _WholeAttention(TorchFunctionMode):
 
     def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         if func is torch.nn.functional.scaled_dot_product_attention:
-            query, value = args[0], args[2] if len(args) > 2 else (kwargs or {})["value"]
-            return query.new_empty(*query.shape[:-1], value.shape[-1])
+            return _attended(*args, **(kwargs or {}))
         return func(*args, **(kwargs or {}))
+
+
+def _attended(query: Tensor, key: Tensor, value: Tensor, *_: Any, **__: Any) -> Tensor:
+    return query.new_empty(*query.shape[:-1], value.shape[-1])
 
 
 def _scratch(func: Any, args: Any) -> int:
