@@ -25,13 +25,13 @@ class Asked:
         self.pipe = StyleCrafterPipeline.from_pretrained("mini")
         self.pipe.set_progress_bar_config(disable=True)
         generator = torch.Generator().manual_seed(0)
-        vocabulary = splits.find_vocabulary("small")
+        vocabulary = splits.find_vocabulary("medium")
         styles = world.sample(2 * PAIRS, generator, vocabulary=vocabulary, split="held_out")
         contents = world.sample(PAIRS, generator, vocabulary=vocabulary, split="held_out")
         self.prompts = contents.content_captions(random.Random(0), moving=False)
         renders = world.render(styles, 64)
         self.pictures = to_pictures(renders[:, 0])
-        self.probe = world_probes("small", 64).style
+        self.probe = world_probes("medium", 64).style
         self.known = seen_style(self.probe, renders).embedding
 
     def made(self, **style: Any) -> Tensor:
