@@ -36,7 +36,7 @@ class LiveMemory(TorchDispatchMode):
     def __enter__(self) -> LiveMemory:
         self._beside.enter_context(_WholeAttention())
         # What a mask picks, where there are no numbers: all.
-        self._beside.enter_context(_config.patch(meta_nonzero_assume_all_nonzero=True))
+        self._beside.enter_context(cast(Any, _config).patch(meta_nonzero_assume_all_nonzero=True))
         return cast("LiveMemory", super().__enter__())
 
     def __exit__(self, *error: Any) -> None:
