@@ -34,7 +34,9 @@ def write_published(folder: Path) -> None:
     stable_diffusion.save_pretrained(folder / "stable-diffusion-v1-5/stable-diffusion-v1-5")
     tiny_sd_pipeline(1, "v_prediction").save_pretrained(folder / "stabilityai/stable-diffusion-2-1")
     tiny_sdxl_pipeline().save_pretrained(folder / "stabilityai/stable-diffusion-xl-base-1.0")
-    tiny_wan_base(**WAN).save_pretrained(folder / "Wan-AI/Wan2.1-T2V-1.3B-Diffusers")
+    tiny_wan_base(**{**WAN, "rope_max_seq_len": 64}).save_pretrained(
+        folder / "Wan-AI/Wan2.1-T2V-1.3B-Diffusers"
+    )
     motion_adapter().save_pretrained(folder / "guoyww/animatediff-motion-adapter-v1-5-2")
     published = folder / "h94/IP-Adapter"
     for part in ("models", "sdxl_models"):

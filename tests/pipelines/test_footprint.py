@@ -34,9 +34,13 @@ def test_live_memory_counts_what_is_held_and_forgets_what_is_not() -> None:
         torch.nn.functional.scaled_dot_product_attention(*(x.view(1, 1, 256, 4) for _ in "qkv"))
         assert memory.now == 4096
     assert memory.peak == 8192
+    one, nine = (torch.empty(1, 1, side, side, device="meta") for side in (1, 3))
     with LiveMemory() as memory:
-        torch.nn.functional.conv2d(x.view(1, 1, 32, 32), torch.empty(1, 1, 1, 1, device="meta"))
+        torch.nn.functional.conv2d(x.view(1, 1, 32, 32), one)
     assert memory.peak == 4096 + 4096 + 4  # with the copy that a convolution works on
+    with LiveMemory() as memory:
+        torch.nn.functional.conv2d(x.view(1, 1, 32, 32), nine)
+    assert memory.peak == (1 + 9) * 30 * 30 * 4  # or with its columns
 
 
 @pytest.fixture(scope="module")

@@ -96,20 +96,18 @@ def stage_peaks(pipe: StyleCrafterPipeline, work: Workload) -> Iterator[tuple[st
             "negative_text_embeds": negative.states,
             "style_tokens": style,
         }
-        factors = None if style is None else torch.empty(1, pipe.style_adapter.num_layers, device="meta")
+        factors = None if style is None else torch.empty((1, pipe.style_adapter.num_layers), device="meta")
         with LiveMemory() as memory:
             arguments = PassArguments(
                 text=text.arguments, negative=negative.arguments, base={}, null_style=nothing
             )
-            latents, time = torch.empty(1, *seen, device="meta"), torch.empty((), device="meta")
+            latents, time = torch.empty((1, *seen), device="meta"), torch.empty((), device="meta")
             guided_noise(
                 pipe, latents, time, tensors, arguments, factors, Guidance(7.5, 5.0, 0.0, 1.0, False)
             )
         yield "denoising", memory.peak
     if pipe.vae is not None:
         with LiveMemory() as memory:
-            latents = torch.empty(1, *shape, device="meta")
-            frames = backbone.decode_latents(latents, DECODED_FRAMES)
-            del frames
+            backbone.decode_latents(torch.empty((1, *shape), device="meta"), DECODED_FRAMES)
         finished = work.frames * work.width * work.height * _PIXEL_BYTES
         yield "decoding", max(memory.peak, finished)

@@ -13,6 +13,9 @@ from torch.overrides import TorchFunctionMode
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
+#: Numbers along the first four axes up to which torch has its own convolution instead of that of a library.
+_SMALL = 20_480
+
 
 class LiveMemory(TorchDispatchMode):
     """Counts what is made while it is entered, from when it is made to when nothing refers to it any more.
@@ -33,7 +36,7 @@ class LiveMemory(TorchDispatchMode):
     def __enter__(self) -> LiveMemory:
         self._beside.enter_context(_WholeAttention())
         # What a mask picks, where there are no numbers: all.
-        self._beside.enter_context(_config.patch(meta_nonzero_assume_all_nonzero=True))
+        self._beside.enter_context(cast(Any, _config).patch(meta_nonzero_assume_all_nonzero=True))
         return cast("LiveMemory", super().__enter__())
 
     def __exit__(self, *error: Any) -> None:
@@ -50,7 +53,7 @@ class LiveMemory(TorchDispatchMode):
         if not func.is_view:
             for tensor in made:
                 self._see(tensor.untyped_storage())
-        self.peak = max(self.peak, self.now + _scratch(func, args))
+        self.peak = max(self.peak, self.now + _scratch(func, args, made))
         return out
 
     def _see(self, storage: torch.UntypedStorage) -> None:
@@ -79,8 +82,20 @@ def _attended(query: Tensor, key: Tensor, value: Tensor, *_: Any, **__: Any) -> 
     return query.new_empty(*query.shape[:-1], value.shape[-1])
 
 
-def _scratch(func: Any, args: Any) -> int:
+def _scratch(func: Any, args: Any, made: list[Tensor]) -> int:
     """Bytes that a step needs for itself: convolutions on CPUs work on copies of their own order."""
     if func is not torch.ops.aten.convolution.default:
         return 0
-    return sum(t.numel() * t.element_size() for t in args[:2])
+    image, weight = args[0], args[1]
+    if _is_unfolded(image, weight):
+        # One column of all that the kernel covers, for every place of the result.
+        return image.shape[1] * weight[0, 0].numel() * made[0][0, 0].numel() * image.element_size()
+    return (image.numel() + weight.numel()) * image.element_size()
+
+
+def _is_unfolded(image: Tensor, weight: Tensor) -> bool:
+    """Whether torch multiplies matrices for this convolution, as it does for small single ones in float32."""
+    if image.dtype != torch.float32 or len(image) > 1 or weight[0, 0].numel() == 1:
+        return False
+    flat = weight.shape[-2:] == (1, 1) and torch.get_num_threads() == 1
+    return flat or (image.shape[:4].numel() <= _SMALL and max(weight.shape[-2:]) <= 3)
