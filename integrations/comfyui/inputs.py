@@ -34,10 +34,6 @@ def knobs() -> dict[str, Any]:
         "negative": ("STRING", {"default": "", "multiline": True, "tooltip": "What not to show."}),
         "strength": ([MODELS_OWN, "light", "medium", "strong"], {"default": MODELS_OWN}),
         "style_scale": text("Strength of the style as a number, instead of a word; 0 leaves it out."),
-        "style_layers": text("Strength of the style by layers, such as down=0.5,mid=1,up=1."),
-        "style_frames": text("Strength of the style over the clip, such as 0:0,1:1."),
-        "style_steps": text("Strength of the style over the steps, such as window(0.3,1)."),
-        "negative_style_scale": text("Strength of a negative style; without one it does nothing."),
         "text_guidance": text("Weight of the prompt."),
         "style_guidance": text("Weight of the style pictures."),
         "scheduler": ([MODELS_OWN, *SCHEDULERS], {"default": MODELS_OWN}),
@@ -46,6 +42,11 @@ def knobs() -> dict[str, Any]:
         "window": text("Frames that the model sees at once, of longer clips; 0: all."),
         "style_corners": ([MODELS_OWN, "on", "off"], {"default": MODELS_OWN, "advanced": True}),
         "filename_prefix": ("STRING", {"default": PREFIX}),
+        # Behind all others: pages that were saved before have their values by their places.
+        "style_layers": text("Strength of the style by layers, such as down=0.5,mid=1,up=1."),
+        "style_frames": text("Strength of the style over the clip, such as 0:0,1:1."),
+        "style_steps": text("Strength of the style over the steps, such as window(0.3,1)."),
+        "negative_style_scale": text("Strength of a negative style; without one it does nothing."),
     }
 
 

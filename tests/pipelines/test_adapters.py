@@ -159,7 +159,7 @@ def test_other_files_are_told_what_they_are(tmp_path: Path) -> None:
 def test_a_published_width_says_what_base_is_right() -> None:
     pipe = StyleCrafterPipeline.from_base(tiny_sd_pipeline())
     wide = StyleAdapter(16, 2048, None, (16,), extractor_heads=2, scale_type="fixed", extractor_layers=1)
-    with pytest.raises(InvalidInputError, match="reads width 16; it is for SDXL"):
+    with pytest.raises(InvalidInputError, match="reads width 16: it is for SDXL"):
         pipe.load_adapter(wide)
 
 
@@ -176,3 +176,22 @@ def test_the_wrong_base_and_the_wrong_encoder_are_refused(sdxl_tensors) -> None:
         pipe.load_adapter(adapter, image_encoder=tiny_image_encoder(hidden_size=24))
     assert pipe.style_adapter is None and not adapter.attached
     pipe.load_adapter(adapter)
+
+
+def test_a_file_on_the_hub_goes_by_its_place_there(
+    sdxl_tensors: dict[str, Tensor], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    save_file(sdxl_tensors, tmp_path / "style.safetensors")
+    asked: list[tuple[str, str]] = []
+
+    def fetched(repo: str, inside: str) -> str:
+        asked.append((repo, inside))
+        return str(tmp_path / "style.safetensors")
+
+    monkeypatch.setattr("huggingface_hub.hf_hub_download", fetched)
+    adapter = load_adapter("owner/name/models/style.safetensors")
+    assert asked == [("owner/name", "models/style.safetensors")]
+    assert adapter.num_layers == load_adapter(sdxl_tensors).num_layers
+    with pytest.raises(CheckpointError):
+        load_adapter(tmp_path / "folder" / "style.safetensors")  # a path of this machine is none of the hub
+    assert len(asked) == 1

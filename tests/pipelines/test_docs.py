@@ -25,6 +25,13 @@ def test_the_code_runs(tmp_path: Path) -> None:
     assert (np.asarray(frames["closer"][0][0]) != np.asarray(frames["whole"][0][0])).any()
 
 
+def test_the_code_about_steering_runs_and_every_means_counts(tmp_path: Path) -> None:
+    names = run_python("docs/how-to/steering.md", tmp_path)
+    made = [names[name].frames[0] for name in ("half", "two", "away", "palette", "rising", "late")]
+    assert {len(clip) for clip in made} == {2}
+    assert len({clip[0].tobytes() + clip[1].tobytes() for clip in made}) == len(made)
+
+
 def test_every_knob_is_named_as_python_and_the_command_line_have_it() -> None:
     for name, knob in SamplingParams.knobs().items():
         flags = knob.flag.split("/")[:1] if knob.flag else []

@@ -7,9 +7,15 @@ import pytest
 import torch
 from PIL import Image
 from torch import Tensor
+from transformers import CLIPImageProcessorPil
 
 from stylecrafter.references.crops import with_corners
-from stylecrafter.references.preprocessing import crop_square, normalise_for_clip, resize_with_blur
+from stylecrafter.references.preprocessing import (
+    crop_for_clip,
+    crop_square,
+    normalise_for_clip,
+    resize_with_blur,
+)
 from tests.golden import regenerate
 from tests.golden.support import expected
 
@@ -56,3 +62,10 @@ def test_corners_of_a_strip_are_cut_from_its_middle() -> None:
     strip.paste((255, 0, 0), (1400, 0, 1600, 1))
     corners = with_corners(strip, 32)[1:]
     assert all((np.asarray(corner) == (255, 0, 0)).all() for corner in corners)
+
+
+@pytest.mark.parametrize("size", [(300, 200), (201, 300), (40, 97), (24, 24)])
+def test_pixels_of_published_adapters_are_those_of_clips_own_processor(size: tuple[int, int]) -> None:
+    processor = CLIPImageProcessorPil(size={"shortest_edge": 32}, crop_size={"height": 32, "width": 32})
+    wanted = processor(images=picture(*size), return_tensors="pt").pixel_values
+    close(normalise_for_clip(crop_for_clip(picture(*size), 32)[None]), wanted)

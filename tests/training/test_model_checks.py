@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from safetensors.torch import load_file
 
 from stylecrafter import StyleAdapter
 from stylecrafter.errors import InvalidInputError
@@ -43,8 +44,16 @@ def test_what_fits_passes_without_any_weights(name: str, configs: Path) -> None:
             "stages.temporal.options.lora_rank=4",
             "AnimateDiff trains whole temporal layers; leave",
         ),
-        ("animatediff", "data.video.num_frames=9", "data.video.num_frames: .*at most 8 frames, got 9"),
-        ("animatediff", "model.motion_adapter={configs}/image_encoder", "is no motion adapter"),
+        (
+            "animatediff",
+            "data.video.num_frames=9",
+            "data.video.num_frames: .*at most 8 frames at once, got 9",
+        ),
+        (
+            "animatediff",
+            "model.motion_adapter={configs}/image_encoder",
+            "model.base: image_encoder .MotionAdapter.",
+        ),
         (
             "wan",
             "data.video.num_frames=6",
@@ -56,7 +65,7 @@ def test_what_fits_passes_without_any_weights(name: str, configs: Path) -> None:
             "data.art: 40 x 40 pixels for stage 'adapter': both sides must be multiples of 16",
         ),
         ("wan", "model.image_encoder=", "model.image_encoder: the model has none"),
-        ("wan", "model.image_encoder={configs}/clips", "model.base: .*config.json"),
+        ("wan", "model.image_encoder={configs}/clips", "model.image_encoder: .*config.json"),
         ("wan", "adapter.extractor_heads=7", "model.base: takes no adapter of these options: .*7"),
         ("wan", "model.adapter={configs}/adapter_of_stable_diffusion", "model.adapter: "),
         ("sdxl", "model.adapter={configs}/ip_adapter.bin", "model.adapter: the style adapter gives width 16"),
@@ -122,3 +131,17 @@ def test_text_encoders_may_be_small(bases: Path, tmp_path: Path) -> None:
     small = {"text_encoder", "text_encoder_2"}
     assert {name for name, dtype in dtypes.items() if dtype == torch.bfloat16} == small
     assert torch.isfinite(stage.loss(0))
+
+
+def test_a_whole_model_may_read_references_with_another_encoder(bases: Path, tmp_path: Path) -> None:
+    tiny_image_pipeline(default_width=16).save_pretrained(tmp_path / "model")
+    changes = [
+        f"model={{pretrained: {tmp_path / 'model'}, image_encoder: {bases / 'image_encoder'}}}",
+        f"data.mine={{kind: files, path: {bases / 'pictures'}, batch_size: 2, size: 16, references: crop}}",
+    ]
+    recipe = load_recipe("finetune", changes)
+    check_run(recipe, recipe.stages)
+    encoder = RecipeRun(recipe, tmp_path / "run").models.parts([]).image_encoder
+    wanted = load_file(bases / "image_encoder" / "model.safetensors")
+    assert wanted.keys() == encoder.state_dict().keys()
+    assert all(torch.equal(value, wanted[name]) for name, value in encoder.state_dict().items())

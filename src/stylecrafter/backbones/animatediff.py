@@ -72,8 +72,12 @@ class AnimateDiff(StableDiffusion):
     def temporal_parameters(self) -> dict[str, nn.Parameter]:
         return {k: v for k, v in self.denoiser.named_parameters() if ".motion_modules." in k}
 
+    @property
+    def frames_at_once(self) -> int:
+        return int(self.denoiser.config.motion_max_seq_length)
+
     def _check_frames(self, frames: int) -> None:
-        most = int(self.denoiser.config.motion_max_seq_length)
+        most = self.frames_at_once
         if frames > most and not any(
             isinstance(m, FreeNoiseTransformerBlock) for m in self.denoiser.modules()
         ):

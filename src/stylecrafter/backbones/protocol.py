@@ -218,6 +218,11 @@ class Backbone(ABC):
         factor = self.pixels_per_latent
         return self.latent_channels, 1 + latent_frames, height // factor, width // factor
 
+    @property
+    def frames_at_once(self) -> int | None:
+        """The most frames of one `predict`; longer clips are for windows. None: as many as memory takes."""
+        return None
+
     def frames_of(self, latent_frames: int) -> int:
         """Frames of a clip of so many latent frames."""
         return 1 + (latent_frames - 1) * self.frames_per_latent

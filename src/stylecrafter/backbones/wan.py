@@ -48,12 +48,9 @@ class Wan(T5Texts, FlowMatching):
 
     @classmethod
     def objection(cls, base: Any) -> str:
-        if getattr(base, "transformer_2", None) is None and not base.config.get("expand_timesteps"):
-            return ""
-        return (
-            "the base model has two transformers or a timestep per token, as Wan 2.2 has; the text-to-video models of "
-            "Wan 2.1 can be used"
-        )
+        several = getattr(base, "transformer_2", None) is not None or base.config.get("expand_timesteps")
+        kind = "two transformers or a timestep per token, as Wan 2.2 has"
+        return f"the base model has {kind}; Wan 2.1 for text to video can be used" if several else ""
 
     def check(self) -> None:
         config, vae = self.denoiser.config, self.components.get("vae")
@@ -64,9 +61,7 @@ class Wan(T5Texts, FlowMatching):
                 "for text to video can be used"
             )
         if config.patch_size[0] != 1:
-            raise InvalidInputError(
-                f"the transformer joins {config.patch_size[0]} latent frames, it must read each"
-            )
+            raise InvalidInputError(f"the transformer joins {config.patch_size[0]} latent frames into one")
         if vae is not None and (vae.config.z_dim, vae.config.scale_factor_temporal) != (channels, 4):
             raise InvalidInputError(
                 f"the autoencoder has latents of {vae.config.z_dim} channels for {vae.config.scale_factor_temporal} "

@@ -173,12 +173,16 @@ class ModelFacts:
             "--image-encoder."
         )
 
-    def check_clip(self, suffix: str, frames: int, width: int, height: int) -> None:
-        """Refuse a clip that the model cannot make.
+    def check_clip(
+        self, suffix: str, frames: int, width: int, height: int, *, filled_up: bool = False
+    ) -> None:
+        """Refuse a clip that the model cannot make; with `filled_up`, its last latent frame may be full in part.
 
         Raises:
             InvalidInputError: Frames or a format of clips from a model of images, or a number of frames in between.
         """
+        from stylecrafter.pipelines.windows import padded_frames
+
         if self.outline is None:
             return
         backbone = self.outline.backbone
@@ -186,7 +190,7 @@ class ModelFacts:
             raise InvalidInputError(
                 f"{self.name} is {backbone.label}, which makes pictures: name a .png{_and(backbone.for_clips)}."
             )
-        backbone.latent_shape(frames, height, width)
+        backbone.latent_shape(padded_frames(backbone, frames) if filled_up else frames, height, width)
 
     def outlined(self, dtype: torch.dtype) -> StyleCrafterPipeline:
         """The pipeline without memory for its weights, in a number format.

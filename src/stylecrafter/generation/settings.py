@@ -192,7 +192,7 @@ def prepare(settings: GenerationSettings, suffix: str, model: ModelFacts | None 
     check_suffix(f"output{suffix}", job.frames)
     check_size(*job.size, facts.size_multiple)
     check_masks(steering, job.size)
-    facts.check_clip(suffix, job.frames, *reversed(job.size))
+    facts.check_clip(suffix, job.frames, *reversed(job.size), filled_up=video is not None)
     check_format(suffix, job.frames, *job.size, job.fps)
     return job
 

@@ -28,6 +28,7 @@ from stylecrafter.weights.formats.checkpoint_files import (
     shapes_of,
 )
 from stylecrafter.weights.formats.videocrafter_unet import Shapes
+from stylecrafter.weights.locate import fetch_part
 from stylecrafter.weights.strict import meta_model
 from stylecrafter.weights.tensor_files import listing, tensors_only
 
@@ -78,8 +79,8 @@ def load_adapter(
     """Load an adapter, whatever published it.
 
     Args:
-        source: A folder or hub id of ours; a file (`.safetensors`, or a torch file, read with `weights_only=True`);
-            or a state dict.
+        source: A folder or hub id of ours; a file (`.safetensors`, or a torch file, read with `weights_only=True`),
+            also one on the hub ("owner/name/folder/file.safetensors"); or a state dict.
         num_heads: Attention heads of its extractor, which shapes do not tell; None: as published.
         scale_heads: Attention heads of its scale predictor, likewise.
 
@@ -88,11 +89,19 @@ def load_adapter(
     """
     if not isinstance(source, Mapping):
         path = expand_home(os.fspath(source))
+        if _is_file_on_hub(path):
+            path = str(fetch_part(path, "adapter"))
         if is_folder(path) or not (is_file(path) or Path(path).suffix in _SUFFIXES):
             return StyleAdapter.from_pretrained(path)
         source = path
     published, where = _read(source, num_heads, scale_heads)
     return _format_of(published.shapes, where).build(published)
+
+
+def _is_file_on_hub(path: str) -> bool:
+    """Whether that can only be "owner/name/…/file" of the hub: no path that is there, and none that begins as one."""
+    here = is_file(path) or is_folder(path) or Path(path).is_absolute() or path.startswith(".")
+    return not here and path.count("/") > 1 and Path(path).suffix in _SUFFIXES
 
 
 def outline_adapter(source: str | os.PathLike[str]) -> StyleAdapter:

@@ -14,6 +14,7 @@ from stylecrafter.errors import InvalidInputError
 from stylecrafter.media.images import PictureLike
 from stylecrafter.pipelines.base import StylizedPipelineBase
 from stylecrafter.pipelines.conditions import given_style, layer_scales, style_condition
+from stylecrafter.pipelines.windows import latent_frames_of
 from stylecrafter.schedules import keyframes as straight_lines
 
 #: (where, style) pairs; a style is a picture, a list of pictures that are read together, or style tokens.
@@ -50,7 +51,7 @@ def keyframed_style(
     """
     places = moments(keyframes, params.frames)
     styles = [_checked(style) for _, style in keyframes]
-    frames = pipe.backbone.latent_shape(params.frames, params.height, params.width)[1]
+    frames = latent_frames_of(pipe.backbone, params.frames)
     if len(styles) > 1:
         _check_room(pipe, len(styles), frames)
     prompts = text.shape[0]

@@ -12,6 +12,7 @@ from stylecrafter.backbones.protocol import Backbone
 from stylecrafter.errors import CheckpointError, InvalidInputError
 from stylecrafter.media.documents import expand_home, is_file, is_folder, shown
 from stylecrafter.pipelines.adapters import outline_adapter
+from stylecrafter.pipelines.loading import quiet_libraries
 from stylecrafter.pipelines.skeleton import outline, outline_image_encoder
 from stylecrafter.pipelines.stylized_video import StyleCrafterPipeline
 from stylecrafter.runtime.faults import Fault
@@ -48,6 +49,7 @@ def model_faults(recipe: Recipe, stages: Sequence[StageSpec]) -> Iterator[Fault]
         if folder is None:
             return
         motion = _local(model.motion_adapter)
+        quiet_libraries()
         pipe = outline(folder, motion_adapter=motion)
     except InvalidInputError as error:
         yield Fault(place, str(error))
@@ -227,4 +229,6 @@ def _frame_faults(
 
 def _length_faults(frames: int, backbone: Backbone, size: tuple[int, int]) -> Iterator[str]:
     backbone.latent_shape(frames, *size)
-    yield from ()
+    most = backbone.frames_at_once
+    if most is not None and frames > most:
+        yield f"this {backbone.label} model sees at most {most} frames at once, got {frames}"

@@ -7,10 +7,11 @@ from typing import Any
 
 import pytest
 import torch
+from diffusers import UNet2DConditionModel
 from safetensors.torch import save_file
 from torch import Tensor
 
-from stylecrafter import StyleCrafterPipeline
+from stylecrafter import StyleAdapter, StyleCrafterPipeline
 from stylecrafter.errors import CheckpointError, InvalidInputError
 from stylecrafter.weights import load_adapter
 from stylecrafter.weights.formats import ip_adapter
@@ -57,6 +58,7 @@ def test_published_sizes() -> None:
     config = ip_adapter.adapter_config({**plain, **layers})
     assert config["num_style_tokens"] == 4 and config["image_dim"] == 1024 and config["text_dim"] == 2048
     assert config["layer_dims"] == tuple(widths)
+    assert config["default_text_guidance"] == config["default_style_guidance"] == 5.0
     plus: dict[str, tuple[int, ...]] = {
         "image_proj.latents": (1, 16, 1280),
         "image_proj.proj_in.weight": (1280, 1280),
@@ -65,6 +67,20 @@ def test_published_sizes() -> None:
     config = ip_adapter.adapter_config({**plus, **layers})
     assert config["num_style_tokens"] == 16
     assert (config["extractor_layers"], config["extractor_heads"], config["extractor_dim"]) == (4, 20, 1280)
+
+
+def test_published_layers_stand_where_stable_diffusion_has_them() -> None:
+    """The file's numbers follow diffusers: down, up, mid."""
+    widths = [320] * 2 + [640] * 2 + [1280] * 2 + [1280] * 3 + [640] * 3 + [320] * 3 + [1280]
+    shapes: dict[str, tuple[int, ...]] = {"image_proj.proj.weight": (3072, 1024)}
+    for i, width in enumerate(widths):
+        shapes |= {f"ip_adapter.{2 * i + 1}.to_{part}_ip.weight": (width, 768) for part in "kv"}
+    with torch.device("meta"):
+        unet = UNet2DConditionModel(cross_attention_dim=768)
+        adapter = StyleAdapter(**ip_adapter.adapter_config(shapes)).attach(unet)
+    assert [name.split(".")[0] for name in adapter.layer_names] == (
+        ["down_blocks"] * 6 + ["up_blocks"] * 9 + ["mid_block"]
+    )
 
 
 @pytest.mark.parametrize(
@@ -93,7 +109,7 @@ def test_every_tensor_counts(file: NESTED) -> None:
         with pytest.raises(CheckpointError, match="missing|does not fit|without a gap"):
             load_adapter(lacking)
     gap = {name.replace("ip_adapter.3.", "ip_adapter.4."): value for name, value in whole.items()}
-    with pytest.raises(CheckpointError, match=r"numbers its layers 1, 3, 5 … without a gap.*\[1, 4, 5, 7\]"):
+    with pytest.raises(CheckpointError, match=r"layers 1, 3, 5 … without a gap.*4: \[1, 4, 5, 7\]"):
         load_adapter(gap)
 
 
@@ -120,8 +136,6 @@ def test_another_base_or_encoder_is_refused(file: NESTED) -> None:
 
 
 def test_what_would_be_right_is_said() -> None:
-    from stylecrafter.adapter.style_adapter import StyleAdapter
-
     pipe = StyleCrafterPipeline.from_base(tiny_sd_pipeline())
     sizes: dict[str, Any] = {"num_style_tokens": 2, "extractor_type": "linear", "scale_type": "fixed"}
     with pytest.raises(InvalidInputError, match="it is for SDXL"):

@@ -16,6 +16,9 @@ from stylecrafter.errors import CheckpointError
 from stylecrafter.weights.formats.videocrafter_unet import Shapes
 
 MODULES = ("image_proj", "ip_adapter")
+#: Guidance that the published scripts ask for, by the width of the text: of both conditions together, which takes two
+#: passes of the model; with other scales for text and style it takes three.
+_GUIDANCE = {768: 7.5, 2048: 5.0}
 #: Of all resamplers, which the shapes of their attention do not tell.
 _HEAD_WIDTH = 64
 _LAYER = re.compile(r"ip_adapter\.(\d+)\.to_([kv])_ip\.weight")
@@ -55,7 +58,8 @@ def adapter_config(shapes: Shapes) -> dict[str, Any]:
     numbers = sorted({int(match[1]) for key in shapes if (match := _LAYER.fullmatch(key))})
     if not numbers or numbers != list(range(1, 2 * len(numbers), 2)):
         raise CheckpointError(
-            f"an IP-Adapter numbers its layers 1, 3, 5 … without a gap, this file has {numbers or 'none'}"
+            "an IP-Adapter of Stable Diffusion or SDXL numbers its layers 1, 3, 5 … without a gap, this file has "
+            f"{f'{len(numbers)}: {numbers[:8]}' if numbers else 'none'}"
         )
     try:
         keys = [shapes[f"ip_adapter.{number}.to_k_ip.weight"] for number in numbers]
@@ -68,6 +72,8 @@ def adapter_config(shapes: Shapes) -> dict[str, Any]:
             "scale_type": "fixed",
             "output_norm": False,
             "preprocessing": "clip",
+            "default_text_guidance": _GUIDANCE.get(text_dim),
+            "default_style_guidance": _GUIDANCE.get(text_dim),
             **(_resampler(shapes) if plus else _linear(shapes, text_dim)),
         }
     except (KeyError, IndexError) as error:
