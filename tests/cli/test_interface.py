@@ -12,7 +12,8 @@ from stylecrafter.cli.main import app
 from tests.cli.support import assert_one_line_error, command, environment, invoke, run
 
 GENERATION = {
-    "--model", "--adapter", "--image-encoder", "--motion-adapter", "--config", "--seed", "--steps", "--frames", "--size", "--fps", "--style-scale", "--strength", "--style-layers",
+    "--model", "--adapter", "--image-encoder", "--motion-adapter", "--config",
+    "--seed", "--steps", "--frames", "--size", "--fps", "--style-scale", "--strength", "--style-layers",
     "--style-frames", "--style-steps", "--negative-scale", "--text-guidance",
     "--style-guidance", "--guidance-stop", "--shared-noise", "--style-corners", "--no-style-corners",
     "--denoise", "--inversion", "--window", "--negative", "--scheduler", "--device", "--dtype", "--no-metadata",
