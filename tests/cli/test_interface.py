@@ -12,7 +12,8 @@ from stylecrafter.cli.main import app
 from tests.cli.support import assert_one_line_error, command, environment, invoke, run
 
 GENERATION = {
-    "--model", "--seed", "--steps", "--frames", "--size", "--fps", "--style-scale", "--strength", "--style-layers",
+    "--model", "--adapter", "--image-encoder", "--motion-adapter", "--config",
+    "--seed", "--steps", "--frames", "--size", "--fps", "--style-scale", "--strength", "--style-layers",
     "--style-frames", "--style-steps", "--negative-scale", "--text-guidance",
     "--style-guidance", "--guidance-stop", "--shared-noise", "--style-corners", "--no-style-corners",
     "--denoise", "--inversion", "--window", "--negative", "--scheduler", "--device", "--dtype", "--no-metadata",
@@ -87,7 +88,18 @@ FLAGS = {
     "data": set(),
     "style": set(),
     "models": set(),
-    "doctor": set(),
+    "doctor": {
+        "--model",
+        "--adapter",
+        "--image-encoder",
+        "--motion-adapter",
+        "--config",
+        "--size",
+        "--frames",
+        "--device",
+        "--dtype",
+        "--json",
+    },
     "inspect": {
         "--replay",
         "--style",
@@ -95,6 +107,10 @@ FLAGS = {
         "--negative-style",
         "--video",
         "--model",
+        "--adapter",
+        "--image-encoder",
+        "--motion-adapter",
+        "--config",
         "--device",
         "--json",
     },
