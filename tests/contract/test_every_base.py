@@ -331,7 +331,7 @@ def test_components_that_a_call_does_not_need_may_be_none(pipe: StyleCrafterPipe
         "text_embeds": text.states,
         "negative_text_embeds": negative.states,
         "latents": torch.randn(1, *pipe.backbone.latent_shape(case.frames, 16, 16)),
-        "seed": None,
+        "seed": 3,  # of the noise that some samplers add on the way
         **pooled,
     }
     asked = {**ASKED, **given, "height": None, "width": None}
