@@ -88,7 +88,7 @@ def load_adapter(
         CheckpointError: It is of no known format, or has tensors that are missing, left over or misshapen.
     """
     if not isinstance(source, Mapping):
-        path = expand_home(os.fspath(source))
+        path = str(expand_home(os.fspath(source)))
         if _is_file_on_hub(path):
             path = str(fetch_part(path, "adapter"))
         if is_folder(path) or not (is_file(path) or Path(path).suffix in _SUFFIXES):
