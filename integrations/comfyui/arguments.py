@@ -46,7 +46,7 @@ TEXT_NUMBERS = (
 
 def model_options(model: dict[str, Any]) -> list[str]:
     """Those of a model's node; "auto" and an empty text are left out."""
-    names = ("model", "adapter", "image_encoder", "device", "dtype")
+    names = ("model", "adapter", "image_encoder", "motion_adapter", "config", "device", "dtype")
     set_ones = [(name, model[name].strip()) for name in names if model[name].strip() not in ("", "auto")]
     return [word for name, value in set_ones for word in (f"--{name.replace('_', '-')}", value)]
 

@@ -42,6 +42,14 @@ class StyleCrafterModel:
                     "BOOLEAN",
                     {"default": True, "tooltip": "Take ComfyUI's own models off the device before sampling."},
                 ),
+                "motion_adapter": (
+                    "STRING",
+                    {"default": "", "tooltip": "AnimateDiff's motion modules for a Stable Diffusion 1.5."},
+                ),
+                "config": (
+                    "STRING",
+                    {"default": "", "tooltip": "Of a single file: the folder whose configs it shares."},
+                ),
             },
         }
 
@@ -57,8 +65,16 @@ class StyleCrafterModel:
         dtype: str = "auto",
         device: str = "auto",
         free_memory: bool = True,
+        motion_adapter: str = "",
+        config: str = "",
     ) -> tuple[dict[str, Any]]:
-        names = {"model": model, "adapter": adapter, "image_encoder": image_encoder}
+        names = {
+            "model": model,
+            "adapter": adapter,
+            "image_encoder": image_encoder,
+            "motion_adapter": motion_adapter,
+            "config": config,
+        }
         return ({**names, "dtype": dtype, "device": device, "free_memory": free_memory},)
 
 

@@ -43,6 +43,8 @@ MODEL = {
     "model": "mini",
     "adapter": "",
     "image_encoder": "",
+    "motion_adapter": "",
+    "config": "",
     "dtype": "auto",
     "device": "auto",
     "free_memory": True,
@@ -240,16 +242,13 @@ def test_limits_and_choices_are_those_of_the_command() -> None:
     assert {renamed.get(name, name) for name in flagged} <= set(declared)
 
 
-#: Options of the command that are on their way.
-COMING = {"--adapter", "--image-encoder", "--strength", "--lock-style"}
-COMING |= {"--video", "--denoise", "--inversion", "--start", "--duration", "--window"}
-
-
 def test_the_command_knows_what_it_is_told(host: Host, fake: Fake) -> None:
     model = {
         **MODEL,
         "adapter": "a.safetensors",
         "image_encoder": "clip",
+        "motion_adapter": "motion",
+        "config": "sd",
         "device": "cpu",
         "dtype": "float32",
     }
@@ -290,7 +289,7 @@ def test_the_command_knows_what_it_is_told(host: Host, fake: Fake) -> None:
     commands: Any = typer.main.get_command(app)
     for call in fake.calls:
         known = {word for p in commands.commands[call[0]].params for word in p.opts + p.secondary_opts}
-        assert set(options(call)) <= known | COMING, call[0]
+        assert set(options(call)) <= known, call[0]
 
 
 def test_what_is_left_to_the_model_is_not_said(host: Host, fake: Fake) -> None:
