@@ -304,9 +304,10 @@ class StylizedComponents(PushedWithCard, DiffusionPipeline):
             self.unload_adapter()
         try:
             if not adapter.is_attached_to(backbone.denoiser):
+                # First: one that another model still uses is refused, and stays as it is.
+                adapter.attach(backbone.denoiser)
                 # Without diffusers' own word on parts that stay in float32: here are none.
                 nn.Module.to(adapter, device=backbone.device, dtype=backbone.dtype)
-                adapter.attach(backbone.denoiser)
         except ValueError:
             if old is not None:
                 self.register_modules(style_adapter=old.attach(backbone.denoiser))
