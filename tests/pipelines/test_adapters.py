@@ -189,9 +189,10 @@ def test_a_file_on_the_hub_goes_by_its_place_there(
         return str(tmp_path / "style.safetensors")
 
     monkeypatch.setattr("huggingface_hub.hf_hub_download", fetched)
-    adapter = load_adapter("owner/name/models/style.safetensors")
+    heads = {"num_heads": 2, "scale_heads": 2}
+    adapter = load_adapter("owner/name/models/style.safetensors", **heads)
     assert asked == [("owner/name", "models/style.safetensors")]
-    assert adapter.num_layers == load_adapter(sdxl_tensors).num_layers
+    assert adapter.num_layers == load_adapter(sdxl_tensors, **heads).num_layers
     with pytest.raises(CheckpointError):
         load_adapter(tmp_path / "folder" / "style.safetensors")  # a path of this machine is none of the hub
     assert len(asked) == 1
