@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 import torch
-from diffusers import UniPCMultistepScheduler, WanPipeline
+from diffusers import DDIMScheduler, UniPCMultistepScheduler, WanPipeline
 from torch import Tensor
 
 from stylecrafter import StyleCrafterPipeline
@@ -90,6 +90,8 @@ def test_frames_and_sizes_that_cannot_be_are_refused(pipe: StyleCrafterPipeline,
         wan.predict(noise, 3, text)
     with pytest.raises(InvalidInputError, match="no layers between frames that could be left out"):
         wan.predict(noise, 3, text, temporal=False)
+    with pytest.raises(InvalidInputError, match="knows 32 places along each axis, got 33 x 1 x 1 tokens"):
+        wan.predict(torch.randn(1, 4, 33, 2, 2), 3, text)
 
 
 # Denoising
@@ -152,7 +154,12 @@ def test_what_flows_do_not_have_is_refused(pipe: StyleCrafterPipeline) -> None:
         make_scheduler("ddim", pipe.scheduler.config)
     with pytest.raises(InvalidInputError, match="give sigmas"):
         latents(pipe, timesteps=[900, 500], num_inference_steps=None)
-    pipe.scheduler = make_scheduler("unipc", pipe.scheduler.config)
+    flow, pipe.scheduler = pipe.scheduler, DDIMScheduler()
+    with pytest.raises(
+        InvalidInputError, match="DDIMScheduler is for .* noise or velocity, Wan 2.1 predicts flow"
+    ):
+        latents(pipe)
+    pipe.scheduler = make_scheduler("unipc", flow.config)
     assert latents(pipe, sigmas=[1.0, 0.5], num_inference_steps=None).isfinite().all()
     with pytest.raises(InvalidInputError, match="takes no timesteps"):
         latents(pipe, timesteps=[900, 500], num_inference_steps=None)

@@ -7,12 +7,13 @@ from typing import Any
 
 import pytest
 import torch
-from diffusers import DPMSolverMultistepScheduler, EulerDiscreteScheduler
+from diffusers import DPMSolverMultistepScheduler, EulerDiscreteScheduler, FlowMatchEulerDiscreteScheduler
 from peft import LoraConfig
 from peft.utils import get_peft_model_state_dict
 from torch import Tensor
 
 from stylecrafter import StyleAdapter, StyleCrafterPipeline
+from stylecrafter.errors import InvalidInputError
 from tests.tiny import (
     WIDTH,
     sdxl_unet,
@@ -107,6 +108,21 @@ def test_schedulers_are_changed_on_either_side(pipe: StyleCrafterPipeline) -> No
     pipe.scheduler = DPMSolverMultistepScheduler.from_config(pipe.scheduler.config)
     assert pipe.base.scheduler is pipe.scheduler
     assert not torch.allclose(draw(pipe), euler)
+    pipe.scheduler = FlowMatchEulerDiscreteScheduler()
+    with pytest.raises(InvalidInputError, match="is for models that predict flow"):
+        draw(pipe)
+
+
+def test_an_adapter_in_use_elsewhere_is_refused_and_stays_as_it_is() -> None:
+    base = tiny_sd_pipeline()
+    adapter = StyleCrafterPipeline.from_base(base, adapter_for(base), tiny_image_encoder()).style_adapter
+    other = StyleCrafterPipeline.from_base(tiny_sd_pipeline())
+    other.to(dtype=torch.bfloat16)
+    with pytest.raises(InvalidInputError, match="already attached to a UNet2DConditionModel"):
+        other.load_adapter(adapter)
+    assert adapter.dtype == torch.float32 and adapter.is_attached_to(base.unet)
+    with pytest.raises(InvalidInputError, match="where one lies, got int"):
+        other.load_adapter(5)
 
 
 def test_encoding_leaves_the_scheduler_as_it_is(pipe: StyleCrafterPipeline) -> None:

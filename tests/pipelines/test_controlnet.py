@@ -116,6 +116,8 @@ def test_what_cannot_be_is_refused() -> None:
     refused: list[tuple[dict[str, Any], str]] = [
         ({"control_image": [tiny_picture()] * 3}, "got 3 control images for 2 prompts"),
         ({"control_image": []}, "list of control images is empty"),
+        ({"control_image": torch.full((1, 3, 16, 24), 255.0)}, r"in \[0, 1\], .* values from 255 to 255"),
+        ({"controlnet_conditioning_scale": [0.5]}, r"must be a finite number, got \[0.5\]"),
         ({"control_image": torch.rand(3, 16, 24)}, r"must be \(n, 3, h, w\), got \(3, 16, 24\)"),
         (
             {"control_image": tiny_picture(), "control_guidance_start": 0.9, "control_guidance_end": 0.1},

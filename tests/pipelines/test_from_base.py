@@ -152,6 +152,17 @@ def test_folders_of_other_things_are_refused(sd_folder: Path, tmp_path: Path) ->
 
 
 def test_pipelines_of_other_things_are_refused() -> None:
+    for other in (None, tiny_sd_pipeline().unet):
+        with pytest.raises(
+            InvalidInputError, match="a base model is a diffusers pipeline, or where one lies"
+        ):
+            StyleCrafterPipeline.from_base(other)
+    with pytest.raises(
+        InvalidInputError, match="motion modules are a MotionAdapter, or where one lies, got dict"
+    ):
+        StyleCrafterPipeline.from_base(tiny_sd_pipeline(), motion_adapter={})
+    with pytest.raises(UnknownNameError, match="from_base 'default_step'. Did you mean 'default_steps'"):
+        StyleCrafterPipeline.from_base(tiny_sd_pipeline(), default_step=3)
     base = tiny_sd_pipeline()
     inpainting = StableDiffusionInpaintPipeline(**base.components, requires_safety_checker=False)
     with pytest.raises(

@@ -207,6 +207,8 @@ def test_frames_and_size_are_its_own_where_the_call_does_not_say(pipe) -> None:
         ({"video": [CLIP[0], tiny_picture(1, 16, 16)]}, "all frames of a video must have one size"),
         ({"video": torch.zeros(4, 16, 24, 3)}, r"frames \(f, 3, h, w\) in \[0, 1\], got \(4, 16, 24, 3\)"),
         ({"video": torch.full((1, 3, 16, 24), float("nan"))}, "values that are not numbers"),
+        ({"video": torch.full((1, 3, 16, 24), -1.0)}, r"must lie in \[0, 1\], .* values from -1 to -1"),
+        ({"video": np.full((1, 16, 24, 3), 255.0)}, r"must lie in \[0, 1\], .* values from 255 to 255"),
         ({"video": CLIP, "denoise": 1.5}, "denoise must be a number between 0 and 1, not 1.5"),
         ({"video": CLIP, "window": -1}, "window must be a whole number between 0 and 10000, not -1"),
         ({"denoise": 0.5}, "denoise 0.5 goes with a video, and none was given"),

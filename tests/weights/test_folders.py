@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import os
 import zipfile
 from pathlib import Path
@@ -16,6 +17,7 @@ from stylecrafter import StyleAdapter, StyleCrafterPipeline
 from stylecrafter.errors import CheckpointError, InvalidInputError
 from stylecrafter.pipelines.loading import load_pipeline
 from stylecrafter.weights.card import read_card, read_world
+from stylecrafter.weights.folders import check_scheduler_config
 from stylecrafter.weights.footprint import estimate_memory
 from stylecrafter.weights.locate import settings_hash, weights_hash
 from tests.tiny import DEFAULTS, tiny_components
@@ -132,6 +134,15 @@ def test_indices(model: Path, changes: dict[str, Any], says: str) -> None:
 def test_schedulers(model: Path, changes: dict[str, Any], says: str) -> None:
     edit(model / "scheduler" / "scheduler_config.json", **changes)
     refused(model, says)
+
+
+def test_a_scheduler_that_cuts_nothing_off(model: Path) -> None:
+    """DPM-Solver writes -Infinity there, and so do models on the hub."""
+    edit(model / "scheduler" / "scheduler_config.json", lambda_min_clipped=-math.inf)
+    check_scheduler_config(model / "scheduler")
+    edit(model / "scheduler" / "scheduler_config.json", lambda_min_clipped=math.nan)
+    with pytest.raises(CheckpointError, match="lambda_min_clipped is nan"):
+        check_scheduler_config(model / "scheduler")
 
 
 def test_tokenizers(model: Path) -> None:

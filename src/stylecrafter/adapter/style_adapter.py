@@ -344,8 +344,11 @@ class StyleAdapter(PushedWithCard, StrictWeights, ModelMixin, ConfigMixin):
             for name, layer in module.named_modules()
             if hasattr(layer, "set_processor") and hasattr(layer, "get_processor")
         }
-        self._name_layers(module)
-        check_fit(self.config, self.layer_names, module, owners)
+        names = self._names_in(module)
+        check_fit(self.config, names, module, owners)
+        if self.config["layer_names"] is None:
+            self.layer_names = names
+            self.register_to_config(layer_names=names)
         replaced = {} if self.base_weights is None else replace_weights(module, self.base_weights)
         slot = StyleSlot(self.style_dim)
         index = {name: i for i, name in enumerate(self.layer_names)}
@@ -394,18 +397,17 @@ class StyleAdapter(PushedWithCard, StrictWeights, ModelMixin, ConfigMixin):
         kind = WanDualAttentionProcessor if norms_all_heads(owner) else DualCrossAttentionProcessor
         return kind(cast("StyleKeyValue", self.layers[index]), *place)
 
-    def _name_layers(self, module: nn.Module) -> None:
-        """Layers that a published file only numbers get their names from the model."""
+    def _names_in(self, module: nn.Module) -> tuple[str, ...]:
+        """Of its layers; those that a published file only numbers have the names that the model gives them."""
         if self.config["layer_names"] is not None:
-            return
+            return self.layer_names
         found = tuple(cross_attention_layers(module))
         if len(found) != self.num_layers:
             raise InvalidInputError(
                 f"the adapter has {self.num_layers} layers, {type(module).__name__} has {len(found)} cross-attention "
                 "layers: it is of another base model"
             )
-        self.layer_names = found
-        self.register_to_config(layer_names=found)
+        return found
 
     def _push_scales(self) -> None:
         if self._attachment is None:

@@ -99,3 +99,16 @@ def attached_slot(denoiser: Any) -> StyleSlot:
             f"style_tokens need an adapter: call StyleAdapter.attach with the {type(denoiser).__name__} first"
         )
     return slot
+
+
+def check_places(places: tuple[int, int, int], most: int) -> None:
+    """Refuse more tokens along frames, height or width than rotary embeddings have places for.
+
+    Raises:
+        InvalidInputError: There are more.
+    """
+    if max(places) > most:
+        raise InvalidInputError(
+            f"the transformer knows {most} places along each axis, got {' x '.join(map(str, places))} tokens (frames x "
+            "height x width): ask for less, longer clips by windows"
+        )

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from stylecrafter.adapter.style_slot import GivenStyle
 from stylecrafter.backbones.flow_matching import FlowMatching
-from stylecrafter.backbones.inputs import attached_slot, rows_per_frame
+from stylecrafter.backbones.inputs import attached_slot, check_places, rows_per_frame
 from stylecrafter.backbones.low_rank import add_matrices, matrices, save_matrices
 from stylecrafter.backbones.t5_texts import T5Texts
 from stylecrafter.errors import InvalidInputError
@@ -125,6 +125,7 @@ class Wan(T5Texts, FlowMatching):
             raise InvalidInputError(f"{self.label} has no layers between frames that could be left out")
         if height % (rows := self.denoiser.config.patch_size[1]) or width % rows:
             raise InvalidInputError(f"latents must have sides that {rows} divides, got {height} x {width}")
+        check_places((frames, height // rows, width // rows), self.denoiser.config.rope_max_seq_len)
         times = torch.as_tensor(timestep, device=latents.device).expand(n)
         if style_tokens is None:
             return self.denoiser(latents, times, text, **base_arguments).sample

@@ -16,7 +16,7 @@ import torch
 from torch import Tensor
 
 from stylecrafter.adapter.style_adapter import StyleAdapter
-from stylecrafter.errors import CheckpointError
+from stylecrafter.errors import CheckpointError, InvalidInputError
 from stylecrafter.media.documents import expand_home, is_file, is_folder, shown
 from stylecrafter.weights.formats import ip_adapter, stylecrafter_sdxl, stylecrafter_v1, stylemaster
 from stylecrafter.weights.formats.checkpoint_files import (
@@ -86,7 +86,12 @@ def load_adapter(
 
     Raises:
         CheckpointError: It is of no known format, or has tensors that are missing, left over or misshapen.
+        InvalidInputError: No adapter at all.
     """
+    if not isinstance(source, (str, os.PathLike, Mapping)):
+        raise InvalidInputError(
+            f"an adapter is a StyleAdapter, a state dict, or where one lies, got {type(source).__name__}"
+        )
     if not isinstance(source, Mapping):
         path = os.fspath(expand_home(os.fspath(source)))
         if _is_file_on_hub(path):

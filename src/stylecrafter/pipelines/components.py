@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import logging
 import os
 from pathlib import Path
@@ -257,6 +258,12 @@ class StylizedComponents(PushedWithCard, DiffusionPipeline):
 
         motion_adapter = options.pop("motion_adapter", None)
         own = {k: options.pop(k) for k in list(options) if k.startswith("default_") or k == "reference_size"}
+        known = inspect.signature(cls.__init__).parameters
+        for name in own:
+            if name not in known:
+                raise unknown_name(
+                    "argument of from_base", name, [k for k in known if k.startswith("default_")]
+                )
         if not isinstance(base, DiffusionPipeline):
             base = open_base(base, **options)
         elif options:
@@ -304,9 +311,10 @@ class StylizedComponents(PushedWithCard, DiffusionPipeline):
             self.unload_adapter()
         try:
             if not adapter.is_attached_to(backbone.denoiser):
+                # First: one that another model still uses is refused, and stays as it is.
+                adapter.attach(backbone.denoiser)
                 # Without diffusers' own word on parts that stay in float32: here are none.
                 nn.Module.to(adapter, device=backbone.device, dtype=backbone.dtype)
-                adapter.attach(backbone.denoiser)
         except ValueError:
             if old is not None:
                 self.register_modules(style_adapter=old.attach(backbone.denoiser))

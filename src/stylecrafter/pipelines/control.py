@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from numbers import Real
 from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor
 
 from stylecrafter.errors import InvalidInputError
+from stylecrafter.media.documents import shown
 from stylecrafter.media.images import PictureLike, load_picture
 
 if TYPE_CHECKING:
@@ -39,6 +42,12 @@ class Control:
             raise InvalidInputError(
                 "control_guidance_start and control_guidance_end are parts of the steps, 0 <= start <= end <= 1, got "
                 f"{self.start} and {self.end}"
+            )
+
+        number = isinstance(self.scale, Real) and not isinstance(self.scale, bool)
+        if not number or not math.isfinite(self.scale):
+            raise InvalidInputError(
+                f"controlnet_conditioning_scale must be a finite number, got {shown(repr(self.scale))}"
             )
 
     def prepared(
@@ -72,6 +81,11 @@ def _pixels(images: ControlImages, height: int, width: int) -> Tensor:
     if isinstance(images, Tensor):
         if images.ndim != 4 or images.shape[1] != 3:
             raise InvalidInputError(f"a control_image tensor must be (n, 3, h, w), got {tuple(images.shape)}")
+        if not bool(((images >= 0) & (images <= 1)).all()):
+            raise InvalidInputError(
+                f"a control_image tensor must lie in [0, 1], this one has values from {float(images.min()):g} to "
+                f"{float(images.max()):g}"
+            )
         given: Any = images
     else:
         several: list[Any] = list(images) if isinstance(images, (list, tuple)) else [images]

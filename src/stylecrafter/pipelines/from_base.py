@@ -50,8 +50,13 @@ def open_base(
         **options: Go to diffusers' loader (`variant`, `revision`, `token` …).
 
     Raises:
+        InvalidInputError: No place of one.
         CheckpointError: It is no base model that is known, or files are missing, broken or not filled.
     """
+    if not isinstance(source, (str, os.PathLike)):
+        raise InvalidInputError(
+            f"a base model is a diffusers pipeline, or where one lies, got {type(source).__name__}; {known_bases()}"
+        )
     place = str(expand_home(os.fspath(source)))
     if is_file(place):
         base = open_single_file(Path(place), dtype, config, options)

@@ -50,6 +50,10 @@ def open_motion_adapter(source: Any) -> MotionAdapter:
     """
     if isinstance(source, MotionAdapter):
         return source
+    if not isinstance(source, (str, os.PathLike)):
+        raise InvalidInputError(
+            f"motion modules are a MotionAdapter, or where one lies, got {type(source).__name__}"
+        )
     path = expand_home(os.fspath(source))
     if not is_file(path):
         with refusing(f"{os.fspath(source)!r} is no motion adapter that can be loaded"):

@@ -35,7 +35,7 @@ from stylecrafter.pipelines.output import StyleCrafterPipelineOutput, check_outp
 from stylecrafter.pipelines.regional_style import GivenStyles, style_of_call
 from stylecrafter.pipelines.sampling_params import SamplingParams, check_video_knobs
 from stylecrafter.pipelines.text_alone import TextAlone
-from stylecrafter.pipelines.timesteps import model_input, set_timesteps
+from stylecrafter.pipelines.timesteps import check_scheduler, model_input, set_timesteps
 from stylecrafter.pipelines.video_to_video import (
     SourceVideo,
     VideoLike,
@@ -211,6 +211,7 @@ class StyleCrafterPipeline(StylizedPipelineBase):
         )
         self._interrupt, self._guidance_scale = False, guidance.text_scale
         scheduler = self.backbone.component("scheduler")
+        check_scheduler(self.backbone)
 
         # 2. Encode the text
         asked_negative = params.negative_prompt if negative_prompt is None else negative_prompt

@@ -11,8 +11,27 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from stylecrafter.backbones.flow_matching import FlowMatching
+from stylecrafter.backbones.latent_diffusion import LatentDiffusion
+from stylecrafter.backbones.protocol import Backbone
 from stylecrafter.errors import InvalidInputError
 from stylecrafter.pipelines.schedulers import of_flow
+
+
+def check_scheduler(backbone: Backbone) -> None:
+    """Refuse a scheduler that reads something else off the predictions than what they are.
+
+    Raises:
+        InvalidInputError: One for flow where noise or velocity is predicted, or the reverse.
+    """
+    scheduler = backbone.component("scheduler")
+    flow = of_flow(scheduler.config)
+    if isinstance(backbone, LatentDiffusion if flow else FlowMatching):
+        theirs, wanted = ("flow", "noise or velocity") if flow else ("noise or velocity", "flow")
+        raise InvalidInputError(
+            f"this {type(scheduler).__name__} is for models that predict {theirs}, {backbone.label} predicts {wanted}: "
+            "set a scheduler made for that (pipelines.schedulers.make_scheduler with the config of the model's own)"
+        )
 
 
 def set_timesteps(

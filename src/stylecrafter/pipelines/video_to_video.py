@@ -126,8 +126,11 @@ def _pictures(video: Any) -> tuple[Image.Image, ...]:
             )
         if not bool(video.isfinite().all()):
             raise InvalidInputError("the video holds values that are not numbers")
+        _check_range(float(video.min()), float(video.max()))
         return tuple(to_pictures(video))
     if isinstance(video, np.ndarray):
+        if video.size and np.issubdtype(video.dtype, np.floating):
+            _check_range(float(video.min()), float(video.max()))
         return tuple(Image.fromarray(array) for array in to_arrays(video))
     frames = tuple(video) if isinstance(video, (list, tuple)) else ()
     if not frames or not all(isinstance(frame, Image.Image) for frame in frames):
@@ -139,3 +142,11 @@ def _pictures(video: Any) -> tuple[Image.Image, ...]:
     if len(sizes) > 1:
         raise InvalidInputError(f"all frames of a video must have one size, got {sorted(sizes)}")
     return tuple(frame if frame.mode == "RGB" else frame.convert("RGB") for frame in frames)
+
+
+def _check_range(least: float, most: float) -> None:
+    """Refuse frames in [-1, 1] or [0, 255], of which clipping would leave another clip."""
+    if least < 0 or most > 1:
+        raise InvalidInputError(
+            f"a video of floats must lie in [0, 1], this one has values from {least:g} to {most:g}"
+        )

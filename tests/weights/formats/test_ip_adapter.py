@@ -113,6 +113,16 @@ def test_every_tensor_counts(file: NESTED) -> None:
         load_adapter(gap)
 
 
+def test_tensors_of_too_few_axes_are_named(file: NESTED) -> None:
+    whole = flat(file)
+    first = "image_proj.latents" if "latents" in file["image_proj"] else "image_proj.proj.weight"
+    for key in (first, "ip_adapter.1.to_k_ip.weight"):
+        with pytest.raises(
+            CheckpointError, match=rf"{key} has the shape \(5,\), where one of . axes belongs"
+        ):
+            load_adapter({**whole, key: torch.zeros(5)})
+
+
 def test_another_base_or_encoder_is_refused(file: NESTED) -> None:
     plus = "latents" in file["image_proj"]
     pipe = StyleCrafterPipeline.from_base(tiny_sd_pipeline())
@@ -133,6 +143,13 @@ def test_another_base_or_encoder_is_refused(file: NESTED) -> None:
     ):
         pipe.load_adapter(fewer)
     assert pipe.style_adapter is None
+    # The layers are only numbered: a base with other widths has not given them its names.
+    adapter = load_adapter(
+        {k: v.repeat(2, 1) if "to_" in k and "_ip" in k else v for k, v in flat(file).items()}
+    )
+    with pytest.raises(InvalidInputError, match="has inner width"):
+        pipe.load_adapter(adapter)
+    assert adapter.config["layer_names"] is None
 
 
 def test_what_would_be_right_is_said() -> None:

@@ -13,7 +13,7 @@ from typing import Any
 from torch import Tensor
 
 from stylecrafter.errors import CheckpointError
-from stylecrafter.weights.formats.videocrafter_unet import Shapes
+from stylecrafter.weights.formats.videocrafter_unet import Shapes, shape_of
 
 MODULES = ("image_proj", "ip_adapter")
 #: Guidance that the published scripts ask for, by the width of the text: of both conditions together, which takes two
@@ -62,7 +62,7 @@ def adapter_config(shapes: Shapes) -> dict[str, Any]:
             f"{f'{len(numbers)}: {numbers[:8]}' if numbers else 'none'}"
         )
     try:
-        keys = [shapes[f"ip_adapter.{number}.to_k_ip.weight"] for number in numbers]
+        keys = [shape_of(shapes, f"ip_adapter.{number}.to_k_ip.weight", 2) for number in numbers]
         text_dim = keys[0][1]
         plus = "image_proj.latents" in shapes
         return {
@@ -76,7 +76,7 @@ def adapter_config(shapes: Shapes) -> dict[str, Any]:
             "default_style_guidance": _GUIDANCE.get(text_dim),
             **(_resampler(shapes) if plus else _linear(shapes, text_dim)),
         }
-    except (KeyError, IndexError) as error:
+    except KeyError as error:
         raise CheckpointError(f"not a whole IP-Adapter: {error.args[0]} is missing") from error
 
 
@@ -93,7 +93,7 @@ def adapter_state(published: Mapping[str, Tensor]) -> tuple[dict[str, Tensor], l
 
 
 def _linear(shapes: Shapes, text_dim: int) -> dict[str, Any]:
-    out, image_dim = shapes["image_proj.proj.weight"]
+    out, image_dim = shape_of(shapes, "image_proj.proj.weight", 2)
     return {
         "image_dim": image_dim,
         "num_style_tokens": out // text_dim,
@@ -104,16 +104,16 @@ def _linear(shapes: Shapes, text_dim: int) -> dict[str, Any]:
 
 
 def _resampler(shapes: Shapes) -> dict[str, Any]:
-    _, tokens, dim = shapes["image_proj.latents"]
+    _, tokens, dim = shape_of(shapes, "image_proj.latents", 3)
     return {
-        "image_dim": shapes["image_proj.proj_in.weight"][1],
+        "image_dim": shape_of(shapes, "image_proj.proj_in.weight", 2)[1],
         "num_style_tokens": tokens,
         "extractor_type": "resampler",
         "extractor_dim": dim,
         "extractor_layers": len(
             {key.split(".")[2] for key in shapes if key.startswith("image_proj.layers.")}
         ),
-        "extractor_heads": shapes["image_proj.layers.0.0.to_q.weight"][0] // _HEAD_WIDTH,
+        "extractor_heads": shape_of(shapes, "image_proj.layers.0.0.to_q.weight", 2)[0] // _HEAD_WIDTH,
         "image_features": "penultimate",
         "null_style": "black_picture",
     }

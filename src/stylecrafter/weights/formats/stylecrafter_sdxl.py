@@ -14,7 +14,7 @@ from stylecrafter.weights.formats.stylecrafter_v1 import (
     query_transformer_depth,
     query_transformer_name,
 )
-from stylecrafter.weights.formats.videocrafter_unet import Shapes
+from stylecrafter.weights.formats.videocrafter_unet import Shapes, shape_of
 
 #: Heads of both transformers, which shapes cannot tell.
 EXTRACTOR_HEADS, SCALE_HEADS = 20, 8
@@ -44,22 +44,24 @@ def adapter_config(
     """
     layers = _numbers(shapes)
     try:
-        _, num_tokens, image_dim = shapes[f"{_EXTRACTOR}.query_emb"]
-        num_scales = shapes[f"{_SCALES}.query_emb"][1]
-        scale_dim, text_dim = shapes["scale_predictor.text_proj.weight"]
+        _, num_tokens, image_dim = shape_of(shapes, f"{_EXTRACTOR}.query_emb", 3)
+        num_scales = shape_of(shapes, f"{_SCALES}.query_emb", 3)[1]
+        scale_dim, text_dim = shape_of(shapes, "scale_predictor.text_proj.weight", 2)
         config = {
             "image_dim": image_dim,
             "text_dim": text_dim,
-            "style_dim": shapes[f"{_EXTRACTOR}.proj"][1],
+            "style_dim": shape_of(shapes, f"{_EXTRACTOR}.proj", 2)[1],
             "scale_dim": scale_dim,
             "layer_names": None,
-            "layer_dims": tuple(shapes[f"kv_attn_layers.{number}.to_k_style.weight"][0] for number in layers),
+            "layer_dims": tuple(
+                shape_of(shapes, f"kv_attn_layers.{number}.to_k_style.weight", 2)[0] for number in layers
+            ),
             "num_style_tokens": num_tokens,
             "extractor_layers": query_transformer_depth(shapes, _EXTRACTOR),
             "extractor_heads": extractor_heads,
             "scale_layers": query_transformer_depth(shapes, _SCALES),
             "scale_heads": scale_heads,
-            "scale_head_dim": shapes["scale_predictor.out_proj.0.weight"][0],
+            "scale_head_dim": shape_of(shapes, "scale_predictor.out_proj.0.weight", 2)[0],
             "image_features": "penultimate",
             "preprocessing": "clip",
             "default_scale": DEFAULT_SCALE,

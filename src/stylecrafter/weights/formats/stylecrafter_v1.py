@@ -9,7 +9,7 @@ from typing import Any
 from torch import Tensor
 
 from stylecrafter.errors import CheckpointError
-from stylecrafter.weights.formats.videocrafter_unet import Shapes
+from stylecrafter.weights.formats.videocrafter_unet import Shapes, shape_of
 
 _PUBLISHED_LAYER = re.compile(
     r"kv_attn_layers\.((?:input_blocks|middle_block|output_blocks)_[\d_]+.*)_processor\."
@@ -70,20 +70,22 @@ def adapter_config(shapes: Shapes, layers: Mapping[str, str], num_heads: int) ->
         CheckpointError: Something of an adapter is missing.
     """
     try:
-        _, num_tokens, image_dim = shapes["image_context_model.style_emb"]
+        _, num_tokens, image_dim = shape_of(shapes, "image_context_model.style_emb", 3)
         config = {
             "image_dim": image_dim,
-            "text_dim": shapes["image_context_model.proj"][1],
+            "text_dim": shape_of(shapes, "image_context_model.proj", 2)[1],
             "layer_names": tuple(layers.values()),
-            "layer_dims": tuple(shapes[f"{layer_prefix(name)}.to_k_style.weight"][0] for name in layers),
+            "layer_dims": tuple(
+                shape_of(shapes, f"{layer_prefix(name)}.to_k_style.weight", 2)[0] for name in layers
+            ),
             "num_style_tokens": num_tokens,
             "extractor_layers": query_transformer_depth(shapes, "image_context_model"),
             "extractor_heads": num_heads,
             "scale_layers": query_transformer_depth(shapes, "scale_predictor"),
             "scale_heads": num_heads,
-            "scale_head_dim": shapes["scale_predictor.out.0.weight"][0],
+            "scale_head_dim": shape_of(shapes, "scale_predictor.out.0.weight", 2)[0],
         }
-        num_scales = shapes["scale_predictor.scale_emb"][1]
+        num_scales = shape_of(shapes, "scale_predictor.scale_emb", 3)[1]
     except KeyError as error:
         raise CheckpointError(f"not an adapter for this model: {error.args[0]} is missing") from error
     if num_scales != len(layers):

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from stylecrafter.errors import CheckpointError
 from stylecrafter.weights.formats.stylecrafter_v1 import query_transformer_depth, query_transformer_name
-from stylecrafter.weights.formats.videocrafter_unet import Shapes
+from stylecrafter.weights.formats.videocrafter_unet import Shapes, shape_of
 
 #: Heads of the style model, which shapes cannot tell.
 EXTRACTOR_HEADS = 8
@@ -39,10 +39,10 @@ def adapter_config(shapes: Shapes, heads: int = EXTRACTOR_HEADS) -> dict[str, An
     """
     numbers = sorted({int(match[1]) for key in shapes if (match := _LAYER.fullmatch(key))})
     try:
-        keys = [shapes[f"blocks.{number}.cross_attn.k_img.weight"] for number in numbers]
+        keys = [shape_of(shapes, f"blocks.{number}.cross_attn.k_img.weight", 2) for number in numbers]
         style_dim = keys[0][1]
         config = {
-            "text_dim": shapes["text_embedding.0.weight"][1],
+            "text_dim": shape_of(shapes, "text_embedding.0.weight", 2)[1],
             "style_dim": style_dim,
             "layer_names": tuple(f"blocks.{number}.attn2" for number in numbers),
             "layer_dims": tuple(shape[0] for shape in keys),
@@ -56,8 +56,8 @@ def adapter_config(shapes: Shapes, heads: int = EXTRACTOR_HEADS) -> dict[str, An
         }
         if not any(key.startswith(f"{_STYLE}.") for key in shapes):
             return {**config, "image_dim": 1, "extractor_type": "none"}
-        _, local, image_dim = shapes[f"{_STYLE}.style_emb"]
-        width, embed_dim = shapes[f"{_STYLE}.proj.weight"]
+        _, local, image_dim = shape_of(shapes, f"{_STYLE}.style_emb", 3)
+        width, embed_dim = shape_of(shapes, f"{_STYLE}.proj.weight", 2)
     except KeyError as error:
         raise CheckpointError(f"StyleMaster: {error.args[0]} is missing") from error
     return {

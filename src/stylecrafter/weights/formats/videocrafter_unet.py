@@ -12,6 +12,20 @@ from stylecrafter.errors import CheckpointError
 
 Shapes = Mapping[str, tuple[int, ...]]
 
+
+def shape_of(shapes: Shapes, name: str, axes: int) -> tuple[int, ...]:
+    """The shape of a tensor that has so many axes.
+
+    Raises:
+        KeyError: There is no such tensor.
+        CheckpointError: It has fewer or more of them.
+    """
+    shape = shapes[name]
+    if len(shape) != axes:
+        raise CheckpointError(f"{name} has the shape {shape}, where one of {axes} axes belongs")
+    return shape
+
+
 _RESNET = {
     "in_layers.0": "norm1",
     "in_layers.2": "conv1",
