@@ -39,7 +39,7 @@ def adapter_card(
         code=(
             "from stylecrafter import StyleCrafterPipeline\n\n"
             f'pipe = StyleCrafterPipeline.from_base("{base_model or "folder or hub id of the base model"}")\n'
-            f'pipe.load_adapter("{repo_id}")\n'
+            f'pipe.load_adapter("{repo_id}", image_encoder="folder or hub id of the image encoder")\n'
             'frames = pipe("a red fox running", style_images=["style.png"]).frames[0]'
         ),
         license=license,
