@@ -25,7 +25,9 @@ def pipeline_card(
     if license is None and is_folder(loaded_from):
         license = license_of(loaded_from)
     size = f"{config.default_width}x{config.default_height}"
-    makes = f"{config.default_frames} frames of {size}" if config.default_frames > 1 else f"pictures of {size}"
+    makes = (
+        f"{config.default_frames} frames of {size}" if config.default_frames > 1 else f"pictures of {size}"
+    )
     reads = (
         "none"
         if encoder is None
