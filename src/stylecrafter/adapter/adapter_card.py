@@ -26,7 +26,7 @@ def adapter_card(
     base = f"[{base_model}](https://huggingface.co/{base_model}), " if base_model else ""
     layers = f"{adapter.num_layers} cross-attention layers, text of width {config['text_dim']}"
     # Models of this package's own classes are whole ones, with an image encoder in their folder.
-    ours = attached is not None and type(attached.module).__module__.startswith("stylecrafter.")
+    ours = attached is not None and type(attached.module).__module__.partition(".")[0] == "stylecrafter"
     opened_by, encoder = (
         ("from_pretrained", "")
         if ours
