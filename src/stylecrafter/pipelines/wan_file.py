@@ -91,8 +91,8 @@ def published_place(tensors: Mapping[str, Tensor], what: str) -> str:
     width = own["blocks.0.self_attn.norm_q.weight"].shape[0]
     if width not in PUBLISHED:
         raise CheckpointError(
-            f"{what}: it is a transformer of width {width}, alone; give the folder of a Wan 2.1 of that size as config= "
-            "(--config)"
+            f"{what}: it is a transformer of width {width}, alone; give the folder of a Wan 2.1 of that size as "
+            "config= (--config)"
         )
     return PUBLISHED[width]
 
