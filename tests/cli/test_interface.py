@@ -218,3 +218,4 @@ def test_doctor_says_what_is_there(monkeypatch: pytest.MonkeyPatch) -> None:
         assert subject in result.stdout
     assert (result.exit_code == 1) == ("!!" in result.stdout)
     assert result.stdout.count("!!") == result.stdout.count("->")
+    assert_one_line_error(invoke("doctor", "--size", "32x32"), "--model")

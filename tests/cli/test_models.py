@@ -8,6 +8,7 @@ import pytest
 
 from stylecrafter.weights import locate
 from tests.cli.support import assert_one_line_error, invoke
+from tests.tiny import tiny_wan_pipeline
 
 
 def test_embedded_models_and_their_world(
@@ -31,6 +32,13 @@ def test_a_folder(model: Path) -> None:
     result = invoke("models", model)
     assert result.exit_code == 0
     assert "3 frames of 24x16" in result.stdout and "not stated" in result.stdout
+
+
+def test_a_saved_model_whose_denoiser_is_a_transformer(tmp_path: Path) -> None:
+    tiny_wan_pipeline().save_pretrained(tmp_path)
+    result = invoke("models", tmp_path)
+    assert result.exit_code == 0, result.stderr
+    assert "a whole model, Wan 2.1" in result.stdout and "default frames" in result.stdout
 
 
 def test_none(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -12,6 +12,7 @@ from torch import Tensor
 
 from stylecrafter import StyleCrafterPipeline
 from stylecrafter.errors import CheckpointError
+from stylecrafter.pipelines.single_file import published_configs
 from tests.tiny import tiny_wan_base
 
 #: Names of diffusers -> the first ones.
@@ -67,6 +68,15 @@ def test_its_transformer_is_that_of_the_file(
     assert all(torch.equal(value, wanted[name]) for name, value in pipe.transformer.state_dict().items())
     encoder = tiny_wan_base(seed=1).text_encoder.state_dict()
     assert all(torch.equal(value, encoder[name]) for name, value in pipe.text_encoder.state_dict().items())
+
+
+def test_its_size_tells_whose_configs_it_shares(tensors: dict[str, Tensor], tmp_path: Path) -> None:
+    file, name = tmp_path / "wan.safetensors", "blocks.0.self_attn.norm_q.weight"
+    save_file({**tensors, name: torch.zeros(1536)}, file)
+    assert published_configs(file) == "Wan-AI/Wan2.1-T2V-1.3B-Diffusers"
+    save_file(tensors, file)
+    with pytest.raises(CheckpointError, match="width 24, alone"):
+        published_configs(file)
 
 
 def test_what_it_cannot_be_is_refused(folder: Path, tensors: dict[str, Tensor], tmp_path: Path) -> None:

@@ -14,7 +14,7 @@ import torch
 
 from stylecrafter import StyleAdapter, StyleCrafterPipeline
 from stylecrafter.media.documents import parse_yaml
-from tests.tiny import tiny_pipeline
+from tests.tiny import tiny_image_pipeline, tiny_pipeline
 
 
 @pytest.fixture
@@ -55,7 +55,9 @@ def test_an_adapter(hub: Path) -> None:
     }
     assert body.startswith("\n# etchings\n") and "Ten thousand etchings." in body
     assert f"VideoCrafterUNet, {adapter.num_layers} cross-attention layers, text of width 16" in body
-    assert 'pipe = StyleCrafterPipeline.from_base("someone/base")\npipe.load_adapter("me/etchings")' in body
+    assert 'StyleCrafterPipeline.from_pretrained("someone/base")\npipe.load_adapter("me/etchings")' in body
+    other = tiny_image_pipeline().style_adapter.hub_card("me/other", base_model="a/b").text()
+    assert 'StyleCrafterPipeline.from_base("a/b")\npipe.load_adapter("me/other", image_encoder=' in other
     loaded = StyleAdapter.from_pretrained(hub / "me/etchings")
     for name, value in adapter.state_dict().items():
         assert torch.equal(value, loaded.state_dict()[name])

@@ -25,6 +25,13 @@ def adapter_card(
     count = sum(value.numel() for value in adapter.state_dict().values())
     base = f"[{base_model}](https://huggingface.co/{base_model}), " if base_model else ""
     layers = f"{adapter.num_layers} cross-attention layers, text of width {config['text_dim']}"
+    # Models of this package's own classes are whole ones, with an image encoder in their folder.
+    ours = attached is not None and type(attached.module).__module__.partition(".")[0] == "stylecrafter"
+    opened_by, encoder = (
+        ("from_pretrained", "")
+        if ours
+        else ("from_base", ', image_encoder="folder or hub id of the image encoder"')
+    )
     return HubCard(
         title=repo_id.rpartition("/")[2],
         summary="A style adapter for [StyleCrafter](https://arxiv.org/abs/2312.00330): it lets a frozen base model "
@@ -38,8 +45,8 @@ def adapter_card(
         },
         code=(
             "from stylecrafter import StyleCrafterPipeline\n\n"
-            f'pipe = StyleCrafterPipeline.from_base("{base_model or "folder or hub id of the base model"}")\n'
-            f'pipe.load_adapter("{repo_id}")\n'
+            f'pipe = StyleCrafterPipeline.{opened_by}("{base_model or "folder or hub id of the base model"}")\n'
+            f'pipe.load_adapter("{repo_id}"{encoder})\n'
             'frames = pipe("a red fox running", style_images=["style.png"]).frames[0]'
         ),
         license=license,

@@ -83,7 +83,7 @@ class AnimateDiff(StableDiffusion):
         ):
             raise InvalidInputError(
                 f"these motion modules see at most {most} frames at once, got {frames}; longer clips take a window of "
-                f"{most} frames (window={most}), or pipe.base.enable_free_noise()"
+                f"{most} frames, --window {most} (window={most}), or pipe.base.enable_free_noise()"
             )
 
 

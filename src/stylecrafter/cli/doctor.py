@@ -27,6 +27,8 @@ def doctor(
 ) -> None:
     """Check the installation and this machine; with --model, what memory a clip of it needs."""
     if model is None:
+        if any(value is not None for value in (adapter, image_encoder, motion_adapter, config, size, frames)):
+            raise typer.BadParameter("--size, --frames, --adapter and the like go with --model.")
         _check_machine(json)
         return
     from stylecrafter.generation.memory import needs

@@ -93,20 +93,20 @@ def _show_record(file: Path, as_json: bool) -> None:
                 weight = "" if style["weight"] == 1 else f"  weight {style['weight']:g}"
                 at = f"  at {style['at']:g}" if "at" in style else ""
                 show(
-                    f"{'style':<20}{style['path'] or style['name']}  sha256 {style['sha256'][:16]}…{weight}{at}"
+                    f"{'style':<22}{style['path'] or style['name']}  sha256 {style['sha256'][:16]}…{weight}{at}"
                 )
         elif name in ("style_masks", "negative_styles"):
             for picture in value:
                 path = picture["path"] or picture["name"]
-                show(f"{name[:-1].replace('_', ' '):<20}{path}  sha256 {picture['sha256'][:16]}…")
+                show(f"{name[:-1].replace('_', ' '):<22}{path}  sha256 {picture['sha256'][:16]}…")
         elif name == "video" and value is not None:
             since = f"  from {value['start']:g} s" if value["start"] else ""
-            show(f"{name:<20}{value['path'] or value['name']}  sha256 {value['sha256'][:16]}…{since}")
+            show(f"{name:<22}{value['path'] or value['name']}  sha256 {value['sha256'][:16]}…{since}")
         elif name == "model":
-            show(f"{name:<20}{value['name']}  sha256 {(value['sha256'] or 'unknown')[:16]}…")
+            show(f"{name:<22}{value['name']}  sha256 {(value['sha256'] or 'unknown')[:16]}…")
             for kind, beside in record.model.parts.items():
-                show(f"{kind.replace('_', ' '):<20}{beside.name}  sha256 {beside.sha256[:16]}…")
+                show(f"{kind.replace('_', ' '):<22}{beside.name}  sha256 {beside.sha256[:16]}…")
         elif name == "versions":
-            show(f"{name:<20}{', '.join(f'{key} {number}' for key, number in value.items())}")
+            show(f"{name:<22}{', '.join(f'{key} {number}' for key, number in value.items())}")
         else:
-            show(f"{name.replace('_', ' '):<20}{value}")
+            show(f"{name.replace('_', ' '):<22}{value}")

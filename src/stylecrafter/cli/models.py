@@ -14,8 +14,8 @@ if TYPE_CHECKING:
 
 _OWN = """\
 Base models of your own: --model FOLDER, HUB_ID or FILE, with --adapter and --image-encoder (docs/backbones.md).
-Known are Stable Diffusion 1.5 and 2.1, SDXL, AnimateDiff and Wan 2.1 in the layout of diffusers, the first two in a \
-single file as well.
+Known are Stable Diffusion 1.5 and 2.1, SDXL, AnimateDiff and Wan 2.1 in the layout of diffusers; Stable Diffusion, \
+SDXL and the transformer of Wan in a single file as well.
 A name is looked for as an embedded model, then as a file or folder here, then in the hub's cache ({cache}), then on \
 the hub."""
 
@@ -83,10 +83,7 @@ def _show_outline(facts: ModelFacts, outline: StyleCrafterPipeline) -> None:
         "configs": str(facts.folder),
         "layers for style": str(len(outline.backbone.attention_layers())),
         "text width": str(outline.backbone.text_dim),
-        **{
-            key.removeprefix("default_").replace("_", " "): str(value)
-            for key, value in sorted(facts.defaults.items())
-        },
+        **{key.replace("_", " "): str(value) for key, value in sorted(facts.defaults.items())},
     }
     _show_rows(rows)
     if facts.is_base:

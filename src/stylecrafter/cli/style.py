@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -62,7 +63,13 @@ def save(
     if json:
         show_json(_facts(saved))
     else:
-        show(f"{saved.path}  use it with: stylecrafter generate … --style {name!r} --model {model}")
+        used = {"style": name, "model": model, **parts, "config": config}
+        options_of = " ".join(
+            f"--{key.replace('_', '-')} {shlex.quote(value)}"
+            for key, value in used.items()
+            if value is not None
+        )
+        show(f"{saved.path}  use it with: stylecrafter generate … {options_of}")
 
 
 @style_app.command("list")

@@ -277,7 +277,8 @@ def _is_ours(folder: Path) -> bool:
 def _of_videocrafter(folder: Path) -> bool:
     """Whether the denoiser is a class of this package: the configs of such a folder say all there is to know."""
     entry = read_config(folder / INDEX_NAME).get("unet")
-    return not (isinstance(entry, list) and entry[:1] == ["diffusers"]) and entry is not None
+    # Saved models of ours name every component; a transformer stands where the UNet is null.
+    return not (isinstance(entry, list) and entry[:1] in (["diffusers"], [None])) and entry is not None
 
 
 def _single_file(text: str) -> Path | None:

@@ -201,6 +201,7 @@ class StylizedComponents(PushedWithCard, DiffusionPipeline):
         if style_adapter is not None and not style_adapter.is_attached_to(backbone.denoiser):
             style_adapter.attach(backbone.denoiser)
         self._base: Any = None
+        self._adapter_file: str | None = None
         self._interrupt = False
         self._num_timesteps = 0
         self._current_timestep: Any = None
@@ -322,6 +323,7 @@ class StylizedComponents(PushedWithCard, DiffusionPipeline):
             raise
         self.register_modules(style_adapter=adapter, image_encoder=encoder)
         self.register_to_config(**adapter_defaults(adapter))
+        self._adapter_file = Path(source).name if isinstance(source, (str, os.PathLike)) else None
 
     def unload_adapter(self) -> None:
         """Take the adapter off: the base model is what it was, to the bit.
@@ -332,6 +334,7 @@ class StylizedComponents(PushedWithCard, DiffusionPipeline):
         adapter = self._need_adapter()
         if adapter.attached:
             adapter.detach()
+        self._adapter_file = None
         self.register_modules(style_adapter=None)
         self.register_to_config(**defaults_without(adapter, self.backbone))
 

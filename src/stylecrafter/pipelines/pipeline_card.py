@@ -24,7 +24,10 @@ def pipeline_card(
     loaded_from = config.get("_name_or_path") or ""
     if license is None and is_folder(loaded_from):
         license = license_of(loaded_from)
-    clip = f"{config.default_frames} frames of {config.default_width}x{config.default_height}"
+    size = f"{config.default_width}x{config.default_height}"
+    makes = (
+        f"{config.default_frames} frames of {size}" if config.default_frames > 1 else f"pictures of {size}"
+    )
     reads = (
         "none"
         if encoder is None
@@ -44,7 +47,7 @@ def pipeline_card(
             "base model": f"{pipe.backbone.label}, {type(pipe.backbone.denoiser).__name__}",
             "image encoder": reads,
             "style adapter": style,
-            "makes": clip,
+            "makes": makes,
         },
         code=(
             f"from stylecrafter import {name}\n\n"

@@ -15,7 +15,7 @@ from torch import Tensor, nn
 
 from stylecrafter.errors import CheckpointError
 from stylecrafter.media.documents import expand_home, shown
-from stylecrafter.pipelines.wan_file import is_wan, open_wan_file
+from stylecrafter.pipelines.wan_file import is_wan, open_wan_file, published_place
 from stylecrafter.weights.folders import OUTSIDE
 from stylecrafter.weights.formats.checkpoint_files import read_checkpoint
 from stylecrafter.weights.strict import finite, refusing
@@ -95,6 +95,8 @@ def published_configs(path: Path) -> str:
 
     what = f"base model {shown(str(path))}"
     tensors = tensors_only(read_checkpoint(path, what), what)
+    if is_wan(tensors):
+        return published_place(tensors, what)
     family_of(tensors, what)
     return str(fetch_diffusers_config(tensors)["pretrained_model_name_or_path"])
 

@@ -117,6 +117,8 @@ class StyleMethods:
 
 
 def _adapter_name(pipe: Any) -> str:
-    """What the pipeline was loaded from, without the folders before it; else what its adapter is."""
+    """What the adapter or the pipeline was loaded from, without the folders before it; else what its adapter is."""
+    if pipe._adapter_file:
+        return str(pipe._adapter_file)
     loaded_from = pipe.config.get("_name_or_path") or pipe.style_adapter.config.get("_name_or_path") or ""
     return Path(loaded_from).name or type(pipe.style_adapter).__name__

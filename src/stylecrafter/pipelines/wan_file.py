@@ -61,15 +61,8 @@ def open_wan_file(
             cannot be loaded.
     """
     own = {name.removeprefix(_PREFIX): value for name, value in tensors.items()}
-    for pattern, kind in _OTHERS.items():
-        if any(re.match(pattern, name) for name in own):
-            raise CheckpointError(f"{what}: it is {kind}")
-    width = own["blocks.0.self_attn.norm_q.weight"].shape[0]
-    place = PUBLISHED.get(width) if config is None else str(expand_home(os.fspath(config)))
-    if place is None:
-        raise CheckpointError(
-            f"{what}: it is a transformer of width {width}, alone; give the folder of a Wan 2.1 of that size as config="
-        )
+    _refuse_others(own, what)
+    place = published_place(own, what) if config is None else str(expand_home(os.fspath(config)))
     hint = "" if config is not None else "; give the folder of a Wan 2.1 as config= to do without the hub"
     with refusing(f"{what}: the other parts of the model cannot be loaded from {shown(place)}{hint}"):
         settings = WanTransformer3DModel.load_config(place, subfolder="transformer")
@@ -85,6 +78,29 @@ def open_wan_file(
     Held(what, convert_wan_transformer_to_diffusers(dict(own))).verify(transformer)
     with refusing(f"{what}: the other parts of the model cannot be loaded from {shown(place)}{hint}"):
         return WanPipeline.from_pretrained(place, transformer=transformer, dtype=dtype, **options)
+
+
+def published_place(tensors: Mapping[str, Tensor], what: str) -> str:
+    """Hub id of the published model of that size, which has the other parts.
+
+    Raises:
+        CheckpointError: The file is of another kind of Wan, or of a size that nobody has published.
+    """
+    own = {name.removeprefix(_PREFIX): value for name, value in tensors.items()}
+    _refuse_others(own, what)
+    width = own["blocks.0.self_attn.norm_q.weight"].shape[0]
+    if width not in PUBLISHED:
+        raise CheckpointError(
+            f"{what}: it is a transformer of width {width}, alone; give the folder of a Wan 2.1 of that size as "
+            "config= (--config)"
+        )
+    return PUBLISHED[width]
+
+
+def _refuse_others(own: Mapping[str, Tensor], what: str) -> None:
+    for pattern, kind in _OTHERS.items():
+        if any(re.match(pattern, name) for name in own):
+            raise CheckpointError(f"{what}: it is {kind}")
 
 
 def _check(own: Mapping[str, Tensor], settings: Any, what: str) -> None:

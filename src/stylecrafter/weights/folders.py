@@ -100,7 +100,9 @@ def check_index(
     index = read_config(file, required=True)
     kind = index.get("_class_name")
     if kind not in pipelines:
-        raise CheckpointError(f"{file}: it is of a {kind!r}, not of a {' or '.join(sorted(pipelines))}.")
+        raise CheckpointError(
+            f"{file}: it is of a {kind!r}, not of a {' or '.join(sorted(pipelines))}; from_base opens base models."
+        )
     parts = {}
     for name, known in PARTS.items():
         entry = index.get(name)
