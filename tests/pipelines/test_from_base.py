@@ -235,3 +235,10 @@ def test_image_encoders(sd_folder: Path, tmp_path: Path) -> None:
         StyleCrafterPipeline.from_base(base, image_encoder=file)
     with pytest.raises(InvalidInputError, match="an image encoder is a CLIPVisionModel"):
         StyleCrafterPipeline.from_base(base, image_encoder=base.unet)
+
+
+def test_an_argument_that_nobody_takes_is_refused(sd_folder: Path) -> None:
+    with pytest.raises(InvalidInputError, match="adaptor.*adapter"):
+        StyleCrafterPipeline.from_base(sd_folder, adaptor="a.safetensors")
+    with pytest.raises(InvalidInputError, match="safety_checkr"):
+        StyleCrafterPipeline.from_base(sd_folder, safety_checkr=None)

@@ -31,6 +31,23 @@ OPENCLIP_HEADS = 16
 _TEXT_TOWER = r"(text_model\.|text_projection\.).+|logit_scale"
 
 
+#: What diffusers' loaders take that says where files come from and which.
+_LOADER_OPTIONS = (
+    "variant",
+    "revision",
+    "token",
+    "proxies",
+    "cache_dir",
+    "local_files_only",
+    "force_download",
+    "use_safetensors",
+    "low_cpu_mem_usage",
+    "disable_mmap",
+    "device_map",
+    "quantization_config",
+)
+
+
 def open_base(
     source: str | os.PathLike[str],
     *,
@@ -51,12 +68,17 @@ def open_base(
 
     Raises:
         InvalidInputError: No place of one.
+        UnknownNameError: An option that no loader has; diffusers would only warn of it.
         CheckpointError: It is no base model that is known, or files are missing, broken or not filled.
     """
     if not isinstance(source, (str, os.PathLike)):
         raise InvalidInputError(
             f"a base model is a diffusers pipeline, or where one lies, got {type(source).__name__}; {known_bases()}"
         )
+    known = {"adapter", "motion_adapter", "config", "dtype", *COMPONENTS, *OUTSIDE, *_LOADER_OPTIONS}
+    for name in options:
+        if name not in known:
+            raise unknown_name("argument of from_base", name, sorted(known))
     place = str(expand_home(os.fspath(source)))
     if is_file(place):
         base = open_single_file(Path(place), dtype, config, options)
