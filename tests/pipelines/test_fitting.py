@@ -40,4 +40,5 @@ def test_without_numbers_of_its_own_a_model_is_the_published_one() -> None:
         "default_width": 512,
         "default_fps": 10.0,
         "default_style_scale": 1.0,
+        "force_zeros_for_empty_prompt": True,  # what diffusers' SDXL does
     }
