@@ -36,9 +36,8 @@ class SDXL(StableDiffusion):
 
     @classmethod
     def accepts(cls, denoiser: Any) -> bool:
-        return (
-            isinstance(denoiser, UNet2DConditionModel) and denoiser.config.addition_embed_type == "text_time"
-        )
+        is_unet = isinstance(denoiser, UNet2DConditionModel)
+        return is_unet and denoiser.config.addition_embed_type == "text_time"
 
     @property
     def pooled_dim(self) -> int:
