@@ -195,3 +195,19 @@ def test_entries_that_name_no_pictures(model: Path, picture: Path, tmp_path: Pat
     (tmp_path / "list.json").write_text(json.dumps([{"prompt": "a", "style_path": picture.name, key: 3}]))
     result = invoke("batch", tmp_path / "list.json", "-o", tmp_path / "out", "--model", model)
     assert_one_line_error(result, f"entry 0 needs a {key} that is one path, or a list of them")
+
+
+def test_what_changes_nothing_is_said(model: Path, picture: Path, other: Path, tmp_path: Path) -> None:
+    result = generate(
+        model, picture, tmp_path / "a.png", "--style-frames", "0:0,1:1", "--negative-scale", 0.5
+    )
+    assert result.exit_code == 0
+    assert "no effect on a single frame" in result.stderr and "no negative style was given" in result.stderr
+    assert generate(model, picture, tmp_path / "v.webp", "--frames", 2).exit_code == 0
+    video = ("--video", tmp_path / "v.webp")
+    said = generate(model, picture, tmp_path / "b.webp", *video, "--denoise", 0.6).stderr
+    assert "nothing is left of the video" in said
+    assert (
+        "nothing is left"
+        not in generate(model, picture, tmp_path / "c.webp", *video, "--denoise", 0.5).stderr
+    )

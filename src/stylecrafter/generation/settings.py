@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import logging
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, cast
+from typing import Annotated, Any, cast
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
@@ -194,7 +194,22 @@ def prepare(settings: GenerationSettings, suffix: str, model: ModelFacts | None 
     check_masks(steering, job.size)
     facts.check_clip(suffix, job.frames, *reversed(job.size), filled_up=video is not None)
     check_format(suffix, job.frames, *job.size, job.fps)
+    for line in _without_effect(job):
+        logger.warning(line)
     return job
+
+
+def _without_effect(job: Job) -> Iterator[str]:
+    """What was asked for and changes nothing here, a line each."""
+    s: Any = job.settings
+    if s.negative_style_scale != 1.0 and not job.steering.negatives:
+        yield "the negative style's strength (--negative-scale) has no effect: no negative style was given"
+    if s.style_frames and job.frames == 1:
+        yield "strength over frames (--style-frames) has no effect on a single frame"
+    if job.video is not None and s.denoise < 1 <= math.ceil(s.denoise * s.steps - 1e-6) / s.steps:
+        yield (
+            f"--denoise {s.denoise:g} of {s.steps} steps are all of them: nothing is left of the video; take more steps"
+        )
 
 
 def _read_references(styles: Sequence[StyleInput]) -> tuple[Reference, ...]:
