@@ -46,6 +46,9 @@ class WorldSource:
     motions_per_content: int = 1
     """Rows come in groups of so many that share everything and differ in motion. A mix of rows and reused pictures
     (`DiffusionConfig.picture_reuse`) show the rows of a group apart from each other."""
+    coloured_ratio: float = 0.0
+    """Part of a batch whose object has a colour of its own, named in the caption ("a red car"), in plain and in styled
+    pictures alike: the palette of the style is that of everything else."""
     span: tuple[float, float] = world.WHOLE_MOTION
     """Part of the motion that is shown, as times in [0, 1]. With another than the whole one, captions of pictures name
     the motion too: a picture at (1, 1) shows where it ends, which is how words like "left" are learned at all (a clip
@@ -68,7 +71,7 @@ class WorldSource:
         for name in ("batch_size", "styles_per_content", "motions_per_content"):
             if getattr(self, name) < 1:
                 raise InvalidInputError(f"{name} must be at least 1, got {getattr(self, name)}")
-        for name in ("styled_ratio", "unnamed_style_ratio", "cross_reference_ratio"):
+        for name in ("styled_ratio", "coloured_ratio", "unnamed_style_ratio", "cross_reference_ratio"):
             if not 0 <= getattr(self, name) <= 1:
                 raise InvalidInputError(f"{name} must be in [0, 1], got {getattr(self, name)}")
         if self.cross_reference_ratio and self.references == "none":
@@ -103,6 +106,9 @@ class WorldSource:
         values = {
             f.name: getattr(self, f.name) for f in fields(self) if f.name not in ("vocabulary", "device")
         }
+        if not self.coloured_ratio:
+            # Runs from before there were such objects go on.
+            del values["coloured_ratio"]
         words = hashlib.blake2b(repr(self.vocabulary).encode(), digest_size=16).hexdigest()
         return {**values, "captions": RECIPE_NAMES_BEFORE[self.captions], "vocabulary": words}
 
@@ -123,6 +129,8 @@ class WorldSource:
         chosen = world.concatenate(parts)
         if self.motions_per_content > 1:
             chosen = self._in_groups(chosen)
+        if self.coloured_ratio:
+            chosen = world.with_own_colours(chosen, self.coloured_ratio, generator)
         crossed = round(self.batch_size * self.cross_reference_ratio)
         others = None
         if crossed:

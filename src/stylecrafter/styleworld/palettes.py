@@ -44,6 +44,27 @@ COLOUR_NAMES = tuple(dict.fromkeys(name for _, name in _HUE_NAMES))
 #: What colours of little saturation are called, besides orange ones that are dark or dull: brown and beige.
 MUTED_NAMES = ("brown", "beige", "gray", "white", "black")
 
+#: What an object of a colour of its own is called after, and its hue in turns; muted ones have tones of their own.
+OBJECT_COLOURS = (*COLOUR_NAMES, "brown", "white", "black")
+#: Saturation and value of the darkest and of the lightest tone of each.
+_VIVID_TONES = ((0.95, 0.30), (0.35, 1.0))
+_MUTED_TONES = {
+    "brown": (0.07, (0.80, 0.14), (0.45, 0.66)),
+    "white": (0.60, (0.12, 0.55), (0.0, 1.0)),
+    "black": (0.65, (0.30, 0.03), (0.15, 0.34)),
+}
+
+
+def object_palettes(colour: torch.Tensor) -> torch.Tensor:
+    """Palettes (n, 5, 3) in [0, 1], dark to light, of objects of a colour (n,) (indices into `OBJECT_COLOURS`)."""
+    hues = {name: hue for hue, name in reversed(_HUE_NAMES)}
+    tones = [_MUTED_TONES.get(name, (hues.get(name, 0.0), *_VIVID_TONES)) for name in OBJECT_COLOURS]
+    hue = torch.tensor([tone[0] for tone in tones])[:, None].expand(-1, PALETTE_SIZE)
+    dark, light = (torch.tensor([tone[place] for tone in tones])[:, None] for place in (1, 2))
+    steps = torch.linspace(0, 1, PALETTE_SIZE)[None, :, None]
+    saturation, value = (dark + (light - dark) * steps).unbind(-1)
+    return hsv_to_rgb(hue, saturation, value)[colour]
+
 
 @functools.cache
 def picture_palettes() -> tuple[tuple[str, tuple[tuple[float, ...], ...]], ...]:

@@ -26,7 +26,7 @@ from stylecrafter.styleworld.lexicon import (
 )
 from stylecrafter.styleworld.motions import MOTION_NAMES
 from stylecrafter.styleworld.objects import OBJECT_NAMES, OBJECTS
-from stylecrafter.styleworld.palettes import COLOUR_NAMES, MUTED_NAMES, family_colours
+from stylecrafter.styleworld.palettes import COLOUR_NAMES, MUTED_NAMES, OBJECT_COLOURS, family_colours
 from stylecrafter.styleworld.scenes import SCENE_NAMES
 from stylecrafter.styleworld.splits import Vocabulary
 from stylecrafter.styleworld.styles import STYLE_NAMES
@@ -42,12 +42,19 @@ _FIRST_MOTIONS = 9
 
 @dataclass(frozen=True, kw_only=True)
 class Content:
-    """What is to be seen, as indices; `motion` and `camera` are None for a still picture."""
+    """What is to be seen, as indices; `motion` and `camera` are None for a still picture, `colour` for an object that
+    looks as it always does."""
 
     thing: int
     scene: int
     motion: int | None = None
     camera: int | None = None
+    colour: int | None = None
+
+    @property
+    def hue(self) -> str:
+        """The word for the object's own colour and a blank, or nothing."""
+        return "" if self.colour is None else f"{OBJECT_COLOURS[self.colour]} "
 
 
 def article(noun: str) -> str:
@@ -101,19 +108,21 @@ def _capital(sentence: str) -> str:
 def _plain_sentence(content: Content, rng: random.Random) -> str:
     move = rng.choice(MOTION_PHRASES[MOTION_NAMES[content.motion]]) if content.motion is not None else ""
     place = rng.choice(SCENE_PHRASES[SCENE_NAMES[content.scene]])
-    words = [article(OBJECT_NAMES[content.thing]), move, place]
+    words = [article(content.hue + OBJECT_NAMES[content.thing]), move, place]
     sentence = " ".join(word for word in words if word)
     if content.camera:
         return f"{sentence}, {CAMERA_PHRASES[CAMERA_NAMES[content.camera]][0]}"
     return sentence
 
 
-def _noun(thing: int, rng: random.Random) -> str:
+def _noun(content: Content, rng: random.Random) -> str:
     """The object with or without an article, by one of its names."""
+    thing = content.thing
     name = OBJECT_NAMES[thing]
     spoken = rng.choice(SYNONYMS[name]) if name in SYNONYMS and rng.random() < 0.4 else name
     if rng.random() < 0.15 and " of " not in spoken:
         spoken = f"{rng.choice(ADJECTIVES[OBJECTS[thing].group])} {spoken}"
+    spoken = content.hue + spoken
     if name in _PLURAL and " of " not in spoken:
         return spoken if rng.random() < 0.5 else f"some {spoken}"
     if name in _UNCOUNTED and " of " not in spoken:
@@ -131,7 +140,7 @@ def _motion(content: Content, rng: random.Random) -> str:
 
 
 def _rich_sentence(content: Content, rng: random.Random) -> str:
-    noun, move = _noun(content.thing, rng), _motion(content, rng)
+    noun, move = _noun(content, rng), _motion(content, rng)
     scene = SCENE_NAMES[content.scene]
     place, where = rng.choice(SCENE_PHRASES[scene]), rng.choice(SCENE_NOUNS[scene])
     verb = "are" if noun.split()[-1] in _PLURAL and " of " not in noun else "is"

@@ -15,10 +15,10 @@ from stylecrafter.errors import InvalidInputError
 from stylecrafter.styleworld import splits, wording
 from stylecrafter.styleworld.cameras import CAMERA_NAMES, MOTIONS_UNDER_CAMERA, View, views
 from stylecrafter.styleworld.canvas import STYLE_PARAMETERS
-from stylecrafter.styleworld.fields import column, grid
+from stylecrafter.styleworld.fields import column, grid, luminance
 from stylecrafter.styleworld.motions import MOTION_NAMES, Pose, poses
 from stylecrafter.styleworld.objects import PACKS, SPRITE_SIZE, gather_sprites, object_index
-from stylecrafter.styleworld.palettes import draw_palettes
+from stylecrafter.styleworld.palettes import OBJECT_COLOURS, draw_palettes, map_tones, object_palettes
 from stylecrafter.styleworld.scenes import SCENE_NAMES, draw_scenes
 from stylecrafter.styleworld.styles import STYLE_NAMES, paint
 
@@ -33,7 +33,8 @@ WHOLE_MOTION = (0.0, 1.0)
 class WorldBatch:
     """n things to draw, with everything known about them; all tensors have n rows.
 
-    `thing`, `pack`, `scene`, `motion`, `camera`, `style` and `family` are indices into the lists of this package;
+    `thing`, `pack`, `scene`, `motion`, `camera`, `style` and `family` are indices into the lists of this package, and so
+    is `colour`, the object's own (`palettes.OBJECT_COLOURS`), which is -1 where it looks as it always does;
     `palette` is (n, 5, 3), `style_parameters` and `scene_parameters` are (n, 4) in [0, 1], `place` is (n, 3): centre
     x, y and size of the object in units of the picture; `rich` (bool) says how a row is spoken of (`captions`). All
     tensors are on the CPU: drawing takes them to the device in two copies.
@@ -46,6 +47,7 @@ class WorldBatch:
     camera: torch.Tensor
     style: torch.Tensor
     family: torch.Tensor
+    colour: torch.Tensor
     palette: torch.Tensor
     style_parameters: torch.Tensor
     scene_parameters: torch.Tensor
@@ -96,15 +98,16 @@ class WorldBatch:
 
         Numbers leave their tensors together, which is much quicker than one by one.
         """
-        columns = [getattr(self, name).tolist() for name in ("thing", "scene", "motion", "camera")]
+        columns = [getattr(self, name).tolist() for name in ("thing", "scene", "motion", "camera", "colour")]
         return [
             wording.Content(
                 thing=thing,
                 scene=scene,
                 motion=motion if moving else None,
                 camera=camera if moving else None,
+                colour=None if colour < 0 else colour,
             )
-            for thing, scene, motion, camera in zip(*columns, strict=True)
+            for thing, scene, motion, camera, colour in zip(*columns, strict=True)
         ]
 
 
@@ -175,6 +178,7 @@ def sample(
         camera=torch.zeros_like(motion),
         style=style,
         family=family,
+        colour=torch.full_like(family, -1),
         palette=draw_palettes(family, generator),
         style_parameters=parameters,
         scene_parameters=torch.rand(n, 4, generator=generator),
@@ -182,6 +186,13 @@ def sample(
         rich=torch.full((n,), vocabulary.wording == "rich"),
     )
     return _move_camera(batch, vocabulary.cameras, generator, split)
+
+
+def with_own_colours(batch: WorldBatch, ratio: float, generator: torch.Generator) -> WorldBatch:
+    """The same, in which a part `ratio` of the rows has an object of one colour, whatever the palette around it."""
+    drawn = torch.randint(len(OBJECT_COLOURS), (len(batch),), generator=generator)
+    chosen = torch.rand(len(batch), generator=generator) < ratio
+    return batch.replace(colour=torch.where(chosen, drawn, batch.colour))
 
 
 def _move_camera(
@@ -272,14 +283,32 @@ def render(
     def repeated(values: torch.Tensor) -> torch.Tensor:
         return values.repeat_interleave(f, 0) if f > 1 else values
 
-    painted = paint(
-        frames.clamp(0, 1),
-        drawn[:, 3].clamp(0, 1),
-        repeated(batch.style),
-        repeated(rows.palette),
-        repeated(rows.style_parameters),
-    )
+    frames, figure = frames.clamp(0, 1), drawn[:, 3].clamp(0, 1)
+    style, parameters = repeated(batch.style), repeated(rows.style_parameters)
+    painted = paint(frames, figure, style, repeated(rows.palette), parameters)
+    coloured = repeated(batch.colour >= 0).nonzero()[:, 0]
+    if len(coloured):
+        at = coloured.to(device)
+        own = object_palettes(repeated(batch.colour)[coloured]).to(device)
+        painted[at] = _in_own_colour(
+            painted[at], frames[at], figure[at], style[coloured], own, parameters[at]
+        )
     return painted.reshape(n, f, 3, size, size)
+
+
+def _in_own_colour(
+    painted: torch.Tensor,
+    frames: torch.Tensor,
+    figure: torch.Tensor,
+    style: torch.Tensor,
+    palette: torch.Tensor,
+    parameters: torch.Tensor,
+) -> torch.Tensor:
+    """Painted pictures whose object is painted in a palette of its own, in the manner of the rest."""
+    own = paint(frames, figure, style, palette, parameters)
+    plain = (style == 0).nonzero()[:, 0].to(frames.device)
+    own[plain] = map_tones(luminance(frames[plain]), palette[plain])
+    return torch.lerp(painted, own, figure[:, None])
 
 
 class _Rows(NamedTuple):

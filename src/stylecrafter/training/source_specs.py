@@ -28,6 +28,8 @@ class WorldSpec(Settings):
     size: Annotated[Side, Field(ge=16)] | None = None
     """Height and width; default: the model's."""
     styled_ratio: Ratio = 1.0
+    coloured_ratio: Ratio = 0.0
+    """Part whose object has a colour of its own, named in the caption, whatever the style."""
     styles_per_content: Count = 1
     motions_per_content: Count = 1
     span: tuple[Ratio, Ratio] = (0.0, 1.0)
