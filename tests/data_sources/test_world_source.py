@@ -51,6 +51,15 @@ def test_styled_rows_come_first_and_captions_tell_them_apart() -> None:
     assert not any(", in " in caption for caption in unnamed)
 
 
+def test_a_part_of_the_objects_has_a_colour_of_its_own_and_the_rest_stays_as_it_was() -> None:
+    plain, some = PICTURES.things(0)[0], dataclasses.replace(PICTURES, coloured_ratio=0.5).things(0)[0]
+    assert (plain.colour < 0).all() and (some.colour >= 0).any() and (some.colour < 0).any()
+    assert torch.equal(plain.thing, some.thing) and torch.equal(plain.palette, some.palette)
+    # Runs of before, whose settings know of no colours, can be resumed.
+    assert "coloured_ratio" not in PICTURES.fingerprint()
+    assert dataclasses.replace(PICTURES, coloured_ratio=0.5).fingerprint()["coloured_ratio"] == 0.5
+
+
 def test_groups_share_their_content_and_differ_in_style() -> None:
     grouped = dataclasses.replace(PICTURES, styles_per_content=3, batch_size=8)
     things, _, _ = grouped.things(0)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import random
+
 import pytest
 import torch
 
@@ -16,7 +18,13 @@ from stylecrafter.styleworld.objects import (
     load_sprites,
     object_index,
 )
-from stylecrafter.styleworld.palettes import HARMONY_FAMILIES, PALETTE_FAMILIES, picture_palettes
+from stylecrafter.styleworld.palettes import (
+    HARMONY_FAMILIES,
+    OBJECT_COLOURS,
+    PALETTE_FAMILIES,
+    object_palettes,
+    picture_palettes,
+)
 from stylecrafter.styleworld.scenes import SCENE_NAMES
 from stylecrafter.styleworld.styles import STYLE_NAMES
 
@@ -198,3 +206,49 @@ def test_refusals() -> None:
         object_index("dgo")
     with pytest.raises(UnknownNameError, match="noto"):
         load_sprites("apple")
+
+
+def coloured(n: int = 24, ratio: float = 1.0, **options) -> world.WorldBatch:
+    return world.with_own_colours(drawn(n, **options), ratio, torch.Generator().manual_seed(5))
+
+
+@pytest.mark.parametrize("frames", [1, 3])
+def test_objects_of_their_own_colour_are_drawn_row_by_row_too(frames: int) -> None:
+    batch = coloured(ratio=0.5)
+    together = world.render(batch, 32, frames)
+    assert torch.equal(together, torch.cat([world.render(batch[i : i + 1], 32, frames) for i in range(24)]))
+    with torch.autocast("cpu", torch.bfloat16):
+        assert torch.equal(together, world.render(batch, 32, frames))
+
+
+def test_a_colour_of_its_own_changes_the_object_and_nothing_else() -> None:
+    batch = drawn(24).replace(style=torch.full((24,), STYLE_NAMES.index("gradient")))
+    red = batch.replace(colour=torch.full((24,), OBJECT_COLOURS.index("red")))
+    blue = batch.replace(colour=torch.full((24,), OBJECT_COLOURS.index("blue")))
+    before, first, second = (world.render(rows, 48)[:, 0] for rows in (batch, red, blue))
+    changed = (first - second).abs().amax(1) > 1e-6
+    assert 0.02 < changed.float().mean() < 0.5  # the object, smaller than the picture
+    same = ~changed[:, None].expand_as(before)
+    assert torch.allclose(first[same], before[same], atol=1e-4)  # faint rims are changed faintly
+    inside = changed[:, None].expand_as(first)
+    redness = [(rows[:, :1] - rows[:, 2:])[inside[:, :1]].mean() for rows in (first, second)]
+    assert redness[0] > 0.15 and redness[1] < -0.15
+
+
+def test_as_many_objects_as_asked_for_have_a_colour_and_captions_name_it() -> None:
+    rng = random.Random(0)
+    batch = coloured(200, 0.3)
+    assert 0.2 < (batch.colour >= 0).float().mean() < 0.4
+    for rich in (False, True):
+        told = batch.replace(rich=torch.full((200,), rich))
+        for caption, colour in zip(told.content_captions(rng, False), batch.colour.tolist(), strict=True):
+            named = [name for name in OBJECT_COLOURS if f"{name} " in caption.lower()]
+            assert colour < 0 or OBJECT_COLOURS[colour] in named, caption
+    assert torch.equal(coloured(50, 0.0).colour, torch.full((50,), -1))
+
+
+def test_palettes_of_colours_go_from_dark_to_light() -> None:
+    palettes = object_palettes(torch.arange(len(OBJECT_COLOURS)))
+    assert palettes.shape == (len(OBJECT_COLOURS), 5, 3)
+    tones = palettes.mean(-1)
+    assert (tones[:, 1:] > tones[:, :-1]).all() and palettes.min() >= 0 and palettes.max() <= 1

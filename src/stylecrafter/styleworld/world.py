@@ -33,8 +33,8 @@ WHOLE_MOTION = (0.0, 1.0)
 class WorldBatch:
     """n things to draw, with everything known about them; all tensors have n rows.
 
-    `thing`, `pack`, `scene`, `motion`, `camera`, `style` and `family` are indices into the lists of this package, and so
-    is `colour`, the object's own (`palettes.OBJECT_COLOURS`), which is -1 where it looks as it always does;
+    `thing`, `pack`, `scene`, `motion`, `camera`, `style` and `family` are indices into the lists of this package; so is
+    `colour`, the object's own (`palettes.OBJECT_COLOURS`), which is -1 where it looks as it always does;
     `palette` is (n, 5, 3), `style_parameters` and `scene_parameters` are (n, 4) in [0, 1], `place` is (n, 3): centre
     x, y and size of the object in units of the picture; `rich` (bool) says how a row is spoken of (`captions`). All
     tensors are on the CPU: drawing takes them to the device in two copies.
