@@ -199,6 +199,7 @@ class Engine:
         )
         return GenerationRecord(
             **{**s.values(), "scheduler": job.scheduler},
+            **({"fast_knobs": list(s.fast_knobs)} if s.fast_knobs else {}),
             kind="image" if job.frames == 1 else "video",
             prompt=s.prompt,
             styles=styles,
