@@ -310,8 +310,8 @@ class Backbone(ABC):
             InvalidInputError: The denoiser is no transformer.
         """
         raise InvalidInputError(
-            f"{self.label} is no transformer whose blocks could be skipped (skip_threshold {threshold:g}): deep features "
-            "of its UNet are used again instead (--reuse-every, reuse_every)"
+            f"{self.label} is no transformer whose blocks could be skipped (skip_threshold {threshold:g}): deep "
+            "features of its UNet are used again instead (--reuse-every, reuse_every)"
         )
 
     @property

@@ -70,7 +70,7 @@ class DeepFeatures:
         every: Steps for which one result serves, at least 1.
     """
 
-    by_sample = False
+    by_sample: ClassVar[bool] = False
 
     def __init__(self, blocks: DeepBlocks, every: int) -> None:
         self._blocks = blocks
@@ -130,7 +130,7 @@ class FirstBlock:
             which on all blocks run; above 0.
     """
 
-    by_sample = True
+    by_sample: ClassVar[bool] = True
 
     def __init__(self, transformer: Any, threshold: float) -> None:
         self._transformer = transformer

@@ -39,8 +39,8 @@ class Wan(T5Texts, FlowMatching):
         "style_guidance": 4.0,
         "eta": 0.0,
     }
-    #: As published for the first-block cache of diffusers and for guidance that is kept (FasterCache, arXiv 2410.19355);
-    #: not measured here.
+    #: As published for the first-block cache of diffusers and for guidance that is kept (FasterCache, arXiv
+    #: 2410.19355); not measured here.
     fast = {"steps": 30, "guidance_every": 2, "skip_threshold": 0.05}
     frames_per_latent = 4
     low_rank_time = True
