@@ -29,7 +29,19 @@ def _write_fast(folder: Path, fast: object) -> None:
 
 def test_the_record_says_what_it_set_and_replays(own: Path, picture: Path, tmp_path: Path) -> None:
     out, again = tmp_path / "a.webp", tmp_path / "b.webp"
-    asked = ("a red fox", "--style", picture, "--model", own, "--seed", "1", "-o", out, "--guidance-stop", "1")
+    asked = (
+        "a red fox",
+        "--style",
+        picture,
+        "--model",
+        own,
+        "--seed",
+        "1",
+        "-o",
+        out,
+        "--guidance-stop",
+        "1",
+    )
     result = invoke("generate", *asked, "--fast")
     assert result.exit_code == 0, result.stderr
     record = read_record(out)
@@ -59,7 +71,10 @@ def test_one_that_cannot_be(own: Path, picture: Path, tmp_path: Path, fast: obje
 
 def test_what_the_base_does_not_have_is_refused(model: Path, picture: Path, tmp_path: Path) -> None:
     asked = ("a red fox", "--style", picture, "--model", model, "-o", tmp_path / "a.webp")
-    assert_one_line_error(invoke("generate", *asked, "--skip-threshold", "0.1"), "no transformer", "--reuse-every")
     assert_one_line_error(
-        invoke("generate", *asked, "--reuse-every", "2", "--reuse-depth", "9"), "reuse_depth must be from 1 to"
+        invoke("generate", *asked, "--skip-threshold", "0.1"), "no transformer", "--reuse-every"
+    )
+    assert_one_line_error(
+        invoke("generate", *asked, "--reuse-every", "2", "--reuse-depth", "9"),
+        "reuse_depth must be from 1 to",
     )
