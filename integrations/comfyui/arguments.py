@@ -25,6 +25,11 @@ _FLAGS = {
     "text_guidance": "--text-guidance",
     "style_guidance": "--style-guidance",
     "guidance_stop": "--guidance-stop",
+    "guidance_start": "--guidance-start",
+    "guidance_every": "--guidance-every",
+    "reuse_every": "--reuse-every",
+    "reuse_depth": "--reuse-depth",
+    "skip_threshold": "--skip-threshold",
     "shared_noise": "--shared-noise",
     "negative": "--negative",
     "scheduler": "--scheduler",
@@ -41,6 +46,8 @@ TEXT_NUMBERS = (
     "guidance_stop",
     "shared_noise",
     "window",
+    "guidance_start",
+    "skip_threshold",
 )
 
 
@@ -97,8 +104,7 @@ def knob_options(knobs: dict[str, Any]) -> list[str]:
     corners = knobs.get("style_corners", MODELS_OWN)
     if corners != MODELS_OWN:
         options.append("--style-corners" if corners == "on" else "--no-style-corners")
-    if knobs.get("inversion", False):
-        options.append("--inversion")
+    options += [f"--{name}" for name in ("inversion", "fast") if knobs.get(name, False)]
     return options + _size(knobs.get("width", 0), knobs.get("height", 0))
 
 

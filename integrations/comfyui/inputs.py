@@ -7,7 +7,23 @@ from typing import Any
 from .arguments import MODELS_OWN
 from .sources import MODEL, STYLE
 
-SCHEDULERS = ["ddim", "dpm++", "dpm++sde", "euler", "euler-a", "heun", "unipc", "deis", "ddpm"]
+SCHEDULERS = [
+    "ddim",
+    "dpm++",
+    "dpm++sde",
+    "dpm++2s",
+    "dpm++karras",
+    "euler",
+    "euler-trailing",
+    "euler-a",
+    "heun",
+    "unipc",
+    "deis",
+    "ddpm",
+    "ddim-trailing",
+    "lcm",
+    "tcd",
+]
 PREFIX = "stylecrafter/clip"
 
 
@@ -26,6 +42,9 @@ def knobs() -> dict[str, Any]:
 
     def text(help: str) -> tuple[str, dict[str, Any]]:
         return ("STRING", {"default": "", "tooltip": f"{help} Empty: the model's own.", "advanced": True})
+
+    def count(help: str, most: int) -> tuple[str, dict[str, Any]]:
+        return ("INT", {"default": 0, "min": 0, "max": most, "tooltip": f"{help} {own}", "advanced": True})
 
     return {
         "steps": ("INT", {"default": 0, "min": 0, "max": 999, "tooltip": own}),
@@ -47,6 +66,17 @@ def knobs() -> dict[str, Any]:
         "style_frames": text("Strength of the style over the clip, such as 0:0,1:1."),
         "style_steps": text("Strength of the style over the steps, such as window(0.3,1)."),
         "negative_style_scale": text("Strength of a negative style; without one it does nothing."),
+        "fast": (
+            "BOOLEAN",
+            {"default": False, "tooltip": "Fewer and cheaper passes, at a loss that was measured."},
+        ),
+        "guidance_start": text("Part of the steps before guidance begins, 0 to 1."),
+        "guidance_every": count("Steps for which what guidance adds is used, once computed.", 999),
+        "reuse_every": count("Steps for which deep features of a UNet are used, once computed.", 999),
+        "reuse_depth": count("Fine levels of the UNet that are computed at every step all the same.", 16),
+        "skip_threshold": text(
+            "Change of a transformer's first block below which a step skips the others; 0: none."
+        ),
     }
 
 

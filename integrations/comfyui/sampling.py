@@ -42,6 +42,8 @@ class _Sampling:
         guidance_stop: Any = "",
         shared_noise: Any = "",
         window: Any = "",
+        guidance_start: Any = "",
+        skip_threshold: Any = "",
     ) -> bool | str:
         texts = (
             style_scale,
@@ -51,6 +53,8 @@ class _Sampling:
             guidance_stop,
             shared_noise,
             window,
+            guidance_start,
+            skip_threshold,
         )
         return check_text_numbers(dict(zip(TEXT_NUMBERS, texts, strict=True)))
 

@@ -142,9 +142,12 @@ def test_schedulers_by_name_are_those_of_flows(pipe: StyleCrafterPipeline, name:
     reference = latents(pipe, **arguments)
     pipe.scheduler = make_scheduler(name, own)
     assert pipe.scheduler.config.get("flow_shift", pipe.scheduler.config.get("shift")) == 3.0
-    # All solve one equation.
     other = latents(pipe, **arguments)
-    assert (other - reference).norm() / reference.norm() < 0.06
+    if name in ("lcm", "dpm++sde"):  # which add noise on the way, the same for a seed
+        assert torch.equal(latents(pipe, **arguments), other)
+        assert 0.3 < other.norm() / reference.norm() < 1.4  # lcm ends on a mean of what may be
+    else:  # all solve one equation
+        assert (other - reference).norm() / reference.norm() < 0.06
     pipe.scheduler = make_scheduler("euler", pipe.scheduler.config)
     assert torch.equal(latents(pipe, **arguments), reference)
 

@@ -15,7 +15,8 @@ GENERATION = {
     "--model", "--adapter", "--image-encoder", "--motion-adapter", "--config",
     "--seed", "--steps", "--frames", "--size", "--fps", "--style-scale", "--strength", "--style-layers",
     "--style-frames", "--style-steps", "--negative-scale", "--text-guidance",
-    "--style-guidance", "--guidance-stop", "--shared-noise", "--style-corners", "--no-style-corners",
+    "--style-guidance", "--guidance-stop", "--fast", "--guidance-start", "--guidance-every", "--reuse-every",
+    "--reuse-depth", "--skip-threshold", "--shared-noise", "--style-corners", "--no-style-corners",
     "--denoise", "--inversion", "--window", "--negative", "--scheduler", "--device", "--dtype", "--no-metadata",
     "--json",
 }  # fmt: skip

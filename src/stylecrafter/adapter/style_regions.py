@@ -44,6 +44,10 @@ class StyleRegions:
         """Those of a part of the clip's latent frames."""
         return self if self.masks.shape[2] == 1 else StyleRegions(self.masks[:, :, part])
 
+    def samples(self, part: slice) -> StyleRegions:
+        """Those of a part of the samples."""
+        return StyleRegions(self.masks[part])
+
     def repeated(self, copies: int) -> StyleRegions:
         """Those of every sample `copies` times in a row."""
         return self if copies == 1 else StyleRegions(self.masks.repeat_interleave(copies, dim=0))

@@ -14,6 +14,7 @@ from torch import Tensor, nn
 
 from stylecrafter.adapter.base_layers import cross_attention_layers
 from stylecrafter.backbones.inputs import attached_slot, check_shapes, found_slot
+from stylecrafter.backbones.step_caches import StepCache
 from stylecrafter.backbones.texts import Texts
 from stylecrafter.errors import InvalidInputError
 
@@ -51,6 +52,8 @@ class Backbone(ABC):
     for_clips: ClassVar[str] = ""
     #: What a named strength multiplies the adapter's own style scale by; "medium" changes nothing.
     strengths: ClassVar[Mapping[str, float]] = MappingProxyType({"light": 0.5, "medium": 1.0, "strong": 1.3})
+    #: Knobs of a fast mode, as `knobs` (`--fast`); `steps` is the most that it takes. A model folder's own count more.
+    fast: ClassVar[Mapping[str, Any]] = MappingProxyType({})
     #: Whether every frame of a clip can have a style of its own (`predict`).
     style_per_frame: ClassVar[bool] = False
 
@@ -284,6 +287,32 @@ class Backbone(ABC):
         Raises:
             InvalidInputError: Shapes that do not fit, a style without an adapter, frames where there is no time.
         """
+
+    def deep_features(self, every: int, depth: int) -> StepCache:
+        """What uses the deep features of a UNet at several steps (`step_caches.DeepFeatures`).
+
+        Args:
+            every: Steps for which one result serves.
+            depth: Fine levels that are computed at every step.
+
+        Raises:
+            InvalidInputError: The denoiser is no UNet, or has no such levels.
+        """
+        raise InvalidInputError(
+            f"{self.label} has no levels whose features could be used again (reuse_every {every}): its blocks are left "
+            "out by a skip threshold instead (--skip-threshold, skip_threshold)"
+        )
+
+    def block_cache(self, threshold: float) -> StepCache:
+        """What leaves out the blocks of a transformer at steps that change little (`step_caches.FirstBlock`).
+
+        Raises:
+            InvalidInputError: The denoiser is no transformer.
+        """
+        raise InvalidInputError(
+            f"{self.label} is no transformer whose blocks could be skipped (skip_threshold {threshold:g}): deep "
+            "features of its UNet are used again instead (--reuse-every, reuse_every)"
+        )
 
     @property
     @abstractmethod

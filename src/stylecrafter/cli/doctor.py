@@ -52,6 +52,9 @@ def _show_needs(facts: dict[str, Any]) -> None:
     show(f"{facts['model']}: {facts['kind']}, {facts['frames']} x {facts['size']}, {facts['dtype']}")
     for name in ("weights", "working", "process", "total", "free"):
         show(f"  {name:<8} {format_bytes(facts[name])}")
+    if facts["fast"]:
+        fast = ", ".join(f"{name} {value}" for name, value in facts["fast"].items())
+        show(f"  {'--fast':<8} {fast.replace('_', ' ')}")
     show(
         "fits"
         if facts["total"] <= facts["free"]

@@ -57,6 +57,7 @@ def models(
         "folder": str(card.folder),
         **{key.replace("_", " "): str(value) for key, value in sorted(card.defaults.items())},
         **{kind.replace("_", " "): _listed(kind, words) for kind, words in card.world.items()},
+        "--fast sets": _fast(facts),
     }
     if card.world:
         rows["prompts"] = "name one object; a scene and a motion if you like"
@@ -84,6 +85,7 @@ def _show_outline(facts: ModelFacts, outline: StyleCrafterPipeline) -> None:
         "layers for style": str(len(outline.backbone.attention_layers())),
         "text width": str(outline.backbone.text_dim),
         **{key.replace("_", " "): str(value) for key, value in sorted(facts.defaults.items())},
+        "--fast sets": _fast(facts),
     }
     _show_rows(rows)
     if facts.is_base:
@@ -94,6 +96,12 @@ def _show_rows(rows: dict[str, str]) -> None:
     width = max(len(label) for label in rows)
     for label, value in rows.items():
         show(f"  {label:<{width}}  {value}")
+
+
+def _fast(facts: ModelFacts) -> str:
+    """The knobs of its fast mode."""
+    knobs = {name.replace("_", " "): value for name, value in facts.fast.items()}
+    return ", ".join(f"{name} {value}" for name, value in knobs.items()) or "nothing: there is no fast mode"
 
 
 def _listed(kind: str, words: list[str]) -> str:

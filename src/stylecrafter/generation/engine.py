@@ -197,8 +197,9 @@ class Engine:
                 for kind, part in self.model.parts.items()
             },
         )
+        fast_knobs = {"fast_knobs": list(s.fast_knobs)} if s.fast_knobs else {}
         return GenerationRecord(
-            **{**s.values(), "scheduler": job.scheduler},
+            **{**s.values(), "scheduler": job.scheduler, **fast_knobs},
             kind="image" if job.frames == 1 else "video",
             prompt=s.prompt,
             styles=styles,

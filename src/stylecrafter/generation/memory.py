@@ -64,7 +64,7 @@ def needs(
     device: str = "auto",
     dtype: str = "auto",
 ) -> dict[str, Any]:
-    """What a clip would need of a machine's memory, in bytes, and what is free.
+    """What a clip would need of a machine's memory, in bytes, and what is free; and the knobs of its fast mode.
 
     Args:
         model: See `look_up_model`.
@@ -100,4 +100,5 @@ def needs(
         "process": process,
         "total": estimate.total + process,
         "free": available_memory(place),
+        "fast": dict(facts.fast),
     }

@@ -9,8 +9,10 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from stylecrafter.backbones.videocrafter_fast import VIDEOCRAFTER_FAST
 from stylecrafter.errors import CheckpointError, InvalidInputError
 from stylecrafter.media.documents import expand_home, is_file, is_folder, shown
+from stylecrafter.pipelines.fast import FAST_NAME, fast_knobs
 from stylecrafter.weights.card import read_defaults, size_multiple
 from stylecrafter.weights.configs import read_config
 from stylecrafter.weights.folders import OWN_PIPELINES
@@ -26,6 +28,7 @@ from stylecrafter.weights.locate import (
 if TYPE_CHECKING:
     import torch
 
+    from stylecrafter.pipelines.sampling_params import SamplingParams
     from stylecrafter.pipelines.stylized_video import StyleCrafterPipeline
 
 #: What may stand beside a model -> the option that names it.
@@ -145,6 +148,22 @@ class ModelFacts:
         return "VideoCrafter" if self.outline is None else self.outline.backbone.label
 
     @property
+    def fast(self) -> Mapping[str, Any]:
+        """Knobs of its fast mode.
+
+        Raises:
+            CheckpointError: Its folder names some that cannot be.
+        """
+        if self.outline is None:
+            base, own = VIDEOCRAFTER_FAST, read_config(self.folder / INDEX_NAME).get(FAST_NAME)
+        else:
+            base, own = self.outline.backbone.fast, self.outline.config.get(FAST_NAME)
+        try:
+            return fast_knobs(base, own)
+        except InvalidInputError as error:
+            raise CheckpointError(f"{self.folder}: of {FAST_NAME} in its {INDEX_NAME}, {error}") from error
+
+    @property
     def suffix(self) -> str:
         """Of a file where none is named: of a picture for models that make no clips."""
         return ".mp4" if self.outline is None or self.outline.backbone.has_time else ".png"
@@ -172,6 +191,21 @@ class ModelFacts:
             f"nothing reads pictures for the adapter: name an image encoder that gives width {width} with "
             "--image-encoder."
         )
+
+    def check_reuse(self, params: SamplingParams) -> None:
+        """Refuse to leave out blocks that its base model does not have, before it is loaded.
+
+        Raises:
+            InvalidInputError: See `StepReuse.of`.
+        """
+        asked: Any = params
+        if asked.reuse_every == 1 and asked.skip_threshold == 0:
+            return
+        import torch
+
+        from stylecrafter.pipelines.step_reuse import StepReuse
+
+        StepReuse.of(self.outlined(torch.float32).backbone, params)
 
     def check_clip(
         self, suffix: str, frames: int, width: int, height: int, *, filled_up: bool = False

@@ -160,6 +160,7 @@ def settings_of(
         of_video = VideoInput(path=video, start=record.video.start, duration=record.video.duration)
     return GenerationSettings(
         **{**record.values(), "scheduler": scheduler},
+        fast_knobs=(record.model_extra or {}).get("fast_knobs", ()),
         prompt=record.prompt,
         styles=tuple(
             StyleInput(path=path, weight=style.weight, at=style.at)

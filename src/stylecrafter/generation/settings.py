@@ -19,6 +19,7 @@ from stylecrafter.generation.styles import Reference, find_style, read_reference
 from stylecrafter.media.documents import shown
 from stylecrafter.media.images import Picture
 from stylecrafter.media.video import check_format, check_suffix
+from stylecrafter.pipelines.fast import set_by_fast, with_fast
 from stylecrafter.pipelines.sampling_params import SamplingParams, check_text
 from stylecrafter.runtime.devices import check_device_name, check_dtype_name
 from stylecrafter.weights.card import check_size
@@ -93,6 +94,8 @@ class GenerationSettings(SamplingParams):
     base_config: str | None = None
     device: Annotated[str, AfterValidator(check_device_name)] = "auto"
     dtype: Annotated[str, AfterValidator(check_dtype_name)] = "auto"
+    #: Of a replay: the knobs that the fast mode had set.
+    fast_knobs: Annotated[tuple[str, ...], Field(strict=False)] = ()
 
     @property
     def parts(self) -> dict[str, str | None]:
@@ -173,13 +176,16 @@ def prepare(settings: GenerationSettings, suffix: str, model: ModelFacts | None 
         facts.check_styles()
     frames = 1 if settings.frames is None and suffix == ".png" else settings.frames
     video, defaults = None, facts.defaults
+    if settings.fast:
+        defaults = with_fast(settings, defaults, facts.fast)
     if settings.video is not None:
         video = look_at_video(settings.video, frames, settings.fps)
         defaults = video.defaults(defaults, facts.size_multiple)
     try:
-        filled = settings.changed(styles=styles, frames=frames).filled(defaults)
+        filled = settings.changed(styles=styles, frames=frames, **_fast(settings, facts)).filled(defaults)
     except InvalidInputError as error:
         raise CheckpointError(f"{facts.folder}: of the defaults in its {INDEX_NAME}, {error}") from error
+    facts.check_reuse(filled)
     job = Job(filled, facts, references, video, steering)
     if job.frames == 1 and len({style.at for style in styles}) > 1:
         raise InvalidInputError("styles that follow each other (--style-at) need a clip of several frames.")
@@ -194,9 +200,21 @@ def prepare(settings: GenerationSettings, suffix: str, model: ModelFacts | None 
     check_masks(steering, job.size)
     facts.check_clip(suffix, job.frames, *reversed(job.size), filled_up=video is not None)
     check_format(suffix, job.frames, *job.size, job.fps)
+    if filled.fast_knobs:
+        set_now = ", ".join(
+            f"{name} {getattr(filled, name)}" for name in filled.fast_knobs if hasattr(filled, name)
+        )
+        logger.info("fast: %s", set_now)
     for line in _without_effect(job):
         logger.warning(line)
     return job
+
+
+def _fast(settings: GenerationSettings, facts: ModelFacts) -> dict[str, Any]:
+    """The knobs that the fast mode sets, as a change of settings."""
+    if not settings.fast or settings.fast_knobs:
+        return {}
+    return {"fast_knobs": set_by_fast(settings, facts.fast)}
 
 
 def _without_effect(job: Job) -> Iterator[str]:
@@ -206,6 +224,8 @@ def _without_effect(job: Job) -> Iterator[str]:
         yield "the negative style's strength (--negative-scale) has no effect: no negative style was given"
     if s.style_frames and job.frames == 1:
         yield "strength over frames (--style-frames) has no effect on a single frame"
+    if s.reuse_depth != 1 and s.reuse_every == 1:
+        yield "levels that are computed at every step (--reuse-depth) have no effect without --reuse-every"
     if job.video is not None and s.denoise < 1 <= math.ceil(s.denoise * s.steps - 1e-6) / s.steps:
         yield (
             f"--denoise {s.denoise:g} of {s.steps} steps are all of them: nothing is left of the video; take more steps"

@@ -5,6 +5,7 @@ from __future__ import annotations
 import inspect
 import logging
 import os
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Self
 
@@ -38,12 +39,17 @@ from stylecrafter.backbones.protocol import Backbone
 from stylecrafter.backbones.videocrafter_unet import VideoCrafterUNet
 from stylecrafter.errors import InvalidInputError, unknown_name
 from stylecrafter.media.documents import is_folder
+from stylecrafter.pipelines.fast import FAST_NAME, fast_knobs
 from stylecrafter.pipelines.fitting import adapter_defaults, check_defaults, check_widths, defaults_without
 from stylecrafter.pipelines.pipeline_card import pipeline_card
 from stylecrafter.references.encoder import ReferenceEncoder
 from stylecrafter.weights.hub import HubCard, PushedWithCard
 
 logger = logging.getLogger(__name__)
+
+
+#: What `from_base` takes for the pipeline, beside defaults.
+_OWN = ("reference_size", FAST_NAME)
 
 
 class StylizedComponents(PushedWithCard, DiffusionPipeline):
@@ -85,6 +91,7 @@ class StylizedComponents(PushedWithCard, DiffusionPipeline):
         default_fps: Frames per second that the clips are meant for.
         default_style_scale: Strength of the style.
         default_negative_prompt: What to move away from; the empty text is nothing.
+        fast: Knobs of this model's own fast mode, by their names; None: those of its base model.
         force_zeros_for_empty_prompt: Of SDXL: no text is zeros there, not the encoded empty text.
 
     Raises:
@@ -144,6 +151,7 @@ class StylizedComponents(PushedWithCard, DiffusionPipeline):
         motion_adapter: MotionAdapter | None = None,
         controlnet: ControlNetModel | None = None,
         force_zeros_for_empty_prompt: bool = True,
+        fast: Mapping[str, Any] | None = None,
     ) -> None:
         super().__init__()
         base = {
@@ -198,6 +206,8 @@ class StylizedComponents(PushedWithCard, DiffusionPipeline):
             default_negative_prompt=default_negative_prompt,
             force_zeros_for_empty_prompt=force_zeros_for_empty_prompt,
         )
+        if fast is not None:  # folders of models without one stay as they are
+            self.register_to_config(fast=dict(fast_knobs(backbone.fast, fast)))
         if style_adapter is not None and not style_adapter.is_attached_to(backbone.denoiser):
             style_adapter.attach(backbone.denoiser)
         self._base: Any = None
@@ -258,7 +268,7 @@ class StylizedComponents(PushedWithCard, DiffusionPipeline):
         from stylecrafter.pipelines.motion import open_motion_adapter, with_motion
 
         motion_adapter = options.pop("motion_adapter", None)
-        own = {k: options.pop(k) for k in list(options) if k.startswith("default_") or k == "reference_size"}
+        own = {k: options.pop(k) for k in list(options) if k.startswith("default_") or k in _OWN}
         known = inspect.signature(cls.__init__).parameters
         for name in own:
             if name not in known:

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from collections.abc import Hashable, Mapping
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import torch
@@ -12,6 +12,7 @@ from torch import Tensor
 from stylecrafter.adapter.style_regions import StyleRegions
 from stylecrafter.guidance import guide, needed_passes, published_scales, rescale
 from stylecrafter.pipelines.base import StylizedPipelineBase
+from stylecrafter.pipelines.step_reuse import StepReuse
 
 
 @dataclass(frozen=True)
@@ -23,6 +24,7 @@ class Guidance:
     rescale: float
     stop: float
     sequential: bool
+    start: float = 0.0
 
     @classmethod
     def of(cls, params: Any, sequential: bool) -> Guidance:
@@ -30,11 +32,13 @@ class Guidance:
         scales = params.text_guidance, params.style_guidance
         if params.published_guidance:
             scales = published_scales(*scales)
-        return cls(*scales, params.guidance_rescale, params.guidance_stop, sequential)
+        return cls(*scales, params.guidance_rescale, params.guidance_stop, sequential, params.guidance_start)
 
     def at(self, step: int, steps: int) -> Guidance:
-        """What holds at a step: behind `stop` the conditional prediction as it is, which takes a single pass."""
-        return self if step < self.stop * steps else replace(self, text_scale=1.0, style_scale=1.0)
+        """What holds at a step: before `start` and behind `stop` the conditional prediction as it is, which takes a
+        single pass (Kynkäänniemi et al. 2024, arXiv 2404.07724)."""
+        guided = self.start * steps <= step < self.stop * steps
+        return self if guided else replace(self, text_scale=1.0, style_scale=1.0)
 
     def steered(self, scale: float) -> Guidance:
         """What holds once a callback has set the pipeline's `_guidance_scale`, as those of diffusers do to end
@@ -58,6 +62,8 @@ class PassArguments:
         regions: Where the styles act; None: everywhere.
         negative_style: Tokens (b, q, d) that the pass without prompt reads instead: what to move away from.
         negative_factors: Theirs, (b, L).
+        reuse: What the steps of a call keep for each other.
+        place: Of the latents within the call: a window, or a clip beside it.
     """
 
     text: Mapping[str, Tensor]
@@ -67,12 +73,29 @@ class PassArguments:
     regions: StyleRegions | None = None
     negative_style: Tensor | None = None
     negative_factors: Tensor | None = None
+    reuse: StepReuse = field(default_factory=StepReuse)
+    place: tuple[Hashable, ...] = ()
 
     def within(self, window: slice) -> PassArguments:
         """Those of a part of the clip's latent frames."""
-        if self.regions is None:
-            return self
-        return replace(self, regions=self.regions.frames(window))
+        place = (*self.place, window.start)
+        return replace(
+            self, place=place, regions=None if self.regions is None else self.regions.frames(window)
+        )
+
+    def of_sample(self, index: int) -> PassArguments:
+        """Those of a single sample."""
+        row = slice(index, index + 1)
+        return replace(
+            self,
+            text={name: value[row] for name, value in self.text.items()},
+            negative={name: value[row] for name, value in self.negative.items()},
+            null_style=_row(self.null_style, row),
+            regions=None if self.regions is None else self.regions.samples(row),
+            negative_style=_row(self.negative_style, row),
+            negative_factors=_row(self.negative_factors, row),
+            place=(*self.place, "sample", index),
+        )
 
 
 def guided_noise(
@@ -95,42 +118,95 @@ def guided_noise(
         style_factors: Of every style layer, (b, L) or (b, f, L); None: no style at this step.
         guidance: What holds at this step.
     """
+    reuse = arguments.reuse
+    if reuse.by_sample and len(latents) > 1:
+        return torch.cat(
+            [
+                guided_noise(
+                    pipe,
+                    latents[i : i + 1],
+                    timestep,
+                    {name: _row(value, slice(i, i + 1)) for name, value in tensors.items()},
+                    arguments.of_sample(i),
+                    _row(style_factors, slice(i, i + 1)),
+                    guidance,
+                )
+                for i in range(len(latents))
+            ]
+        )
+
+    def predict(of: Guidance) -> tuple[Tensor, Tensor | None]:
+        return _guided(pipe, latents, timestep, tensors, arguments, style_factors, of)
+
+    scales = guidance.text_scale, None if style_factors is None else guidance.style_scale
+    difference = reuse.difference(arguments.place, scales)
+    if difference is None:
+        guided, conditional = predict(guidance)
+        if conditional is not None and guided is not conditional:
+            reuse.keep(arguments.place, scales, guided - conditional)
+    else:
+        alone = replace(guidance, text_scale=1.0, style_scale=1.0 if scales[1] else 0.0)
+        conditional, _ = predict(alone)
+        guided = conditional + difference
+    return guided if conditional is None else rescale(guided, conditional, guidance.rescale)
+
+
+def _guided(
+    pipe: StylizedPipelineBase,
+    latents: Tensor,
+    timestep: Tensor,
+    tensors: Mapping[str, Any],
+    arguments: PassArguments,
+    style_factors: Tensor | None,
+    guidance: Guidance,
+) -> tuple[Tensor, Tensor | None]:
+    """The guided prediction and the conditional one, where that is among its passes."""
     text, negative = tensors["text_embeds"], tensors["negative_text_embeds"]
     style_scale = None if style_factors is None else guidance.style_scale
     needed = needed_passes(guidance.text_scale, style_scale)
     regions = None if style_factors is None else arguments.regions
 
-    def predict(state: Tensor, beside: Mapping[str, Tensor], style: Tensor | None, copies: int = 1) -> Tensor:
+    def predict(
+        name: str, state: Tensor, beside: Mapping[str, Tensor], style: Tensor | None, copies: int = 1
+    ) -> Tensor:
         factors = None if style is None else style_factors
         several = [None if x is None else torch.cat([x] * copies) for x in (style, factors)]
         entries = latents if copies == 1 else torch.cat([latents] * copies)
         others: dict[str, Any] = {**beside, **arguments.base}
         if regions is not None and style is not None:
             others["style_regions"] = regions if copies == 1 else regions.twice()
-        return pipe.predict_noise(entries, timestep, state, several[0], several[1], **others)
+        with arguments.reuse.of_pass((*arguments.place, name)):
+            return pipe.predict_noise(entries, timestep, state, several[0], several[1], **others)
 
     # At steps without style, "no style" is left out as well.
     plain_style = None if style_factors is None else arguments.null_style
     null = with_text = None
     apart = guidance.sequential or negative.shape != text.shape or arguments.negative_style is not None
+    apart = apart or arguments.reuse.by_sample
     if needed.null and needed.text and not apart:
         # The pass with style runs on its own: the others have none, or another.
         beside = {k: torch.cat([value, arguments.text[k]]) for k, value in arguments.negative.items()}
-        null, with_text = predict(torch.cat([negative, text]), beside, plain_style, 2).chunk(2)
+        null, with_text = predict("null and text", torch.cat([negative, text]), beside, plain_style, 2).chunk(
+            2
+        )
     else:
         if needed.null and arguments.negative_style is not None:
             others: dict[str, Any] = {**arguments.negative, **arguments.base}
             style, factors = arguments.negative_style, arguments.negative_factors
-            null = pipe.predict_noise(latents, timestep, negative, style, factors, **others)
+            with arguments.reuse.of_pass((*arguments.place, "null")):
+                null = pipe.predict_noise(latents, timestep, negative, style, factors, **others)
         elif needed.null:
-            null = predict(negative, arguments.negative, plain_style)
+            null = predict("null", negative, arguments.negative, plain_style)
         if needed.text:
-            with_text = predict(text, arguments.text, plain_style)
+            with_text = predict("text", text, arguments.text, plain_style)
     conditional, styled = with_text, None
     if needed.style:
-        styled = conditional = predict(text, arguments.text, tensors["style_tokens"])
-    guided = guide(null, with_text, styled, guidance.text_scale, style_scale)
-    return guided if conditional is None else rescale(guided, conditional, guidance.rescale)
+        styled = conditional = predict("style", text, arguments.text, tensors["style_tokens"])
+    return guide(null, with_text, styled, guidance.text_scale, style_scale), conditional
+
+
+def _row(tensor: Tensor | None, row: slice) -> Tensor | None:
+    return None if tensor is None else tensor[row]
 
 
 def style_factors(

@@ -28,6 +28,8 @@ MAX_FPS = 240
 MAX_SIDE = 16_384
 # A tokenizer cuts a prompt after some 75 words; what is given is kept in the file all the same.
 MAX_PROMPT_CHARACTERS = 50_000
+#: Panel of the help for what trades quality for time.
+SPEED = "Speed"
 #: Part of the steps that a video is denoised for where nobody says (docs/results/video_to_video.md).
 DEFAULT_DENOISE = 0.6
 
@@ -198,6 +200,65 @@ class SamplingParams(KnobModel):
         without=1.0,
         ge=0,
         le=1,
+    )
+    fast: bool = knob(
+        "Fewer and cheaper passes, at a loss that was measured; sets what is not said of the knobs that "
+        "`stylecrafter models NAME` lists for the model.",
+        "--fast",
+        "fast",
+        panel=SPEED,
+        default=False,
+        without=False,
+    )
+    guidance_start: float | None = knob(
+        "Part of the steps before guidance begins, 0 to 1; these take a single pass of the model.",
+        "--guidance-start",
+        "guidance_start",
+        panel=SPEED,
+        of_model=True,
+        without=0.0,
+        ge=0,
+        le=1,
+    )
+    guidance_every: int | None = knob(
+        "Steps for which what guidance adds is used, once computed; 1 computes it at every step.",
+        "--guidance-every",
+        "guidance_every",
+        panel=SPEED,
+        of_model=True,
+        without=1,
+        ge=1,
+        le=MAX_STEPS,
+    )
+    reuse_every: int | None = knob(
+        "Steps for which deep features of a UNet are used, once computed; 1 computes them at every step.",
+        "--reuse-every",
+        "reuse_every",
+        panel=SPEED,
+        of_model=True,
+        without=1,
+        ge=1,
+        le=MAX_STEPS,
+    )
+    reuse_depth: int | None = knob(
+        "Fine levels of the UNet that are computed at every step all the same.",
+        "--reuse-depth",
+        "reuse_depth",
+        panel=SPEED,
+        of_model=True,
+        without=1,
+        ge=1,
+        le=16,
+    )
+    skip_threshold: float | None = knob(
+        "Change of a transformer's first block, as a part of it, below which a step skips the other blocks; 0: none.",
+        "--skip-threshold",
+        "skip_threshold",
+        panel=SPEED,
+        of_model=True,
+        without=0.0,
+        ge=0,
+        le=10,
     )
     shared_noise: float | None = knob(
         "Part of the noise that all frames share, 0 to 1: more is steadier, and moves less.",

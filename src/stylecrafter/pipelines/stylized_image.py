@@ -10,8 +10,9 @@ from torch import Tensor
 
 from stylecrafter.errors import InvalidInputError, unknown_name
 from stylecrafter.media.images import PictureLike, load_picture
+from stylecrafter.pipelines.arguments import at_least_one
 from stylecrafter.pipelines.output import StyleCrafterImagePipelineOutput
-from stylecrafter.pipelines.stylized_video import StyleCrafterPipeline, at_least_one
+from stylecrafter.pipelines.stylized_video import StyleCrafterPipeline
 
 #: What the clip pipeline's call has and a picture has not.
 _OF_CLIPS = (

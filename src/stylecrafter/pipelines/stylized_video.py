@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import inspect
-import operator
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from typing import Any, SupportsIndex
+from typing import Any
 
 import torch
 from PIL import Image
@@ -14,6 +13,7 @@ from torch import Tensor
 
 from stylecrafter.adapter.scales import Scale, grouped_scales
 from stylecrafter.errors import InvalidInputError
+from stylecrafter.pipelines.arguments import at_least_one, said, same_argument
 from stylecrafter.pipelines.base import StylizedPipelineBase
 from stylecrafter.pipelines.callbacks import Callback, StepCallback
 from stylecrafter.pipelines.conditions import (
@@ -24,6 +24,7 @@ from stylecrafter.pipelines.conditions import (
     text_conditions,
 )
 from stylecrafter.pipelines.control import Control, ControlImages
+from stylecrafter.pipelines.fast import FAST_NAME, fast_knobs, with_fast
 from stylecrafter.pipelines.finite import StepWatch, check_computed
 from stylecrafter.pipelines.guided_noise import Guidance, PassArguments, style_factors
 from stylecrafter.pipelines.inversion import Predict, final_ratio, invert, text_only
@@ -34,6 +35,7 @@ from stylecrafter.pipelines.noise import Generators, initial_latents, sample_gen
 from stylecrafter.pipelines.output import StyleCrafterPipelineOutput, check_output_type, convert_frames
 from stylecrafter.pipelines.regional_style import GivenStyles, style_of_call
 from stylecrafter.pipelines.sampling_params import SamplingParams, check_video_knobs
+from stylecrafter.pipelines.step_reuse import StepReuse
 from stylecrafter.pipelines.text_alone import TextAlone
 from stylecrafter.pipelines.timesteps import check_scheduler, model_input, set_timesteps
 from stylecrafter.pipelines.video_to_video import (
@@ -170,8 +172,8 @@ class StyleCrafterPipeline(StylizedPipelineBase):
         callback = StepCallback(
             callback_on_step_end, callback_on_step_end_tensor_inputs, self._callback_tensor_inputs
         )
-        text_embeds = _same_argument("text_embeds", text_embeds, "prompt_embeds", prompt_embeds)
-        negative_text_embeds = _same_argument(
+        text_embeds = same_argument("text_embeds", text_embeds, "prompt_embeds", prompt_embeds)
+        negative_text_embeds = same_argument(
             "negative_text_embeds", negative_text_embeds, "negative_prompt_embeds", negative_prompt_embeds
         )
         asked = SamplingParams.from_arguments(knobs, inspect.signature(self.__call__).parameters)
@@ -197,7 +199,9 @@ class StyleCrafterPipeline(StylizedPipelineBase):
         if source is None:
             check_video_knobs(asked.denoise, asked.inversion)
         of_video = {} if source is None else source.defaults(self.config, self.size_multiple)
-        params: Any = asked.filled({**self.config, **of_video, **self._size_of(latents)})  # no None any more
+        defaults = {**self.config, **of_video, **self._size_of(latents)}
+        fast = fast_knobs(self.backbone.fast, self.config.get(FAST_NAME))
+        params: Any = asked.filled(with_fast(asked, defaults, fast))  # no None any more
         check_size(params.width, params.height, self.size_multiple)
         guidance = Guidance.of(params, sequential_guidance)
         style_scale = params.style_scale
@@ -209,6 +213,7 @@ class StyleCrafterPipeline(StylizedPipelineBase):
             start=control_guidance_start,
             end=control_guidance_end,
         )
+        reuse = StepReuse.of(self.backbone, params)
         self._interrupt, self._guidance_scale = False, guidance.text_scale
         scheduler = self.backbone.component("scheduler")
         check_scheduler(self.backbone)
@@ -245,10 +250,10 @@ class StyleCrafterPipeline(StylizedPipelineBase):
         )
         away = negative_style(self, negative_given, negative.states, params, guidance)
         layer_weights = None
-        if layer_style_scales is not None and _said(layer_style_scales):
+        if layer_style_scales is not None and said(layer_style_scales):
             layer_weights = grouped_scales(layer_style_scales, self._need_adapter().layer_names)
         frame_weights = per_latent_frame(
-            weights(frame_style_scales, params.frames, "frame") if _said(frame_style_scales) else None,
+            weights(frame_style_scales, params.frames, "frame") if said(frame_style_scales) else None,
             self.backbone.frames_per_latent,
         )
 
@@ -302,7 +307,7 @@ class StyleCrafterPipeline(StylizedPipelineBase):
             alone = TextAlone(scheduler, tensors["latents"], generators, params.eta, arguments.regions)
 
         # 6. Steps
-        with self.progress_bar(total=len(times)) as bar:
+        with reuse, self.progress_bar(total=len(times)) as bar:
             for i, t in enumerate(times):
                 if self._interrupt:
                     continue
@@ -316,6 +321,7 @@ class StyleCrafterPipeline(StylizedPipelineBase):
                 )
                 now = guidance.steered(self._guidance_scale).at(begin + i, steps)
                 beside = controlled if control.acts(begin + i, steps) else arguments
+                beside = replace(beside, reuse=reuse.at(i))
                 predicted = windowed_noise(windows, self, entering, t, tensors, beside, factors, now)
                 (tensors["latents"], *_) = scheduler.step(
                     predicted, t, tensors["latents"], **extra, return_dict=False
@@ -371,30 +377,3 @@ class StyleCrafterPipeline(StylizedPipelineBase):
             "default_height": height * factor,
             "default_width": width * factor,
         }
-
-
-def _said(strength: Any) -> bool:
-    """Whether there is a strength; an empty text is how knobs say that there is none."""
-    return strength is not None and not (isinstance(strength, str) and not strength)
-
-
-def _same_argument(name: str, value: Any, alias: str, other: Any) -> Any:
-    """The value of an argument that has two names.
-
-    Raises:
-        InvalidInputError: Both were given.
-    """
-    if value is not None and other is not None:
-        raise InvalidInputError(f"{alias} is another name for {name}; give one of them")
-    return other if value is None else value
-
-
-def at_least_one(name: str, value: SupportsIndex) -> int:
-    """`value` as an int; whatever counts as a whole number will do, NumPy's among them."""
-    try:
-        number = 0 if isinstance(value, bool) else operator.index(value)
-    except TypeError:
-        number = 0
-    if number < 1:
-        raise InvalidInputError(f"{name} must be a whole number of at least 1, got {value!r}")
-    return number

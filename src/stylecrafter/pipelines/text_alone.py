@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 import torch
@@ -58,6 +59,7 @@ class TextAlone:
         guidance: Guidance,
     ) -> None:
         """Take the call's step without its style; the arguments are those of `windowed_noise`."""
+        arguments = replace(arguments, place=(*arguments.place, "text alone"))
         entering = model_input(self._scheduler, self.latents, timestep)
         predicted = windowed_noise(windows, pipe, entering, timestep, tensors, arguments, None, guidance)
         (self.latents, *_) = self._scheduler.step(
