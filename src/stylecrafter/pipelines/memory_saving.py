@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+from collections.abc import Sequence
 from typing import Any, cast
 
 import torch
@@ -11,6 +13,7 @@ from stylecrafter.errors import InvalidInputError
 from stylecrafter.pipelines.offloading import (
     has_group_offload,
     let_others_leave,
+    offload_layers,
     remove_group_offload,
     restore_tiles,
     set_tiles,
@@ -42,8 +45,8 @@ class MemorySaving:
     def enable_low_memory(self, device: str | torch.device | None = None, *, offload: bool = True) -> None:
         """Have calls take less memory and more time.
 
-        Passes of the model run one by one (`sequential_guidance`), frames are decoded and encoded one by one, those with
-        sides above `TILE` in tiles that overlap; and on a GPU one model is there at a time, the others wait in the
+        Passes of the model run one by one (`sequential_guidance`), frames are decoded and encoded one by one, in tiles
+        that overlap where sides are above `TILE`; and on a GPU one model is there at a time, the others wait in the
         machine's memory (`enable_model_cpu_offload`). Frames are those of other calls up to rounding, tiled ones up to
         slight differences along the seams. On a CPU there is no other memory for weights to wait in: they stay.
 
@@ -89,7 +92,9 @@ class MemorySaving:
         onload_device: str | torch.device,
         offload_device: str | torch.device = "cpu",
         offload_type: str = "leaf_level",
-        *args: Any,
+        *,
+        exclude_modules: str | Sequence[str] = (),
+        offload_to_disk_path: str | os.PathLike[str] | None = None,
         **options: Any,
     ) -> None:
         """Keep one layer at a time on the device, as `DiffusionPipeline` does, which has "block_level" where nothing is
@@ -100,20 +105,30 @@ class MemorySaving:
             onload_device: Where layers compute.
             offload_device: Where they wait.
             offload_type: "leaf_level", or "block_level" for base models of diffusers.
-            *args: See `DiffusionPipeline.enable_group_offload`.
-            **options: Likewise, such as `use_stream=True`, by which a GPU fetches the next layer beside computing.
+            exclude_modules: Components that stay on the device beside the adapter.
+            offload_to_disk_path: A folder in which they wait instead, new or of this very pipeline.
+            **options: See `DiffusionPipeline.enable_group_offload`, such as `use_stream=True`, by which a GPU fetches
+                the next layer while it computes.
 
         Raises:
-            InvalidInputError: Blocks of a VideoCrafter UNet.
+            InvalidInputError: Blocks of a VideoCrafter UNet; or weights that two layers share, on the disk.
         """
-        if getattr(self, "_all_hooks", ()):
+        pipe = cast(Any, self)
+        if self.offloaded:
             self.disable_offload()
-        places = torch.device(onload_device), torch.device(offload_device)
-        given = options.pop("exclude_modules", None) or []
-        kept = [given] if isinstance(given, str) else list(given)
-        options["exclude_modules"] = [*kept, "style_adapter"]
-        super().enable_group_offload(*places, offload_type, *args, **options)  # type: ignore[misc]
-        self._group_offload = {"onload_device": places[0]}
+        onload, offload = torch.device(onload_device), torch.device(offload_device)
+        kept = {exclude_modules} if isinstance(exclude_modules, str) else set(exclude_modules)
+        for name, model in pipe.components.items():
+            if not isinstance(model, nn.Module):
+                continue
+            if name in kept or model is pipe.style_adapter:
+                model.to(onload)
+                continue
+            if offload_to_disk_path is not None:
+                # Layers of different models may have the same names.
+                options["offload_to_disk_path"] = os.path.join(offload_to_disk_path, name)
+            offload_layers(model, onload, offload, offload_type, **options)
+        self._group_offload = {"onload_device": onload}
 
     def disable_offload(self, device: str | torch.device | None = None) -> None:
         """Bring all weights to the device where calls compute, or to another, and leave them there."""
@@ -129,8 +144,8 @@ class MemorySaving:
     def store_weights(self, weights_as: str) -> None:
         """Keep weights in 8 bits, which are widened when they are used; what is rounded so does not come back.
 
-        Layers for norms, embeddings, the first and the last convolution, the autoencoder, and of the adapter the extractor
-        and the scale predictor stay as they are. For sampling only: such a pipeline cannot be saved.
+        Norms, embeddings, the first and the last convolution, the autoencoder, and of the adapter the extractor and the
+        scale predictor stay as they are. For sampling only: such a pipeline cannot be saved.
 
         Args:
             weights_as: "fp8" or "int8", see `pipelines.stored_weights`. Before offloading, if both are wanted.

@@ -7,13 +7,15 @@ from typing import Any
 
 import torch
 from accelerate.hooks import UserCpuOffloadHook
-from diffusers.hooks import HookRegistry
+from diffusers.hooks import HookRegistry, apply_group_offloading
 from diffusers.hooks.group_offloading import (
     _GROUP_OFFLOADING,
     _LAYER_EXECUTION_TRACKER,
     _LAZY_PREFETCH_GROUP_OFFLOADING,
 )
 from torch import nn
+
+from stylecrafter.errors import InvalidInputError
 
 _GROUP_HOOKS = (_LAZY_PREFETCH_GROUP_OFFLOADING, _LAYER_EXECUTION_TRACKER, _GROUP_OFFLOADING)
 
@@ -55,6 +57,42 @@ def let_others_leave(hooks: Sequence[UserCpuOffloadHook], together: Sequence[nn.
             other for other in hooks if other is not hook and not {id(hook.model), id(other.model)} <= pair
         ]
         hook.hook.prev_module_hook = OthersLeave(others) if others else None
+
+
+def offload_layers(
+    model: nn.Module, onload: torch.device, offload: torch.device, offload_type: str, **options: Any
+) -> None:
+    """Have the layers of a model leave the device, each on its own.
+
+    Args:
+        model: Any.
+        onload: Where they compute.
+        offload: Where they wait.
+        offload_type: "leaf_level" or "block_level".
+        **options: As `apply_group_offloading` of diffusers takes them.
+
+    Raises:
+        InvalidInputError: Two layers share weights, and are to wait on the disk.
+    """
+    if "offload_to_disk_path" in options and (shared := _shared_weights(model)):
+        # The second of them would be written after its numbers have gone.
+        raise InvalidInputError(
+            f"layers of {type(model).__name__} share weights ({' and '.join(shared)}), which the disk would not keep: "
+            "leave this component out with exclude_modules"
+        )
+    if hasattr(model, "enable_group_offload"):
+        model.enable_group_offload(onload, offload, offload_type, **options)
+    else:
+        apply_group_offloading(model, onload, offload, offload_type, **options)
+
+
+def _shared_weights(model: nn.Module) -> list[str]:
+    """Names of the first weights that have another name too."""
+    names: dict[int, str] = {}
+    for name, weight in model.named_parameters(remove_duplicate=False):
+        if (first := names.setdefault(id(weight), name)) != name:
+            return [first, name]
+    return []
 
 
 def remove_group_offload(model: nn.Module) -> None:

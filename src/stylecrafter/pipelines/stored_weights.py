@@ -77,9 +77,7 @@ def _as_float8(model: nn.Module) -> None:
 
     for layer in list(stored_layers(model, "fp8")):
         # Without patterns: this very layer.
-        apply_layerwise_casting(
-            layer, torch.float8_e4m3fn, layer.weight.dtype, skip_modules_pattern=None
-        )
+        apply_layerwise_casting(layer, torch.float8_e4m3fn, layer.weight.dtype, skip_modules_pattern=None)
 
 
 def _as_int8(model: nn.Module) -> None:

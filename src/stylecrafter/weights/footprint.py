@@ -36,10 +36,17 @@ _HOPELESS = 2.0
 
 @dataclass(frozen=True)
 class MemoryEstimate:
-    """Bytes a run needs at its peak."""
+    """Bytes a run needs at its peak.
+
+    Attributes:
+        weights: Of the model, where it computes.
+        working: Beside them.
+        host: In the machine's memory, where the model computes elsewhere.
+    """
 
     weights: int
     working: int
+    host: int = 0
 
     @property
     def total(self) -> int:
