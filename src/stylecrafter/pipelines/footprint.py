@@ -81,8 +81,10 @@ def weights_of(
     full = sum(t.numel() * t.element_size() for t in _tensors(counted))
     if weights_as == "full":
         return full
-    return full - sum(saved_bytes(m, weights_as) for m in counted if m is not pipe.vae) + _widened(
-        counted, weights_as
+    return (
+        full
+        - sum(saved_bytes(m, weights_as) for m in counted if m is not pipe.vae)
+        + _widened(counted, weights_as)
     )
 
 
@@ -180,7 +182,9 @@ def _denoise(
         null_style=nothing,
         regions=regions,
         negative_style=away,
-        negative_factors=None if away is None or factors is None else factors[:, : pipe.style_adapter.num_layers],
+        negative_factors=None
+        if away is None or factors is None
+        else factors[:, : pipe.style_adapter.num_layers],
     )
     tensors: dict[str, Any] = {
         "text_embeds": text.states,

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from importlib.util import find_spec
 from typing import Any
 
-from stylecrafter.errors import InvalidInputError, unknown_name
+from stylecrafter.errors import InvalidInputError, MissingDependencyError, unknown_name
 
 #: What leaves a GPU while it is not needed: what `low_memory` says, nothing, whole models, or single layers.
 OFFLOADS = ("auto", "none", "model", "group")
 #: How weights are kept: as they compute, as 8-bit floats, or as whole numbers of 8 bits.
 WEIGHTS = ("full", "fp8", "int8")
+NEEDS_TORCHAO = "weights as int8 need torchao; pip install 'stylecrafter[quantize]', or take --weights fp8"
 
 
 def check_offload_name(name: str) -> str:
@@ -70,6 +72,18 @@ class MemoryOptions:
                 f"on {device_type}, which has no other memory; --low-memory and --weights fp8 save memory there"
             )
         return self.offload
+
+    def checked(self, device_type: str) -> MemoryOptions:
+        """These, if they can be had on a device of that type.
+
+        Raises:
+            InvalidInputError: See `offloading`.
+            MissingDependencyError: torchao is not installed, and weights are to be stored as int8.
+        """
+        self.offloading(device_type)
+        if self.weights_as == "int8" and find_spec("torchao") is None:
+            raise MissingDependencyError(NEEDS_TORCHAO)
+        return self
 
     def recorded(self) -> dict[str, Any]:
         """What of it may change a result, where it was asked for; where weights lie changes nothing."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from typing import Any
+from typing import Any, cast
 
 import torch
 from accelerate.hooks import UserCpuOffloadHook
@@ -81,7 +81,7 @@ def offload_layers(
             "leave this component out with exclude_modules"
         )
     if hasattr(model, "enable_group_offload"):
-        model.enable_group_offload(onload, offload, offload_type, **options)
+        cast(Any, model).enable_group_offload(onload, offload, offload_type, **options)
     else:
         apply_group_offloading(model, onload, offload, offload_type, **options)
 
@@ -98,7 +98,7 @@ def _shared_weights(model: nn.Module) -> list[str]:
 def remove_group_offload(model: nn.Module) -> None:
     """Bring the weights of a model back to the device where they compute, and take its hooks for groups off."""
     for module in model.modules():
-        registry = getattr(module, "_diffusers_hook", None)
+        registry: Any = getattr(module, "_diffusers_hook", None)
         hook = None if registry is None else registry.get_hook(_GROUP_OFFLOADING)
         if hook is None:
             continue

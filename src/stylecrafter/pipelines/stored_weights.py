@@ -10,7 +10,7 @@ import torch
 from torch import nn
 
 from stylecrafter.errors import InvalidInputError, MissingDependencyError
-from stylecrafter.pipelines.memory_options import check_weights_name
+from stylecrafter.pipelines.memory_options import NEEDS_TORCHAO, check_weights_name
 
 #: Layers that stay as they are, by their names: those that are few and that everything passes through, and those whose
 #: library looks at the dtype of their weights. T5 casts what enters `wo` to that.
@@ -84,8 +84,6 @@ def _as_int8(model: nn.Module) -> None:
     try:
         from torchao.quantization import Int8WeightOnlyConfig, quantize_
     except ImportError as error:
-        raise MissingDependencyError(
-            "weights as int8 need torchao; pip install 'stylecrafter[quantize]', or take --weights fp8"
-        ) from error
+        raise MissingDependencyError(NEEDS_TORCHAO) from error
     chosen = {id(layer) for layer in stored_layers(model, "int8")}
     quantize_(model, Int8WeightOnlyConfig(), filter_fn=lambda layer, name: id(layer) in chosen)
