@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from typing import Any
 
 import torch
@@ -149,7 +150,7 @@ def stage_peaks(
         yield "denoising", memory.peak
     if pipe.vae is not None:
         with _tiled(pipe, options):
-            held = _decoded(pipe, work, 1 if options.low_memory else DECODED_FRAMES)
+            held = _decoded(pipe, work, 1) if options.low_memory else _decoded(pipe, work, DECODED_FRAMES)
         finished = work.frames * work.width * work.height * _PIXEL_BYTES
         yield "decoding", max(held, finished)
 
@@ -201,6 +202,12 @@ def _decoded(pipe: StyleCrafterPipeline, work: Workload, chunk: int) -> int:
     """Bytes at the peak of decoding so many frames at once, with all of them kept."""
     backbone = pipe.backbone
     pixels = 3 * work.width * work.height * 4
+    tiled = pipe.vae.use_tiling and max(work.width, work.height) > TILE
+    if tiled:  # one tile, beside those of the frame or clip that are done, and their blend
+        whole = work.frames if backbone.frames_per_latent > 1 else 1
+        tile = replace(work, width=min(work.width, TILE), height=min(work.height, TILE))
+        with torch.no_grad():
+            return _decoded(pipe, tile, chunk) + (2 * whole + work.frames) * pixels
     latent_frames = backbone.latent_shape(padded_frames(backbone, work.frames), work.height, work.width)[1]
 
     def peak(count: int) -> int:
