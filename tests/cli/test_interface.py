@@ -16,8 +16,8 @@ GENERATION = {
     "--seed", "--steps", "--frames", "--size", "--fps", "--style-scale", "--strength", "--style-layers",
     "--style-frames", "--style-steps", "--negative-scale", "--text-guidance",
     "--style-guidance", "--guidance-stop", "--shared-noise", "--style-corners", "--no-style-corners",
-    "--denoise", "--inversion", "--window", "--negative", "--scheduler", "--device", "--dtype", "--no-metadata",
-    "--json",
+    "--denoise", "--inversion", "--window", "--negative", "--scheduler", "--device", "--dtype",
+    "--low-memory", "--offload", "--weights", "--no-metadata", "--json",
 }  # fmt: skip
 FLAGS = {
     "generate": {
@@ -98,6 +98,9 @@ FLAGS = {
         "--frames",
         "--device",
         "--dtype",
+        "--low-memory",
+        "--offload",
+        "--weights",
         "--json",
     },
     "inspect": {
