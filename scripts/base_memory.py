@@ -1,4 +1,5 @@
-"""The table of memory in docs/backbones.md: each base model at its published size, with an adapter and ViT-H, counted.
+"""The tables of memory in docs/memory.md and docs/backbones.md: each base model at its published size, with an adapter
+and ViT-H, counted for a GPU.
 
 python scripts/base_memory.py
 """
@@ -35,7 +36,9 @@ from transformers import (
 )
 
 from stylecrafter import StyleAdapter, StyleCrafterPipeline
-from stylecrafter.pipelines.footprint import Workload, estimate_peak
+from stylecrafter.backbones.videocrafter_unet import VideoCrafterUNet
+from stylecrafter.pipelines.footprint import estimate_peak
+from stylecrafter.pipelines.memory_options import MemoryOptions, Workload
 from stylecrafter.weights.tokenizer import compact_tokenizer
 
 VIT_H = {
@@ -48,6 +51,8 @@ VIT_H = {
 }
 CLIP_L = {"hidden_size": 768, "intermediate_size": 3072, "num_hidden_layers": 12, "num_attention_heads": 12}
 CLIP_G = {"hidden_size": 1280, "intermediate_size": 5120, "num_hidden_layers": 32, "num_attention_heads": 20}
+#: OpenCLIP's text tower without its last block.
+CLIP_H = {"hidden_size": 1024, "intermediate_size": 4096, "num_hidden_layers": 23, "num_attention_heads": 16}
 VAE = {
     "down_block_types": ["DownEncoderBlock2D"] * 4,
     "up_block_types": ["UpDecoderBlock2D"] * 4,
@@ -136,7 +141,19 @@ def wan() -> Any:
     )
 
 
+def videocrafter() -> Any:
+    return StyleCrafterPipeline(
+        vae=AutoencoderKL(**VAE),
+        text_encoder=text_encoder(CLIPTextModel, CLIP_H),
+        tokenizer=tokenizer(),
+        unet=VideoCrafterUNet(),
+        scheduler=DDIMScheduler(),
+    )
+
+
 CLIPS: dict[str, tuple[Callable[[], Any], Workload]] = {
+    "VideoCrafter": (videocrafter, Workload(16, 512, 320, 1)),
+    "VideoCrafter, windows": (videocrafter, Workload(64, 512, 320, 1, window=16)),
     "Stable Diffusion 1.5": (stable_diffusion, Workload(1, 512, 512, 1)),
     "SDXL": (sdxl, Workload(1, 1024, 1024, 1)),
     "AnimateDiff": (animatediff, Workload(16, 512, 512, 1)),
@@ -144,7 +161,17 @@ CLIPS: dict[str, tuple[Callable[[], Any], Workload]] = {
 }
 
 
-def estimated(make: Callable[[], Any], work: Workload, dtype: torch.dtype) -> str:
+#: Flags of a column -> what they stand for.
+COLUMNS = {
+    "as it is": MemoryOptions(),
+    "`--weights fp8`": MemoryOptions(weights_as="fp8"),
+    "`--low-memory`": MemoryOptions(low_memory=True),
+    "`--low-memory --offload group`": MemoryOptions(low_memory=True, offload="group"),
+}
+
+
+def skeleton(make: Callable[[], Any], dtype: torch.dtype) -> StyleCrafterPipeline:
+    """A base model with an adapter and ViT-H, without memory for its weights."""
     torch.set_default_dtype(dtype)
     with torch.device("meta"):
         base = make()
@@ -160,17 +187,24 @@ def estimated(make: Callable[[], Any], work: Workload, dtype: torch.dtype) -> st
             extractor_heads=20,
             scale_heads=8,
         )
-    found = estimate_peak(StyleCrafterPipeline.from_base(base, adapter, encoder), work)
-    return f"{found.weights / 2**30:.1f} + {found.working / 2**30:.1f}"
+    if not isinstance(base, StyleCrafterPipeline):
+        return StyleCrafterPipeline.from_base(base, adapter, encoder)
+    base.load_adapter(adapter, image_encoder=encoder)
+    return base
 
 
 def main() -> None:
-    print("| base model | clip | bfloat16 | float32 |\n| --- | --- | --- | --- |")
+    """Print a row as soon as it is counted."""
+    print(f"| base model | clip | number format | {' | '.join(COLUMNS)} |")
+    print(f"|{' --- |' * (3 + len(COLUMNS))}")
     for name, (make, work) in CLIPS.items():
-        sizes = [estimated(make, work, dtype) for dtype in (torch.bfloat16, torch.float32)]
-        print(
-            f"| {name} | {work.frames} x {work.width}x{work.height} | {sizes[0]} | {sizes[1]} |", flush=True
-        )
+        clip = f"{work.frames} x {work.width}x{work.height}"
+        for dtype in (torch.bfloat16, torch.float32):
+            pipe = skeleton(make, dtype)
+            found = [estimate_peak(pipe, work, options, "cuda") for options in COLUMNS.values()]
+            cells = [f"{one.weights / 2**30:.1f} + {one.working / 2**30:.1f}" for one in found]
+            number = str(dtype).removeprefix("torch.")
+            print(f"| {name} | {clip} | {number} | {' | '.join(cells)} |", flush=True)
 
 
 if __name__ == "__main__":

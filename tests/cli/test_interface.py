@@ -17,8 +17,8 @@ GENERATION = {
     "--style-frames", "--style-steps", "--negative-scale", "--text-guidance",
     "--style-guidance", "--guidance-stop", "--fast", "--guidance-start", "--guidance-every", "--reuse-every",
     "--reuse-depth", "--skip-threshold", "--shared-noise", "--style-corners", "--no-style-corners",
-    "--denoise", "--inversion", "--window", "--negative", "--scheduler", "--device", "--dtype", "--no-metadata",
-    "--json",
+    "--denoise", "--inversion", "--window", "--negative", "--scheduler", "--device", "--dtype",
+    "--low-memory", "--offload", "--weights", "--no-metadata", "--json",
 }  # fmt: skip
 FLAGS = {
     "generate": {
@@ -99,6 +99,9 @@ FLAGS = {
         "--frames",
         "--device",
         "--dtype",
+        "--low-memory",
+        "--offload",
+        "--weights",
         "--json",
     },
     "inspect": {

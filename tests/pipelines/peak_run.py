@@ -18,12 +18,20 @@ import torch
 from diffusers import ModelMixin
 
 from stylecrafter import StyleCrafterPipeline
-from stylecrafter.pipelines.footprint import Workload, estimate_peak
+from stylecrafter.pipelines.footprint import estimate_peak
+from stylecrafter.pipelines.memory_options import MemoryOptions, Workload
 from stylecrafter.pipelines.skeleton import outline
 from stylecrafter.runtime.allocator import give_back_large_blocks
-from tests.tiny import tiny_animatediff_pipeline, tiny_sd_pipeline, tiny_sdxl_pipeline, tiny_wan_base
+from tests.tiny import (
+    tiny_animatediff_pipeline,
+    tiny_pipeline,
+    tiny_sd_pipeline,
+    tiny_sdxl_pipeline,
+    tiny_wan_base,
+)
 
 BASES: dict[str, Callable[[], Any]] = {
+    "videocrafter": tiny_pipeline,
     "sd": tiny_sd_pipeline,
     "sdxl": tiny_sdxl_pipeline,
     "animatediff": tiny_animatediff_pipeline,
@@ -42,6 +50,7 @@ _TRANSFORMERS = {
 }
 #: (frames, width, height) of what they make, so large that a process's own noise does not count.
 WORK = {
+    "videocrafter": {"tiny": (16, 128, 128), "middle": (8, 96, 96)},
     "sd": {"tiny": (1, 320, 320), "middle": (1, 192, 192)},
     "sdxl": {"tiny": (1, 320, 320), "middle": (1, 192, 192)},
     "animatediff": {"tiny": (8, 128, 128), "middle": (8, 96, 96)},
@@ -51,6 +60,9 @@ WORK = {
 
 def larger(base: str, size: str) -> dict[str, dict[str, Any]]:
     """Part -> what changes in its config."""
+    if base == "videocrafter":
+        # Its adapter is for the tiny one, and left out.
+        return {"unet": {**_UNETS[size], "attention_head_dim": 32}, "vae": _VAE}
     if base == "wan":
         return {"transformer": {**_TRANSFORMERS[size], "rope_max_seq_len": 128}, "vae": _WAN_VAE}
     return {"unet": _UNETS[size], "vae": _VAE}
@@ -58,7 +70,10 @@ def larger(base: str, size: str) -> dict[str, dict[str, Any]]:
 
 def write_configs(base: str, size: str, folder: Path) -> None:
     """A folder of that base with the configs of the larger one, and no weights."""
-    BASES[base]().save_pretrained(folder)
+    pipe = BASES[base]()
+    if isinstance(pipe, StyleCrafterPipeline):
+        pipe.unload_adapter()
+    pipe.save_pretrained(folder)
     for part, changes in larger(base, size).items():
         file = folder / part / "config.json"
         file.write_text(json.dumps({**json.loads(file.read_text()), **changes}))
@@ -66,7 +81,7 @@ def write_configs(base: str, size: str, folder: Path) -> None:
         weights.unlink()
 
 
-def real_base(folder: Path, dtype: torch.dtype) -> Any:
+def real_base(folder: Path, dtype: torch.dtype) -> StyleCrafterPipeline:
     """The pipeline of a folder without weights, which are drawn instead."""
     import diffusers
 
@@ -77,7 +92,11 @@ def real_base(folder: Path, dtype: torch.dtype) -> Any:
         found = getattr(import_module(library), kind)
         if issubclass(found, torch.nn.Module):
             made[name] = drawn(found, folder / name, dtype)
-    return getattr(diffusers, index["_class_name"]).from_pretrained(folder, **made)
+    if index["_class_name"] == StyleCrafterPipeline.__name__:
+        return StyleCrafterPipeline.from_pretrained(folder, **made)
+    return StyleCrafterPipeline.from_base(
+        getattr(diffusers, index["_class_name"]).from_pretrained(folder, **made)
+    )
 
 
 def drawn(kind: Any, folder: Path, dtype: torch.dtype) -> Any:
@@ -102,16 +121,22 @@ def call(pipe: StyleCrafterPipeline, frames: int, width: int, height: int) -> No
     pipe("a red fox", num_frames=frames, width=width, height=height, num_inference_steps=1, seed=0)
 
 
-def main(base: str, size: str, dtype: torch.dtype = torch.float32) -> dict[str, float]:
+def main(
+    base: str, size: str, dtype: torch.dtype = torch.float32, low_memory: bool = False
+) -> dict[str, float]:
     """Estimate, then make, then look."""
     work = WORK[base][size]
     give_back_large_blocks()  # as commands do
-    call(StyleCrafterPipeline.from_base(BASES[base]()), 1, 32, 32)  # libraries load what they need
+    first = BASES[base]()
+    first = first if isinstance(first, StyleCrafterPipeline) else StyleCrafterPipeline.from_base(first)
+    call(first, 1, 32, 32)  # libraries load what they need
     with tempfile.TemporaryDirectory() as folder:
         write_configs(base, size, Path(folder))
-        estimate = estimate_peak(outline(Path(folder), dtype), Workload(*work))
+        estimate = estimate_peak(outline(Path(folder), dtype), Workload(*work), MemoryOptions(low_memory))
         before = peak()
-        pipe = StyleCrafterPipeline.from_base(real_base(Path(folder), dtype))
+        pipe = real_base(Path(folder), dtype)
+    if low_memory:
+        pipe.enable_low_memory()
     built_at = peak()
     call(pipe, *work)
     return {
@@ -123,4 +148,4 @@ def main(base: str, size: str, dtype: torch.dtype = torch.float32) -> dict[str, 
 
 
 if __name__ == "__main__":
-    print(json.dumps(main(sys.argv[1], sys.argv[2], getattr(torch, (*sys.argv[3:], "float32")[0]))))
+    print(json.dumps(main(sys.argv[1], sys.argv[2], low_memory="low" in sys.argv[3:])))

@@ -80,11 +80,12 @@ def test_more_pixels_take_more(folder: Path) -> None:
 
 @pytest.mark.slow
 @pytest.mark.process
-@pytest.mark.parametrize("size", ["tiny", "middle"])
+@pytest.mark.parametrize("asked", ["tiny", "middle", "tiny low"])
 @pytest.mark.parametrize("base", BASES)
-def test_what_is_said_is_what_is_taken(base: str, size: str) -> None:
+def test_what_is_said_is_what_is_taken(base: str, asked: str) -> None:
+    size = asked.split()[0]
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join([str(ROOT), str(ROOT / "src")])}
-    command = [sys.executable, "-m", "tests.pipelines.peak_run", base, size]
+    command = [sys.executable, "-m", "tests.pipelines.peak_run", base, *asked.split()]
     done = subprocess.run(
         command, capture_output=True, text=True, env=environment, cwd=ROOT, timeout=600, check=True
     )

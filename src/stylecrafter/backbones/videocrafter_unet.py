@@ -171,6 +171,25 @@ class VideoCrafterUNet(StrictWeights, ModelMixin, ConfigMixin, AttentionMixin, P
             nn.init.zeros_(parameter)
         self.gradient_checkpointing = False
 
+    def enable_group_offload(
+        self,
+        onload_device: torch.device,
+        offload_device: torch.device = torch.device("cpu"),  # noqa: B008  # as diffusers has it
+        offload_type: str = "block_level",
+        *args: Any,
+        **options: Any,
+    ) -> None:
+        """As any model of diffusers, by layers.
+
+        Raises:
+            InvalidInputError: By blocks: they are never called as a whole, so that nothing would fetch their weights.
+        """
+        if offload_type != "leaf_level":
+            raise InvalidInputError(
+                f"a VideoCrafter UNet leaves the device by layers: offload_type='leaf_level', not {offload_type!r}"
+            )
+        super().enable_group_offload(onload_device, offload_device, offload_type, *args, **options)
+
     def temporal_modules(self) -> Iterator[tuple[str, TemporalTransformer]]:
         """Name and module of all temporal transformers, the one after the first convolution included."""
         for name, module in self.named_modules():

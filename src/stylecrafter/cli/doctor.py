@@ -23,6 +23,9 @@ def doctor(
     frames: Annotated[int | None, typer.Option("--frames", help="Frames of the clip.")] = None,
     device: options.Device = "auto",
     dtype: options.Dtype = "auto",
+    low_memory: options.LowMemory = False,
+    offload: options.Offload = "auto",
+    weights_as: options.Weights = "full",
     json: options.AsJson = False,
 ) -> None:
     """Check the installation and this machine; with --model, what memory a clip of it needs."""
@@ -32,6 +35,7 @@ def doctor(
         _check_machine(json)
         return
     from stylecrafter.generation.memory import needs
+    from stylecrafter.pipelines.memory_options import MemoryOptions
 
     parts = {
         "adapter": adapter,
@@ -39,7 +43,8 @@ def doctor(
         "motion_adapter": motion_adapter,
         "base_config": config,
     }
-    facts = needs(model, parts, size=size, frames=frames, device=device, dtype=dtype)
+    saving = MemoryOptions(low_memory, offload, weights_as)
+    facts = needs(model, parts, size=size, frames=frames, device=device, dtype=dtype, options=saving)
     if json:
         show_json(facts)
         return
@@ -50,16 +55,15 @@ def _show_needs(facts: dict[str, Any]) -> None:
     from stylecrafter.runtime.memory import format_bytes
 
     show(f"{facts['model']}: {facts['kind']}, {facts['frames']} x {facts['size']}, {facts['dtype']}")
-    for name in ("weights", "working", "process", "total", "free"):
-        show(f"  {name:<8} {format_bytes(facts[name])}")
+    for name in ("weights", "working", "process", "total", "free", "host"):
+        if name in facts:
+            show(f"  {name:<8} {format_bytes(facts[name])}")
     if facts["fast"]:
         fast = ", ".join(f"{name} {value}" for name, value in facts["fast"].items())
         show(f"  {'--fast':<8} {fast.replace('_', ' ')}")
-    show(
-        "fits"
-        if facts["total"] <= facts["free"]
-        else "does not fit: fewer frames, a smaller size or bfloat16"
-    )
+    show("fits" if facts["total"] <= facts["free"] else "does not fit; what takes less:")
+    for flags, size in facts.get("less", {}).items():
+        show(f"  {flags}: {format_bytes(size + facts['process'])}")
 
 
 def _check_machine(as_json: bool) -> None:

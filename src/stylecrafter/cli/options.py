@@ -75,6 +75,36 @@ Device = Annotated[
 Dtype = Annotated[
     str, typer.Option("--dtype", help="auto, float32, float16, bfloat16.", rich_help_panel=MACHINE)
 ]
+LowMemory = Annotated[
+    bool,
+    typer.Option(
+        "--low-memory",
+        help="Less memory, more time: one pass and one frame at a time, and one model at a time on a GPU.",
+        rich_help_panel=MACHINE,
+    ),
+]
+Offload = Annotated[
+    str,
+    typer.Option(
+        "--offload",
+        help="What leaves a GPU while it waits: none, model, group (single layers); auto: what --low-memory says.",
+        rich_help_panel=MACHINE,
+    ),
+]
+Weights = Annotated[
+    str,
+    typer.Option(
+        "--weights",
+        help="How weights are kept: full, or in 8 bits as fp8 or int8 (needs torchao).",
+        rich_help_panel=MACHINE,
+    ),
+]
+MEMORY: dict[str, tuple[Any, bool | str]] = {
+    "low_memory": (LowMemory, False),
+    "offload": (Offload, "auto"),
+    "weights_as": (Weights, "full"),
+}
+"""How memory is saved, by the names of its settings: options and what they are where nobody says."""
 StyleWeight = Annotated[
     list[float] | None,
     typer.Option("--style-weight", help="How much a picture counts; once for every --style, in their order."),
@@ -143,6 +173,8 @@ def _sampling_options(helps: dict[str, str]) -> Iterator[inspect.Parameter]:
             yield option("size", Size, None)
     yield option("device", Device, "auto")
     yield option("dtype", Dtype, "auto")
+    for name, (kind, default) in MEMORY.items():
+        yield option(name, kind, default)
 
 
 def make_settings(

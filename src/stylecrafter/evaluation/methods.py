@@ -180,7 +180,8 @@ class _Jobs:
 
     def engine(self) -> Engine:
         """The model, loaded when it is needed."""
-        return Engine(self.model, self._request.settings.device, self._request.settings.dtype)
+        settings = self._request.settings
+        return Engine(self.model, settings.device, settings.dtype, memory=settings.memory)
 
 
 def _frame_transfer(testset: TestSet, plain: Path) -> _FrameMaker:

@@ -140,12 +140,16 @@ def run_batch(
         [file, *model.files, *dict.fromkeys(path for entry in entries for path in entry.reads)],
         model.folders,
     )
-    engine = Engine(model, settings.device, settings.dtype, on_step)
+    engine = Engine(model, settings.device, settings.dtype, on_step, settings.memory)
     check_writable(target / SHARED_NAME)
     with only_one(target, "batch"):
         _check_folder(target, resume)
         remove_parts(target)
-        shared: dict[str, Any] = {**model.part_hashes, **({"lossless": True} if lossless else {})}
+        shared: dict[str, Any] = {
+            **model.part_hashes,
+            **engine.memory.recorded(),
+            **({"lossless": True} if lossless else {}),
+        }
         if lock_style:
             shared["locked_style"] = [style.sha256 for style in look.references]
         seed = _share(target, template, suffix, engine.weights, shared)
@@ -322,6 +326,8 @@ def _share(
     before = {name: field.default for name, field in type(template).model_fields.items()} | before
     for all_options in (shared, before):
         all_options.setdefault("lossless", False)
+        all_options.setdefault("low_memory", False)
+        all_options.setdefault("weights_as", "full")
         for part in PART_OPTIONS:
             all_options.setdefault(part, None)
         all_options.setdefault("locked_style", None)

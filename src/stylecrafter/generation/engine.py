@@ -25,6 +25,7 @@ from stylecrafter.media.documents import expand_home, is_file, is_folder
 from stylecrafter.media.files import check_writable
 from stylecrafter.media.overwriting import refuse_overwriting
 from stylecrafter.media.video import check_lossless, check_suffix, write_frames
+from stylecrafter.pipelines.memory_options import MemoryOptions, Workload
 from stylecrafter.pipelines.sampling_params import check_video_knobs
 from stylecrafter.pipelines.schedulers import make_scheduler
 from stylecrafter.runtime.seeding import draw_seed
@@ -67,13 +68,20 @@ class Engine:
         device: "auto" or a device of this machine.
         dtype: "auto" or a number format.
         on_step: Told after every step, instead of the bar that a terminal is shown.
+        memory: How memory is saved.
 
     Raises:
-        InvalidInputError: The device or the number format is not to be had here.
+        InvalidInputError: The device or the number format is not to be had here, or nothing to offload to.
+        MissingDependencyError: What stores weights so is not installed.
     """
 
     def __init__(
-        self, model: ModelFacts, device: str = "auto", dtype: str = "auto", on_step: OnStep | None = None
+        self,
+        model: ModelFacts,
+        device: str = "auto",
+        dtype: str = "auto",
+        on_step: OnStep | None = None,
+        memory: MemoryOptions = MemoryOptions(),  # noqa: B008  # frozen
     ) -> None:
         from stylecrafter.runtime.devices import resolve_device, resolve_dtype
 
@@ -82,6 +90,7 @@ class Engine:
         self.device = resolve_device(device)
         self.dtype = resolve_dtype(dtype, self.device)
         self.on_step = on_step
+        self.memory = memory.checked(self.device.type)
 
     @cached_property
     def weights(self) -> str:
@@ -106,10 +115,25 @@ class Engine:
     @cached_property
     def pipe(self) -> StyleCrafterPipeline:
         """The loaded model, on its device."""
-        pipe: StyleCrafterPipeline = self.model.load(self.dtype).to(self.device)
+        pipe = self._placed(self.model.load(self.dtype))
         pipe.set_progress_bar_config(
             disable=None if self.on_step is None else True
         )  # None: on a terminal only
+        return pipe
+
+    def _placed(self, pipe: StyleCrafterPipeline) -> StyleCrafterPipeline:
+        """The loaded model where it computes, with memory saved as it was asked for."""
+        memory, offloading = self.memory, self.memory.offloading(self.device.type)
+        if memory.weights_as != "full":
+            pipe.store_weights(memory.weights_as)
+        if offloading == "model":
+            pipe.enable_model_cpu_offload(device=self.device)
+        elif offloading == "group":
+            pipe.enable_group_offload(self.device, use_stream=True)
+        else:
+            pipe.to(self.device)
+        if memory.low_memory:
+            pipe.enable_low_memory(self.device, offload=False)
         return pipe
 
     def run(self, job: Job, output: str | os.PathLike[str]) -> tuple[list[Image.Image], GenerationRecord]:
@@ -154,16 +178,19 @@ class Engine:
         return {"callback_on_step_end": after_step}
 
     def _check_memory(self, job: Job) -> None:
-        from stylecrafter.generation.memory import Clip, estimate_for
-        from stylecrafter.weights.footprint import check_memory
+        from stylecrafter.generation.memory import Plan, check_clip
 
-        clip = Clip(
-            job.frames, *job.size, len(job.pictures) + len(job.steering.negatives), job.settings.window or 0
+        steering = job.steering
+        work = Workload(
+            job.frames,
+            *job.size,
+            references=len(job.pictures),
+            window=job.settings.window or 0,
+            masks=len(steering.masks),
+            negatives=len(steering.negatives),
         )
-        estimate = estimate_for(self.model, clip, self.dtype)
-        if "pipe" in self.__dict__:
-            estimate = replace(estimate, weights=0)  # they are in memory already
-        check_memory(estimate, self.device)
+        plan = Plan(work, self.dtype, self.memory, self.device.type)
+        check_clip(self.model, plan, self.device, loaded="pipe" in self.__dict__)
 
     def scheduler(self, name: str | None) -> Any:
         """The one of that name, or the one the model came with; fresh, as it may remember its last steps."""
@@ -207,6 +234,7 @@ class Engine:
             **job.steering.recorded(output),
             device=str(self.device),
             dtype=dtype_name(self.dtype),
+            **self.memory.recorded(),
             model=made_by,
             versions=versions(),
         )
@@ -243,7 +271,7 @@ def generate_file(
     refuse_overwriting([output], [*read_files(job), *job.model.files], job.model.folders)
     check_writable(output)
     _hint(job)
-    engine = Engine(job.model, settings.device, settings.dtype, on_step)
+    engine = Engine(job.model, settings.device, settings.dtype, on_step, settings.memory)
     return make_file(engine, job, output, embed=embed, lossless=lossless, started=started)
 
 

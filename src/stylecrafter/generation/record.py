@@ -100,6 +100,12 @@ class GenerationRecord(SamplingParams):
         """Whether the file keeps every pixel as it was; said by those alone that were asked to."""
         return (self.model_extra or {}).get("lossless") is True
 
+    @property
+    def memory(self) -> dict[str, Any]:
+        """What saved memory and may have changed a result (`MemoryOptions.recorded`); nothing where none was asked."""
+        names = ("low_memory", "weights_as")
+        return {name: value for name, value in (self.model_extra or {}).items() if name in names}
+
     @model_validator(mode="before")
     @classmethod
     def _younger_knobs(cls, values: Any) -> Any:

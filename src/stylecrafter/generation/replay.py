@@ -170,6 +170,7 @@ def settings_of(
         model=model,
         device=device or record.device,
         dtype=record.dtype,
+        **record.memory,
     )
 
 

@@ -20,6 +20,7 @@ from stylecrafter.media.documents import shown
 from stylecrafter.media.images import Picture
 from stylecrafter.media.video import check_format, check_suffix
 from stylecrafter.pipelines.fast import set_by_fast, with_fast
+from stylecrafter.pipelines.memory_options import MemoryOptions, check_offload_name, check_weights_name
 from stylecrafter.pipelines.sampling_params import SamplingParams, check_text
 from stylecrafter.runtime.devices import check_device_name, check_dtype_name
 from stylecrafter.weights.card import check_size
@@ -96,11 +97,19 @@ class GenerationSettings(SamplingParams):
     dtype: Annotated[str, AfterValidator(check_dtype_name)] = "auto"
     #: Of a replay: the knobs that the fast mode had set.
     fast_knobs: Annotated[tuple[str, ...], Field(strict=False)] = ()
+    low_memory: bool = False
+    offload: Annotated[str, AfterValidator(check_offload_name)] = "auto"
+    weights_as: Annotated[str, AfterValidator(check_weights_name)] = "full"
 
     @property
     def parts(self) -> dict[str, str | None]:
         """What is to stand beside the model, by the names of `models.PART_OPTIONS`."""
         return {name: getattr(self, name) for name in PART_OPTIONS}
+
+    @property
+    def memory(self) -> MemoryOptions:
+        """How memory is saved."""
+        return MemoryOptions(self.low_memory, self.offload, self.weights_as)
 
 
 @dataclass(frozen=True)

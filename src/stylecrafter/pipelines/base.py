@@ -252,7 +252,7 @@ class StylizedPipelineBase(StyleMethods, StylizedComponents):
 
         Args:
             latents: As the base model sees them; the autoencoder's scaling is undone here.
-            chunk_size: Frames decoded at once; None: all.
+            chunk_size: Frames decoded at once; None: all. With low memory it is always one.
 
         Raises:
             InvalidInputError: Latents of other axes, latents or frames that are not finite, or no autoencoder.
@@ -264,7 +264,7 @@ class StylizedPipelineBase(StyleMethods, StylizedComponents):
                 f"latents must be a tensor (samples, channels, frames, h, w), got {shape}"
             )
         check_computed("before decoding", {"latents": latents}, backbone.dtype)
-        frames = backbone.decode_latents(latents, chunk_size)
+        frames = backbone.decode_latents(latents, 1 if self.low_memory else chunk_size)
         # Before what is infinite would be cut to white.
         check_computed("after decoding", {"frames": frames}, getattr(self.vae, "dtype", backbone.dtype))
         return frames.clamp(0, 1)

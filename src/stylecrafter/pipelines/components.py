@@ -41,6 +41,7 @@ from stylecrafter.errors import InvalidInputError, unknown_name
 from stylecrafter.media.documents import is_folder
 from stylecrafter.pipelines.fast import FAST_NAME, fast_knobs
 from stylecrafter.pipelines.fitting import adapter_defaults, check_defaults, check_widths, defaults_without
+from stylecrafter.pipelines.memory_saving import MemorySaving
 from stylecrafter.pipelines.pipeline_card import pipeline_card
 from stylecrafter.references.encoder import ReferenceEncoder
 from stylecrafter.weights.hub import HubCard, PushedWithCard
@@ -52,7 +53,7 @@ logger = logging.getLogger(__name__)
 _OWN = ("reference_size", FAST_NAME)
 
 
-class StylizedComponents(PushedWithCard, DiffusionPipeline):
+class StylizedComponents(MemorySaving, PushedWithCard, DiffusionPipeline):
     """What a pipeline is made of, and how it is put together, loaded and saved.
 
     All but `image_encoder` and `style_adapter` are the base model, which answers through `backbone`. Of these there
@@ -333,6 +334,7 @@ class StylizedComponents(PushedWithCard, DiffusionPipeline):
             raise
         self.register_modules(style_adapter=adapter, image_encoder=encoder)
         self.register_to_config(**adapter_defaults(adapter))
+        self._fetched_again()
         self._adapter_file = Path(source).name if isinstance(source, (str, os.PathLike)) else None
 
     def unload_adapter(self) -> None:
@@ -363,8 +365,16 @@ class StylizedComponents(PushedWithCard, DiffusionPipeline):
                 self.register_modules(**{name: theirs})
 
     def save_pretrained(self, save_directory: str | os.PathLike[str], *args: Any, **kwargs: Any) -> None:
-        """Save a folder that `from_pretrained` loads: base model, encoder and adapter; as `DiffusionPipeline`."""
+        """Save a folder that `from_pretrained` loads: base model, encoder and adapter; as `DiffusionPipeline`.
+
+        Raises:
+            InvalidInputError: Its weights are rounded (`store_weights`).
+        """
         self._take_over()
+        if self.weights_as != "full":
+            raise InvalidInputError(
+                f"the weights are kept as {self.weights_as}: save a pipeline that was loaded in full"
+            )
         super().save_pretrained(save_directory, *args, **kwargs)
 
     @property

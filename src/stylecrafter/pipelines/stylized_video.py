@@ -156,7 +156,7 @@ class StyleCrafterPipeline(StylizedPipelineBase):
             sequential_guidance: Run every pass on its own; slower, with less memory.
             output_type: "pil", "np", "pt" or "latent", see `StyleCrafterPipelineOutput`.
             return_dict: False returns a tuple.
-            decode_chunk_size: Frames decoded at once; None: all.
+            decode_chunk_size: Frames decoded at once; None: all. One with low memory (`enable_low_memory`).
             callback_on_step_end: Called as (pipe, step, timestep, tensors) after every step; may return changed
                 tensors, and may set `pipe.interrupt = True`. A `PipelineCallback` of diffusers does, too.
             callback_on_step_end_tensor_inputs: Which tensors it gets: latents, text_embeds,
@@ -203,7 +203,7 @@ class StyleCrafterPipeline(StylizedPipelineBase):
         fast = fast_knobs(self.backbone.fast, self.config.get(FAST_NAME))
         params: Any = asked.filled(with_fast(asked, defaults, fast))  # no None any more
         check_size(params.width, params.height, self.size_multiple)
-        guidance = Guidance.of(params, sequential_guidance)
+        guidance = Guidance.of(params, sequential_guidance or self.low_memory)
         style_scale = params.style_scale
         if params.strength:
             style_scale = self.backbone.strengths[params.strength] * self.config.default_style_scale

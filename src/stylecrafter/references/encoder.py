@@ -105,6 +105,10 @@ class ReferenceEncoder:
             return encoder(pixel_values=pixels).image_embeds[:, None]
         if self.features == "penultimate":
             return encoder(pixel_values=pixels, output_hidden_states=True).hidden_states[-2]
+        # Its inner model runs alone, so that a hook that fetches the weights to a GPU has to be told.
+        hook = getattr(encoder, "_hf_hook", None)
+        if hook is not None:
+            hook.pre_forward(encoder)
         out = getattr(encoder, "vision_model", encoder)(pixel_values=pixels)
         if self.features == "last":
             return out.last_hidden_state

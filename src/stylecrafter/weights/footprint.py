@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import math
 import os
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -36,10 +37,17 @@ _HOPELESS = 2.0
 
 @dataclass(frozen=True)
 class MemoryEstimate:
-    """Bytes a run needs at its peak."""
+    """Bytes a run needs at its peak.
+
+    Attributes:
+        weights: Of the model, where it computes.
+        working: Beside them.
+        host: In the machine's memory, where the model computes elsewhere.
+    """
 
     weights: int
     working: int
+    host: int = 0
 
     @property
     def total(self) -> int:
@@ -56,7 +64,8 @@ def estimate_memory(
     references: int = 0,
     window: int = 0,
 ) -> MemoryEstimate:
-    """Estimate the peak for one clip of the model in `folder`, from its configs and its weights' headers.
+    """A bound for the peak of a clip of the VideoCrafter model in `folder`, from its configs and its weights' headers.
+    It is far above the peak and told at once; `pipelines.footprint` counts.
 
     Args:
         folder: A model folder.
@@ -94,20 +103,37 @@ def _encoder_numbers(config: dict[str, Any]) -> int:
     return (math.ceil(side / patch) ** 2 + 1) * channels * _ENCODER_FACTOR
 
 
-def check_memory(estimate: MemoryEstimate, device: torch.device | None = None) -> None:
+def check_memory(
+    estimate: MemoryEstimate, device: torch.device | None = None, remedies: Callable[[], str] = str
+) -> None:
     """Warn when a run may not fit, refuse when it cannot.
+
+    Args:
+        estimate: What it needs.
+        device: Where it runs; None: on the CPU.
+        remedies: Asked for flags that take less, with what they take, once they are needed.
 
     Raises:
         InvalidInputError: It needs more than twice of what is free.
     """
-    needed = estimate.total + (0 if device is not None and device.type == "cuda" else PROCESS_BYTES)
-    free = available_memory(device)
+    on_gpu = device is not None and device.type == "cuda"
     where = f" on {device}" if device is not None else ""
-    message = f"this needs about {format_bytes(needed)} of memory and {format_bytes(free)} are free{where}"
-    if needed > _HOPELESS * free:
-        raise InvalidInputError(f"{message}: use fewer frames or a smaller size.")
-    if needed > free:
-        logger.warning("%s; it may run out.", message)
+    places = [(estimate.total + (0 if on_gpu else PROCESS_BYTES), available_memory(device), where)]
+    if estimate.host:
+        places.append(
+            (estimate.host + PROCESS_BYTES, available_memory(), " on the machine, where weights wait")
+        )
+    for needed, free, place in places:
+        if needed <= free:
+            continue
+        message = (
+            f"this needs about {format_bytes(needed)} of memory and {format_bytes(free)} are free{place}"
+        )
+        counted = remedies()
+        less = f" What takes less, by count: {counted}." if counted else ""
+        if needed > _HOPELESS * free:
+            raise InvalidInputError(f"{message}: use fewer frames or a smaller size.{less}")
+        logger.warning("%s; it may run out.%s", message, less)
 
 
 def count_parameters(file: str | os.PathLike[str]) -> int:
