@@ -37,6 +37,9 @@ def batch(
     ] = False,
     format: options.Format = None,
     limit: Annotated[int | None, typer.Option("--limit", help="Only the first N entries.")] = None,
+    workers: options.Workers = None,
+    worker_threads: options.WorkerThreads = None,
+    ray: options.Ray = None,
     no_metadata: options.NoMetadata = False,
     lossless: options.Lossless = False,
     json_progress: options.JsonProgress = False,
@@ -44,6 +47,7 @@ def batch(
 ) -> None:
     """Make one clip for every entry of FILE; style paths are relative to FILE, entry i has seed + i."""
     from stylecrafter.generation.batch import Progress, run_batch
+    from stylecrafter.generation.spread import Spread
 
     def tell(progress: Progress) -> None:
         entry = progress.entry
@@ -69,6 +73,7 @@ def batch(
             embed=not no_metadata,
             lock_style=lock_style,
             lossless=lossless,
+            spread=Spread.asked(workers, worker_threads, ray),
             on_step=(lambda step, steps: say_json(step=step, steps=steps)) if json_progress else None,
             on_progress=tell,
         )

@@ -94,6 +94,9 @@ def evaluate(
             "--world-seed", help="Another draw of styles, things and prompts.", rich_help_panel=WORLD_SET
         ),
     ] = 0,
+    workers: options.Workers = None,
+    worker_threads: options.WorkerThreads = None,
+    ray: options.Ray = None,
     json: options.AsJson = False,
 ) -> None:
     """Measure how well clips follow the prompts and styles of TESTSET.
@@ -104,6 +107,7 @@ def evaluate(
     from stylecrafter.evaluation.evaluate import CLIPS, WORLD, EvaluationRequest
     from stylecrafter.evaluation.evaluate import evaluate as carry_out
     from stylecrafter.evaluation.methods import read_style_texts
+    from stylecrafter.generation.spread import Spread
 
     settings = options.make_settings(prompt="", styles=[], **sampling)
     request = EvaluationRequest(
@@ -125,6 +129,7 @@ def evaluate(
         else None,
         compare_with=tuple(compare or ()),
         make_only=make_only,
+        spread=Spread.asked(workers, worker_threads, ray),
     )
     evaluations = carry_out(
         request,

@@ -121,6 +121,31 @@ NoMetadata = Annotated[bool, typer.Option("--no-metadata", help="Keep prompt and
 Lossless = Annotated[
     bool, typer.Option("--lossless", help="Keep every pixel as it is; for .webp (.png always does).")
 ]
+WORKERS = "Spreading the work"
+Workers = Annotated[
+    str | None,
+    typer.Option(
+        "--workers",
+        help="Processes that make clips side by side, each with a model: a number, or auto (one per GPU).",
+        rich_help_panel=WORKERS,
+    ),
+]
+WorkerThreads = Annotated[
+    int | None,
+    typer.Option(
+        "--worker-threads",
+        help="Threads of each on processors; default: they share the cores.",
+        rich_help_panel=WORKERS,
+    ),
+]
+Ray = Annotated[
+    str | None,
+    typer.Option(
+        "--ray",
+        help="Workers on a Ray cluster: its address, auto, or local for this machine's own.",
+        rich_help_panel=WORKERS,
+    ),
+]
 JsonProgress = Annotated[
     bool, typer.Option("--json-progress", help="Say every step as a line of json on stderr.")
 ]

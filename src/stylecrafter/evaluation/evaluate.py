@@ -151,7 +151,7 @@ def _folders(
         yield request.clips.name, request.clips
         return
     suffix = request.suffix or look_up(request.settings).suffix
-    asked = ClipRequest(testset, request.settings, suffix, request.style_texts)
+    asked = ClipRequest(testset, request.settings, suffix, request.style_texts, request.spread)
 
     def make(method: Method) -> Path:
         folder = target / CLIPS / method.value

@@ -33,6 +33,7 @@ from stylecrafter.evaluation.truth.world_set import STYLE_TEXTS_NAME
 from stylecrafter.generation.batch import SHARED_NAME, Progress, run_batch
 from stylecrafter.generation.engine import Engine
 from stylecrafter.generation.settings import GenerationSettings, Job, StyleInput, look_up, prepare
+from stylecrafter.generation.spread import Spread
 from stylecrafter.media.documents import read_json
 from stylecrafter.media.files import write_atomic
 from stylecrafter.media.images import file_hash, load_picture
@@ -54,12 +55,14 @@ class ClipRequest:
         settings: Model, seed and sampling; its prompt and styles are not looked at.
         suffix: Format of the clips.
         style_texts: For `Method.STYLE_WORDS`: file name of a picture -> words, with {prompt} where the prompt goes.
+        spread: Who makes the clips of models, where it is not this process.
     """
 
     testset: TestSet
     settings: GenerationSettings
     suffix: str = ".mp4"
     style_texts: Mapping[str, str] | None = None
+    spread: Spread | None = None
 
 
 def make_clips(
@@ -116,6 +119,7 @@ def _make_batch(
         suffix=request.suffix,
         resume=(target / SHARED_NAME).is_file(),
         limit=len(request.testset.entries),
+        spread=request.spread,
         on_progress=on_progress,
     )
     for name, error in report.failed.items():

@@ -9,6 +9,7 @@ from pathlib import Path
 from stylecrafter.evaluation.method_names import Method
 from stylecrafter.evaluation.truth.world_set import WorldSetSpec
 from stylecrafter.generation.settings import GenerationSettings
+from stylecrafter.generation.spread import Spread
 
 #: In place of a file of prompts and pictures: a set that StyleWorld draws.
 WORLD = "styleworld"
@@ -37,6 +38,7 @@ class EvaluationRequest:
         compare_with: Files of scores, or folders of earlier evaluations, whose runs are shown beside these.
         make_only: Stop when the clips are there, which a later call then measures: several calls side by side can
             make the clips of different methods in one folder.
+        spread: Who makes the clips of models, where it is not this process.
     """
 
     testset: str
@@ -55,3 +57,4 @@ class EvaluationRequest:
     world: WorldSetSpec | None = None
     compare_with: Sequence[Path] = ()
     make_only: bool = False
+    spread: Spread | None = None

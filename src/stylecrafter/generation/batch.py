@@ -6,18 +6,19 @@ The folder holds one output per entry, `batch.json` (what all of them share, wri
 
 from __future__ import annotations
 
+import functools
 import json
 import logging
 import os
 import time
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal
 
 from stylecrafter.errors import CheckpointError, InvalidInputError, OutputError, unknown_name
 from stylecrafter.generation.batch_file import Entry, read_entries
-from stylecrafter.generation.engine import Engine, OnStep, make_file
+from stylecrafter.generation.engine import Engine, OnStep
 from stylecrafter.generation.models import PART_OPTIONS, ModelFacts
 from stylecrafter.generation.record import GenerationRecord
 from stylecrafter.generation.results import RESULTS_NAME, Results
@@ -29,7 +30,9 @@ from stylecrafter.generation.settings import (
     prepare,
 )
 from stylecrafter.generation.source_video import VideoReference
+from stylecrafter.generation.spread import Spread
 from stylecrafter.generation.styles import find_style
+from stylecrafter.generation.workers import Executor, InProcess, Task
 from stylecrafter.media.documents import read_json, shown
 from stylecrafter.media.files import check_writable, is_part, real_target, remove_parts, write_atomic
 from stylecrafter.media.overwriting import refuse_overwriting
@@ -41,6 +44,8 @@ from stylecrafter.runtime.seeding import MAX_SEED, draw_seed
 logger = logging.getLogger(__name__)
 
 SHARED_NAME = "batch.json"
+#: What may happen to an entry.
+Status = Literal["done", "skipped", "failed"]
 
 
 @dataclass(frozen=True)
@@ -49,7 +54,7 @@ class Progress:
 
     entry: Entry
     total: int
-    status: Literal["done", "skipped", "failed"]
+    status: Status
     seconds: float = 0.0
     error: str = ""
 
@@ -77,6 +82,7 @@ def run_batch(
     lossless: bool = False,
     on_step: OnStep | None = None,
     lock_style: bool = False,
+    spread: Spread | None = None,
     on_progress: Callable[[Progress], None] = lambda progress: None,
 ) -> BatchReport:
     """Make one clip for every entry of a batch file.
@@ -99,7 +105,8 @@ def run_batch(
         on_step: See `Engine`.
         lock_style: One look for all entries: the styles of `settings`, or those of the first entry, for every prompt,
             and the same noise. What entries say of styles does not count then.
-        on_progress: Called after every entry.
+        spread: Who makes the files, where it is not this process.
+        on_progress: Called after every entry, in the order in which they are finished.
 
     Returns:
         What was done. An entry whose pictures cannot be read is reported and does not stop the others.
@@ -153,7 +160,10 @@ def run_batch(
         if lock_style:
             shared["locked_style"] = [style.sha256 for style in look.references]
         seed = _share(target, template, suffix, engine.weights, shared)
-        work = _Work(target, suffix, template, seed, engine, embed, lossless, lock_style)
+        executor: Executor = InProcess(engine, embed=embed, lossless=lossless)
+        if spread is not None:
+            executor = spread.executor(template, engine.device, embed=embed, lossless=lossless)
+        work = _Work(target, suffix, template, seed, engine, executor, lock_style)
         return work.do(entries[:limit], on_progress)
 
 
@@ -164,38 +174,57 @@ class _Work:
     template: GenerationSettings
     seed: int
     engine: Engine
-    embed: bool
-    lossless: bool
+    executor: Executor
     same_seed: bool
 
     def do(self, entries: list[Entry], on_progress: Callable[[Progress], None]) -> BatchReport:
         report = BatchReport(self.folder)
         results = Results(self.folder / RESULTS_NAME)
-        for entry in entries:
-            progress = self._one(entry, len(entries), results)
-            if progress.status == "failed":
-                report.failed[entry.name] = progress.error
+        kept: dict[str, list[Entry]] = {"done": [], "skipped": []}
+
+        def tell(entry: Entry, status: Status, started: float = 0.0, error: str = "") -> None:
+            seconds = time.monotonic() - started if started else 0.0
+            if status == "failed":
+                results.add_failed(entry, _output(self.folder, entry, self.suffix), error)
+                report.failed[entry.name] = error
             else:
-                (report.done if progress.status == "done" else report.skipped).append(entry.name)
-            on_progress(progress)
+                kept[status].append(entry)
+            on_progress(Progress(entry, len(entries), status, seconds, error))
+
+        for outcome in self.executor.work(self._tasks(entries, results, tell)):
+            task = outcome.task
+            if outcome.record is None:
+                tell(task.entry, "failed", task.started, outcome.error)
+                continue
+            results.add_done(task.entry, task.output, outcome.record, outcome.seconds)
+            tell(task.entry, "done", task.started)
         results.tidy()
+        order = {entry.name: entry.index for entry in entries}
+        for status, names in (("done", report.done), ("skipped", report.skipped)):
+            names += [entry.name for entry in sorted(kept[status], key=lambda entry: entry.index)]
+        report.failed = dict(sorted(report.failed.items(), key=lambda item: order[item[0]]))
         return report
 
-    def _one(self, entry: Entry, total: int, results: Results) -> Progress:
-        output = _output(self.folder, entry, self.suffix)
-        started = time.monotonic()
-        try:
-            job = self._job(entry)
-            if results.is_finished(entry, output, lambda record: _made_from(record, job, self.engine)):
-                return Progress(entry, total, "skipped")
-            made = make_file(self.engine, job, output, embed=self.embed, lossless=self.lossless)
-        except (OutputError, CheckpointError):
-            raise  # the next entry would fare no better
-        except InvalidInputError as error:
-            results.add_failed(entry, output, str(error))
-            return Progress(entry, total, "failed", time.monotonic() - started, str(error))
-        results.add_done(entry, output, made.record, made.seconds)
-        return Progress(entry, total, "done", time.monotonic() - started)
+    def _tasks(self, entries: list[Entry], results: Results, tell: Callable[..., None]) -> Iterator[Task]:
+        """What is still to be made; of the others it is told why not."""
+        for entry in entries:
+            output = _output(self.folder, entry, self.suffix)
+            started = time.monotonic()
+            try:
+                job = self._job(entry)
+                finished = results.is_finished(entry, output, functools.partial(self._made, job))
+            except (OutputError, CheckpointError):
+                raise  # the next entry would fare no better
+            except InvalidInputError as error:
+                tell(entry, "failed", started, str(error))
+                continue
+            if finished:
+                tell(entry, "skipped")
+                continue
+            yield Task(entry=entry, job=job, output=output, started=started)
+
+    def _made(self, job: Job, record: GenerationRecord) -> bool:
+        return _made_from(record, job, self.engine)
 
     def _job(self, entry: Entry) -> Job:
         seed = self.seed if self.same_seed else (self.seed + entry.index) % (MAX_SEED + 1)

@@ -300,10 +300,12 @@ def make_file(
     embed: bool = True,
     lossless: bool = False,
     started: float | None = None,
+    place: Path | None = None,
 ) -> Made:
     """Generate and write one file with a model that is loaded already.
 
     Args:
+        place: Where it is written instead, by a worker whose file is moved to `output` by others.
         started: `time.monotonic()` of when the work began, if that was before this call.
     """
     started = time.monotonic() if started is None else started
@@ -312,9 +314,9 @@ def make_file(
         record = record.model_copy(update={"lossless": True})
     sound = None if job.video is None else job.video.sound
     metadata = record.model_dump() if embed else None
-    path = write_frames(frames, output, job.fps, metadata, sound=sound, lossless=lossless)
-    if embed:
-        _remember_places(job, record)
+    path = write_frames(frames, place or output, job.fps, metadata, sound=sound, lossless=lossless)
+    if embed and place is None:
+        remember_places(job, record)
     return Made(path, record, time.monotonic() - started)
 
 
@@ -339,7 +341,7 @@ def _is_own(name: str) -> bool:
     return not embedded and (is_folder(expand_home(name)) or is_file(expand_home(name)))
 
 
-def _remember_places(job: Job, record: GenerationRecord) -> None:
+def remember_places(job: Job, record: GenerationRecord) -> None:
     """Note on this machine what the file itself does not say, so that it can be replayed from here."""
     for style, reference in zip(job.settings.styles, record.styles, strict=True):
         if reference.path is None:

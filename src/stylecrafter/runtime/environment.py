@@ -18,6 +18,8 @@ NO_TELEMETRY = {
     "DISABLE_SAFETENSORS_CONVERSION": "1",
     # What trackers of training report of themselves; the run itself is sent where a recipe asks for it.
     "WANDB_ERROR_REPORTING": "false",
+    # Of clusters that work is spread over.
+    "RAY_USAGE_STATS_ENABLED": "0",
     # The convention that others share.
     "DO_NOT_TRACK": "1",
 }
