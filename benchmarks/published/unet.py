@@ -76,7 +76,9 @@ class PublishedUNet(nn.Module):
                 self.output_blocks.append(layer(previous + skips.pop(), c, attended[level], *up))
                 previous = c
         self.out = nn.Sequential(
-            GroupNorm32(groups, previous), nn.SiLU(), nn.Conv2d(previous, config["out_channels"], 3, padding=1)
+            GroupNorm32(groups, previous),
+            nn.SiLU(),
+            nn.Conv2d(previous, config["out_channels"], 3, padding=1),
         )
 
     def forward(

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import pytest
 import torch
-
 from benchmarks.published.clip import conditions_of, decoded, sampled
 from benchmarks.published.unet import published_copy
+
 from tests.tiny import tiny_picture, tiny_pipeline
 
 
