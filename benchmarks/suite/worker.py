@@ -16,12 +16,16 @@ let_threads_sleep()
 
 import numpy as np  # noqa: E402
 import torch  # noqa: E402
+from diffusers.utils import logging as diffusers_logging  # noqa: E402
+from transformers.utils import logging as transformers_logging  # noqa: E402
 
 from stylecrafter import StyleCrafterPipeline  # noqa: E402
 
 
 def main() -> None:
     model, device, picture, file = sys.argv[1:]
+    for library in (diffusers_logging, transformers_logging):
+        library.disable_progress_bar()
     pipe = StyleCrafterPipeline.from_pretrained(model).to(device)
     pipe.set_progress_bar_config(disable=True)
     for line in sys.stdin:

@@ -8,7 +8,6 @@ from pathlib import Path
 
 import pytest
 import torch
-
 from benchmarks.measure import Cost, Spread, exponent, psnr, ratios, taking_turns
 from benchmarks.results import Comparison, Facts, write_report
 

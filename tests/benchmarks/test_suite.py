@@ -9,12 +9,12 @@ from typing import Any
 
 import pytest
 import torch
-
-from benchmarks import __main__ as command
 from benchmarks.machine import git
 from benchmarks.results import Comparison, Facts, Result, Skipped
 from benchmarks.settings import Settings
 from benchmarks.suite import animatediff, before, gpu, linear, one_pass, whole_clip
+
+from benchmarks import __main__ as command
 
 TINY = Settings(torch.device("cpu"), size="tiny", repeats=1)
 
