@@ -21,7 +21,7 @@ from pathlib import Path
 from stylecrafter.runtime.environment import let_threads_sleep
 
 #: What runs without names; `gpu` is a command of its own.
-COMPARING = ("one_pass", "whole_clip", "animatediff", "before", "linear")
+COMPARING = ("one_pass", "whole_clip", "animatediff", "before", "linear", "startup")
 SUITE = (*COMPARING, "gpu")
 SCRIPTS = (
     "busy_neighbour",

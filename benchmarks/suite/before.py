@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 import json
-import os
 import subprocess
 import sys
 import tempfile
-import time
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
@@ -17,6 +15,7 @@ import numpy as np
 
 from benchmarks.machine import ROOT, git
 from benchmarks.measure import Cost, psnr
+from benchmarks.processes import GENERATE, environment, process_cost
 from benchmarks.results import Comparison, Result, Skipped
 from benchmarks.settings import Settings
 
@@ -116,11 +115,6 @@ class Worker:
         raise RuntimeError(f"a worker ended with {self._process.wait()}; what it said is above")
 
 
-def environment(tree: Path) -> dict[str, str]:
-    """Variables of a process that imports the library of a tree."""
-    return {**os.environ, "PYTHONPATH": str(tree / "src")}
-
-
 def _compared(
     title: str, part: str, workers: dict[str, Worker], knobs: dict[str, Any], repeats: int
 ) -> Comparison:
@@ -151,24 +145,7 @@ def _processes(trees: dict[str, Path], settings: Settings, folder: Path) -> Comp
                 "7",
                 *small,
             ]
-            cost = _process(["generate", "a dog in a meadow", *options], trees[kind])
+            cost = process_cost([*GENERATE, *options], trees[kind])
             if turn:
                 costs[kind].append(cost)
     return Comparison("The process of `stylecrafter generate`", "end to end", costs)
-
-
-def _process(command: list[str], tree: Path) -> Cost:
-    started = time.perf_counter()
-    process = subprocess.Popen(
-        [sys.executable, "-m", "stylecrafter.cli", *command],
-        env=environment(tree),
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.PIPE,
-    )
-    assert process.stderr is not None
-    said = process.stderr.read()
-    _, status, used = os.wait4(process.pid, 0)
-    process.returncode = os.waitstatus_to_exitcode(status)
-    if process.returncode:
-        raise RuntimeError(f"{' '.join(command)} ended with {process.returncode}: {said.decode()}")
-    return Cost(time.perf_counter() - started, used.ru_utime + used.ru_stime, used.ru_maxrss * 1024)

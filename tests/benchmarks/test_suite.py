@@ -9,10 +9,11 @@ from typing import Any
 
 import pytest
 import torch
-from benchmarks.machine import git
+from benchmarks.machine import ROOT, git
+from benchmarks.processes import process_cost
 from benchmarks.results import Comparison, Facts, Result, Skipped
 from benchmarks.settings import Settings
-from benchmarks.suite import animatediff, before, gpu, linear, one_pass, whole_clip
+from benchmarks.suite import animatediff, before, gpu, linear, one_pass, startup, whole_clip
 
 from benchmarks import __main__ as command
 
@@ -63,6 +64,17 @@ def test_the_command_for_a_gpu_can_be_rehearsed() -> None:
 def test_a_revision_that_is_not_there_is_skipped_with_its_reason() -> None:
     with pytest.raises(Skipped, match="no revision nowhere"):
         before.run(Settings(torch.device("cpu"), size="tiny", before="nowhere"))
+
+
+@pytest.mark.process
+def test_starting_is_measured_by_processes_of_its_own() -> None:
+    (result,) = startup.run(TINY)
+    assert set(result.numbers) >= {"import stylecrafter", "mini is loaded", "stylecrafter generate"}
+
+
+def test_a_process_that_fails_is_no_measurement() -> None:
+    with pytest.raises(RuntimeError, match="ended with 3: sorry"):
+        process_cost(["-c", "import sys; print('sorry', file=sys.stderr); sys.exit(3)"], ROOT)
 
 
 @pytest.mark.process
