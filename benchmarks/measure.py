@@ -68,6 +68,20 @@ def taking_turns(
     return costs
 
 
+def keeping(
+    runs: Mapping[str, Callable[[], Any]], results: dict[str, Any]
+) -> dict[str, Callable[[], object]]:
+    """The same calls, which leave what they return in `results`, so that it need not be made again to be compared."""
+
+    def kept(name: str, run: Callable[[], Any]) -> Callable[[], object]:
+        def call() -> None:
+            results[name] = run()
+
+        return call
+
+    return {name: kept(name, run) for name, run in runs.items()}
+
+
 def ratios(base: Sequence[Cost], other: Sequence[Cost], of: str = "wall") -> Spread:
     """How many times faster `other` was than `base`, from pairs of neighbouring runs; `of`: "wall" or "cpu"."""
     return Spread.of([getattr(b, of) / getattr(o, of) for b, o in zip(base, other, strict=True)])

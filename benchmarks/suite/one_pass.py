@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from benchmarks.measure import taking_turns
+from benchmarks.measure import keeping, taking_turns
 from benchmarks.models import videocrafter
 from benchmarks.published.unet import published_copy
 from benchmarks.results import Comparison
@@ -21,9 +21,8 @@ def run(settings: Settings) -> list[Comparison]:
     """The pass with style, in float32."""
     pipe = videocrafter(settings.size, settings.device)
     inputs = pass_inputs(pipe, frames=16 if settings.full else 4, side=16 if settings.full else 8)
-    runs = passes(pipe, inputs)
-    outs = {name: call() for name, call in runs.items()}
-    costs = taking_turns(runs, settings.repeats, settings.device)
+    outs: dict[str, Tensor] = {}
+    costs = taking_turns(keeping(passes(pipe, inputs), outs), settings.repeats, settings.device)
     first = outs.pop(PUBLISHED)
     quality = {name: f"differs by {difference(out, first):.1e}" for name, out in outs.items()}
     notes = [
