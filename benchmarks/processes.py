@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import resource
 import subprocess
 import sys
 import time
@@ -37,4 +38,7 @@ def process_cost(arguments: Sequence[str], tree: Path) -> Cost:
     process.returncode = os.waitstatus_to_exitcode(status)
     if process.returncode:
         raise RuntimeError(f"{' '.join(arguments)} ended with {process.returncode}: {said.decode()}")
-    return Cost(time.perf_counter() - started, used.ru_utime + used.ru_stime, used.ru_maxrss * 1024)
+    # A process begins with the peak of the one that started it.
+    own = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    peak = used.ru_maxrss * 1024 if used.ru_maxrss > own else None
+    return Cost(time.perf_counter() - started, used.ru_utime + used.ru_stime, peak)

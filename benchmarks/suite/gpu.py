@@ -23,7 +23,7 @@ from benchmarks.suite.whole_clip import PASSES, PROMPT, same_settings, start
 from stylecrafter.pipelines.sampling_params import SamplingParams
 
 #: Frames, height, width, steps, frames of the long clip.
-CLIP = {"full": (16, 320, 512, 50, 64), "tiny": (4, 64, 64, 4, 8)}
+CLIP = {"full": (16, 320, 512, 50, 64), "tiny": (2, 32, 32, 2, 4)}
 #: Steps of the published procedure that are measured; of all, the rest is computed.
 PLAIN_STEPS = 3
 #: Seconds after which no further part is begun: the command has eight minutes.

@@ -60,8 +60,9 @@ def run(settings: Settings) -> list[Facts]:
     numbers = {}
     for name, runs in costs.items():
         wall, cpu = (Spread.of([getattr(run, of) for run in runs]) for of in ("wall", "cpu"))
-        peak = max(run.peak or 0 for run in runs) / 2**30
-        numbers[name] = f"{shown(wall)} s, {shown(cpu)} s of the processor, {peak:.2f} GiB"
+        peaks = [run.peak for run in runs if run.peak is not None]
+        peak = f", {max(peaks) / 2**30:.2f} GiB" if peaks else ""
+        numbers[name] = f"{shown(wall)} s, {shown(cpu)} s of the processor{peak}"
     notes = [
         "from the start of the process to its end; on the CPU, whatever the device of the other benchmarks"
     ]

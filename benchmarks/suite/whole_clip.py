@@ -57,7 +57,7 @@ def really_run(settings: Settings, pipe: Any = None, steps: int = 50) -> list[Co
     if pipe is None:
         pipe = StyleCrafterPipeline.from_pretrained("mini").to(settings.device)
         pipe.set_progress_bar_config(disable=True)
-    small = {} if settings.full else {"num_frames": 4, "width": 64, "height": 64}
+    small = {} if settings.full else {"num_frames": 2, "width": 32, "height": 32}
     picture = Image.open(settings.picture).convert("RGB")
     noise = start(pipe, **small)
     plain = published_copy(pipe.unet, pipe.style_adapter)
