@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 import typer.main
+from benchmarks.__main__ import SCRIPTS, SUITE, parser
 
 from stylecrafter import StyleCrafterPipeline
 from stylecrafter.cli.main import app
@@ -101,6 +102,11 @@ def _check_command(words: list[str]) -> None:
                 assert "=" in target or re.search(rf"^{target}:", makefile, re.M), target
         case ["python", "-m", "pytest", path]:
             assert (ROOT / path).exists(), path
+        case ["python", "-m", "benchmarks", *arguments] if arguments[0] not in SCRIPTS:
+            names = parser().parse_args(arguments).names
+            assert set(names) <= set(SUITE), names
+        case ["python", "-m", "benchmarks", script, *arguments]:
+            _check_command(["python", f"benchmarks/{script}.py", *arguments])
         case ["python", script, *arguments]:
             code = (ROOT / script).read_text(encoding="utf-8")
             for option in re.findall(r"--[\w-]+", " ".join(arguments)):

@@ -28,6 +28,7 @@ from stylecrafter.media.video import check_lossless, check_suffix, write_frames
 from stylecrafter.pipelines.memory_options import MemoryOptions, Workload
 from stylecrafter.pipelines.sampling_params import check_video_knobs
 from stylecrafter.pipelines.schedulers import make_scheduler
+from stylecrafter.runtime.collecting import nothing_collected
 from stylecrafter.runtime.seeding import draw_seed
 from stylecrafter.weights.card import WORLD_NAME, read_world
 from stylecrafter.weights.locate import list_models, same_weights, settings_hash, weights_hash
@@ -115,7 +116,8 @@ class Engine:
     @cached_property
     def pipe(self) -> StyleCrafterPipeline:
         """The loaded model, on its device."""
-        pipe = self._placed(self.model.load(self.dtype))
+        with nothing_collected():
+            pipe = self._placed(self.model.load(self.dtype))
         pipe.set_progress_bar_config(
             disable=None if self.on_step is None else True
         )  # None: on a terminal only
@@ -267,7 +269,8 @@ def generate_file(
         check_video_knobs(settings.denoise, settings.inversion)
     if lossless:
         check_lossless(suffix)
-    job = prepare(settings, suffix)
+    with nothing_collected():  # it imports the libraries
+        job = prepare(settings, suffix)
     refuse_overwriting([output], [*read_files(job), *job.model.files], job.model.folders)
     check_writable(output)
     _hint(job)

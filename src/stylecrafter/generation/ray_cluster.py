@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from stylecrafter.errors import InvalidInputError
+from stylecrafter.errors import InvalidInputError, MissingDependencyError
 from stylecrafter.generation.workers import FileMaker, Pool, Reply, Task, WorkerSpec
 
 #: The cluster of this machine alone, started for the call.
@@ -24,7 +24,8 @@ class RayCluster(Pool[Any]):
         gpu: Whether each is given a GPU of its own.
 
     Raises:
-        InvalidInputError: Ray is not installed, or there is no such cluster, or it has no room for one worker.
+        InvalidInputError: There is no such cluster, or it has no room for one worker.
+        MissingDependencyError: Ray is not installed.
     """
 
     def __init__(
@@ -90,7 +91,7 @@ def _ray() -> Any:
         import ray
         import ray.exceptions
     except ImportError as error:
-        raise InvalidInputError(
+        raise MissingDependencyError(
             "work over a cluster needs Ray, which is not installed: pip install 'stylecrafter[ray]'"
         ) from error
     return ray

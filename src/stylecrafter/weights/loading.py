@@ -22,6 +22,7 @@ from stylecrafter.weights.folders import (
     check_tokenizer_files,
 )
 from stylecrafter.weights.strict import examine, refusing
+from stylecrafter.weights.towers import CLIP_TOWERS, dtype_alone, filled_tower
 
 Pipeline = TypeVar("Pipeline")
 Model = TypeVar("Model", bound=nn.Module)
@@ -66,15 +67,21 @@ def load_folder(
     if "scheduler" in small:
         _try_scheduler(small["scheduler"], folder / "scheduler")
     held = {}
+    dtype = dtype_alone(options)
     for name, (library, kind) in parts.items():
         if library == "stylecrafter":
             continue  # our models see to it themselves
+        made_of = getattr(import_module(library), kind)
         held[name] = examine(
             folder / name,
-            getattr(import_module(library), kind),
+            made_of,
             variant=_variant_of(folder / name, options.get("variant")),
             use_safetensors=options.get("use_safetensors"),
         )
+        # The libraries remember other names, to save the tensors by those again.
+        if kind in CLIP_TOWERS and dtype is not None and not held[name].renamed:
+            with refusing(f"{held[name].what} cannot be loaded"):
+                small[name] = filled_tower(made_of, folder / name, held[name].tensors, dtype)
     with refusing(f"{folder} is not a model that can be loaded"):
         pipe = load(str(folder), **options, **small)
     for name, tensors in held.items():

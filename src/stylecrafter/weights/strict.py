@@ -100,10 +100,12 @@ class Held:
     Attributes:
         what: The part and where it lies, for messages.
         tensors: Mapped from the files: read when they are used.
+        renamed: Whether the files have other names for some.
     """
 
     what: str
     tensors: dict[str, Tensor]
+    renamed: bool = False
 
     def verify(self, model: nn.Module) -> None:
         """Make sure that a loaded model is filled from these tensors, and with nothing else.
@@ -182,11 +184,11 @@ def examine(
     check_config(config, folder / "config.json", len(tensors))
     with refusing(f"{what}: its config.json makes no {kind.__name__}"):
         wanted = {name: tuple(value.shape) for name, value in _skeleton(kind, folder, config).items()}
-    tensors = _with_tied(kind, _renamed(tensors, wanted))
-    misfit = compare(wanted, tensors)
+    named = _with_tied(kind, _renamed(tensors, wanted))
+    misfit = compare(wanted, named)
     if misfit:
         raise CheckpointError(f"{what}: {misfit.text()}.")
-    return Held(what, tensors)
+    return Held(what, named, renamed=not tensors.keys() <= named.keys())
 
 
 @contextmanager

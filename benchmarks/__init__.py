@@ -1,0 +1,1 @@
+"""What a clip costs here, beside what a user would run instead: `python -m benchmarks`."""

@@ -1,0 +1,1 @@
+"""The benchmarks: each takes `Settings` and gives results, or raises `Skipped`."""
