@@ -25,7 +25,11 @@ COMPARING = ("one_pass", "whole_clip", "animatediff", "before", "linear", "start
 SUITE = (*COMPARING, "gpu")
 SCRIPTS = (
     "busy_neighbour",
+    "fast_sampling",
+    "own_colours",
     "real_artworks",
+    "scale_out",
+    "stored_weights",
     "style_and_content",
     "style_blends",
     "style_masks",

@@ -28,8 +28,9 @@ def clips(weights_as: str, count: int) -> list[torch.Tensor]:
     return [pipe(p, style, seed=i, output_type="pt").frames[0] for i, p in enumerate(prompts)]
 
 
-def main(count: int) -> None:
+def main() -> None:
     """Print a line for each way that is installed."""
+    count = int(sys.argv[1]) if len(sys.argv) > 1 else 8
     full = clips("full", count)
     for weights_as in ("fp8", *(["int8"] if find_spec("torchao") else [])):
         pairs = zip(full, clips(weights_as, count), strict=True)
@@ -39,4 +40,4 @@ def main(count: int) -> None:
 
 
 if __name__ == "__main__":
-    main(int(sys.argv[1]) if len(sys.argv) > 1 else 8)
+    main()

@@ -20,6 +20,7 @@ GENERATION = {
     "--denoise", "--inversion", "--window", "--negative", "--scheduler", "--device", "--dtype",
     "--low-memory", "--offload", "--weights", "--no-metadata", "--json",
 }  # fmt: skip
+WORKERS = {"--workers", "--worker-threads", "--ray"}
 FLAGS = {
     "generate": {
         "--style",
@@ -46,6 +47,7 @@ FLAGS = {
         "--style",
         "--lossless",
         "--json-progress",
+        *WORKERS,
         *GENERATION,
     },
     "evaluate": {
@@ -69,6 +71,7 @@ FLAGS = {
         "--world-seed",
         "--pictures",
         "--prompts",
+        *WORKERS,
         *GENERATION - {"--no-metadata"},
     },  # fmt: skip
     "convert": {
