@@ -1,11 +1,11 @@
 """What 8-bit weights cost: clips of `mini` beside those of full weights, same seeds, in decibels (PSNR).
 
-python -m benchmarks.stored_weights [CLIPS]
+    python benchmarks/stored_weights.py [--clips 8]
 """
 
 from __future__ import annotations
 
-import sys
+import argparse
 from importlib.util import find_spec
 
 import torch
@@ -30,7 +30,9 @@ def clips(weights_as: str, count: int) -> list[torch.Tensor]:
 
 def main() -> None:
     """Print a line for each way that is installed."""
-    count = int(sys.argv[1]) if len(sys.argv) > 1 else 8
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--clips", type=int, default=8)
+    count = parser.parse_args().clips
     full = clips("full", count)
     for weights_as in ("fp8", *(["int8"] if find_spec("torchao") else [])):
         pairs = zip(full, clips(weights_as, count), strict=True)
