@@ -16,6 +16,8 @@ from stylecrafter.weights.footprint import PROCESS_BYTES, MemoryEstimate, check_
 if TYPE_CHECKING:
     import torch
 
+    from stylecrafter.pipelines.stylized_video import StyleCrafterPipeline
+
 #: A flag that saves less than this part is not worth its name.
 _WORTH = 0.97
 
@@ -45,7 +47,12 @@ def estimate_for(model: ModelFacts, plan: Plan) -> MemoryEstimate:
     """
     from stylecrafter.pipelines.footprint import estimate_peak
 
-    return estimate_peak(model.outlined(plan.dtype), plan.work, plan.options, plan.device_type)
+    return estimate_peak(_outlined(model, plan.dtype), plan.work, plan.options, plan.device_type)
+
+
+@functools.lru_cache(maxsize=2)
+def _outlined(model: ModelFacts, dtype: torch.dtype) -> StyleCrafterPipeline:
+    return model.outlined(dtype)
 
 
 def check_clip(model: ModelFacts, plan: Plan, device: torch.device, *, loaded: bool = False) -> None:
@@ -138,7 +145,7 @@ def _of_the_clip(model: ModelFacts, plan: Plan) -> Iterator[tuple[str, Plan]]:
     if 1 < own < (work.window or work.frames):
         yield f"--window {own}", replace(plan, work=replace(work, window=own))
     if work.frames > 1:
-        backbone = model.outlined(plan.dtype).backbone
+        backbone = _outlined(model, plan.dtype).backbone
         fewer = 1 + (work.frames - 1) // 2 // backbone.frames_per_latent * backbone.frames_per_latent
         yield f"--frames {fewer}", replace(plan, work=replace(work, frames=fewer))
     step = model.size_multiple

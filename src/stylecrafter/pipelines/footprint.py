@@ -203,11 +203,9 @@ def _decoded(pipe: StyleCrafterPipeline, work: Workload, chunk: int) -> int:
     backbone = pipe.backbone
     pixels = 3 * work.width * work.height * 4
     tiled = pipe.vae.use_tiling and max(work.width, work.height) > TILE
-    if tiled:  # one tile, beside those of the frame or clip that are done, and their blend
-        whole = work.frames if backbone.frames_per_latent > 1 else 1
+    if tiled:  # one tile, beside the frames that are done
         tile = replace(work, width=min(work.width, TILE), height=min(work.height, TILE))
-        with torch.no_grad():
-            return _decoded(pipe, tile, chunk) + (2 * whole + work.frames) * pixels
+        return _decoded(pipe, tile, chunk) + work.frames * pixels
     latent_frames = backbone.latent_shape(padded_frames(backbone, work.frames), work.height, work.width)[1]
 
     def peak(count: int) -> int:
