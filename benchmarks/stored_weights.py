@@ -1,6 +1,6 @@
 """What 8-bit weights cost: clips of `mini` beside those of full weights, same seeds, in decibels (PSNR).
 
-    python benchmarks/stored_weights.py [--clips 8]
+python benchmarks/stored_weights.py [--clips 8]
 """
 
 from __future__ import annotations
@@ -30,7 +30,9 @@ def clips(weights_as: str, count: int) -> list[torch.Tensor]:
 
 def main() -> None:
     """Print a line for each way that is installed."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--clips", type=int, default=8)
     count = parser.parse_args().clips
     full = clips("full", count)
