@@ -27,7 +27,7 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parents[1]
 CONSTRAINTS = ROOT / "constraints.txt"
 STYLE = ROOT / "examples" / "style.jpg"
-EXTRAS = ("train", "eval", "quantize", "dev")
+EXTRAS = ("train", "eval", "quantize", "ray", "dev")
 CLIPS = ("mp4", "gif", "webp")
 """Formats of the clip; a picture is drawn as png."""
 
