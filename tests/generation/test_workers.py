@@ -169,6 +169,17 @@ def test_what_is_asked_of_workers_is_checked() -> None:
             Spread.asked(workers, threads, None)
 
 
+def test_each_worker_has_a_gpu_of_its_own_unless_one_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    import torch
+
+    monkeypatch.setattr("stylecrafter.generation.processes.cuda_devices", lambda: ("0", "1"))
+    for name, count, devices in (("auto", 2, ("0", "1")), ("cuda", 2, ("0", "1")), ("cuda:1", 1, ())):
+        made = Spread().executor(
+            SETTINGS.changed(device=name), torch.device("cuda", 0), embed=True, lossless=False
+        )
+        assert isinstance(made, Processes) and (made.count, made.devices) == (count, devices)
+
+
 @pytest.mark.skipif(importlib.util.find_spec("ray") is not None, reason="Ray is installed")
 def test_without_ray_the_extra_is_named(tmp_path: Path) -> None:
     with pytest.raises(MissingDependencyError, match=r"pip install 'stylecrafter\[ray\]'"):

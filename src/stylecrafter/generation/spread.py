@@ -90,6 +90,6 @@ class Spread:
         if self.ray is not None:
             return RayCluster(spec, asked, self.ray, gpu=gpu)
         # A device that was named is that of all of them.
-        devices = cuda_devices() if gpu and device.index is None else ()
+        devices = cuda_devices() if gpu and ":" not in settings.device else ()
         usual = len(devices) if devices else max(1, cores // (threads or cores))
         return Processes(spec, asked or usual, devices)
