@@ -19,7 +19,9 @@ from stylecrafter.evaluation.testset import TestSet, read_testset
 from stylecrafter.evaluation.truth.world_set import WorldSetSpec, write_world_set
 from stylecrafter.generation.record import read_record
 from stylecrafter.generation.settings import GenerationSettings
+from stylecrafter.generation.spread import Spread
 from stylecrafter.media.video import read_frames
+from tests.inline_workers import spread_over
 from tests.tiny import tiny_picture
 
 
@@ -87,6 +89,25 @@ def test_entries_keep_settings_of_their_own_whatever_makes_the_clips(
             named = read_record(find_clip(folder, changed.entries[0]))
             wanted = ("light", None) if method is Method.OURS else ("", 0.0)
             assert (named.strength, named.style_scale) == wanted
+
+
+def test_workers_make_the_clips_of_models_and_this_process_the_others(
+    testset: TestSet,
+    model: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    pool = spread_over(monkeypatch, 2, {0: 1})
+    asked = request(testset, model)
+    spread = replace(asked, spread=Spread(workers=2))
+    for method in (Method.OURS, Method.TEXT_ONLY, Method.STILL):
+        alone, made = make(method, asked, tmp_path / "alone"), make(method, spread, tmp_path / "spread")
+        for entry in testset.entries:
+            assert find_clip(alone, entry).read_bytes() == find_clip(made, entry).read_bytes()
+        # Clips that stand still begin with those of ours, which are there: nobody is started for them.
+        assert pool().started == pool().ended == (0 if method is Method.STILL else 2)
+    assert caplog.text.count("this process makes the clips") == 1 and "still: this" in caplog.text
 
 
 def test_clips_are_made_once(testset: TestSet, model: Path, tmp_path: Path) -> None:

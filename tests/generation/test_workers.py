@@ -4,28 +4,42 @@ from __future__ import annotations
 
 import importlib.util
 import json
-import logging
 import os
 import signal
+import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
+import psutil
 import pytest
+import torch
 
-from stylecrafter.errors import InvalidInputError, MissingDependencyError, OutputError
+from stylecrafter import StyleCrafterPipeline
+from stylecrafter.errors import CheckpointError, InvalidInputError, MissingDependencyError, OutputError
+from stylecrafter.generation import ray_cluster, workers
 from stylecrafter.generation.batch import Progress, run_batch
+from stylecrafter.generation.batch_file import Entry
+from stylecrafter.generation.engine import versions
 from stylecrafter.generation.processes import Processes
 from stylecrafter.generation.results import RESULTS_NAME
-from stylecrafter.generation.settings import GenerationSettings
+from stylecrafter.generation.settings import GenerationSettings, StyleInput, prepare
 from stylecrafter.generation.spread import Spread
-from stylecrafter.generation.workers import FileMaker, Pool, Reply, Task, WorkerSpec
+from stylecrafter.generation.workers import FileMaker, Reply, Task, WorkerSpec
+from stylecrafter.media.video import write_frames
+from tests.inline_workers import spread_over
+from tests.tiny import tiny_picture
 
-SETTINGS = GenerationSettings(prompt="-", seed=5, steps=1, frames=2, device="cpu")
 STYLE = Path(__file__).parents[2] / "examples" / "style.jpg"
+
+
+@pytest.fixture
+def settings(tiny_model: Path) -> GenerationSettings:
+    return GenerationSettings(prompt="-", model=str(tiny_model), seed=5, steps=1, frames=2, device="cpu")
 
 
 def batch_file(folder: Path, count: int, **last: Any) -> Path:
@@ -36,47 +50,6 @@ def batch_file(folder: Path, count: int, **last: Any) -> Path:
     file = folder / "batch.json"
     file.write_text(json.dumps(entries))
     return file
-
-
-class Inline(Pool[FileMaker]):
-    """Workers in this very process that do what `deaths` says of an entry, once for each number it has there."""
-
-    def __init__(self, spec: WorkerSpec, count: int, deaths: dict[int, int]) -> None:
-        super().__init__(spec, count)
-        self.deaths, self.started, self.ended, self.most = deaths, 0, 0, 0
-        self.given: dict[int, tuple[FileMaker, Task]] = {}
-
-    def _start(self) -> FileMaker:
-        self.started += 1
-        return FileMaker(self.spec)
-
-    def _give(self, worker: FileMaker, task: Task) -> int:
-        self.given[task.entry.index] = worker, task
-        return task.entry.index
-
-    def _answers(self) -> list[tuple[Any, Reply | str]]:
-        self.most = max(self.most, len(self._busy))
-        key = max(self._busy)  # not in the order in which they were handed out
-        if self.deaths.get(key, 0) > 0:
-            self.deaths[key] -= 1
-            return [(key, "was killed")]
-        worker, task = self.given[key]
-        return [(key, worker.make(task))]
-
-    def _end(self, worker: FileMaker) -> None:
-        self.ended += 1
-
-
-def spread_over(monkeypatch: pytest.MonkeyPatch, count: int, deaths: dict[int, int]) -> Callable[[], Inline]:
-    made: list[Inline] = []
-
-    def executor(self: Spread, settings: Any, device: Any, *, embed: bool, lossless: bool) -> Inline:
-        spec = WorkerSpec(settings=settings, embed=embed, lossless=lossless, threads=None, here=os.getcwd())
-        made.append(Inline(spec, count, deaths))
-        return made[-1]
-
-    monkeypatch.setattr(Spread, "executor", executor)
-    return lambda: made[-1]
 
 
 def contents(folder: Path) -> dict[str, bytes]:
@@ -99,29 +72,50 @@ def nobody_is_left(group: int) -> bool:
     return False
 
 
+def assert_same(alone: Path, spread: Path) -> None:
+    assert contents(alone) == contents(spread)
+    assert lines(alone) == lines(spread)
+    assert (alone / "batch.json").read_bytes() == (spread / "batch.json").read_bytes()
+
+
 def test_files_lines_and_report_are_those_of_one_process(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    settings: GenerationSettings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    file = batch_file(tmp_path, 4, steps=2)
-    alone = run_batch(file, tmp_path / "alone", SETTINGS)
+    """Of everything that an entry may name, as a worker is told it."""
+    saved = StyleCrafterPipeline.from_pretrained(settings.model).save_style(tmp_path / "s.safetensors", STYLE)
+    write_frames([tiny_picture(k, 24, 16) for k in range(3)], tmp_path / "in.mp4", fps=8)
+    tiny_picture(3, 24, 16).save(tmp_path / "mask.png")
+    entries = [
+        {"prompt": "a dog", "style_path": str(STYLE), "steps": 2},
+        {"prompt": "a dog", "style_path": str(saved)},
+        {"prompt": "a dog", "style_path": str(STYLE), "video_path": "in.mp4", "denoise": 0.5, "steps": 2},
+        {
+            "prompt": "a dog",
+            "style_path": str(STYLE),
+            "negative_style_path": "mask.png",
+            "style_mask_path": "mask.png",
+        },
+    ]
+    file = tmp_path / "batch.json"
+    file.write_text(json.dumps(entries))
+    alone = run_batch(file, tmp_path / "alone", settings)
     pool = spread_over(monkeypatch, 2, {})
-    spread = run_batch(file, tmp_path / "spread", SETTINGS, spread=Spread(workers=2))
-    assert contents(tmp_path / "alone") == contents(tmp_path / "spread") and len(alone.done) == 4
-    assert lines(tmp_path / "alone") == lines(tmp_path / "spread")
-    assert (alone.done, alone.failed) == (spread.done, spread.failed)
-    assert (tmp_path / "alone" / "batch.json").read_bytes() == (
-        tmp_path / "spread" / "batch.json"
-    ).read_bytes()
+    spread = run_batch(file, tmp_path / "spread", settings, spread=Spread(workers=2))
+    assert_same(tmp_path / "alone", tmp_path / "spread")
+    assert len(alone.done) == 4 and (alone.done, alone.failed) == (spread.done, spread.failed)
     assert pool().started == pool().most == pool().ended == 2
 
 
 def test_a_worker_that_dies_costs_its_entry_a_retry_and_one_that_kills_two_fails_alone(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+    settings: GenerationSettings,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
 ) -> None:
     pool = spread_over(monkeypatch, 1, {1: 1, 2: 2})
     told: list[Progress] = []
     report = run_batch(
-        batch_file(tmp_path, 4), tmp_path / "out", SETTINGS, spread=Spread(workers=1), on_progress=told.append
+        batch_file(tmp_path, 4), tmp_path / "out", settings, spread=Spread(workers=1), on_progress=told.append
     )
     assert [p.status for p in told] == ["done", "done", "failed", "done"]
     assert list(report.failed.values()) == ["its worker was killed, 2 times in a row."]
@@ -129,25 +123,27 @@ def test_a_worker_that_dies_costs_its_entry_a_retry_and_one_that_kills_two_fails
     assert pool().started == pool().ended == 4
     # Gone on with by one process, what had failed is made and the rest is left as it is.
     before = contents(tmp_path / "out")
-    again = run_batch(tmp_path / "batch.json", tmp_path / "out", SETTINGS, resume=True)
+    again = run_batch(tmp_path / "batch.json", tmp_path / "out", settings, resume=True)
     assert len(again.done) == 1 and len(again.skipped) == 3
     assert {name: data for name, data in contents(tmp_path / "out").items() if name in before} == before
 
 
-def test_workers_that_only_die_end_the_batch(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_workers_that_only_die_end_the_batch(
+    settings: GenerationSettings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     spread_over(monkeypatch, 1, dict.fromkeys(range(9), 9))
     with pytest.raises(InvalidInputError, match="ask for fewer workers"):
-        run_batch(batch_file(tmp_path, 6), tmp_path / "out", SETTINGS, spread=Spread(workers=1))
+        run_batch(batch_file(tmp_path, 6), tmp_path / "out", settings, spread=Spread(workers=1))
 
 
 def test_what_a_worker_cannot_read_fails_its_entry_and_a_full_disk_ends_everything(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    settings: GenerationSettings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     spread_over(monkeypatch, 2, {})
     report = run_batch(
         batch_file(tmp_path, 2, style_path="missing.png"),
         tmp_path / "out",
-        SETTINGS,
+        settings,
         spread=Spread(workers=2),
     )
     assert len(report.done) == 1 and "missing.png" in next(iter(report.failed.values()))
@@ -157,43 +153,120 @@ def test_what_a_worker_cannot_read_fails_its_entry_and_a_full_disk_ends_everythi
 
     monkeypatch.setattr("stylecrafter.generation.workers.write_atomic", full)
     with pytest.raises(OutputError, match="the disk is full"):
-        run_batch(batch_file(tmp_path, 2), tmp_path / "full", SETTINGS, spread=Spread(workers=2))
+        run_batch(batch_file(tmp_path, 2), tmp_path / "full", settings, spread=Spread(workers=2))
 
 
 def test_what_is_asked_of_workers_is_checked() -> None:
     assert Spread.asked(None, None, None) is None
     assert Spread.asked("AUTO", None, None) == Spread()
     assert Spread.asked("3", 2, "local") == Spread(workers=3, threads=2, ray="local")
-    for workers, threads in (("many", None), ("0", None), ("-1", None), ("2", 0), (None, 2)):
+    for count, threads in (("many", None), ("0", None), ("-1", None), ("2", 0), (None, 2)):
         with pytest.raises(InvalidInputError):
-            Spread.asked(workers, threads, None)
+            Spread.asked(count, threads, None)
 
 
-def test_each_worker_has_a_gpu_of_its_own_unless_one_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
-    import torch
+def test_a_worker_that_can_make_nothing_ends_the_batch(
+    settings: GenerationSettings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    file = batch_file(tmp_path, 2)
+    spread_over(monkeypatch, 1, {}, model={"weights": "of another"})
+    with pytest.raises(CheckpointError, match="is not the one .* weights differ"):
+        run_batch(file, tmp_path / "other", settings, spread=Spread())
+    monkeypatch.undo()
+    spread_over(monkeypatch, 1, {}, settings=settings.changed(device="mps" if os.name == "posix" else "cuda"))
+    monkeypatch.setattr("stylecrafter.runtime.devices.available_devices", lambda: ["cpu"])
+    with pytest.raises(InvalidInputError, match="is not available here"):
+        run_batch(file, tmp_path / "device", settings, spread=Spread())
 
-    monkeypatch.setattr("stylecrafter.generation.processes.cuda_devices", lambda: ("0", "1"))
-    for name, count, devices in (("auto", 2, ("0", "1")), ("cuda", 2, ("0", "1")), ("cuda:1", 1, ())):
-        made = Spread().executor(
-            SETTINGS.changed(device=name), torch.device("cuda", 0), embed=True, lossless=False
-        )
-        assert isinstance(made, Processes) and (made.count, made.devices) == (count, devices)
+
+def test_other_versions_of_a_worker_are_said_once(
+    settings: GenerationSettings,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    spread_over(monkeypatch, 1, {})
+    monkeypatch.setattr(workers, "versions", lambda: {**versions(), "torch": "0.1"})
+    run_batch(batch_file(tmp_path, 2), tmp_path / "out", settings, spread=Spread())
+    assert caplog.text.count("a worker has torch") == 1 and "not 0.1" in caplog.text
+
+
+def test_each_worker_has_a_gpu_of_its_own_unless_one_is_named(
+    settings: GenerationSettings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "3,5")
+    engine: Any = SimpleNamespace(device=torch.device("cuda:0"), identity={})
+
+    def made(device: str, spread: Spread) -> Any:
+        return spread.executor(settings.changed(device=device), engine, embed=True, lossless=False)
+
+    for device in ("auto", "cuda"):
+        assert (made(device, Spread()).count, made(device, Spread()).devices) == (2, ("3", "5"))
+        assert made(device, Spread()).spec.threads is None
+        assert made(device, Spread(workers=4)).count == 4
+    assert (made("cuda:0", Spread()).count, made("cuda:0", Spread()).devices) == (1, ())
+
+
+def test_workers_on_processors_share_them(
+    settings: GenerationSettings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(os, "sched_getaffinity", lambda process: set(range(12)), raising=False)
+    engine: Any = SimpleNamespace(device=torch.device("cpu"), identity={})
+
+    def made(**asked: Any) -> tuple[int, int | None]:
+        pool: Any = Spread(**asked).executor(settings, engine, embed=True, lossless=False)
+        return pool.count, pool.spec.threads
+
+    assert made() == (3, 4) and made(workers=5) == (5, 2) and made(workers=20) == (20, 1)
+    assert made(threads=2) == (6, 2) and made(workers=2, threads=1) == (2, 1)
+
+
+def test_a_machine_of_a_cluster_takes_so_many() -> None:
+    assert ray_cluster._room({"CPU": 7.0}, 3, False) == 2 and ray_cluster._room({"CPU": 2.0}, 3, False) == 0
+    assert ray_cluster._room({"CPU": 7.0, "GPU": 1.0}, 1, True) == 1
+    assert ray_cluster._room({"CPU": 7.0}, 1, True) == 0
+
+
+def test_a_task_means_the_same_on_a_machine_without_its_folder(
+    settings: GenerationSettings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "model").symlink_to(settings.model)
+    (tmp_path / "out").mkdir()
+    (tmp_path / "elsewhere").mkdir()
+    tiny_picture().save(tmp_path / "out" / "style.png")
+    monkeypatch.chdir(tmp_path)
+    asked = settings.changed(model="model", prompt="a dog", styles=(StyleInput(path=Path("out/style.png")),))
+    task = Task(
+        entry=Entry(0, "a", "a dog", ()), job=prepare(asked, ".mp4"), output=Path("out/a.mp4"), started=0.0
+    )
+    spec = WorkerSpec(settings=asked, model={}, embed=True, lossless=False, threads=None, here=os.getcwd())
+    here = FileMaker(spec).make(task)
+    sent = ray_cluster._anywhere(task)
+    spec = replace(spec, settings=ray_cluster._from_anywhere(asked, gpu=False), here="/not/there")
+    monkeypatch.chdir(tmp_path / "elsewhere")
+    there = FileMaker(spec).make(sent)
+    assert here.record is not None and here.record.styles[0].path == "style.png" and here.data
+    assert (there.data, there.record) == (here.data, here.record)
+    monkeypatch.chdir(tmp_path)
+    told = Reply(error=f"{tmp_path / 'out' / 'style.png'} is odd")
+    assert ray_cluster._as_asked(told, task).error == "out/style.png is odd"
 
 
 @pytest.mark.skipif(importlib.util.find_spec("ray") is not None, reason="Ray is installed")
-def test_without_ray_the_extra_is_named(tmp_path: Path) -> None:
+def test_without_ray_the_extra_is_named(settings: GenerationSettings, tmp_path: Path) -> None:
     with pytest.raises(MissingDependencyError, match=r"pip install 'stylecrafter\[ray\]'"):
-        run_batch(batch_file(tmp_path, 1), tmp_path / "out", SETTINGS, spread=Spread(ray="local"))
+        run_batch(batch_file(tmp_path, 1), tmp_path / "out", settings, spread=Spread(ray="local"))
 
 
 @pytest.mark.process
 def test_processes_make_the_same_files_though_one_is_killed(
-    tmp_path: Path, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+    settings: GenerationSettings,
+    tmp_path: Path,
+    caplog: pytest.LogCaptureFixture,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    import torch
-
     file = batch_file(tmp_path, 6)
-    run_batch(file, tmp_path / "alone", SETTINGS)
+    run_batch(file, tmp_path / "alone", settings)
     pools: list[Processes] = []
     start = Processes._start
 
@@ -210,48 +283,62 @@ def test_processes_make_the_same_files_though_one_is_killed(
             os.kill(worker.process.pid, signal.SIGKILL)
 
     spread = Spread(workers=2, threads=torch.get_num_threads())
-    report = run_batch(file, tmp_path / "spread", SETTINGS, spread=spread, on_progress=kill_one)
+    report = run_batch(file, tmp_path / "spread", settings, spread=spread, on_progress=kill_one)
     assert len(report.done) == 6 and not report.failed
     assert "SIGKILL" in caplog.text
-    assert contents(tmp_path / "alone") == contents(tmp_path / "spread")
-    assert lines(tmp_path / "alone") == lines(tmp_path / "spread")
+    assert_same(tmp_path / "alone", tmp_path / "spread")
 
 
 @pytest.mark.process
 @pytest.mark.skipif(os.name != "posix", reason="signals of POSIX")
-def test_a_stopped_batch_leaves_no_worker_and_can_be_gone_on_with(tmp_path: Path) -> None:
-    import subprocess
-
-    file = batch_file(tmp_path, 12)
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 128 + signal.SIGTERM)])
+def test_a_stopped_batch_leaves_no_worker_and_can_be_gone_on_with(
+    number: signal.Signals, code: int, tmp_path: Path
+) -> None:
+    """Ctrl-C reaches all processes of a terminal, SIGTERM the one that was started."""
+    file = batch_file(tmp_path, 6)
     command = [sys.executable, "-m", "stylecrafter.cli", "batch", str(file), "-o", str(tmp_path / "out")]
     command += ["--seed", "5", "--steps", "1", "--frames", "2", "--workers", "2", "--device", "cpu"]
-    process = subprocess.Popen(command, start_new_session=True, stderr=subprocess.DEVNULL)
+    process = subprocess.Popen(command, start_new_session=True, stderr=subprocess.PIPE, text=True)
     watch = threading.Timer(240, process.kill)
     watch.start()
     try:
         while not list(tmp_path.glob("out/*.mp4")) and process.poll() is None:
-            time.sleep(0.2)
-        os.kill(process.pid, signal.SIGTERM)
-        assert process.wait(60) != 0
+            time.sleep(0.05)
+        (os.killpg if number == signal.SIGINT else os.kill)(process.pid, number)
+        said = process.communicate(timeout=60)[1]
+        assert process.returncode == code
         assert nobody_is_left(process.pid)
+        assert "Traceback" not in said and "leaked" not in said
     finally:
         watch.cancel()
         process.kill()
     made = contents(tmp_path / "out")
     assert made
-    report = run_batch(file, tmp_path / "out", SETTINGS, resume=True)
-    assert set(report.skipped) == {Path(name).stem for name in made} and len(report.done) == 12 - len(made)
+    settings = GenerationSettings(prompt="-", seed=5, steps=1, frames=2, device="cpu")
+    report = run_batch(file, tmp_path / "out", settings, resume=True)
+    assert set(report.skipped) == {Path(name).stem for name in made} and len(report.done) == 6 - len(made)
 
 
 @pytest.mark.process
-def test_ray_makes_the_same_files(tmp_path: Path) -> None:
+def test_ray_makes_the_same_files_though_a_worker_is_killed(
+    settings: GenerationSettings, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
     pytest.importorskip("ray", reason="Ray is not installed (pip install 'stylecrafter[ray]')")
-    import torch
+    before = signal.getsignal(signal.SIGTERM)
+    file = batch_file(tmp_path, 6)
+    run_batch(file, tmp_path / "alone", settings)
+    killed: list[int] = []
 
-    logging.getLogger("ray").setLevel(logging.ERROR)
-    file = batch_file(tmp_path, 3)
-    run_batch(file, tmp_path / "alone", SETTINGS)
-    spread = Spread(workers=1, threads=torch.get_num_threads(), ray="local")
-    run_batch(file, tmp_path / "spread", SETTINGS, spread=spread)
-    assert contents(tmp_path / "alone") == contents(tmp_path / "spread")
-    assert lines(tmp_path / "alone") == lines(tmp_path / "spread")
+    def kill_one(progress: Progress) -> None:
+        if not killed:
+            assert signal.getsignal(signal.SIGTERM) == before
+            ours = psutil.Process().children(recursive=True)
+            actors = [p for p in ours if "FileMaker" in " ".join(p.cmdline())]
+            killed.append(actors[0].pid)
+            actors[0].kill()
+
+    spread = Spread(workers=2, threads=torch.get_num_threads(), ray="local")
+    report = run_batch(file, tmp_path / "spread", settings, spread=spread, on_progress=kill_one)
+    assert len(report.done) == 6 and killed and "it is tried again" in caplog.text
+    assert_same(tmp_path / "alone", tmp_path / "spread")

@@ -98,6 +98,11 @@ def make_clips(
     if method in (Method.OURS, Method.TEXT_ONLY):
         _make_batch(request.testset.file, method, request, target, on_progress)
         return
+    if request.spread is not None:
+        logger.warning(
+            "%s: this process makes the clips; workers make those of ours, text-only and style-words",
+            method.value,
+        )
     maker = _frame_maker(method, request, sources)
     for index, entry in enumerate(request.testset.entries):
         path = target / f"{entry.name}{request.suffix}"

@@ -12,6 +12,7 @@ import logging
 import os
 import time
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from contextlib import closing
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal
@@ -147,14 +148,19 @@ def run_batch(
         [file, *model.files, *dict.fromkeys(path for entry in entries for path in entry.reads)],
         model.folders,
     )
-    engine = Engine(model, settings.device, settings.dtype, on_step, settings.memory)
+    if spread is not None and spread.is_elsewhere:
+        engine = Engine(
+            model, "cpu"
+        )  # other machines say what devices they have; here the model is only looked at
+    else:
+        engine = Engine(model, settings.device, settings.dtype, on_step, settings.memory)
     check_writable(target / SHARED_NAME)
     with only_one(target, "batch"):
         _check_folder(target, resume)
         remove_parts(target)
         shared: dict[str, Any] = {
             **model.part_hashes,
-            **engine.memory.recorded(),
+            **settings.memory.recorded(),
             **({"lossless": True} if lossless else {}),
         }
         if lock_style:
@@ -162,7 +168,7 @@ def run_batch(
         seed = _share(target, template, suffix, engine.weights, shared)
         executor: Executor = InProcess(engine, embed=embed, lossless=lossless)
         if spread is not None:
-            executor = spread.executor(template, engine.device, embed=embed, lossless=lossless)
+            executor = spread.executor(template, engine, embed=embed, lossless=lossless)
         work = _Work(target, suffix, template, seed, engine, executor, lock_style)
         return work.do(entries[:limit], on_progress)
 
@@ -191,13 +197,15 @@ class _Work:
                 kept[status].append(entry)
             on_progress(Progress(entry, len(entries), status, seconds, error))
 
-        for outcome in self.executor.work(self._tasks(entries, results, tell)):
-            task = outcome.task
-            if outcome.record is None:
-                tell(task.entry, "failed", task.started, outcome.error)
-                continue
-            results.add_done(task.entry, task.output, outcome.record, outcome.seconds)
-            tell(task.entry, "done", task.started)
+        # Whatever ends this ends the workers.
+        with closing(self.executor.work(self._tasks(entries, results, tell))) as outcomes:
+            for outcome in outcomes:
+                task = outcome.task
+                if outcome.record is None:
+                    tell(task.entry, "failed", task.started, outcome.error)
+                    continue
+                results.add_done(task.entry, task.output, outcome.record, outcome.seconds)
+                tell(task.entry, "done", task.started)
         results.tidy()
         order = {entry.name: entry.index for entry in entries}
         for status, names in (("done", report.done), ("skipped", report.skipped)):

@@ -103,6 +103,11 @@ class Engine:
         """Hash of all else that decides what the model draws."""
         return settings_hash(self.model.folder)
 
+    @property
+    def identity(self) -> dict[str, str]:
+        """Hashes of all that the model is: its weights, its configs, and what stands beside it."""
+        return {"weights": self.weights, "configs": self.settings, **self.model.part_hashes}
+
     def made(self, reference: ModelReference) -> bool:
         """Whether this is the model of a record; one without a hash says nothing."""
         return (
@@ -332,13 +337,13 @@ def recorded_model_name(model: ModelFacts, output: str | os.PathLike[str]) -> st
 
 def recorded_name(name: str, place: Path, output: str | os.PathLike[str]) -> str:
     """A hub id as it is; a file or folder as seen from the output ("./…"), or its bare name."""
-    if not _is_own(name):
+    if not is_own(name):
         return name
     path = portable_path(place, output)
     return readable(place.name) if path is None else f"./{path}"
 
 
-def _is_own(name: str) -> bool:
+def is_own(name: str) -> bool:
     """Whether that is a file or folder of the user's."""
     embedded = name in {embedded.name for embedded in list_models()}
     return not embedded and (is_folder(expand_home(name)) or is_file(expand_home(name)))
@@ -355,10 +360,10 @@ def remember_places(job: Job, record: GenerationRecord) -> None:
             remember(reference.sha256, picture.path)
     if job.video is not None and record.video is not None and record.video.path is None:
         remember(record.video.sha256, job.video.asked.path)
-    if record.model.sha256 and _is_own(job.model.name) and not record.model.name.startswith("./"):
+    if record.model.sha256 and is_own(job.model.name) and not record.model.name.startswith("./"):
         remember(record.model.sha256, job.model.file or job.model.folder)
     for kind, part in record.model.parts.items():
-        if _is_own(job.model.parts[kind].name) and not part.name.startswith("./"):
+        if is_own(job.model.parts[kind].name) and not part.name.startswith("./"):
             remember(part.sha256, job.model.parts[kind].path)
 
 

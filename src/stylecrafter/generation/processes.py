@@ -5,10 +5,13 @@ from __future__ import annotations
 import logging
 import multiprocessing
 import os
+import pickle
 import signal
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from multiprocessing import resource_tracker
 from multiprocessing.connection import Connection, wait
 from typing import Any
 
@@ -49,14 +52,15 @@ class Processes(Pool[WorkerProcess]):
         process = self._context.Process(
             target=_serve, args=(theirs, self.spec, logging.getLogger().level), daemon=True
         )
-        with _visible(self.devices[place % len(self.devices)] if self.devices else None):
+        with _visible(self.devices[place % len(self.devices)] if self.devices else None), _deaf():
             process.start()
         theirs.close()  # so that its end is noticed here
         return WorkerProcess(process, ours, place)
 
     def _give(self, worker: WorkerProcess, task: Task) -> Connection:
         try:
-            worker.pipe.send(task)
+            # Whole: `send` would leave tensors in memory that the workers would have to share.
+            worker.pipe.send_bytes(pickle.dumps(task))
         except OSError:
             pass  # it has ended, as the next wait will find
         return worker.pipe
@@ -81,7 +85,8 @@ class Processes(Pool[WorkerProcess]):
         worker.process.join(_PATIENCE)
         code = worker.process.exitcode
         if code is not None and code < 0:
-            return f"was killed by signal {-code} ({signal.Signals(-code).name}; often for want of memory)"
+            name = signal.Signals(-code).name
+            return f"was killed by {name}" + (" (often for want of memory)" if name == "SIGKILL" else "")
         return f"ended with exit code {code}"
 
     def _end(self, worker: WorkerProcess) -> None:
@@ -95,31 +100,54 @@ class Processes(Pool[WorkerProcess]):
 
 
 class _ToParent(logging.Handler):
-    """Hands what is logged to the process that can show it."""
+    """Hands answers, and what is logged by any thread, to the process that waits for them."""
 
     def __init__(self, pipe: Connection) -> None:
         super().__init__()
-        self.pipe = pipe
+        self.pipe, self._one_at_a_time = pipe, threading.RLock()
 
     def emit(self, record: logging.LogRecord) -> None:
         record.msg, record.args, record.exc_info = record.getMessage(), None, None
         try:
-            self.pipe.send(record)
+            self.send(record)
         except OSError:
             pass  # nobody is there any more to be told
+
+    def send(self, said: logging.LogRecord | Reply) -> None:
+        with self._one_at_a_time:
+            self.pipe.send(said)
 
 
 def _serve(pipe: Connection, spec: WorkerSpec, level: int) -> None:
     """What a worker process does: tasks, until the pipe is closed."""
     # Ctrl-C reaches all processes of a terminal; the parent ends the others.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    logging.basicConfig(level=level, handlers=[_ToParent(pipe)], force=True)
+    parent = _ToParent(pipe)
+    logging.basicConfig(level=level, handlers=[parent], force=True)
+    from tqdm import tqdm
+
+    # Its own is a semaphore of the system's, which a process that is ended leaves behind.
+    tqdm.set_lock(threading.RLock())
     maker = FileMaker(spec)
     while True:
         try:
-            pipe.send(maker.make(pipe.recv()))
+            parent.send(maker.make(pickle.loads(pipe.recv_bytes())))
         except (EOFError, OSError):
             return
+
+
+@contextmanager
+def _deaf() -> Iterator[None]:
+    """A process that is started now never hears Ctrl-C, this one hears it later."""
+    if not hasattr(signal, "pthread_sigmask"):
+        yield
+        return
+    resource_tracker.ensure_running()  # which would end this at its own start
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
 @contextmanager

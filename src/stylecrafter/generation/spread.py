@@ -10,14 +10,15 @@ from stylecrafter.errors import InvalidInputError
 from stylecrafter.generation.settings import GenerationSettings
 
 if TYPE_CHECKING:
-    import torch
-
+    from stylecrafter.generation.engine import Engine
     from stylecrafter.generation.workers import Executor
 
 #: As many workers as there are devices.
 AUTO = "auto"
-#: Processors of a worker, where nobody says how many workers or threads there are.
-_USUAL_THREADS = 4
+#: The Ray cluster of this machine alone, started for the call.
+LOCAL = "local"
+#: Threads of a worker on processors, where nobody says how many workers or threads there are.
+USUAL_THREADS = 4
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -27,8 +28,8 @@ class Spread:
     Attributes:
         workers: How many, or `AUTO`: one for each GPU; on processors one for four of them, over Ray as many as it has
             room for.
-        threads: Of each, on processors; None: they share those that there are.
-        ray: Address of a Ray cluster, "local" for this machine's own; None: processes of this machine.
+        threads: Of each, on processors; None: they share those of this machine, and have four on a cluster.
+        ray: Address of a Ray cluster, `LOCAL` for one of this machine's own; None: processes of this machine.
 
     Raises:
         InvalidInputError: A number below 1.
@@ -60,36 +61,49 @@ class Spread:
             raise InvalidInputError(f"--workers is {AUTO} or a whole number, got {workers!r}")
         return cls(workers=text if text == AUTO else int(text), threads=threads, ray=ray)
 
+    @property
+    def is_elsewhere(self) -> bool:
+        """Whether the work is done on machines that may have other devices than this one."""
+        return self.ray not in (None, LOCAL)
+
     def executor(
-        self, settings: GenerationSettings, device: torch.device, *, embed: bool, lossless: bool
+        self, settings: GenerationSettings, engine: Engine, *, embed: bool, lossless: bool
     ) -> Executor:
         """Who does the work.
 
         Args:
             settings: Name the model, the device and the dtype.
-            device: What they come to on this machine.
+            engine: The model and the device of this machine.
             embed: Keep the settings inside each file.
             lossless: Keep every pixel of the outputs as it is.
 
         Raises:
             InvalidInputError: See `RayCluster`.
+            MissingDependencyError: Likewise.
         """
         from stylecrafter.generation.processes import Processes, cuda_devices
         from stylecrafter.generation.ray_cluster import RayCluster
         from stylecrafter.generation.workers import WorkerSpec
 
-        gpu = device.type == "cuda"
-        cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
         asked = None if self.workers == AUTO else int(self.workers)
+        cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+        gpu = not self.is_elsewhere and engine.device.type == "cuda"
         threads = self.threads
-        if threads is None and not gpu:
-            threads = min(_USUAL_THREADS, cores) if asked is None else max(1, cores // asked)
+        if self.is_elsewhere:
+            threads = threads or USUAL_THREADS
+        elif threads is None and not gpu:
+            threads = min(USUAL_THREADS, cores) if asked is None else max(1, cores // asked)
         spec = WorkerSpec(
-            settings=settings, embed=embed, lossless=lossless, threads=threads, here=os.getcwd()
+            settings=settings,
+            model=engine.identity,
+            embed=embed,
+            lossless=lossless,
+            threads=threads,
+            here=os.getcwd(),
         )
         if self.ray is not None:
-            return RayCluster(spec, asked, self.ray, gpu=gpu)
+            return RayCluster(spec, asked, self.ray)
         # A device that was named is that of all of them.
-        devices = cuda_devices() if gpu and ":" not in settings.device else ()
+        devices = cuda_devices() if gpu and settings.device in ("auto", "cuda") else ()
         usual = len(devices) if devices else max(1, cores // (threads or cores))
         return Processes(spec, asked or usual, devices)

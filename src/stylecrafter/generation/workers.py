@@ -8,19 +8,21 @@ from __future__ import annotations
 
 import logging
 import os
+import platform
 import tempfile
 import time
 import traceback
 from abc import ABC, abstractmethod
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Generic, Protocol, TypeVar, cast
 
-from stylecrafter.errors import CheckpointError, InvalidInputError, OutputError
+from stylecrafter import errors
+from stylecrafter.errors import CheckpointError, InvalidInputError, OutputError, StyleCrafterError
 from stylecrafter.generation.batch_file import Entry
-from stylecrafter.generation.engine import Engine, make_file, remember_places
+from stylecrafter.generation.engine import Engine, make_file, remember_places, versions
 from stylecrafter.generation.record import GenerationRecord
 from stylecrafter.generation.settings import GenerationSettings, Job, look_up
 from stylecrafter.media.documents import is_file, shown
@@ -56,8 +58,10 @@ class Outcome:
 class Executor(Protocol):
     """Makes files, of which it asks for the next when it can begin it."""
 
-    def work(self, tasks: Iterator[Task]) -> Iterator[Outcome]:
+    def work(self, tasks: Iterator[Task]) -> Generator[Outcome, None, None]:
         """Make all of them; outcomes come in the order in which files are finished, each file in place by then.
+
+        Whoever closes this before its end ends all work.
 
         Raises:
             OutputError: The disk does not take a file.
@@ -78,7 +82,7 @@ class InProcess:
     def __init__(self, engine: Engine, *, embed: bool, lossless: bool) -> None:
         self.engine, self.embed, self.lossless = engine, embed, lossless
 
-    def work(self, tasks: Iterator[Task]) -> Iterator[Outcome]:
+    def work(self, tasks: Iterator[Task]) -> Generator[Outcome, None, None]:
         for task in tasks:
             try:
                 made = make_file(self.engine, task.job, task.output, embed=self.embed, lossless=self.lossless)
@@ -96,6 +100,7 @@ class WorkerSpec:
 
     Attributes:
         settings: Name the model, the device and the dtype.
+        model: Hashes of all that the model is, see `Engine.identity`.
         embed: Keep the settings inside each file.
         lossless: See `make_file`.
         threads: Of torch, on processors; None: as many as torch takes.
@@ -103,6 +108,7 @@ class WorkerSpec:
     """
 
     settings: GenerationSettings
+    model: Mapping[str, str]
     embed: bool
     lossless: bool
     threads: int | None
@@ -143,19 +149,38 @@ class FileMaker:
         """Make a file; what goes wrong is told, not raised."""
         try:
             return self._made(task)
-        except (OutputError, CheckpointError) as error:
+        except StyleCrafterError as error:
+            own = isinstance(error, InvalidInputError) and not isinstance(
+                error, (OutputError, CheckpointError)
+            )
+            if own and self._engine is not None:
+                return Reply(error=str(error))
             return Reply(fatal=(type(error).__name__, str(error)))
-        except InvalidInputError as error:
-            return Reply(error=str(error))
         except Exception:
             return Reply(fatal=("", traceback.format_exc()))
+
+    def _begin(self) -> Engine:
+        """The engine of this worker.
+
+        Raises:
+            StyleCrafterError: No task can be done here.
+        """
+        s = self.spec.settings
+        # A step that is told to nobody: bars of several workers would write over each other.
+        engine = Engine(look_up(s), s.device, s.dtype, _tell_nobody, s.memory)
+        here = engine.identity
+        other = [part for part, sha256 in self.spec.model.items() if here.get(part) != sha256]
+        if other:
+            raise CheckpointError(
+                f"the model {s.model} of {platform.node() or 'a worker'} is not the one that the batch was started "
+                f"with: of its parts, {', '.join(other)} differ. Bring the same files to every machine."
+            )
+        return engine
 
     def _made(self, task: Task) -> Reply:
         started = time.monotonic()
         if self._engine is None:
-            s = self.spec.settings
-            # A step that is told to nobody: bars of several workers would write over each other.
-            self._engine = Engine(look_up(s), s.device, s.dtype, _tell_nobody, s.memory)
+            self._engine = self._begin()
         video = None if task.job.video is None else task.job.video.asked.path
         if video is not None and not is_file(video):
             raise InvalidInputError(f"{shown(video)} is not there for this worker: videos are read in place.")
@@ -199,6 +224,7 @@ class Pool(ABC, Generic[Worker]):
         self._idle: list[Worker] = []
         self._busy: dict[Any, tuple[Worker, Task]] = {}
         self._made = self._deaths = 0
+        self._versions = versions()
 
     @abstractmethod
     def _start(self) -> Worker:
@@ -216,7 +242,7 @@ class Pool(ABC, Generic[Worker]):
     def _end(self, worker: Worker) -> None:
         """End a worker, whatever it does."""
 
-    def work(self, tasks: Iterator[Task]) -> Iterator[Outcome]:
+    def work(self, tasks: Iterator[Task]) -> Generator[Outcome, None, None]:
         again: deque[Task] = deque()
         deaths: dict[int, int] = {}
         try:
@@ -249,14 +275,20 @@ class Pool(ABC, Generic[Worker]):
         self._idle, self._busy = [], {}
 
     def _hand_out(self, tasks: Iterator[Task], again: deque[Task]) -> None:
-        while self._idle or len(self._busy) < self.count:
+        ready: list[Task] = []
+        while len(self._busy) + len(ready) < self.count:
             task = again.popleft() if again else next(tasks, None)
             if task is None:
-                return
-            worker = self._idle.pop() if self._idle else self._start()
+                break
+            ready.append(task)
+        # All are started before the first is told: pictures fill a pipe until its worker has begun to read.
+        while len(self._idle) < len(ready):
+            self._idle.append(self._start())
+        for task in ready:
             # Workers look their models up themselves; these may hold whole pipelines.
             told = replace(task, job=replace(task.job, model=cast(Any, None)))
-            self._busy[self._give(worker, told)] = worker, task
+            key = self._give(self._idle[-1], told)
+            self._busy[key] = self._idle.pop(), task
 
     def _count_death(self, how: str) -> None:
         self._deaths += 1
@@ -269,12 +301,26 @@ class Pool(ABC, Generic[Worker]):
     def _outcome(self, task: Task, reply: Reply) -> Outcome:
         if reply.fatal is not None:
             kind, text = reply.fatal
-            known = {error.__name__: error for error in (OutputError, CheckpointError)}
-            raise known.get(kind, RuntimeError)(text)
+            raise getattr(errors, kind, RuntimeError)(text)
         if reply.record is None:
             return Outcome(task=task, error=reply.error)
         self._made += 1
+        self._compare_versions(reply.record)
         write_atomic(task.output, reply.data)
         if self.spec.embed:
             remember_places(task.job, reply.record)
         return Outcome(task=task, record=reply.record, seconds=reply.seconds)
+
+    def _compare_versions(self, record: GenerationRecord) -> None:
+        """Say it, once for each, where a worker computes with other versions than those that are here."""
+        others = {
+            name: version for name, version in record.versions.items() if self._versions.get(name) != version
+        }
+        if others:
+            logger.warning(
+                "a worker has %s: its clips may differ from those of this machine",
+                ", ".join(
+                    f"{name} {version}, not {self._versions.get(name)}" for name, version in others.items()
+                ),
+            )
+            self._versions = {**self._versions, **others}
