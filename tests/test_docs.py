@@ -66,7 +66,11 @@ def test_every_page_is_in_an_index() -> None:
 def test_files_and_names_are_there(page: str) -> None:
     """Paths into the repository begin with a folder of the root or of the package; names begin with the package."""
     roots = [ROOT, ROOT / "src" / "stylecrafter"]
-    tops = {entry.name for root in roots for entry in root.iterdir() if entry.is_dir()} - {"data", "adapter", "out"}
+    tops = {entry.name for root in roots for entry in root.iterdir() if entry.is_dir()} - {
+        "data",
+        "adapter",
+        "out",
+    }
     for path in re.findall(r"`([\w.-]+/[\w./-]+)`", text_of(page)):
         if path.split("/")[0] in tops:
             assert any((root / path).exists() for root in roots), path

@@ -444,3 +444,13 @@ def tiny_wan_pipeline(seed: int = 0, **numbers: Any) -> StyleCrafterPipeline:
     )
     pipe.set_progress_bar_config(disable=True)
     return pipe
+
+
+#: One pipeline for each base model, ours or one of diffusers, and how many frames it makes.
+TINY_BASES: dict[str, tuple[Callable[[], Any], int]] = {
+    "videocrafter": (tiny_pipeline, 3),
+    "sd": (tiny_sd_pipeline, 1),
+    "sdxl": (tiny_sdxl_pipeline, 1),
+    "animatediff": (tiny_animatediff_pipeline, 3),
+    "wan": (tiny_wan_base, 5),
+}

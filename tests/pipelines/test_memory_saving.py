@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
@@ -19,30 +18,19 @@ from stylecrafter.pipelines.memory_options import MemoryOptions
 from stylecrafter.pipelines.offloading import OthersLeave, has_group_offload
 from stylecrafter.pipelines.stored_weights import saved_bytes, stored_models
 from tests.tiny import (
+    TINY_BASES,
     WIDTH,
-    tiny_animatediff_pipeline,
     tiny_image_encoder,
     tiny_picture,
-    tiny_pipeline,
-    tiny_sd_pipeline,
-    tiny_sdxl_pipeline,
-    tiny_wan_base,
 )
 
-BASES: dict[str, tuple[Callable[[], Any], int]] = {
-    "videocrafter": (tiny_pipeline, 3),
-    "sd": (tiny_sd_pipeline, 1),
-    "sdxl": (tiny_sdxl_pipeline, 1),
-    "animatediff": (tiny_animatediff_pipeline, 3),
-    "wan": (tiny_wan_base, 5),
-}
 #: Weights read from a file lie elsewhere in memory, by which products of matrices may round differently.
 ROUNDING = {"rtol": 1e-4, "atol": 1e-5}
 
 
 def made(base: str) -> StyleCrafterPipeline:
     """A pipeline of that base with an adapter and an image encoder."""
-    pipe = BASES[base][0]()
+    pipe = TINY_BASES[base][0]()
     if not isinstance(pipe, StyleCrafterPipeline):
         pipe = StyleCrafterPipeline.from_base(pipe)
         backbone = pipe.backbone
@@ -69,10 +57,10 @@ def draw(pipe: StyleCrafterPipeline, frames: int, **asked: Any) -> torch.Tensor:
     ).frames
 
 
-@pytest.fixture(scope="module", params=list(BASES))
+@pytest.fixture(scope="module", params=list(TINY_BASES))
 def case(request: pytest.FixtureRequest) -> tuple[StyleCrafterPipeline, int, torch.Tensor]:
     """A pipeline, the frames of its clip, and the clip."""
-    pipe, frames = made(request.param), BASES[request.param][1]
+    pipe, frames = made(request.param), TINY_BASES[request.param][1]
     return pipe, frames, draw(pipe, frames)
 
 
@@ -154,13 +142,13 @@ def test_low_memory_runs_one_by_one(
 
 
 @pytest.mark.parametrize("weights_as", ["fp8", "int8"])
-@pytest.mark.parametrize("base", BASES)
+@pytest.mark.parametrize("base", TINY_BASES)
 def test_weights_of_8_bits(base: str, weights_as: str, tmp_path: Path) -> None:
     if weights_as == "int8" and find_spec("torchao") is None:
         with pytest.raises(MissingDependencyError, match=r"stylecrafter\[quantize\]"):
             made(base).store_weights("int8")
         pytest.skip("torchao is not installed")
-    pipe, frames = made(base), BASES[base][1]
+    pipe, frames = made(base), TINY_BASES[base][1]
     wanted, whole = draw(pipe, frames), weights_of(pipe)
     saved = sum(saved_bytes(model, weights_as) for model in stored_models(pipe.components))
     pipe.store_weights(weights_as)

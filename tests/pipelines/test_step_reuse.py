@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
@@ -15,24 +15,13 @@ from stylecrafter import StyleCrafterPipeline
 from stylecrafter.errors import InvalidInputError
 from tests.contract.test_every_base import ours
 from tests.tiny import (
-    tiny_animatediff_pipeline,
+    TINY_BASES,
     tiny_image_encoder,
     tiny_picture,
-    tiny_pipeline,
-    tiny_sd_pipeline,
-    tiny_sdxl_pipeline,
-    tiny_wan_base,
 )
 
-MAKERS: dict[str, tuple[Callable[[], Any], int]] = {
-    "videocrafter": (tiny_pipeline, 3),
-    "sd": (tiny_sd_pipeline, 1),
-    "sdxl": (tiny_sdxl_pipeline, 1),
-    "animatediff": (tiny_animatediff_pipeline, 3),
-    "wan": (tiny_wan_base, 5),
-}
 #: What leaves out blocks of each base model, so that some steps do.
-CACHE = {name: {"reuse_every": 2} for name in MAKERS} | {"wan": {"skip_threshold": 0.9}}
+CACHE = {name: {"reuse_every": 2} for name in TINY_BASES} | {"wan": {"skip_threshold": 0.9}}
 STEPS = 4
 ASKED: dict[str, Any] = {
     "num_inference_steps": STEPS,
@@ -45,9 +34,9 @@ ASKED: dict[str, Any] = {
 PROMPTS = ["a red fox", "a tree on a lake"]
 
 
-@pytest.fixture(scope="module", params=MAKERS)
+@pytest.fixture(scope="module", params=TINY_BASES)
 def named(request: pytest.FixtureRequest) -> tuple[str, StyleCrafterPipeline]:
-    make, _ = MAKERS[request.param]
+    make, _ = TINY_BASES[request.param]
     base = make()
     if isinstance(base, StyleCrafterPipeline):
         return request.param, base
@@ -59,7 +48,7 @@ def named(request: pytest.FixtureRequest) -> tuple[str, StyleCrafterPipeline]:
 
 def draw(named: tuple[str, StyleCrafterPipeline], prompt: Any = PROMPTS[0], **asked: Any) -> Tensor:
     name, pipe = named
-    style = {"style_images": tiny_picture(1), "num_frames": MAKERS[name][1], "seed": 3}
+    style = {"style_images": tiny_picture(1), "num_frames": TINY_BASES[name][1], "seed": 3}
     return pipe(prompt, **{**ASKED, **style, **asked}).frames
 
 

@@ -52,6 +52,7 @@ def doctor(
 
 
 def _show_needs(facts: dict[str, Any]) -> None:
+    from stylecrafter.pipelines.fast import knobs_in_words
     from stylecrafter.runtime.memory import format_bytes
 
     show(f"{facts['model']}: {facts['kind']}, {facts['frames']} x {facts['size']}, {facts['dtype']}")
@@ -59,8 +60,7 @@ def _show_needs(facts: dict[str, Any]) -> None:
         if name in facts:
             show(f"  {name:<8} {format_bytes(facts[name])}")
     if facts["fast"]:
-        fast = ", ".join(f"{name} {value}" for name, value in facts["fast"].items())
-        show(f"  {'--fast':<8} {fast.replace('_', ' ')}")
+        show(f"  {'--fast':<8} {knobs_in_words(facts['fast'])}")
     show("fits" if facts["total"] <= facts["free"] else "does not fit; what takes less:")
     for flags, size in facts.get("less", {}).items():
         show(f"  {flags}: {format_bytes(size + facts['process'])}")

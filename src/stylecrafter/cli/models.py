@@ -100,8 +100,9 @@ def _show_rows(rows: dict[str, str]) -> None:
 
 def _fast(facts: ModelFacts) -> str:
     """The knobs of its fast mode."""
-    knobs = {name.replace("_", " "): value for name, value in facts.fast.items()}
-    return ", ".join(f"{name} {value}" for name, value in knobs.items()) or "nothing: there is no fast mode"
+    from stylecrafter.pipelines.fast import knobs_in_words
+
+    return knobs_in_words(facts.fast) or "nothing: there is no fast mode"
 
 
 def _listed(kind: str, words: list[str]) -> str:

@@ -19,7 +19,7 @@ from stylecrafter.generation.styles import Reference, find_style, read_reference
 from stylecrafter.media.documents import shown
 from stylecrafter.media.images import Picture
 from stylecrafter.media.video import check_format, check_suffix
-from stylecrafter.pipelines.fast import set_by_fast, with_fast
+from stylecrafter.pipelines.fast import knobs_in_words, set_by_fast, with_fast
 from stylecrafter.pipelines.memory_options import MemoryOptions, check_offload_name, check_weights_name
 from stylecrafter.pipelines.sampling_params import SamplingParams, check_text
 from stylecrafter.runtime.devices import check_device_name, check_dtype_name
@@ -210,10 +210,8 @@ def prepare(settings: GenerationSettings, suffix: str, model: ModelFacts | None 
     facts.check_clip(suffix, job.frames, *reversed(job.size), filled_up=video is not None)
     check_format(suffix, job.frames, *job.size, job.fps)
     if filled.fast_knobs:
-        set_now = ", ".join(
-            f"{name} {getattr(filled, name)}" for name in filled.fast_knobs if hasattr(filled, name)
-        )
-        logger.info("fast: %s", set_now)
+        set_now = {name: getattr(filled, name) for name in filled.fast_knobs if hasattr(filled, name)}
+        logger.info("fast: %s", knobs_in_words(set_now))
     for line in _without_effect(job):
         logger.warning(line)
     return job

@@ -57,3 +57,8 @@ def with_fast(asked: SamplingParams, defaults: Mapping[str, Any], fast: Mapping[
 def set_by_fast(asked: SamplingParams, fast: Mapping[str, Any]) -> tuple[str, ...]:
     """The knobs that the fast mode sets: those that were not said."""
     return tuple(name for name in fast if getattr(asked, name) is None) if asked.fast else ()
+
+
+def knobs_in_words(knobs: Mapping[str, Any]) -> str:
+    """ "steps 20, reuse every 2"; the empty text for none."""
+    return ", ".join(f"{name.replace('_', ' ')} {value}" for name, value in knobs.items())
