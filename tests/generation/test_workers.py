@@ -103,6 +103,7 @@ def test_files_lines_and_report_are_those_of_one_process(
     spread = run_batch(file, tmp_path / "spread", settings, spread=Spread(workers=2))
     assert_same(tmp_path / "alone", tmp_path / "spread")
     assert len(alone.done) == 4 and (alone.done, alone.failed) == (spread.done, spread.failed)
+    assert spread.done == sorted(spread.done)  # named by their numbers, finished in another order
     assert pool().started == pool().most == pool().ended == 2
 
 

@@ -70,6 +70,15 @@ def test_models_are_fetched_before_they_run(
     """As on a GPU: a layer must not run while its model is elsewhere."""
     pipe, frames, wanted = case
     pipe.enable_model_cpu_offload(device="cpu")
+    together = {id(pipe.backbone.denoiser), id(pipe.controlnet)}
+    for hook in pipe._all_hooks:
+        others = {id(h.model) for h in pipe._all_hooks if h is not hook}
+        if id(hook.model) in together:
+            others -= together
+        sent = (
+            hook.hook.prev_module_hook
+        )  # who is sent away before this one runs, wherever it stands in the chain
+        assert isinstance(sent, OthersLeave) and {id(h.model) for h in sent.hooks} == others
     here: list[nn.Module] = []
     fetch = CpuOffload.pre_forward
 

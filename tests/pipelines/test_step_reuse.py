@@ -13,6 +13,7 @@ from torch import Tensor, nn
 
 from stylecrafter import StyleCrafterPipeline
 from stylecrafter.errors import InvalidInputError
+from stylecrafter.pipelines.step_reuse import StepReuse
 from tests.contract.test_every_base import ours
 from tests.tiny import (
     TINY_BASES,
@@ -195,6 +196,28 @@ def test_the_fast_mode_sets_what_is_not_said(named: tuple[str, StyleCrafterPipel
     first, *_ = fast
     said = {"guidance_every": 1, "guidance_stop": 1.0}[first]
     assert torch.equal(draw(named, fast=True, **{first: said}), draw(named, **{**fast, first: said}))
+
+
+def test_guidance_is_kept_for_its_scales_and_place_alone() -> None:
+    reuse, kept = StepReuse(guidance_every=3), torch.ones(1)
+    reuse.at(0).keep(("a",), (5.0, 3.0), kept)
+    assert reuse.at(2).difference(("a",), (5.0, 3.0)) is kept
+    assert reuse.difference(("a",), (4.0, 3.0)) is None  # as once a callback has changed them
+    assert reuse.difference(("b",), (5.0, 3.0)) is None
+    assert reuse.at(3).difference(("a",), (5.0, 3.0)) is None
+
+
+@pytest.mark.parametrize("named", ["videocrafter", "animatediff"], indirect=True)
+def test_each_window_computes_its_own_deep_features(named: tuple[str, StyleCrafterPipeline]) -> None:
+    _, pipe = named
+    asked = {"num_frames": 4, "sequential_guidance": True, "reuse_every": STEPS}
+    with counted(pipe) as one:
+        draw(named, **asked)
+    with counted(pipe) as several:
+        draw(named, **asked, window=2)
+    windows = several[""] // one[""]
+    deep = [k for k in one if k.startswith("mid_block.") and one[k] == 3]  # once for each pass of a step
+    assert windows > 1 and deep and all(several[k] == windows * one[k] for k in deep)
 
 
 @pytest.mark.parametrize("named", ["videocrafter", "animatediff"], indirect=True)
